@@ -1,0 +1,120 @@
+"""Calls from one model to another inside the server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from facekit.adapters.requests import Array, Request, Response, refuse, respond
+from facekit.contract import MAX_BATCH_SIZE
+from facekit.errors import ServerError, ServerUnavailableError
+from facekit.landmarks.crops import FloatArray, crop_squares, cut_crops, to_photo
+
+PHOTOS_AT_A_TIME = 4
+"""Photos of one call that are under way together: enough to keep the models busy, few enough that
+the decoded pictures of a batch of 32 do not lie in memory at one time."""
+
+
+async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
+    """Run another model and return the tensors asked for, in that order.
+
+    Args:
+        model: Its name.
+        inputs: Triton tensors; the outputs of one call may be the inputs of the next.
+        outputs: Names of the outputs.
+
+    Raises:
+        ServerUnavailableError: The model's backend has died.
+        ServerError: The model could not answer.
+    """
+    request = pb_utils.InferenceRequest(
+        model_name=model, requested_output_names=list(outputs), inputs=list(inputs)
+    )
+    response = await request.async_exec()
+    if response.has_error():
+        text = response.error().message()
+        if "is not healthy" in text:
+            raise ServerUnavailableError(f"{model}: its backend has died; try again")
+        raise ServerError(f"{model}: {text}")
+    return [pb_utils.get_output_tensor_by_name(response, name) for name in outputs]
+
+
+def tensor(name: str, array: Array) -> Any:
+    """Return a Triton tensor of an array."""
+    return pb_utils.Tensor(name, np.ascontiguousarray(array))
+
+
+async def answer_all(
+    requests: Sequence[Request], answer: Callable[[Request], Awaitable[dict[str, Array]]]
+) -> list[Response]:
+    """Answer requests side by side, each by itself, so that one bad request fails alone."""
+
+    async def one(request: Request) -> Response:
+        try:
+            return respond(await answer(request))
+        except Exception as e:  # whatever it is, the other requests must get their answers
+            return refuse(e)
+
+    return list(await asyncio.gather(*(one(request) for request in requests)))
+
+
+async def each_photo(answers: Sequence[Awaitable[Any]]) -> list[Any]:
+    """Wait for the photos of one request, a few under way at a time; the first error ends it."""
+    room = asyncio.Semaphore(PHOTOS_AT_A_TIME)
+
+    async def one(answer: Awaitable[Any]) -> Any:
+        async with room:
+            return await answer
+
+    return list(await asyncio.gather(*(one(answer) for answer in answers)))
+
+
+class LandmarkCalls:
+    """FPENet on the faces of a photo."""
+
+    def __init__(self) -> None:
+        self._point_count: int | None = None
+
+    async def estimate(self, gray: Array, boxes_xyxy: Array) -> tuple[FloatArray, FloatArray]:
+        """Estimate the landmarks of all faces of a photo, in as few batches as FPENet allows.
+
+        Args:
+            gray: uint8 (H, W), the upright photo.
+            boxes_xyxy: (N, 4), pixels of the upright photo.
+
+        Returns:
+            float32 (N, K, 2), pixels of the upright photo, and float32 (N, K), how sure each is.
+
+        Raises:
+            BoxError: See ``facekit.landmarks.crops.crop_squares``.
+            ServerError: See ``call``.
+        """
+        squares = crop_squares(boxes_xyxy, size_wh=(gray.shape[1], gray.shape[0]))
+        if not len(squares):
+            count = await self._points()
+            return np.empty((0, count, 2), np.float32), np.empty((0, count), np.float32)
+        crops = cut_crops(gray, squares)
+        points, peaks = [], []
+        for start in range(0, len(crops), MAX_BATCH_SIZE):
+            part = await self._run(crops[start : start + MAX_BATCH_SIZE])
+            points.append(part[0])
+            peaks.append(part[1])
+        return to_photo(np.concatenate(points), squares), np.concatenate(peaks)
+
+    async def _run(self, crops: FloatArray) -> tuple[FloatArray, FloatArray]:
+        points, peaks = await call(
+            "fpenet", [tensor("input_face_images", crops)], ["softargmax", "softargmax:1"]
+        )
+        self._point_count = points.as_numpy().shape[1]
+        return points.as_numpy(), peaks.as_numpy()
+
+    async def _points(self) -> int:
+        """Return how many points FPENet gives: 68, 80 or 104, told by one run on a blank face."""
+        if self._point_count is None:
+            await self._run(np.zeros((1, 1, 80, 80), np.float32))
+        assert self._point_count is not None
+        return self._point_count

@@ -1,0 +1,75 @@
+"""``facenet_postprocess``: the detector's grids in, boxes in photo pixels out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from facekit.adapters.requests import (
+    Array,
+    ModelFiles,
+    Request,
+    Response,
+    answer_each,
+    pad,
+    read,
+)
+from facekit.detection.parameters import parse_parameters
+from facekit.detection.postprocess import detect
+from facekit.errors import ConfigError, InputError
+
+
+class TritonPythonModel:
+    """Grid decode and clustering with the parameters of the model's configuration."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Read parameters and label file.
+
+        Raises:
+            ConfigError: A parameter is unknown or out of range, or the label file does not fit.
+        """
+        files = ModelFiles(args)
+        self._class_names = read_labels(files)
+        self._parameters = parse_parameters(
+            files.parameters, self._class_names, others=("label_file",)
+        )
+
+    def execute(self, requests: list[Request]) -> list[Response]:
+        """Answer the requests, each by itself."""
+        return answer_each(requests, self._answer)
+
+    def _answer(self, request: Request) -> dict[str, Array]:
+        bbox = read(request, "output_bbox/BiasAdd")
+        cov = read(request, "output_cov/Sigmoid")
+        sizes = read(request, "true_image_size")
+        if (sizes[:, :2] < 1).any():
+            raise InputError(f"`true_image_size` {sizes.tolist()}: height and width start at 1")
+        found = [
+            detect(b, c, size_wh=(int(size[1]), int(size[0])), parameters=self._parameters)
+            for b, c, size in zip(bbox, cov, sizes, strict=True)
+        ]
+        return {
+            "true_boxes": pad([one.boxes_xyxy for one in found]),
+            "true_proba": pad([one.scores[:, None] for one in found]),
+            "true_image_size": sizes,
+            "true_count": np.array([[len(one)] for one in found], np.int32),
+        }
+
+
+def read_labels(files: ModelFiles) -> list[str]:
+    """Read the class names, one a line, and hold them against the configuration's dims.
+
+    Raises:
+        ConfigError: The file is missing or empty, or its lines are not as many as the classes of
+            the coverage input.
+    """
+    path = files.folder / files.parameters.get("label_file", "labels.txt")
+    try:
+        names = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except OSError as e:
+        raise ConfigError(f"label file {path}: {e.strerror}") from e
+    classes = int(files.config["input"][1]["dims"][0])
+    if len(names) != classes:
+        raise ConfigError(
+            f"label file {path} names {len(names)} classes; `output_cov/Sigmoid` has {classes}"
+        )
+    return names

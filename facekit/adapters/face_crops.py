@@ -1,0 +1,36 @@
+"""``fpenet_preprocess``: an upright gray picture and a box in, FPENet's input out."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from facekit.adapters.requests import Array, Request, Response, answer_each, place, read
+from facekit.errors import BoxError, InputError
+from facekit.landmarks.crops import crop_squares, cut_crops
+
+
+class TritonPythonModel:
+    """See ``facekit.landmarks.crops``."""
+
+    def execute(self, requests: list[Request]) -> list[Response]:
+        """Answer the requests, each by itself."""
+        return answer_each(requests, self._answer)
+
+    def _answer(self, request: Request) -> dict[str, Array]:
+        gray, boxes = read(request, "gray"), read(request, "true_boxes")
+        sizes = read(request, "true_image_size")
+        crops, squares = [], []
+        for i, (picture, size, box) in enumerate(zip(gray, sizes, boxes, strict=True)):
+            height, width = int(size[0]), int(size[1])
+            if not (0 < height <= picture.shape[0] and 0 < width <= picture.shape[1]):
+                raise InputError(
+                    f"`true_image_size` says {height} x {width}, but `gray` is "
+                    f"{picture.shape[0]} x {picture.shape[1]}"
+                )
+            try:
+                square = crop_squares(box, size_wh=(width, height))
+            except BoxError as e:
+                raise BoxError(f"{place('sample', i, len(boxes), 'true_boxes')}: {e}") from e
+            crops.append(cut_crops(picture[:height, :width], square))
+            squares.append(square)
+        return {"input_face_images": np.concatenate(crops), "crop_xys": np.concatenate(squares)}

@@ -1,0 +1,55 @@
+"""``landmarks``: photos and boxes in, landmarks out, each photo decoded once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from facekit.adapters.calls import LandmarkCalls, answer_all, call, each_photo
+from facekit.adapters.faces import photo_tensors
+from facekit.adapters.photo_check import check_batch
+from facekit.adapters.requests import Array, Request, Response, place, read
+from facekit.errors import BoxError
+from facekit.landmarks.crops import FloatArray
+from facekit.limits import MAX_BOXES
+from facekit.photos.check import CheckedPhoto
+
+
+class TritonPythonModel:
+    """Landmarks of the caller's own boxes."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Start with nothing known of the landmark network."""
+        self._landmarks = LandmarkCalls()
+
+    async def execute(self, requests: list[Request]) -> list[Response]:
+        """Answer the requests, each by itself."""
+        return await answer_all(requests, self._answer)
+
+    async def _answer(self, request: Request) -> dict[str, Array]:
+        boxes = read(request, "boxes")
+        if boxes.shape[1] > MAX_BOXES:
+            raise BoxError(
+                f"{boxes.shape[1]:,} boxes in `boxes`; the limit of one photo is {MAX_BOXES:,}"
+            )
+        checked = check_batch(read(request, "image"), "image")
+        found = await each_photo(
+            [
+                self._one_photo(photo, boxes[i], place("sample", i, len(boxes), "boxes"))
+                for i, photo in enumerate(checked)
+            ]
+        )
+        return {
+            "keypoints": np.stack([points for points, _ in found]),
+            "keypoint_scores": np.stack([peaks for _, peaks in found]),
+            "image_size": np.array([photo.size_hwc for photo in checked], np.int64),
+        }
+
+    async def _one_photo(
+        self, photo: CheckedPhoto, boxes_xyxy: Array, where: str
+    ) -> tuple[FloatArray, FloatArray]:
+        height, width, _ = photo.size_hwc
+        (gray,) = await call("photo_gray", photo_tensors(photo), ("gray",))
+        try:
+            return await self._landmarks.estimate(gray.as_numpy()[0, :height, :width], boxes_xyxy)
+        except BoxError as e:
+            raise BoxError(f"{where}: {e}") from e

@@ -1,0 +1,102 @@
+"""What all Python models share: read tensors, answer each request on its own, pad a batch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import triton_python_backend_utils as pb_utils
+
+from facekit.errors import FacekitError, InputError, ServerUnavailableError
+
+# Triton's request, response and tensor types exist inside the server only.
+Request = Any
+Response = Any
+Array = npt.NDArray[Any]
+
+
+def read(request: Request, name: str) -> Array:
+    """Return one input tensor, batch dimension first."""
+    tensor: Array = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+    return tensor
+
+
+def respond(outputs: dict[str, Array]) -> Response:
+    """Return a response of named arrays."""
+    return pb_utils.InferenceResponse(
+        [pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in outputs.items()]
+    )
+
+
+def refuse(error: Exception) -> Response:
+    """Return an error response whose gRPC status tells whose fault it is."""
+    if isinstance(error, InputError):
+        code = pb_utils.TritonError.INVALID_ARG
+    elif isinstance(error, ServerUnavailableError):
+        code = pb_utils.TritonError.UNAVAILABLE
+    else:
+        code = pb_utils.TritonError.INTERNAL
+    text = str(error) if isinstance(error, FacekitError) else f"{type(error).__name__}: {error}"
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
+
+
+def answer_each(
+    requests: Sequence[Request], answer: Callable[[Request], dict[str, Array]]
+) -> list[Response]:
+    """Answer every request by itself, so that one bad request fails alone."""
+    responses = []
+    for request in requests:
+        try:
+            responses.append(respond(answer(request)))
+        except Exception as e:  # whatever it is, the other requests must get their answers
+            responses.append(refuse(e))
+    return responses
+
+
+def place(noun: str, index: int, count: int, tensor: str) -> str:
+    """Name a sample for an error text.
+
+    >>> place("photo", 1, 8, "image")
+    'photo 2 of 8 in `image`'
+    """
+    return f"{noun} {index + 1} of {count} in `{tensor}`" if count > 1 else f"{noun} in `{tensor}`"
+
+
+def pad(arrays: Sequence[Array]) -> Array:
+    """Stack arrays of unequal shapes, filled up with zeros behind each.
+
+    >>> pad([np.array([1, 2]), np.array([3])]).tolist()
+    [[1, 2], [3, 0]]
+    """
+    if len(arrays) == 1:
+        return arrays[0][None]
+    shape = np.max([array.shape for array in arrays], axis=0)
+    batch = np.zeros((len(arrays), *shape), arrays[0].dtype)
+    for row, array in zip(batch, arrays, strict=True):
+        row[tuple(map(slice, array.shape))] = array
+    return batch
+
+
+class ModelFiles:
+    """A model's own configuration, as ``initialize`` gets it.
+
+    Attributes:
+        config: The model's configuration, parsed.
+        folder: The model's folder in the repository.
+        parameters: The configuration's ``parameters``, name to text.
+    """
+
+    def __init__(self, args: dict[str, str]) -> None:
+        self.config: dict[str, Any] = json.loads(args["model_config"])
+        self.folder = Path(args["model_repository"])
+        self.parameters: dict[str, str] = {
+            name: value["string_value"] for name, value in self.config["parameters"].items()
+        }
+
+    def input_names(self) -> list[str]:
+        """Return the names of the inputs in the order of the configuration."""
+        return [tensor["name"] for tensor in self.config["input"]]

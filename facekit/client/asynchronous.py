@@ -1,0 +1,170 @@
+"""The asyncio client: the same calls as the blocking one, to be awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from types import TracebackType
+from typing import TypeVar
+
+import grpc
+import numpy as np
+import numpy.typing as npt
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from facekit.client.boxes import check_boxes
+from facekit.client.calls import Call, detect_call, landmarks_call, no_landmarks
+from facekit.client.connection import Connection
+from facekit.client.failures import translate
+from facekit.client.photos import PhotoLike, read_photo
+from facekit.errors import ConfigError, FacekitError, ServerError
+from facekit.faces import Faces
+
+Result = TypeVar("Result")
+
+
+class AsyncClient:
+    """A connection to a server for one event loop; arguments and errors as for ``Client``.
+
+    Raises:
+        ConfigError: An option is wrong, or a certificate file can't be read.
+    """
+
+    def __init__(
+        self,
+        url: str = "localhost:8001",
+        *,
+        timeout_s: float = 30.0,
+        ssl: bool = False,
+        root_certificates: str | os.PathLike[str] | None = None,
+        private_key: str | os.PathLike[str] | None = None,
+        certificate_chain: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._closed = False
+        self._connection = Connection(
+            url, timeout_s, ssl, root_certificates, private_key, certificate_chain
+        )
+        # Made by the first call: gRPC binds it to the event loop that is running then.
+        self._triton: InferenceServerClient | None = None
+
+    async def detect(self, photo: PhotoLike) -> Faces:
+        """Find all faces of one photo and their landmarks, as :meth:`Client.detect` does."""
+        return await self._run(detect_call(await asyncio.to_thread(read_photo, photo)))
+
+    async def landmarks(
+        self, photo: PhotoLike, boxes_xyxy: npt.ArrayLike
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Find the landmarks of faces whose boxes are known, as :meth:`Client.landmarks` does."""
+        boxes = check_boxes(boxes_xyxy)
+        if len(boxes) == 0:
+            return no_landmarks()
+        return await self._run(landmarks_call(await asyncio.to_thread(read_photo, photo), boxes))
+
+    def detect_many(
+        self, photos: Iterable[PhotoLike] | AsyncIterable[PhotoLike], concurrency: int = 4
+    ) -> AsyncIterator[Faces | FacekitError]:
+        """Find the faces of many photos and yield the results in order.
+
+        As :meth:`Client.detect_many`; ``photos`` may be an asynchronous iterable too.
+
+        Raises:
+            ConfigError: ``concurrency`` is less than 1.
+        """
+        if concurrency < 1:
+            raise ConfigError(f"concurrency: expected at least 1, got {concurrency}")
+        return self._detect_many(photos, concurrency)
+
+    async def server_ready(self) -> bool:
+        """Return Triton's own ready flag, as :meth:`Client.server_ready` does."""
+        if self._closed:
+            return False
+        try:
+            return bool(
+                await self._open().is_server_ready(client_timeout=self._connection.timeout_s)
+            )
+        except InferenceServerException:
+            return False
+
+    async def close(self) -> None:
+        """Close the connection; calls under way are cancelled."""
+        self._closed = True
+        if self._triton is not None:
+            await self._triton.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._connection.url!r})"
+
+    async def _detect_many(
+        self, photos: Iterable[PhotoLike] | AsyncIterable[PhotoLike], concurrency: int
+    ) -> AsyncIterator[Faces | FacekitError]:
+        slots = asyncio.Semaphore(concurrency)
+        waiting: deque[asyncio.Task[Faces | FacekitError]] = deque()
+        try:
+            async for photo in _each(photos):
+                waiting.append(asyncio.create_task(self._detect_or_error(photo, slots)))
+                if len(waiting) >= 2 * concurrency:
+                    yield await waiting[0]
+                    waiting.popleft()
+            while waiting:
+                yield await waiting[0]
+                waiting.popleft()
+        finally:
+            # The caller may stop in the middle: what is under way is cancelled.
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _detect_or_error(
+        self, photo: PhotoLike, slots: asyncio.Semaphore
+    ) -> Faces | FacekitError:
+        async with slots:
+            try:
+                return await self.detect(photo)
+            except FacekitError as e:
+                return e
+
+    def _open(self) -> InferenceServerClient:
+        if self._triton is None:
+            self._triton = InferenceServerClient(**self._connection.arguments())
+        return self._triton
+
+    async def _run(self, call: Call[Result]) -> Result:
+        if self._closed:
+            raise ServerError("this client has been closed")
+        connection = self._connection
+        try:
+            answer = await self._open().infer(
+                call.model, call.inputs, outputs=call.outputs, client_timeout=connection.timeout_s
+            )
+        except InferenceServerException as e:
+            raise translate(
+                e, model=call.model, url=connection.url, timeout_s=connection.timeout_s
+            ) from e
+        except grpc.aio.UsageError as e:
+            raise ServerError(f"this client has been closed: {e}") from e
+        return call.read(answer)
+
+
+async def _each(
+    photos: Iterable[PhotoLike] | AsyncIterable[PhotoLike],
+) -> AsyncIterator[PhotoLike]:
+    if isinstance(photos, AsyncIterable):
+        async for photo in photos:
+            yield photo
+    else:
+        for photo in photos:
+            yield photo

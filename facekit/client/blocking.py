@@ -1,0 +1,189 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from facekit.client.boxes import check_boxes
+from facekit.client.calls import Call, detect_call, landmarks_call, no_landmarks
+from facekit.client.connection import Connection
+from facekit.client.failures import translate
+from facekit.client.photos import PhotoLike, read_photo
+from facekit.errors import ConfigError, FacekitError, ServerError
+from facekit.faces import Faces
+
+Result = TypeVar("Result")
+
+
+class Client:
+    """A connection to a server; one may be used from many threads at once.
+
+    Nothing is sent before the first call, so a client can be made before its server runs.
+
+    Args:
+        url: ``host:port`` of the server's gRPC port.
+        timeout_s: Seconds that one photo's call may take, connecting included.
+        ssl: Whether to encrypt. The three files are PEM and need ``ssl``.
+        root_certificates: Authorities to trust; the system's own when left out.
+        private_key: This client's key, for servers that ask for one.
+        certificate_chain: This client's certificate, for servers that ask for one.
+
+    Raises:
+        ConfigError: An option is wrong, or a certificate file can't be read.
+    """
+
+    def __init__(
+        self,
+        url: str = "localhost:8001",
+        *,
+        timeout_s: float = 30.0,
+        ssl: bool = False,
+        root_certificates: str | os.PathLike[str] | None = None,
+        private_key: str | os.PathLike[str] | None = None,
+        certificate_chain: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._closed = False
+        self._connection = Connection(
+            url, timeout_s, ssl, root_certificates, private_key, certificate_chain
+        )
+        self._triton = InferenceServerClient(**self._connection.arguments())
+
+    def detect(self, photo: PhotoLike) -> Faces:
+        """Find all faces of one photo and their landmarks; no face gives an empty result.
+
+        Args:
+            photo: Encoded bytes, a path, or a uint8 array: (n,) encoded, (H, W) gray, or (H, W, 3)
+                RGB.
+
+        Raises:
+            PhotoError: The photo can't be read or used.
+            ServerError: The server could not answer; see ``facekit.errors`` for its kinds.
+        """
+        return self._run(detect_call(read_photo(photo)))
+
+    def landmarks(
+        self, photo: PhotoLike, boxes_xyxy: npt.ArrayLike
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """Find the landmarks of faces whose boxes are known; the photo is decoded once.
+
+        Args:
+            photo: As for :meth:`detect`.
+            boxes_xyxy: (N, 4), left, top, right, bottom in pixels of the upright photo. With no
+                box nothing is sent, and the result has no faces of 68 points.
+
+        Returns:
+            Points float32 (N, K, 2) in pixels of the upright photo, and their scores (N, K).
+
+        Raises:
+            BoxError: A box is not finite, inverted or outside the photo, or there are too many.
+            PhotoError: The photo can't be read or used.
+            ServerError: The server could not answer; see ``facekit.errors`` for its kinds.
+        """
+        boxes = check_boxes(boxes_xyxy)
+        if len(boxes) == 0:
+            return no_landmarks()
+        return self._run(landmarks_call(read_photo(photo), boxes))
+
+    def detect_many(
+        self, photos: Iterable[PhotoLike], concurrency: int = 4
+    ) -> Iterator[Faces | FacekitError]:
+        """Find the faces of many photos, several at a time, and yield the results in order.
+
+        Photos are taken from ``photos`` as they are needed, at most ``2 * concurrency`` ahead of
+        the results, so an endless or a huge collection does not fill the memory.
+
+        Args:
+            photos: As for :meth:`detect`, one each.
+            concurrency: Requests in flight at one time.
+
+        Yields:
+            The photo's faces, or the error that :meth:`detect` would have raised for it. Nothing
+            is raised for a single photo.
+
+        Raises:
+            ConfigError: ``concurrency`` is less than 1.
+        """
+        if concurrency < 1:
+            raise ConfigError(f"concurrency: expected at least 1, got {concurrency}")
+        return self._detect_many(photos, concurrency)
+
+    def server_ready(self) -> bool:
+        """Return Triton's own ready flag, and False when it can't be reached.
+
+        The flag stays up when a model's process has died; ``facekit status`` tells by a real
+        inference.
+        """
+        try:
+            return not self._closed and bool(
+                self._triton.is_server_ready(client_timeout=self._connection.timeout_s)
+            )
+        except InferenceServerException:
+            return False
+
+    def close(self) -> None:
+        """Close the connection; calls under way in other threads end with a ServerError."""
+        self._closed = True
+        self._triton.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({self._connection.url!r})"
+
+    def _detect_many(
+        self, photos: Iterable[PhotoLike], concurrency: int
+    ) -> Iterator[Faces | FacekitError]:
+        pool = ThreadPoolExecutor(concurrency, thread_name_prefix="facekit")
+        waiting: deque[Future[Faces | FacekitError]] = deque()
+        try:
+            for photo in photos:
+                waiting.append(pool.submit(self._detect_or_error, photo))
+                if len(waiting) >= 2 * concurrency:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            # The caller may stop in the middle: what has not been sent is dropped.
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _detect_or_error(self, photo: PhotoLike) -> Faces | FacekitError:
+        try:
+            return self.detect(photo)
+        except FacekitError as e:
+            return e
+
+    def _run(self, call: Call[Result]) -> Result:
+        if self._closed:
+            raise ServerError("this client has been closed")
+        connection = self._connection
+        try:
+            answer = self._triton.infer(
+                call.model, call.inputs, outputs=call.outputs, client_timeout=connection.timeout_s
+            )
+        except InferenceServerException as e:
+            raise translate(
+                e, model=call.model, url=connection.url, timeout_s=connection.timeout_s
+            ) from e
+        except ValueError as e:
+            # gRPC's own error when another thread closes the client between the two lines above.
+            raise ServerError(f"this client has been closed: {e}") from e
+        return call.read(answer)

@@ -1,0 +1,77 @@
+"""Where a server is and how to reach it: checked once, used by both clients."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tritonclient.grpc import MAX_GRPC_MESSAGE_SIZE
+
+from facekit.errors import ConfigError
+
+_LOOPBACK = ("localhost", "127.", "[::1]", "unix:")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Options of one connection, as given to a client.
+
+    Raises:
+        ConfigError: ``url`` is no ``host:port``, ``timeout_s`` is not positive, a certificate file
+            can't be read, or one is given without ``ssl``.
+    """
+
+    url: str
+    timeout_s: float
+    ssl: bool = False
+    root_certificates: str | os.PathLike[str] | None = None
+    private_key: str | os.PathLike[str] | None = None
+    certificate_chain: str | os.PathLike[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.url.startswith(("http://", "https://", "grpc://", "grpcs://")):
+            bare = self.url.split("://", 1)[1].rstrip("/")
+            raise ConfigError(f"url: expected host:port, such as {bare}; got {self.url}")
+        if not self.url or any(c.isspace() for c in self.url):
+            raise ConfigError(f"url: expected host:port, got {self.url!r}")
+        if not self.timeout_s > 0:
+            raise ConfigError(f"timeout_s: expected seconds > 0, got {self.timeout_s}")
+        for name in ("root_certificates", "private_key", "certificate_chain"):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if not self.ssl:
+                raise ConfigError(f"{name}: needs ssl=True")
+            try:
+                Path(value).read_bytes()
+            except OSError as e:
+                raise ConfigError(f"{name}: {value}: {e.strerror or e}") from e
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments of tritonclient's gRPC clients."""
+        return {
+            "url": self.url,
+            "ssl": self.ssl,
+            "root_certificates": self.root_certificates,
+            "private_key": self.private_key,
+            "certificate_chain": self.certificate_chain,
+            "channel_args": self._channel_arguments(),
+        }
+
+    def _channel_arguments(self) -> list[tuple[str, int]]:
+        arguments = [
+            ("grpc.max_send_message_length", MAX_GRPC_MESSAGE_SIZE),
+            ("grpc.max_receive_message_length", MAX_GRPC_MESSAGE_SIZE),
+            # A server that is restarted is back within seconds, but gRPC waits up to two minutes
+            # before it tries again.
+            ("grpc.initial_reconnect_backoff_ms", 100),
+            ("grpc.max_reconnect_backoff_ms", 1000),
+            # Else two clients of one process share a broken connection and its waiting time.
+            ("grpc.use_local_subchannel_pool", 1),
+        ]
+        if self.url.startswith(_LOOPBACK):
+            # A company's http_proxy can't reach this machine.
+            arguments.append(("grpc.enable_http_proxy", 0))
+        return arguments

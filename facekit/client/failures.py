@@ -1,0 +1,56 @@
+"""Turn what gRPC and Triton say went wrong into the kit's own errors."""
+
+from __future__ import annotations
+
+from tritonclient.utils import InferenceServerException
+
+from facekit.errors import (
+    BoxError,
+    DeadlineError,
+    FacekitError,
+    ModelMissingError,
+    PhotoError,
+    ResponseError,
+    ServerError,
+    ServerUnavailableError,
+)
+
+# Words of Triton and of gRPC, in lower case. Triton gives a missing model or a dead backend under
+# several status codes, so the words come before the code.
+_MISSING = ("unknown model", "has no available versions")
+_DEAD = ("is not healthy", "stub process", "connection reset", "shutting down", "not ready")
+_CONTRACT = ("inference input", "inference output", "inputs but got", "unexpected shape")
+_NOT_GRPC = ("http1.x", "http/2", "http2 error", "trying to connect an http", "settings frame")
+
+
+def translate(
+    error: InferenceServerException, *, model: str, url: str, timeout_s: float
+) -> FacekitError:
+    """Return the kit's error for one of tritonclient's; the caller raises it ``from`` that one."""
+    code = str(error.status() or "").removeprefix("StatusCode.")
+    text = (error.message() or "").strip() or "no reason given"
+    lower = text.lower()
+    if code == "DEADLINE_EXCEEDED":
+        return DeadlineError(f"no answer from {url} within {timeout_s:g} s")
+    if any(words in lower for words in _MISSING):
+        return ModelMissingError(f"{url} does not serve the model {model!r}: {text}")
+    if any(words in lower for words in _NOT_GRPC):
+        return ServerUnavailableError(
+            f"{url} does not speak gRPC (is this the HTTP port? gRPC's is 8001 by default), "
+            f"or it broke the connection: {text}"
+        )
+    if code in ("UNAVAILABLE", "CANCELLED", "ABORTED") or any(words in lower for words in _DEAD):
+        return ServerUnavailableError(f"{url} could not answer, try again: {text}")
+    if code == "INVALID_ARGUMENT":
+        return _refused(text, lower, model)
+    if code == "UNIMPLEMENTED":
+        return ResponseError(f"{url} speaks gRPC but is no Triton server: {text}")
+    return ServerError(f"{model}: {text}" + (f" ({code})" if code else ""))
+
+
+def _refused(text: str, lower: str, model: str) -> FacekitError:
+    if any(words in lower for words in _CONTRACT):
+        return ResponseError(f"{model}: the server's tensors differ from this client's: {text}")
+    if "box" in lower:
+        return BoxError(text)
+    return PhotoError(text)

@@ -1,0 +1,66 @@
+"""Turn whatever a caller has for a photo into the encoded bytes that are sent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from facekit import limits
+from facekit.client.pixels import encode_pixels
+from facekit.errors import PhotoError
+
+PhotoLike = Union[bytes, bytearray, memoryview, str, "os.PathLike[str]", npt.NDArray[Any]]
+"""A photo: encoded bytes, the path of a file, or a uint8 array.
+
+A 1-D array is encoded bytes; (H, W) is gray pixels and (H, W, 3) RGB pixels, already upright.
+"""
+
+
+def read_photo(photo: PhotoLike) -> npt.NDArray[np.uint8]:
+    """Return a photo as encoded bytes: uint8 (n,).
+
+    Raises:
+        PhotoError: No such file, a file that can't be read, no bytes, more bytes than
+            ``limits.MAX_PHOTO_BYTES``, or an array of another dtype or shape.
+    """
+    if isinstance(photo, np.ndarray):
+        if photo.ndim == 1 and photo.dtype == np.uint8:
+            return _checked(photo)
+        return np.frombuffer(encode_pixels(photo), np.uint8)
+    if isinstance(photo, bytes | bytearray | memoryview):
+        return _checked(np.frombuffer(photo, np.uint8))
+    if isinstance(photo, str | os.PathLike):
+        return _read_file(Path(photo))
+    raise PhotoError(
+        "a photo is bytes, the path of a file or a uint8 array; "
+        f"got an object of type {type(photo).__name__}"
+    )
+
+
+def _read_file(path: Path) -> npt.NDArray[np.uint8]:
+    try:
+        # Asked before reading, so that a mistaken path to a film does not fill the memory.
+        size = path.stat().st_size
+        if size > limits.MAX_PHOTO_BYTES:
+            raise PhotoError(f"{path}: {size:,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
+        data = path.read_bytes()
+    except OSError as e:
+        raise PhotoError(f"{path}: {e.strerror or e}") from e
+    except ValueError as e:  # A zero byte in the path.
+        raise PhotoError(f"{str(path)!r}: {e}") from e
+    try:
+        return _checked(np.frombuffer(data, np.uint8))
+    except PhotoError as e:
+        raise PhotoError(f"{path}: {e}") from e
+
+
+def _checked(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    if data.size == 0:
+        raise PhotoError("empty: it holds no bytes")
+    if data.size > limits.MAX_PHOTO_BYTES:
+        raise PhotoError(f"{data.size:,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
+    return data

@@ -1,0 +1,1 @@
+"""DetectNet_v2 postprocessing: grid decode, clustering, and boxes in photo pixels."""

@@ -1,0 +1,63 @@
+"""Decode DetectNet_v2's grids into boxes in network pixels.
+
+Each cell of a 26x46 grid (stride 16 over 416x736) carries a coverage and, per class, four offsets
+of the box's left, top, right and bottom from the cell, divided by 35. The rule and its constants
+are those of DeepStream's parser and of TAO (tao_deploy, cv/detectnet_v2/postprocessor.py,
+``abs_bbox_converter``); the card's "xc, yc, w, h" does not hold for this export.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from facekit.contract import GRID_STRIDE
+
+BOX_SCALE = 35.0
+"""Pixels one unit of the box output stands for (``bbox_normalizer`` in TAO)."""
+BOX_OFFSET = 0.5
+"""Pixels from a cell's corner to the point its offsets count from (``bbox_offset`` in TAO)."""
+
+# What each channel of a box counts from the cell's point: left and top go back, right and bottom on.
+_SIGNS = np.array([[-BOX_SCALE], [-BOX_SCALE], [BOX_SCALE], [BOX_SCALE]])
+
+
+def decode_cells(
+    bbox: npt.NDArray[np.float32], cells: npt.NDArray[np.intp]
+) -> npt.NDArray[np.float64]:
+    """Decode the boxes of some cells of one class.
+
+    Args:
+        bbox: float32 (4, rows, columns), the box output of one class.
+        cells: (N,), row-major indices of the cells to decode.
+
+    Returns:
+        float64 (N, 4), x1 y1 x2 y2 in network pixels; not clipped, and possibly inverted.
+    """
+    columns = bbox.shape[2]
+    rows, cols = np.divmod(cells, columns)
+    points = np.empty((4, len(cells)))
+    points[0::2] = cols
+    points[1::2] = rows
+    points *= GRID_STRIDE
+    points += BOX_OFFSET
+    points += bbox.reshape(4, -1)[:, cells] * _SIGNS
+    return points.T
+
+
+def encode_boxes(
+    boxes_xyxy: npt.NDArray[np.floating], cells: npt.NDArray[np.intp], columns: int
+) -> npt.NDArray[np.float32]:
+    """Write boxes as the offsets a cell would carry: the inverse of ``decode_cells``.
+
+    Args:
+        boxes_xyxy: (N, 4), network pixels.
+        cells: (N,), row-major index of the cell that carries each box.
+        columns: Cells in a grid row.
+
+    Returns:
+        float32 (4, N).
+    """
+    rows, cols = np.divmod(cells, columns)
+    points = np.stack([cols, rows, cols, rows]) * GRID_STRIDE + BOX_OFFSET
+    return ((np.asarray(boxes_xyxy, np.float64).T - points) / _SIGNS).astype(np.float32)

@@ -1,0 +1,118 @@
+"""The parameters of the clustering, under TAO's names, checked when a model loads.
+
+Sources of names and defaults: ``postprocessing_config.proto`` and ``inferencer_spec_etlt`` of
+tao_tensorflow1_backend (face: coverage 0.005, eps 0.3, min_samples 1, confidence 0.9, height 4; NMS
+overlap 0.3 and confidence 0.1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from facekit.errors import ConfigError
+
+ALGORITHMS = ("DBSCAN", "NMS", "HYBRID")
+
+
+@dataclass(frozen=True)
+class ClusteringParameters:
+    """How the cells of one class become boxes.
+
+    Attributes:
+        clustering_algorithm: ``DBSCAN``, ``NMS`` or ``HYBRID`` (DBSCAN decides what is a face, NMS
+            which of its boxes stands for it).
+        coverage_threshold: Cells at or below this coverage are ignored, 0..1.
+        dbscan_eps: Largest 1 - IoU between neighbours, 0..1.
+        dbscan_min_samples: Coverage that a neighbourhood must add up to, at least 1; fractions are
+            cut off, as TAO does.
+        dbscan_confidence_threshold: Coverage that a cluster must add up to; a sum, so it may
+            exceed 1.
+        minimum_bounding_box_height: Boxes of this height or less are dropped, network pixels.
+        nms_iou_threshold: Boxes that overlap a better one by more than this are dropped, 0..1.
+        nms_confidence_threshold: Least coverage of a box for NMS, 0..1.
+    """
+
+    clustering_algorithm: str = "DBSCAN"
+    coverage_threshold: float = 0.005
+    dbscan_eps: float = 0.3
+    dbscan_min_samples: float = 1.0
+    dbscan_confidence_threshold: float = 0.9
+    minimum_bounding_box_height: float = 4.0
+    nms_iou_threshold: float = 0.3
+    nms_confidence_threshold: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.clustering_algorithm not in ALGORITHMS:
+            raise ConfigError(
+                f"clustering_algorithm is {self.clustering_algorithm!r}; "
+                f"it must be one of {', '.join(ALGORITHMS)}"
+            )
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not (low <= value <= high) or math.isinf(value):
+                bound = f"between {low:g} and {high:g}" if high < math.inf else f"{low:g} or more"
+                raise ConfigError(f"{name} is {value:g}; it must be {bound}")
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "coverage_threshold": (0.0, 1.0),
+    "dbscan_eps": (0.0, 1.0),
+    "dbscan_min_samples": (0.0, math.inf),
+    "dbscan_confidence_threshold": (0.0, math.inf),
+    "minimum_bounding_box_height": (0.0, math.inf),
+    "nms_iou_threshold": (0.0, 1.0),
+    "nms_confidence_threshold": (0.0, 1.0),
+}
+
+
+def parse_parameters(
+    values: Mapping[str, str], class_names: Sequence[str], *, others: Sequence[str] = ()
+) -> list[ClusteringParameters]:
+    """Read the ``parameters`` of a model's configuration.
+
+    Args:
+        values: Parameter name to text. A number holds for all classes; numbers with commas between
+            them are one a class, in the order of the label file.
+        class_names: The lines of the label file.
+        others: Names of parameters that mean something to somebody else.
+
+    Returns:
+        One ``ClusteringParameters`` a class.
+
+    Raises:
+        ConfigError: Names the parameter that is unknown, not a number, out of range, or whose
+            count of numbers is not the count of classes.
+
+    >>> [p.dbscan_eps for p in parse_parameters({"dbscan_eps": "0.3,0.2"}, ["mask", "no_mask"])]
+    [0.3, 0.2]
+    """
+    known = [field.name for field in fields(ClusteringParameters)]
+    unknown = [name for name in values if name not in known and name not in others]
+    if unknown:
+        raise ConfigError(
+            f"unknown parameter {unknown[0]!r}; known are {', '.join([*known, *others])}"
+        )
+    per_class: list[dict[str, str | float]] = [{} for _ in class_names]
+    for name, text in values.items():
+        if name in others:
+            continue
+        parts = [part.strip() for part in text.split(",")]
+        if len(parts) == 1:
+            parts *= len(class_names)
+        if len(parts) != len(class_names):
+            raise ConfigError(
+                f"{name} has {len(parts)} values for {len(class_names)} classes "
+                f"({', '.join(class_names)})"
+            )
+        for parsed, part in zip(per_class, parts, strict=True):
+            parsed[name] = part.upper() if name == "clustering_algorithm" else _number(name, part)
+    return [ClusteringParameters(**parsed) for parsed in per_class]  # type: ignore[arg-type]
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as e:
+        raise ConfigError(f"{name} is {text!r}; a number is needed") from e

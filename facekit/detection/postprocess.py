@@ -1,0 +1,116 @@
+"""From the detector's two grids to the faces of one photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
+from facekit.detection.clustering import Float64Array, dbscan, nms
+from facekit.detection.grid import decode_cells
+from facekit.detection.parameters import ClusteringParameters
+
+
+@dataclass(frozen=True)
+class Detections:
+    """The objects found in one photo, best first.
+
+    Attributes:
+        boxes_xyxy: float32 (N, 4), pixels of the upright original, clipped to it.
+        scores: float32 (N,), highest coverage of a cell that voted for the box, 0..1.
+        class_ids: int32 (N,), lines of the label file.
+    """
+
+    boxes_xyxy: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+    class_ids: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.boxes_xyxy)
+
+
+def detect(
+    bbox: npt.NDArray[np.float32],
+    cov: npt.NDArray[np.float32],
+    *,
+    size_wh: tuple[int, int],
+    parameters: Sequence[ClusteringParameters],
+) -> Detections:
+    """Decode, cluster, and scale to the photo.
+
+    Clustering works in network pixels, before any clipping, so that its thresholds mean the same
+    for every photo size.
+
+    Args:
+        bbox: float32 (4 * C, 26, 46), the network's boxes.
+        cov: float32 (C, 26, 46), the network's coverages, 0..1.
+        size_wh: Width and height of the upright original in pixels.
+        parameters: One a class.
+    """
+    found = [
+        _one_class(bbox[4 * c : 4 * c + 4], cov[c], chosen)
+        for c, chosen in enumerate(parameters)
+    ]
+    boxes = np.concatenate([boxes for boxes, _ in found])
+    scores = np.concatenate([scores for _, scores in found])
+    class_ids = np.repeat(np.arange(len(found), dtype=np.int32), [len(s) for _, s in found])
+    width, height = size_wh
+    boxes *= (width / NETWORK_WIDTH, height / NETWORK_HEIGHT) * 2
+    np.clip(boxes, 0.0, (width, height, width, height), out=boxes)
+    # A box wholly outside the frame is left without area and shows nothing of the photo.
+    visible = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
+    order = visible[np.argsort(-scores[visible], kind="stable")]
+    return Detections(
+        boxes[order].astype(np.float32), scores[order].astype(np.float32), class_ids[order]
+    )
+
+
+def _one_class(
+    bbox: npt.NDArray[np.float32], cov: npt.NDArray[np.float32], chosen: ClusteringParameters
+) -> tuple[Float64Array, Float64Array]:
+    """Return boxes (N, 4) in network pixels and scores (N,) of one class, in no order."""
+    coverage = cov.reshape(-1)
+    cells = np.flatnonzero(coverage > np.float32(chosen.coverage_threshold))
+    boxes = decode_cells(bbox, cells)
+    # NaN compares false, so a broken engine's NaN boxes go here as well.
+    sound = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    if not sound.all():
+        boxes, cells = boxes[sound], cells[sound]
+    scores = coverage[cells].astype(np.float64)
+    if chosen.clustering_algorithm != "NMS":
+        labels = dbscan(
+            boxes, scores, eps=chosen.dbscan_eps, min_samples=chosen.dbscan_min_samples
+        )
+        clusters, sums, peaks = _summarise(boxes, scores, labels)
+        passed = (sums >= chosen.dbscan_confidence_threshold) & _tall(clusters, chosen)
+        if chosen.clustering_algorithm == "DBSCAN":
+            return clusters[passed], peaks[passed]
+        members = np.append(passed, False)[labels]
+        boxes, scores = boxes[members], scores[members]
+    confident = scores >= chosen.nms_confidence_threshold
+    boxes, scores = boxes[confident], scores[confident]
+    kept = nms(boxes, scores, iou_threshold=chosen.nms_iou_threshold)
+    kept = kept[_tall(boxes[kept], chosen)]
+    return boxes[kept], scores[kept]
+
+
+def _tall(boxes: Float64Array, chosen: ClusteringParameters) -> npt.NDArray[np.bool_]:
+    return boxes[:, 3] - boxes[:, 1] > chosen.minimum_bounding_box_height
+
+
+def _summarise(
+    boxes: Float64Array, scores: Float64Array, labels: npt.NDArray[np.intp]
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return each cluster's coverage-weighted mean box, summed coverage and highest coverage."""
+    member = np.flatnonzero(labels >= 0)
+    if not len(member):
+        return np.empty((0, 4)), np.empty(0), np.empty(0)
+    member = member[np.argsort(labels[member], kind="stable")]
+    starts = np.flatnonzero(np.diff(labels[member], prepend=-1))
+    weights = scores[member]
+    sums = np.add.reduceat(weights, starts)
+    means = np.add.reduceat(boxes[member] * weights[:, None], starts, axis=0) / sums[:, None]
+    return means, sums, np.maximum.reduceat(weights, starts)

@@ -1,0 +1,215 @@
+"""Draw boxes, scores and landmarks into a photo (needs Pillow: the extra ``draw``)."""
+
+from __future__ import annotations
+
+import io
+import math
+
+from PIL import Image, ImageDraw, ImageFont
+
+from facekit.client.photos import PhotoLike, read_photo
+from facekit.errors import InputError
+from facekit.faces import Face, Faces
+from facekit.landmarks.scheme import POINT_COUNTS, groups, skeleton
+from facekit.photos.check import check_photo
+
+Colour = tuple[int, int, int]
+
+BOX_COLOUR: Colour = (255, 214, 64)
+"""Boxes and the tags with their scores."""
+
+# Okabe and Ito's palette, which colour-blind eyes tell apart, lightened to stand out on skin.
+PART_COLOURS: dict[str, Colour] = {
+    "jaw": (245, 245, 245),
+    "right_eyebrow": (255, 176, 46),
+    "left_eyebrow": (255, 176, 46),
+    "nose": (38, 214, 160),
+    "right_eye": (86, 196, 255),
+    "left_eye": (86, 196, 255),
+    "outer_mouth": (255, 110, 150),
+    "inner_mouth": (255, 168, 194),
+    "pupils": (240, 228, 66),
+    "ears": (214, 160, 255),
+    "extra_eyes": (160, 222, 255),
+}
+_DARK: Colour = (18, 20, 26)
+# Pillow draws hard edges: marks are drawn this much larger and scaled down, unless the layer would
+# then take more than a few megapixels.
+_OVERSAMPLING = 4
+_MAX_LAYER_PIXELS = 8_000_000
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def open_upright(photo: PhotoLike) -> Image.Image:
+    """Decode a photo as the server does: upright, in RGB, transparent pixels over white.
+
+    Raises:
+        PhotoError: The photo can't be read or used.
+    """
+    checked = check_photo(read_photo(photo))
+    image = Image.open(io.BytesIO(checked.data.tobytes())).convert("RGB")
+    turn = _TURNS.get(checked.orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.Image:
+    """Return a copy of the photo, upright and in RGB, with the faces drawn into it.
+
+    Args:
+        photo: The photo the faces were found in, as for ``Client.detect``.
+        faces: What was found.
+        scores: Whether to write each face's score beside its box.
+
+    Raises:
+        InputError: The faces are of a photo of another size.
+        PhotoError: The photo can't be read or used.
+    """
+    image = open_upright(photo)
+    if image.size != faces.size_wh:
+        raise InputError(
+            f"these faces are of a photo of {faces.size_wh[0]} x {faces.size_wh[1]} pixels; "
+            f"this one has {image.width} x {image.height}"
+        )
+    # Weakest first, so that where faces overlap the surer one lies on top.
+    for index in sorted(range(len(faces)), key=lambda i: float(faces.scores[i])):
+        _draw_face(image, faces[index], with_score=scores)
+    return image
+
+
+def _draw_face(image: Image.Image, face: Face, *, with_score: bool) -> None:
+    """Draw one face into the image by way of a larger, transparent layer around it."""
+    unit = _unit(image, face)
+    text = f"{face.score:.2f}" if with_score else ""
+    text_px = max(9.0, 7.5 * unit)
+    margin = 4 * unit + text_px * 2
+    xs = [*face.box_xyxy[[0, 2]].tolist(), *face.points_xy[:, 0].tolist()]
+    ys = [*face.box_xyxy[[1, 3]].tolist(), *face.points_xy[:, 1].tolist()]
+    left = max(0, math.floor(min(xs) - margin))
+    top = max(0, math.floor(min(ys) - margin))
+    # The tag may be wider than a small face.
+    right = min(image.width, math.ceil(max(*xs, min(xs) + 4 * text_px) + margin))
+    bottom = min(image.height, math.ceil(max(ys) + margin))
+    if right <= left or bottom <= top:
+        return
+    area = (right - left) * (bottom - top)
+    scale = max(1, min(_OVERSAMPLING, int(math.sqrt(_MAX_LAYER_PIXELS / area))))
+    layer = Image.new("RGBA", ((right - left) * scale, (bottom - top) * scale))
+    pen = _Pen(ImageDraw.Draw(layer), left, top, scale)
+    _draw_box(pen, face, unit)
+    _draw_points(pen, face, unit)
+    if text:
+        _draw_tag(pen, face, text, text_px, unit, top)
+    small = layer.reduce(scale) if scale > 1 else layer
+    image.paste(small.convert("RGB"), (left, top), small.getchannel("A"))
+
+
+def _unit(image: Image.Image, face: Face) -> float:
+    """Return the width of a thin line in pixels: it follows the photo, and less so the face."""
+    photo_px = math.sqrt(image.width * image.height) / 420
+    face_px = max(face.width, face.height) / 110
+    return max(0.8, min(math.sqrt(photo_px * face_px), 1.6 * face_px, 2.5 * photo_px))
+
+
+class _Pen:
+    """Draws in pixels of the photo on a layer that starts elsewhere and is larger."""
+
+    def __init__(self, draw: ImageDraw.ImageDraw, left: int, top: int, scale: int) -> None:
+        self._draw, self._left, self._top, self._scale = draw, left, top, scale
+
+    def _at(self, x: float, y: float) -> tuple[float, float]:
+        return (x - self._left) * self._scale, (y - self._top) * self._scale
+
+    def line(self, points: list[tuple[float, float]], colour: Colour, width: float) -> None:
+        """Draw a line through points."""
+        self._draw.line(
+            [self._at(x, y) for x, y in points],
+            fill=(*colour, 255),
+            width=max(1, round(width * self._scale)),
+            joint="curve",
+        )
+
+    def dot(self, x: float, y: float, radius: float, colour: Colour) -> None:
+        """Draw a filled circle."""
+        cx, cy = self._at(x, y)
+        r = radius * self._scale
+        self._draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=(*colour, 255))
+
+    def panel(
+        self, box: tuple[float, float, float, float], colour: Colour | None, radius: float,
+        outline: Colour | None = None, width: float = 0,
+    ) -> None:  # fmt: skip
+        """Draw a rectangle with round corners, filled or as an outline."""
+        x1, y1 = self._at(box[0], box[1])
+        x2, y2 = self._at(box[2], box[3])
+        self._draw.rounded_rectangle(
+            (x1, y1, max(x1, x2), max(y1, y2)),
+            radius=radius * self._scale,
+            fill=None if colour is None else (*colour, 255),
+            outline=None if outline is None else (*outline, 255),
+            width=max(1, round(width * self._scale)),
+        )
+
+    def text_width(self, text: str, height: float) -> float:
+        """Return how wide a text is in pixels of the photo."""
+        return float(self._font(height).getlength(text)) / self._scale
+
+    def text(self, x: float, y: float, text: str, height: float, colour: Colour) -> None:
+        """Write a text, centred on a point."""
+        self._draw.text(
+            self._at(x, y), text, fill=(*colour, 255), font=self._font(height), anchor="mm"
+        )
+
+    def _font(self, height: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+        return ImageFont.load_default(size=height * self._scale)
+
+
+def _draw_box(pen: _Pen, face: Face, unit: float) -> None:
+    x1, y1, x2, y2 = face.box_xyxy.tolist()
+    grown = (x1 - unit, y1 - unit, x2 + unit, y2 + unit)
+    radius = min(4 * unit, face.width / 8)
+    pen.panel(grown, None, radius, outline=_DARK, width=3 * unit)
+    pen.panel(
+        (x1 - unit / 2, y1 - unit / 2, x2 + unit / 2, y2 + unit / 2),
+        None,
+        radius,
+        outline=BOX_COLOUR,
+        width=2 * unit,
+    )
+
+
+def _draw_points(pen: _Pen, face: Face, unit: float) -> None:
+    points = [(float(x), float(y)) for x, y in face.points_xy]
+    colours = [BOX_COLOUR] * len(points)
+    if len(points) in POINT_COUNTS:
+        for name, span in groups(len(points)).items():
+            colours[span.start : span.stop] = [PART_COLOURS[name]] * len(span)
+        for start, end in skeleton(len(points)):
+            pen.line([points[start], points[end]], colours[start], 0.6 * unit)
+    # On a small face the points would cover what they mark.
+    radius = min(1.1 * unit, max(face.width, face.height) / 90)
+    for x, y in points:
+        pen.dot(x, y, 1.4 * radius, _DARK)
+    for (x, y), colour in zip(points, colours, strict=True):
+        pen.dot(x, y, radius, colour)
+
+
+def _draw_tag(
+    pen: _Pen, face: Face, text: str, height: float, unit: float, layer_top: int
+) -> None:
+    x1, y1, _, y2 = face.box_xyxy.tolist()
+    tall = height * 1.35
+    wide = pen.text_width(text, height) + 0.7 * height
+    top = y1 - tall - 2 * unit
+    if top < layer_top:
+        # No room above the box: inside it, or below it where the box is too small for that.
+        top = y1 + 2 * unit if y2 - y1 > 4 * tall else y2 + 2 * unit
+    pen.panel((x1 - unit, top, x1 - unit + wide, top + tall), BOX_COLOUR, 0.25 * tall)
+    pen.text(x1 - unit + wide / 2, top + tall / 2, text, height, _DARK)

@@ -1,0 +1,62 @@
+"""Every error the kit raises.
+
+::
+
+    FacekitError
+    |-- InputError                 the caller's input is wrong: mend it, do not retry
+    |   |-- PhotoError             one photo's bytes: empty, truncated, unknown format, too large
+    |   `-- BoxError               one box: inverted, not finite, outside the photo
+    |-- ConfigError                a model's configuration or a setup option is wrong
+    |-- ServerError                the server could not answer
+    |   |-- ServerUnavailableError no connection, or a dead backend: try again
+    |   |-- DeadlineError          no answer within ``timeout_s``
+    |   |-- ModelMissingError      the server does not serve this model
+    |   `-- ResponseError          the answer breaks the tensor contract
+    `-- SetupError                 the embedded server can't start on this machine
+"""
+
+from __future__ import annotations
+
+
+class FacekitError(Exception):
+    """Root of all errors raised by facekit."""
+
+
+class InputError(FacekitError):
+    """The caller's input is wrong; sending it again gives the same answer."""
+
+
+class PhotoError(InputError):
+    """One photo can't be used: empty, truncated, of an unknown format, or over a limit."""
+
+
+class BoxError(InputError):
+    """One box can't be used: inverted, not finite, or outside the photo."""
+
+
+class ConfigError(FacekitError):
+    """A model's configuration, or an option, has an unknown name or a value out of range."""
+
+
+class ServerError(FacekitError):
+    """The server could not answer a request that may well be correct."""
+
+
+class ServerUnavailableError(ServerError):
+    """No connection, or a backend that just died: the same request may succeed if tried again."""
+
+
+class DeadlineError(ServerError):
+    """No answer came within ``timeout_s``."""
+
+
+class ModelMissingError(ServerError):
+    """The server does not serve the model that this call needs."""
+
+
+class ResponseError(ServerError):
+    """The answer breaks the tensor contract: another kind of server, or another version of it."""
+
+
+class SetupError(FacekitError):
+    """The embedded server can't start on this machine; the message says what is missing."""

@@ -1,0 +1,164 @@
+"""Square face crops for FPENet, and the way back from crop pixels to photo pixels.
+
+NVIDIA's own inference code cuts a square on the longer side of the box, centred on it
+(tao_tensorflow1_backend, cv/fpenet/inferencer/fpenet_inferencer.py). At the photo's border that code
+shrinks the square, which changes the scale and moves the centre; here the border is padded
+instead, by repeating the edge pixels, so that every face keeps its proportions.
+
+Landmark ``p`` in pixels of a crop with left ``x`` and side ``s`` lies at ``x + p * s / 80``: the
+rule by which NVIDIA labels its training crops and reads its results back, and so does the kit.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from facekit.contract import CROP_SIDE
+from facekit.errors import BoxError
+
+FloatArray = npt.NDArray[np.float32]
+
+MIN_CROP_SIDE = 2.0
+"""Smallest side in photo pixels that still holds a face to look at."""
+
+EXPAND = 1.0
+"""Crop side over the box's longer side. FPENet was trained on the landmarks' own square
+(bbox_enlarge_ratio 1.0 in NVIDIA's specification)."""
+
+# Faces much larger than the crop are first averaged over whole pixel blocks down to no less than
+# this many pixels a side: the exact antialiasing that follows then reads 4 pixels a crop pixel.
+_REDUCED_SIDE = 4 * CROP_SIDE
+
+
+def crop_squares(
+    boxes_xyxy: npt.ArrayLike, *, size_wh: tuple[int, int], expand: float = EXPAND
+) -> FloatArray:
+    """Lay a square around each box: on the longer side, centred, not clipped.
+
+    Args:
+        boxes_xyxy: (N, 4), pixels of the upright photo.
+        size_wh: Width and height of the upright photo in pixels.
+        expand: Square's side over the box's longer side.
+
+    Returns:
+        float32 (N, 3): left, top and side of each square in photo pixels.
+
+    Raises:
+        BoxError: A box is not finite, inverted or empty, or does not touch the photo.
+    """
+    boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
+    check_boxes(boxes, size_wh=size_wh)
+    side = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1) * expand, MIN_CROP_SIDE)
+    corner = (boxes[:, :2] + boxes[:, 2:]) / 2 - side[:, None] / 2
+    return np.concatenate([corner, side[:, None]], axis=1).astype(np.float32)
+
+
+def check_boxes(boxes_xyxy: npt.NDArray[np.floating], *, size_wh: tuple[int, int]) -> None:
+    """Refuse boxes that hold nothing of the photo.
+
+    Args:
+        boxes_xyxy: (N, 4), pixels of the upright photo.
+        size_wh: Width and height of the upright photo in pixels.
+
+    Raises:
+        BoxError: Names the first box that is wrong, what is wrong, and its numbers.
+    """
+    width, height = size_wh
+    for i, (x1, y1, x2, y2) in enumerate(boxes_xyxy.tolist()):
+        where = f"box {i + 1} of {len(boxes_xyxy)} ({x1:g}, {y1:g}, {x2:g}, {y2:g})"
+        if not np.isfinite((x1, y1, x2, y2)).all():
+            raise BoxError(f"{where} is not finite")
+        if x2 <= x1 or y2 <= y1:
+            raise BoxError(f"{where} is empty or inverted: x2 > x1 and y2 > y1 are needed")
+        if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
+            raise BoxError(f"{where} lies outside the photo of {width} x {height} pixels")
+
+
+def cut_crops(gray: npt.NDArray[np.uint8], squares_xys: FloatArray) -> FloatArray:
+    """Cut squares out of a gray photo and resize each to FPENet's input, antialiased.
+
+    Args:
+        gray: uint8 (H, W), the upright photo.
+        squares_xys: float32 (N, 3), left, top and side in photo pixels; may leave the photo.
+
+    Returns:
+        float32 (N, 1, 80, 80), gray 0..255.
+    """
+    crops = np.empty((len(squares_xys), 1, CROP_SIDE, CROP_SIDE), np.float32)
+    for i, (x, y, side) in enumerate(squares_xys.tolist()):
+        block = max(int(side / _REDUCED_SIDE), 1)
+        left, columns = _span(x, side, block, gray.shape[1])
+        top, rows = _span(y, side, block, gray.shape[0])
+        patch = gray[np.ix_(rows, columns)] if _leaves(rows, columns, gray) else (
+            gray[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        )
+        pixels = _block_means(patch, block) if block > 1 else patch.astype(np.float32)
+        across = _weights((x - left) / block, side / block, pixels.shape[1])
+        down = _weights((y - top) / block, side / block, pixels.shape[0])
+        np.matmul(down @ pixels, across.T, out=crops[i, 0])
+    return crops
+
+
+def to_photo(points_xy: npt.ArrayLike, squares_xys: npt.ArrayLike) -> FloatArray:
+    """Map crop pixels back to the photo: one scale and one shift a crop.
+
+    Args:
+        points_xy: (N, K, 2), pixels of the 80x80 crops.
+        squares_xys: (N, 3), left, top and side of the crops in photo pixels.
+
+    Returns:
+        float32 (N, K, 2), pixels of the upright photo; not clipped.
+    """
+    points = np.asarray(points_xy, np.float32)
+    squares = np.asarray(squares_xys, np.float32).reshape(-1, 1, 3)
+    return points * (squares[..., 2:] / np.float32(CROP_SIDE)) + squares[..., :2]
+
+
+def _span(start: float, side: float, block: int, limit: int) -> tuple[int, npt.NDArray[np.intp]]:
+    """Return the first whole pixel a crop reads and the clamped indices of all it reads."""
+    # The triangular filter reaches one output pixel (or one input pixel) past the square's edge.
+    reach = int(np.ceil(max(side / CROP_SIDE, 1.0) + block))
+    first = int(np.floor(start)) - reach
+    count = int(np.ceil(start + side)) + reach - first
+    count += -count % block
+    return first, np.clip(np.arange(first, first + count), 0, limit - 1)
+
+
+def _block_means(patch: npt.NDArray[np.uint8], block: int) -> FloatArray:
+    """Average whole blocks of pixels; rows first, because adding whole rows is the fastest."""
+    rows = patch[::block].astype(np.uint32)
+    for k in range(1, block):
+        rows += patch[k::block]
+    sums = rows[:, ::block].copy()
+    for k in range(1, block):
+        sums += rows[:, k::block]
+    return sums.astype(np.float32) / np.float32(block * block)
+
+
+def _leaves(
+    rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], gray: npt.NDArray[np.uint8]
+) -> bool:
+    """Tell whether clamping changed an index: the crop reads outside the photo."""
+    return bool(
+        len(rows) != rows[-1] - rows[0] + 1 or len(columns) != columns[-1] - columns[0] + 1
+    )
+
+
+def _weights(start: float, side: float, count: int) -> FloatArray:
+    """Return the antialiased (triangular) resampling matrix, float32 (80, count).
+
+    ``start`` is the square's edge in pixels of the patch, whose first pixel spans 0..1.
+    """
+    scale = side / CROP_SIDE
+    centres = start + (np.arange(CROP_SIDE) + 0.5) * scale
+    distance = np.abs(_pixel_centres(count)[None, :] - centres[:, None])
+    weights = np.maximum(0.0, 1.0 - distance / max(scale, 1.0))
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@lru_cache(maxsize=256)
+def _pixel_centres(count: int) -> npt.NDArray[np.float64]:
+    return np.arange(count) + 0.5

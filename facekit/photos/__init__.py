@@ -1,0 +1,1 @@
+"""Encoded photos: what is accepted, checked from their bytes before a decoder sees them."""

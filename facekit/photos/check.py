@@ -1,0 +1,169 @@
+"""Check one encoded photo, and hand on bytes that every DALI version decodes alike.
+
+A decode error inside DALI fails every request that was merged into the same batch, and what DALI
+does with EXIF, palettes, alpha, 16 bits and CMYK differs from version to version. So the bytes are
+checked here first, with Pillow. An ordinary JPEG passes unread but for its header (well under a
+millisecond); anything else is decoded here and handed on as an uncompressed PNM, which leaves DALI
+nothing to fail on.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from facekit import limits
+from facekit.errors import PhotoError
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+"""Pillow's names of the accepted formats."""
+
+_ACCEPTED = "JPEG, PNG, BMP, WebP and TIFF are accepted"
+_ORIENTATION_TAG = 0x0112
+_END_OF_IMAGE = b"\xff\xd9"
+_CHANNELS = {"1": 1, "L": 1, "LA": 2, "I;16": 1, "I;16B": 1, "I": 1, "RGBA": 4, "CMYK": 4}
+
+
+@dataclass(frozen=True)
+class CheckedPhoto:
+    """One photo that a decoder may see.
+
+    Attributes:
+        data: uint8 (n,), a JPEG whose EXIF no decoder will act on, or an uncompressed PNM.
+        orientation: EXIF orientation 1..8 that turns the pixels of ``data`` upright.
+        size_hwc: Height and width of the upright photo in pixels, and its channels as stored
+            (1 gray, 2 gray and alpha, 3 colour, 4 colour and alpha, or CMYK).
+    """
+
+    data: npt.NDArray[np.uint8]
+    orientation: int
+    size_hwc: tuple[int, int, int]
+
+
+def check_photo(data: npt.NDArray[np.uint8] | bytes) -> CheckedPhoto:
+    """Check one encoded photo and prepare it for decoding.
+
+    Args:
+        data: The file's bytes; uint8 (n,) when an array. Zeros behind its end are ignored.
+
+    Raises:
+        PhotoError: The photo is empty, truncated, corrupt, of another format, or over a limit of
+            ``facekit.limits``.
+    """
+    raw = bytes(data)
+    if len(raw) > limits.MAX_PHOTO_BYTES:
+        raise PhotoError(f"{len(raw):,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
+    if not raw.strip(b"\0"):
+        raise PhotoError("empty: it holds no bytes but padding")
+    try:
+        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+            _check_size(image.width, image.height)
+            # MPO is what Pillow calls the JPEGs of phones that append further pictures.
+            if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
+                return _pass_jpeg(raw, image)
+            return _decode_other(image)
+    except PhotoError:
+        raise
+    except UnidentifiedImageError as e:
+        raise PhotoError(_name_format(raw)) from e
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
+        raise PhotoError(f"over the limit of {limits.MAX_PHOTO_PIXELS:,} pixels") from e
+    # Pillow's decoders raise many kinds of errors on broken files, SyntaxError and struct.error
+    # among them; whichever it is, this photo can't be read and the next one must be.
+    except Exception as e:
+        raise PhotoError(f"truncated or corrupt: {e}") from e
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > limits.MAX_PHOTO_PIXELS:
+        raise PhotoError(
+            f"{width} x {height} = {width * height:,} pixels; "
+            f"the limit is {limits.MAX_PHOTO_PIXELS:,}"
+        )
+    if max(width, height) > limits.MAX_PHOTO_SIDE:
+        raise PhotoError(
+            f"{width} x {height} pixels; the longest side may be {limits.MAX_PHOTO_SIDE:,}"
+        )
+
+
+def _pass_jpeg(raw: bytes, image: Image.Image) -> CheckedPhoto:
+    # Pillow has read up to the first scan. No end-of-image marker can stand inside a scan, because
+    # an 0xFF byte of coded data is always followed by a zero.
+    fp = image.fp
+    assert fp is not None
+    scan_start = fp.tell()
+    if raw.rfind(_END_OF_IMAGE, scan_start) < 0:
+        raise PhotoError("truncated JPEG: no end-of-image marker")
+    orientation = _orientation(image)
+    data = np.frombuffer(raw, np.uint8)
+    if "exif" in image.info:
+        # Newer DALI decoders act on EXIF and older ones do not: hide it from all of them.
+        start = raw.find(b"Exif\0\0", 0, scan_start)
+        if start >= 0:
+            data = data.copy()
+            data[start : start + 4] = np.frombuffer(b"none", np.uint8)
+    height, width = image.height, image.width
+    if orientation >= 5:
+        height, width = width, height
+    return CheckedPhoto(data, orientation, (height, width, 1 if image.mode == "L" else 3))
+
+
+def _decode_other(image: Image.Image) -> CheckedPhoto:
+    channels = _CHANNELS.get(image.mode, 3)
+    image.load()
+    pixels = ImageOps.exif_transpose(_to_8_bit(image))
+    header = f"P{5 if pixels.mode == 'L' else 6}\n{pixels.width} {pixels.height}\n255\n"
+    data = np.frombuffer(header.encode() + pixels.tobytes(), np.uint8)
+    return CheckedPhoto(data, 1, (pixels.height, pixels.width, channels))
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Return the same picture in mode L or RGB, transparent pixels over white."""
+    exif = image.getexif()
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode.startswith("I"):
+        # 16-bit gray; Pillow's own conversion to 8 bits clips instead of scaling.
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise PhotoError("32-bit integer pixels; 8 and 16 bits a channel are accepted")
+        result = Image.fromarray((values >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        raise PhotoError("floating-point pixels; 8 and 16 bits a channel are accepted")
+    elif image.mode in ("1", "LA", "PA", "P", "RGBA", "RGBa", "La") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        canvas = Image.new("RGBA", rgba.size, "white")
+        canvas.alpha_composite(rgba)
+        result = canvas.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
+    else:
+        result = image.convert("RGB")
+    result.getexif()[_ORIENTATION_TAG] = exif.get(_ORIENTATION_TAG, 1)
+    return result
+
+
+def _orientation(image: Image.Image) -> int:
+    value = image.getexif().get(_ORIENTATION_TAG, 1)
+    return value if value in range(1, 9) else 1
+
+
+def _name_format(raw: bytes) -> str:
+    """Say what bytes are that Pillow does not take for a photo."""
+    signatures: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
+        ("a GIF", lambda b: b[:4] == b"GIF8"),
+        ("a PDF", lambda b: b[:5] == b"%PDF-"),
+        ("an HEIC or AVIF picture", lambda b: b[4:8] == b"ftyp"),
+        ("a JPEG with a broken header", lambda b: b[:2] == b"\xff\xd8"),
+        ("a PNG with a broken header", lambda b: b[:4] == b"\x89PNG"),
+        ("text", lambda b: b[:64].rstrip(b"\0").isascii() and len(b) > 1),
+    )
+    for name, matches in signatures:
+        if matches(raw):
+            return f"not a photo but {name}; {_ACCEPTED}" if "broken" not in name else (
+                f"{name}, truncated or corrupt"
+            )
+    return f"no known photo format; {_ACCEPTED}"

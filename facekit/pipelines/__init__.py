@@ -1,0 +1,1 @@
+"""The DALI pipelines of the model repository, as readable Python, and their serialised form."""

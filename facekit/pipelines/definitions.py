@@ -1,0 +1,166 @@
+"""The DALI pipelines: from checked photo bytes to network input and gray picture.
+
+One rule keeps them portable: no arithmetic operators. DALI renamed those between releases, while
+the operators used here mean the same from 1.35 to 2.4, so that a graph written by a new DALI runs
+in an old container. What has to be computed from the EXIF orientation is looked up in tables
+instead.
+
+Inputs of every pipeline (``facekit.contract``): ``photo``, the bytes that ``photo_check`` hands on, and
+``orientation``, EXIF 1..8. Every ``external_source`` is named as its input in ``config.pbtxt``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nvidia.dali import fn, pipeline_def, types
+
+from facekit.contract import MAX_BATCH_SIZE, NETWORK_HEIGHT, NETWORK_WIDTH
+
+COLORS = ("gray", "rgb")
+"""What FaceNet is fed: gray in all three channels, as its model card says and the published
+Triton repositories do, or the photo's colours, as TAO and DeepStream do."""
+
+DEVICES = ("cpu", "gpu")
+
+# EXIF orientations by what turns the stored pixels upright: transpose first, then mirror.
+_TRANSPOSED = [5, 6, 7, 8]
+_MIRRORED_X = [2, 3, 6, 7]
+_MIRRORED_Y = [3, 4, 7, 8]
+
+# DALI's Python has no types for its graph nodes.
+Node = Any
+
+
+def facenet_preprocess(device: str, color: str) -> Node:
+    """Return the pipeline photo, orientation -> ``input_1`` float32 [3, 416, 736] in 0..1."""
+
+    @_pipeline(device)
+    def facenet_preprocess() -> Node:
+        photo, orientation = _inputs()
+        stored = _decode(photo, device, color)
+        return _network_input(stored, orientation, color)
+
+    return facenet_preprocess()
+
+
+def photo_gray(device: str, color: str = "gray") -> Node:
+    """Return the pipeline photo, orientation -> ``gray`` uint8 [H, W], upright.
+
+    The photos of a batch are padded with zeros, right and below, to the largest of them. FPENet
+    takes gray only, so that ``color`` has one value.
+    """
+
+    @_pipeline(device)
+    def photo_gray() -> Node:
+        photo, orientation = _inputs()
+        return _gray_picture(_decode(photo, device, color), orientation, color)
+
+    return photo_gray()
+
+
+def faces_preprocess(device: str, color: str) -> Node:
+    """Return the pipeline photo, orientation -> ``input_1``, ``gray``, from one decode."""
+
+    @_pipeline(device)
+    def faces_preprocess() -> Node:
+        photo, orientation = _inputs()
+        stored = _decode(photo, device, color)
+        return (
+            _network_input(stored, orientation, color),
+            _gray_picture(stored, orientation, color),
+        )
+
+    return faces_preprocess()
+
+
+PIPELINES = {
+    "facenet_preprocess": facenet_preprocess,
+    "photo_gray": photo_gray,
+    "faces_preprocess": faces_preprocess,
+}
+"""Model name to the function that builds its pipeline from device and colour."""
+
+COLORS_OF = {"facenet_preprocess": COLORS, "photo_gray": ("gray",), "faces_preprocess": COLORS}
+"""Model name to the colours it is written in."""
+
+
+def _pipeline(device: str) -> Any:
+    return pipeline_def(
+        batch_size=MAX_BATCH_SIZE,
+        num_threads=1,
+        device_id=None if device == "cpu" else 0,
+        enable_conditionals=True,
+        prefetch_queue_depth=1,
+    )
+
+
+def _inputs() -> tuple[Node, Node]:
+    photo = fn.external_source(name="photo", device="cpu", dtype=types.UINT8, ndim=1)
+    orientation = fn.external_source(name="orientation", device="cpu", dtype=types.INT32, ndim=1)
+    return photo, orientation
+
+
+def _decode(photo: Node, device: str, color: str) -> Node:
+    # "mixed" reads on the CPU and decodes on the GPU.
+    return fn.decoders.image(
+        photo,
+        device="cpu" if device == "cpu" else "mixed",
+        output_type=types.GRAY if color == "gray" else types.RGB,
+    )
+
+
+def _network_input(stored: Node, orientation: Node, color: str) -> Node:
+    # Stretched to the network's frame, aspect ratio not kept, as NVIDIA's own code does; resized
+    # before it is turned, because the small picture is the cheaper one to turn.
+    resized = fn.resize(
+        stored,
+        resize_x=_choose(orientation, _TRANSPOSED, NETWORK_HEIGHT, NETWORK_WIDTH),
+        resize_y=_choose(orientation, _TRANSPOSED, NETWORK_WIDTH, NETWORK_HEIGHT),
+        interp_type=types.INTERP_LINEAR,
+        antialias=True,
+        dtype=types.FLOAT,
+    )
+    channels = 1 if color == "gray" else 3
+    planes = fn.crop_mirror_normalize(
+        _upright(resized, orientation),
+        mean=[0.0] * channels,
+        std=[255.0] * channels,
+        dtype=types.FLOAT,
+        output_layout="CHW",
+    )
+    # Gray is replicated last: three times less to resize and to normalise.
+    return planes if color == "rgb" else fn.cat(planes, planes, planes, axis=0)
+
+
+def _gray_picture(stored: Node, orientation: Node, color: str) -> Node:
+    gray = stored
+    if color == "rgb":
+        gray = fn.color_space_conversion(stored, image_type=types.RGB, output_type=types.GRAY)
+    upright = fn.squeeze(_upright(gray, orientation), axes=[2])
+    return fn.pad(upright, axes=[0, 1], fill_value=0)
+
+
+def _upright(picture: Node, orientation: Node) -> Node:
+    # DALI reads this ``if`` a sample at a time (enable_conditionals).
+    if fn.cast(_choose(orientation, _TRANSPOSED, 1, 0), dtype=types.BOOL):
+        turned = fn.transpose(picture, perm=[1, 0, 2], transpose_layout=False)
+    else:
+        turned = picture
+    return fn.flip(
+        turned,
+        horizontal=fn.cast(_choose(orientation, _MIRRORED_X, 1, 0), dtype=types.INT32),
+        vertical=fn.cast(_choose(orientation, _MIRRORED_Y, 1, 0), dtype=types.INT32),
+    )
+
+
+def _choose(orientation: Node, listed: list[int], value: int, otherwise: int) -> Node:
+    """Return ``value`` for the orientations listed, ``otherwise`` for the rest, a float scalar."""
+    table = fn.lookup_table(
+        orientation,
+        keys=listed,
+        values=[float(value)] * len(listed),
+        default_value=float(otherwise),
+        dtype=types.FLOAT,
+    )
+    return fn.reshape(table, shape=[])

@@ -1,0 +1,68 @@
+"""Write the DALI pipelines into a model repository, one file a colour and device.
+
+``<model>/1/<color>.<device>.dali``; ``default_model_filename`` in the model's configuration picks
+one. The CPU files are committed, so that a server can start from a clone; GPU files need a CUDA
+device to be written on.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from facekit.errors import SetupError
+from facekit.pipelines.definitions import COLORS_OF, DEVICES, PIPELINES
+
+
+def file_name(color: str, device: str) -> str:
+    """Return the file name of one variant of a pipeline.
+
+    >>> file_name("gray", "cpu")
+    'gray.cpu.dali'
+    """
+    return f"{color}.{device}.dali"
+
+
+def serialize(model: str, *, device: str, color: str) -> bytes:
+    """Return one pipeline as the bytes that the DALI backend loads.
+
+    Raises:
+        SetupError: The GPU variant was asked for on a machine without a CUDA device.
+    """
+    from nvidia.dali._utils import dali_trace
+
+    # Traces would put source lines and this machine's paths into the file.
+    dali_trace.set_tracing(enabled=False)
+    try:
+        pipeline = PIPELINES[model](device, color)
+        pipeline.build()
+        data = pipeline.serialize()
+    except RuntimeError as e:
+        if device == "gpu":
+            raise SetupError(f"a GPU pipeline can only be serialised where CUDA is: {e}") from e
+        raise
+    finally:
+        dali_trace.set_tracing(enabled=True)
+    return data if isinstance(data, bytes) else bytes(data, "latin-1")
+
+
+def write_all(repository: Path, *, devices: tuple[str, ...] = DEVICES) -> list[Path]:
+    """Write every pipeline in each of its colours for the devices named, each file atomically.
+
+    Returns:
+        The files written.
+
+    Raises:
+        SetupError: See ``serialize``.
+    """
+    written = []
+    for model in PIPELINES:
+        for device in devices:
+            for color in COLORS_OF[model]:
+                path = repository / model / "1" / file_name(color, device)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                part = path.with_suffix(".part")
+                part.write_bytes(serialize(model, device=device, color=color))
+                os.replace(part, path)
+                written.append(path)
+    return written

@@ -1,0 +1,305 @@
+"""A Triton server as a child process, for a machine with no GPU and no container engine.
+
+::
+
+    with EmbeddedServer() as server:
+        Client(server.grpc_url).detect("photo.jpg")
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from facekit.errors import SetupError
+from facekit.serving import log, ports
+from facekit.serving.installation import (
+    check_backend_package,
+    check_shared_memory,
+    find_installation,
+)
+from facekit.serving.runtime import PACKAGE, Runtime
+
+_LAUNCHER = Path(__file__).with_name("launcher.py")
+_BACKEND = re.compile(r'^\s*backend\s*:\s*"(\w+)"', re.MULTILINE)
+_OPTIONS = ("--http-port", "--grpc-port", "--metrics-port")
+# Seconds that requests under way get at a stop.
+_EXIT_TIMEOUT_S = 10
+_POLL_S = 0.02
+
+
+def default_model_repository() -> Path:
+    """Return ``FACEKIT_MODEL_REPOSITORY``, or the ``model_repository`` beside the package."""
+    return Path(os.environ.get("FACEKIT_MODEL_REPOSITORY") or PACKAGE.parent / "model_repository")
+
+
+class EmbeddedServer:
+    """One Triton server process: ``start``, ``wait_ready``, ``stop``; also a context manager.
+
+    A stopped server can be started again and keeps its ports. The process ends with this one,
+    whatever happens to it.
+
+    Args:
+        model_repository: the folder of models; by default the kit's own.
+        http_port: 0 for any free one, as for the other two.
+        grpc_port: see ``http_port``.
+        metrics_port: see ``http_port``.
+        address: where to listen.
+        config_name: the set of ``configs/<name>.pbtxt`` that goes before ``config.pbtxt``.
+        log_file: gets the server's log, appended; by default a temporary file.
+        extra_args: more options for the ``tritonserver`` program.
+    """
+
+    def __init__(
+        self,
+        model_repository: str | os.PathLike[str] | None = None,
+        *,
+        http_port: int = 0,
+        grpc_port: int = 0,
+        metrics_port: int = 0,
+        address: str = "127.0.0.1",
+        config_name: str = "cpu",
+        log_file: str | os.PathLike[str] | None = None,
+        extra_args: Sequence[str] = (),
+    ) -> None:
+        self.model_repository = Path(model_repository or default_model_repository()).absolute()
+        self.address = address
+        self._config_name = config_name
+        self._wanted = dict(zip(_OPTIONS, (http_port, grpc_port, metrics_port), strict=True))
+        self._ports: dict[str, int] = {}
+        self._log_file = Path(log_file).absolute() if log_file is not None else None
+        self._extra_args = tuple(extra_args)
+        self._runtime: Runtime | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._last_log: list[str] = []
+
+    @property
+    def http_url(self) -> str:
+        """``host:port`` of the HTTP endpoint."""
+        return self._url("--http-port")
+
+    @property
+    def grpc_url(self) -> str:
+        """``host:port`` of the gRPC endpoint."""
+        return self._url("--grpc-port")
+
+    @property
+    def metrics_url(self) -> str:
+        """URL of the metrics page."""
+        return f"http://{self._url('--metrics-port')}/metrics"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running server."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def log_tail(self, lines: int = 50) -> list[str]:
+        """Return the last lines of the server's log."""
+        path = self._log_path()
+        return log.tail(path, lines) if path is not None else self._last_log[-lines:]
+
+    def start(self) -> None:
+        """Start the process; ``wait_ready`` tells when it answers.
+
+        Raises:
+            SetupError: something that the server needs is missing; the message says what.
+        """
+        if self.pid is not None:
+            raise SetupError(f"The server runs already (process {self.pid}).")
+        self._release()
+        installation = find_installation()
+        self._check_repository()
+        check_shared_memory()
+        self._ports = ports.choose_ports(self.address, self._ports or self._wanted)
+        self._runtime = Runtime(installation)
+        path = self._log_path()
+        assert path is not None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("ab")
+        except OSError as error:
+            self._release()
+            raise SetupError(f"Cannot write the log {path}: {error.strerror}.") from error
+        command = [str(installation.binary), *self._arguments(self._runtime), *self._extra_args]
+        with handle:
+            self._process = _spawn(command, self._runtime.environment(), handle.fileno())
+
+    def wait_ready(self, timeout_s: float = 120.0) -> None:
+        """Wait until every model is loaded.
+
+        Raises:
+            SetupError: the server ended instead, or is not ready in time; the message names the
+                model and the reason. The server is stopped.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self._is_ready():
+            process = self._process
+            if process is None:
+                raise SetupError("The server is not started.")
+            if process.poll() is not None:
+                self._fail(f"The server ended with exit code {process.returncode} at its start")
+            if time.monotonic() > deadline:
+                self._fail(f"The server was not ready after {timeout_s:g} s")
+            time.sleep(_POLL_S)
+
+    def stop(self, timeout_s: float = _EXIT_TIMEOUT_S + 5) -> None:
+        """Stop the server and its backend processes; requests under way may end first."""
+        process = self._process
+        if process is not None:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout_s)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            _kill_group(process.pid)
+        self._release()
+
+    def kill(self) -> None:
+        """End the server and its backend processes at once."""
+        process = self._process
+        if process is not None:
+            _kill_group(process.pid)
+            process.wait()
+        self._release()
+
+    def __enter__(self) -> EmbeddedServer:
+        """Start and wait until ready."""
+        self.start()
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop."""
+        self.stop()
+
+    def _url(self, option: str) -> str:
+        if option not in self._ports:
+            raise SetupError("The server is not started: its ports are not chosen yet.")
+        # A server that listens everywhere is reached on this machine.
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.address, self.address)
+        return f"{host}:{self._ports[option]}"
+
+    def _log_path(self) -> Path | None:
+        if self._log_file is not None:
+            return self._log_file
+        return self._runtime.default_log if self._runtime is not None else None
+
+    def _check_repository(self) -> None:
+        if not self.model_repository.is_dir():
+            raise SetupError(
+                f"The model repository {self.model_repository} does not exist: give "
+                f"--model-repository or set FACEKIT_MODEL_REPOSITORY."
+            )
+        backends = set()
+        for model in self.model_repository.iterdir():
+            for name in (f"configs/{self._config_name}.pbtxt", "config.pbtxt"):
+                if (model / name).is_file():
+                    backends.update(_BACKEND.findall((model / name).read_text("utf-8")))
+                    break
+        for backend in sorted(backends & {"dali", "onnxruntime"}):
+            check_backend_package(backend)
+
+    def _arguments(self, runtime: Runtime) -> list[str]:
+        arguments = [
+            f"--model-repository={self.model_repository}",
+            f"--backend-directory={runtime.backends}",
+            f"--model-config-name={self._config_name}",
+            f"--http-address={self.address}",
+            f"--grpc-address={self.address}",
+            f"--metrics-address={self.address}",
+            f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
+            "--allow-gpu-metrics=false",
+            # The configurations are complete; to complete them the server would start every
+            # backend process twice.
+            "--disable-auto-complete-config",
+            "--backend-config=python,stub-timeout-seconds=120",
+            f"--backend-config=python,shm-region-prefix-name={runtime.shm_prefix}",
+        ]
+        return arguments + [f"{option}={port}" for option, port in self._ports.items()]
+
+    def _is_ready(self) -> bool:
+        connection = http.client.HTTPConnection(self.http_url, timeout=5)
+        try:
+            connection.request("GET", "/v2/health/ready")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _fail(self, what: str) -> None:
+        reasons = "\n  ".join(log.reasons(self.log_tail(2000)))
+        self.kill()
+        where = f"\nThe whole log: {self._log_file}" if self._log_file is not None else ""
+        raise SetupError(f"{what}:\n  {reasons}{where}")
+
+    def _release(self) -> None:
+        if self._runtime is not None:
+            self._last_log = self.log_tail(2000)
+            self._runtime.remove()
+        self._runtime = None
+        self._process = None
+
+
+def _spawn(command: list[str], environment: dict[str, str], output: int) -> subprocess.Popen[bytes]:
+    """Start ``command`` in a session of its own, so that Ctrl-C reaches only this process.
+
+    The kernel ends a child with the *thread* that started it, so one thread stays with it.
+    """
+    started: list[subprocess.Popen[bytes] | OSError] = []
+    ready = threading.Event()
+
+    def keep() -> None:
+        launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
+        try:
+            process = subprocess.Popen(
+                [*launcher, *command],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except OSError as error:
+            started.append(error)
+            ready.set()
+            return
+        started.append(process)
+        ready.set()
+        process.wait()
+
+    threading.Thread(target=keep, name="facekit-server", daemon=True).start()
+    ready.wait()
+    result = started[0]
+    if isinstance(result, OSError):
+        raise SetupError(f"Cannot start {command[0]}: {result.strerror}.") from result
+    return result
+
+
+def _kill_group(leader: int) -> None:
+    """End what is left of the server's process group: it, and its backend processes."""
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

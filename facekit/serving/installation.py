@@ -1,0 +1,163 @@
+"""Finds the parts of the embedded Triton server on this machine, or says which one is missing."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import platform
+import sys
+import sysconfig
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from facekit.errors import SetupError
+
+_EXTRA = 'pip install "facekit[server]"'
+_SHM = Path("/dev/shm")
+# One backend process maps a megabyte at its start and some tens of megabytes with a full batch of
+# photos; below this the server would start and then fail in the middle of a request.
+_SHM_MINIMUM = 128 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Where the parts of the ``nvidia-pytriton`` wheel lie.
+
+    ``library_dirs`` are the folders that the dynamic linker must search: the wheel's own libraries
+    and the one of this Python's ``libpython``, which the stub is linked to.
+    """
+
+    binary: Path
+    python_backend: Path
+    stub: Path
+    library_dirs: tuple[Path, ...]
+
+
+def find_installation() -> Installation:
+    """Find the server.
+
+    Raises:
+        SetupError: this platform or Python has no such server, or a part of it is missing.
+    """
+    _check_platform()
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or spec.origin is None:
+        raise SetupError(
+            f"The embedded Triton server is not installed (package nvidia-pytriton): {_EXTRA}"
+        )
+    package = Path(spec.origin).parent
+    root = package / "tritonserver"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    stubs = root / "python_backend_stubs"
+    installation = Installation(
+        binary=root / "bin" / "tritonserver",
+        python_backend=root / "backends" / "python",
+        stub=stubs / version / "triton_python_backend_stub",
+        library_dirs=(package.parent / "nvidia_pytriton.libs", *_libpython_dirs(version)),
+    )
+    if not installation.stub.is_file():
+        known = ", ".join(sorted(path.name for path in stubs.glob("*"))) or "none"
+        raise SetupError(
+            f"The embedded Triton server has no backend process for Python {version} "
+            f"(it has: {known}). Use one of these Python versions."
+        )
+    for part in (installation.binary, installation.python_backend):
+        if not part.exists():
+            raise SetupError(f"{part} is missing: nvidia-pytriton is damaged, install it again.")
+    return installation
+
+
+def _check_platform() -> None:
+    machine = platform.machine().lower()
+    if sys.platform != "linux" or machine not in ("x86_64", "aarch64"):
+        raise SetupError(
+            f"The embedded Triton server runs on Linux x86-64 and aarch64 only, and this is "
+            f"{sys.platform} {machine}. Use a server on another machine, or a container."
+        )
+    libc, _ = platform.libc_ver()
+    if libc != "glibc":
+        raise SetupError(
+            "The embedded Triton server needs a Linux with glibc (Debian, Ubuntu, Fedora, ...), "
+            "and this Python is linked to another C library."
+        )
+
+
+def _libpython_dirs(version: str) -> tuple[Path, ...]:
+    """Return the folder of ``libpython``, or nothing where the linker finds it by itself."""
+    name = f"libpython{version}.so.1.0"
+    variables = sysconfig.get_config_vars()
+    base = Path(sys.base_prefix)
+    multiarch = str(variables.get("MULTIARCH") or "")
+    folders = [Path(str(variables.get(key) or "")) for key in ("LIBDIR", "LIBPL")]
+    folders += [base / "lib", base / "lib64", base / "lib" / multiarch]
+    for folder in folders:
+        if folder.is_absolute() and (folder / name).is_file():
+            return (folder,)
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        raise SetupError(
+            f"{name} is missing, and the backend processes are linked to it. On Debian and Ubuntu "
+            f"install the package libpython{version}; a Python of your own must be built with "
+            f"--enable-shared."
+        ) from None
+    return ()
+
+
+def check_backend_package(backend: str) -> None:
+    """Check that the Python package behind a stand-in backend is installed.
+
+    Raises:
+        SetupError: it is not.
+    """
+    module, package = {
+        "dali": ("nvidia.dali", "nvidia-dali-cuda120"),
+        "onnxruntime": ("onnxruntime", "onnxruntime"),
+    }[backend]
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        raise SetupError(f"Models of backend {backend} need the package {package}: {_EXTRA}")
+
+
+def check_shared_memory(folder: Path = _SHM, minimum: int = _SHM_MINIMUM) -> None:
+    """Check that backend processes can exchange tensors with the server.
+
+    Raises:
+        SetupError: ``folder`` is missing, not writable or has less than ``minimum`` bytes free.
+    """
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise SetupError(
+            f"{folder} is missing or not writable: the server and its backend processes exchange "
+            f"tensors there. Mount a tmpfs on it (Docker: --shm-size 512m)."
+        )
+    state = os.statvfs(folder)
+    free = state.f_bavail * state.f_frsize
+    if free < minimum:
+        raise SetupError(
+            f"{folder} has {free // 2**20} MiB free and the server needs {minimum // 2**20} MiB: "
+            f"make it larger (Docker: --shm-size 512m)."
+        )
+
+
+def executable_folder() -> Path:
+    """Return a folder for temporary files that allows writing and execution.
+
+    Raises:
+        SetupError: there is none.
+    """
+    candidates = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/run"), _SHM]
+    for folder in candidates:
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            continue
+        if not os.statvfs(folder).f_flag & os.ST_NOEXEC:
+            return folder
+    tried = ", ".join(dict.fromkeys(str(folder) for folder in candidates))
+    raise SetupError(
+        f"The backend processes need a temporary folder that allows writing and execution, and "
+        f"none of {tried} does. Set TMPDIR to one (Docker: --tmpfs /tmp:exec)."
+    )

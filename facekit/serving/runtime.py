@@ -1,0 +1,123 @@
+"""The temporary folder of one server: backend directory, log, names in shared memory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from facekit.serving.installation import Installation, executable_folder
+
+PACKAGE = Path(__file__).resolve().parent.parent
+_UTILITIES = "triton_python_backend_utils.py"
+_STAND_INS = ("dali", "onnxruntime")
+_SHM = Path("/dev/shm")
+_SHM_PREFIX = "facekit-"
+
+
+class Runtime:
+    """What one server needs on disk and in shared memory; ``remove`` takes all of it away."""
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self.folder = Path(tempfile.mkdtemp(prefix="facekit-server-", dir=executable_folder()))
+        self.backends = self.folder / "backends"
+        self.default_log = self.folder / "server.log"
+        self._fill_backends()
+        remove_stale_shared_memory()
+        self.shm_prefix, self._shm_lock = _claim_shm_prefix()
+
+    def _fill_backends(self) -> None:
+        python = self.backends / "python"
+        python.mkdir(parents=True)
+        source = self._installation.python_backend
+        # Copies: the server refuses a library that a link leads out of the folder, and it sets the
+        # stub's execute bit at every load, in a wheel that may be another user's or read-only.
+        shutil.copyfile(source / "libtriton_python.so", python / "libtriton_python.so")
+        utilities = (source / _UTILITIES).read_text("utf-8")
+        (python / _UTILITIES).write_text(_search_path_code() + utilities, "utf-8")
+        stub = self._installation.stub
+        shutil.copyfile(stub, python / stub.name)
+        (python / stub.name).chmod(0o755)
+        # This folder is on every backend process's search path from the start.
+        (python / PACKAGE.name).symlink_to(PACKAGE)
+        for name in _STAND_INS:
+            (self.backends / name).mkdir()
+            shutil.copyfile(
+                PACKAGE / "backends" / name / "model.py", self.backends / name / "model.py"
+            )
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the server and of its backend processes."""
+        values = dict(os.environ)
+        libraries = [str(folder) for folder in self._installation.library_dirs]
+        values["LD_LIBRARY_PATH"] = _joined([*libraries, values.get("LD_LIBRARY_PATH", "")])
+        # The stub takes its Python home, and so the virtual environment, from the first `python3`.
+        values["PATH"] = _joined([str(Path(sys.executable).parent), values.get("PATH", "")])
+        # Post-processing works on small arrays: threads of NumPy's libraries would only take the
+        # cores away from the decoder and the network.
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            values.setdefault(name, "1")
+        return values
+
+    def remove(self) -> None:
+        """Delete the folder and what the server may have left in shared memory."""
+        _remove_shm(self.shm_prefix)
+        (_SHM / f"{self.shm_prefix}.lock").unlink(missing_ok=True)
+        os.close(self._shm_lock)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _joined(parts: list[str]) -> str:
+    return os.pathsep.join(part for part in parts if part)
+
+
+def _search_path_code() -> str:
+    """Return Python code that makes this process's packages importable in a backend process.
+
+    The stub runs Python isolated: PYTHONPATH, the user's site folder and the working directory do
+    not count, only the folders of the Python it finds. Every model imports the utilities.
+    """
+    paths = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    paths += [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    paths += [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    known = [str(PACKAGE.parent), *dict.fromkeys(str(Path(path).absolute()) for path in paths)]
+    return f"import sys\n\nsys.path += [path for path in {known!r} if path not in sys.path]\n\n"
+
+
+def _claim_shm_prefix() -> tuple[str, int]:
+    """Return a free prefix and the open lock file that marks it as used while this process lives.
+
+    A lock and not a process id, because containers may share /dev/shm and not their process ids.
+    """
+    handle, name = tempfile.mkstemp(prefix=_SHM_PREFIX, suffix=".lock", dir=_SHM)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return Path(name).stem, handle
+
+
+def remove_stale_shared_memory() -> None:
+    """Remove what servers left in shared memory that were killed with their supervisor."""
+    for lock in _SHM.glob(f"{_SHM_PREFIX}*.lock"):
+        try:
+            handle = os.open(lock, os.O_RDWR)
+        except OSError:  # another user's, or gone meanwhile
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # its server is alive
+            continue
+        else:
+            _remove_shm(lock.stem)
+            lock.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+
+
+def _remove_shm(prefix: str) -> None:
+    for path in _SHM.glob(f"{prefix}*"):
+        if path.suffix != ".lock":
+            path.unlink(missing_ok=True)

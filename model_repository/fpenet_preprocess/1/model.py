@@ -1,0 +1,5 @@
+"""Face crops: see ``facekit.adapters.face_crops``."""
+
+from facekit.adapters.face_crops import TritonPythonModel
+
+__all__ = ["TritonPythonModel"]

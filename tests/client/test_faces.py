@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from facekit import ConfigError, Face, Faces, InputError
+
+
+def make_faces(count: int, points: int = 68, seed: int = 0) -> Faces:
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, 100, (count, 2, 2))
+    corners[:, 1] = corners[:, 0] + rng.uniform(10, 100, (count, 2))
+    return Faces(
+        boxes_xyxy=corners.reshape(count, 4),
+        scores=np.sort(rng.uniform(0, 1, count))[::-1],
+        points_xy=rng.uniform(0, 200, (count, points, 2)),
+        point_scores=rng.uniform(0, 1, (count, points)),
+        size_wh=(320, 240),
+    )
+
+
+def face_with_eyes(right: tuple[float, float], left: tuple[float, float]) -> Faces:
+    """Return one face whose eyes are small rings around these centres."""
+    points = np.zeros((1, 68, 2))
+    ring = np.array([[-2, 0], [-1, -1], [1, -1], [2, 0], [1, 1], [-1, 1]])
+    points[0, 36:42] = np.array(right) + ring
+    points[0, 42:48] = np.array(left) + ring
+    return Faces([[0, 0, 9, 9]], [1], points, np.ones((1, 68)), (100, 100))
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_faces_any_count_are_float32_and_sized(count: int) -> None:
+    faces = make_faces(count)
+    assert len(faces) == count == len(list(faces))
+    assert faces.boxes_xyxy.shape == (count, 4)
+    assert faces.points_xy.shape == (count, 68, 2)
+    for array in (faces.boxes_xyxy, faces.scores, faces.points_xy, faces.point_scores):
+        assert array.dtype == np.float32
+    assert faces.rotations_deg.shape == (count,)
+    assert faces.centers_xy.shape == (count, 2)
+
+
+@pytest.mark.parametrize("points", [0, 5, 68, 80, 104])
+def test_faces_empty_has_no_faces_and_no_error(points: int) -> None:
+    faces = Faces.empty((64, 48), points)
+    assert len(faces) == 0 and not list(faces)
+    assert faces.point_scores.shape == (0, points)
+    assert faces.rotations_deg.shape == (0,) and faces.centers_xy.shape == (0, 2)
+    assert faces.to_dict() == {"size_wh": [64, 48], "faces": []}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("boxes_xyxy", np.zeros((2, 4)), r"boxes_xyxy: expected shape \(3, 4\), got \(2, 4\)"),
+        ("boxes_xyxy", np.zeros((3, 5)), r"boxes_xyxy: expected shape \(3, 4\), got \(3, 5\)"),
+        ("scores", np.zeros((3, 1)), r"scores: expected shape \(N,\), got \(3, 1\)"),
+        ("points_xy", np.zeros((3, 68, 3)), r"points_xy: expected shape \(3, 68, 2\), got"),
+        ("points_xy", np.zeros((3, 136)), r"points_xy: expected shape \(3, K, 2\), got \(3, 136\)"),
+        ("point_scores", np.zeros((3, 67)), r"point_scores: expected shape \(3, 68\), got"),
+        ("scores", ["a", "b", "c"], "scores: expected numbers"),
+        ("size_wh", (1, 2, 3), "size_wh: expected width and height"),
+        ("size_wh", (-1, 2), "size_wh: expected width and height"),
+    ],
+)
+def test_faces_wrong_shape_is_refused_by_name(name: str, value: object, message: str) -> None:
+    good = make_faces(3)
+    fields = {field: getattr(good, field) for field in good.__dataclass_fields__}
+    with pytest.raises(InputError, match=message):
+        Faces(**{**fields, name: value})
+
+
+def test_faces_index_gives_a_face_and_subset_gives_faces() -> None:
+    faces = make_faces(4)
+    assert isinstance(faces[1], Face)
+    assert np.array_equal(faces[-1].points_xy, faces.points_xy[3])
+    assert faces[np.int64(2)] == faces[2]
+    for index in (slice(1, 3), [1, 2], np.array([False, True, True, False])):
+        subset = faces[index]
+        assert isinstance(subset, Faces) and len(subset) == 2
+        assert subset.size_wh == faces.size_wh
+        assert np.array_equal(subset.scores, faces.scores[1:3])
+    assert len(faces[[]]) == len(faces[faces.scores > 2]) == len(faces[4:]) == 0
+    for index in (4, -5):
+        with pytest.raises(IndexError):
+            faces[index]
+
+
+def test_faces_equality_compares_all_fields() -> None:
+    assert make_faces(2) == make_faces(2)
+    assert make_faces(2) != make_faces(2, seed=1)
+    assert make_faces(2) != make_faces(2)[:1]
+    assert Faces.empty((1, 1)) != Faces.empty((1, 2))
+    assert make_faces(1)[0] == make_faces(1)[0]
+    assert make_faces(1)[0] != make_faces(1, seed=1)[0]
+    assert make_faces(1) != "faces" and make_faces(1)[0] != 3
+
+
+@pytest.mark.parametrize(
+    ("left_eye", "degrees"),
+    [
+        ((60, 40), 0),
+        ((60, 60), 45),
+        ((40, 60), 90),
+        ((20, 40), 180),
+        ((40, 20), -90),
+        ((20, 20), -135),
+    ],
+)
+def test_rotation_is_the_angle_of_the_eye_line(left_eye: tuple[float, float], degrees: float) -> None:
+    faces = face_with_eyes((40, 40), left_eye)
+    assert faces.rotations_deg[0] == pytest.approx(degrees)
+    assert faces[0].rotation_deg == pytest.approx(degrees)
+    middle = [(40 + left_eye[0]) / 2, (40 + left_eye[1]) / 2]
+    assert faces.centers_xy[0] == pytest.approx(middle)
+    assert faces[0].center_xy == pytest.approx(middle)
+
+
+def test_rotation_of_eyes_at_one_place_is_unknown() -> None:
+    faces = face_with_eyes((40, 40), (40, 40))
+    assert np.isnan(faces.rotations_deg[0])
+    assert faces[0].to_dict()["rotation_deg"] is None
+    assert faces[0].to_dict()["center_xy"] == [40.0, 40.0]
+
+
+def test_rotation_of_an_unknown_scheme_is_refused() -> None:
+    faces = make_faces(1, points=5)
+    with pytest.raises(ConfigError, match="5 points"):
+        _ = faces.rotations_deg
+    assert faces[0].to_dict()["rotation_deg"] is None
+    assert faces[0].to_dict()["center_xy"] is None
+
+
+def test_part_gives_the_points_of_its_name() -> None:
+    face = make_faces(1, points=80)[0]
+    assert np.array_equal(face.part("left_eye"), face.points_xy[42:48])
+    assert face.part("pupils").shape == (8, 2)
+    with pytest.raises(InputError, match="no part 'chin'"):
+        face.part("chin")
+
+
+def test_face_size_follows_its_box() -> None:
+    face = Faces([[1, 2, 11, 32]], [1], np.zeros((1, 68, 2)), np.zeros((1, 68)), (99, 99))[0]
+    assert (face.width, face.height) == (10, 30)
+
+
+def test_to_dict_is_json_and_close_to_the_arrays() -> None:
+    faces = make_faces(3)
+    data = json.loads(json.dumps(faces.to_dict(), allow_nan=False))
+    assert data["size_wh"] == [320, 240]
+    assert len(data["faces"]) == 3
+    for face, entry in zip(faces, data["faces"], strict=True):
+        assert np.allclose(entry["box_xyxy"], face.box_xyxy, atol=6e-4)
+        assert np.allclose(entry["points_xy"], face.points_xy, atol=6e-4)
+        assert np.allclose(entry["point_scores"], face.point_scores, atol=6e-5)
+        assert entry["score"] == pytest.approx(face.score, abs=6e-5)
+        assert entry["rotation_deg"] == pytest.approx(face.rotation_deg, abs=6e-4)
