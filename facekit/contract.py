@@ -126,14 +126,10 @@ _ALL = (
     ModelSpec("photo_check", "python", "python", (_IMAGE,), (_PHOTO, _ORIENTATION, _SIZE)),
     ModelSpec("facenet_preprocess", "dali", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1,)),
     ModelSpec("facenet", "tensorrt", "onnxruntime", (_INPUT_1,), (_BBOX, _COV)),
-    ModelSpec(
-        "facenet_postprocess", "python", "python", (_BBOX, _COV, _SIZE), _FACENET_RESULT
-    ),
+    ModelSpec("facenet_postprocess", "python", "python", (_BBOX, _COV, _SIZE), _FACENET_RESULT),
     ModelSpec("photo_gray", "dali", "dali", (_PHOTO, _ORIENTATION), (_GRAY,)),
     ModelSpec("faces_preprocess", "dali", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1, _GRAY)),
-    ModelSpec(
-        "fpenet_preprocess", "python", "python", (_GRAY, _SIZE, _BOX), (_FACE_IMAGE, _CROP)
-    ),
+    ModelSpec("fpenet_preprocess", "python", "python", (_GRAY, _SIZE, _BOX), (_FACE_IMAGE, _CROP)),
     ModelSpec("fpenet", "tensorrt", "onnxruntime", (_FACE_IMAGE,), _FPENET_RESULT),
     ModelSpec(
         "fpenet_postprocess",

@@ -40,7 +40,9 @@ def iou_matrix(boxes: Array) -> Array:
     return shared / (area[:, None] + area[None, :] - shared)
 
 
-def dbscan_labels(boxes: Array, weights: Array, chosen: ClusteringParameters) -> npt.NDArray[np.intp]:
+def dbscan_labels(
+    boxes: Array, weights: Array, chosen: ClusteringParameters
+) -> npt.NDArray[np.intp]:
     """Labels of scikit-learn's DBSCAN on the precomputed distances, coverage as weight."""
     if not len(boxes):
         return np.empty(0, np.intp)

@@ -20,6 +20,4 @@ class TritonPythonModel:
         sizes = tensor("true_image_size", read(request, "true_image_size"))
         grids = await call("facenet", [tensor("input_1", read(request, "input_1"))], _GRIDS)
         outputs = await call("facenet_postprocess", [*grids, sizes], _OUTPUTS)
-        return {
-            name: output.as_numpy() for name, output in zip(_OUTPUTS, outputs, strict=True)
-        }
+        return {name: output.as_numpy() for name, output in zip(_OUTPUTS, outputs, strict=True)}

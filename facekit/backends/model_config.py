@@ -81,8 +81,7 @@ class ModelConfig:
             value = low - 1
         if not low <= value <= high:
             raise ConfigError(
-                f"model {self.name}: parameter {name} is {text!r}, "
-                f"not an integer in {low}..{high}"
+                f"model {self.name}: parameter {name} is {text!r}, not an integer in {low}..{high}"
             )
         return value
 

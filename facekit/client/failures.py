@@ -8,6 +8,7 @@ from facekit.errors import (
     BoxError,
     DeadlineError,
     FacekitError,
+    InputError,
     ModelMissingError,
     PhotoError,
     ResponseError,
@@ -21,6 +22,10 @@ _MISSING = ("unknown model", "has no available versions")
 _DEAD = ("is not healthy", "stub process", "connection reset", "shutting down", "not ready")
 _CONTRACT = ("inference input", "inference output", "inputs but got", "unexpected shape")
 _NOT_GRPC = ("http1.x", "http/2", "http2 error", "trying to connect an http", "settings frame")
+_OF_ONE_SAMPLE: dict[str, type[InputError]] = {
+    "photo in `image`: ": PhotoError,
+    "sample in `boxes`: ": BoxError,
+}
 
 
 def translate(
@@ -51,6 +56,8 @@ def translate(
 def _refused(text: str, lower: str, model: str) -> FacekitError:
     if any(words in lower for words in _CONTRACT):
         return ResponseError(f"{model}: the server's tensors differ from this client's: {text}")
-    if "box" in lower:
-        return BoxError(text)
-    return PhotoError(text)
+    # This client asks about one photo at a time, so which one it was needs no saying.
+    for prefix, kind in _OF_ONE_SAMPLE.items():
+        if text.startswith(prefix):
+            return kind(text.removeprefix(prefix))
+    return BoxError(text) if "box" in lower else PhotoError(text)

@@ -92,12 +92,11 @@ def _iou_pairs(boxes: Float64Array, first: IntArray, second: IntArray) -> Float6
     height = np.minimum(y2[first], y2[second]) - np.maximum(y1[first], y1[second])
     shared = np.maximum(width, 0.0) * np.maximum(height, 0.0)
     area = (x2 - x1) * (y2 - y1)
-    return shared / (area[first] + area[second] - shared + _AREA_SLACK)
+    iou: Float64Array = shared / (area[first] + area[second] - shared + _AREA_SLACK)
+    return iou
 
 
-def nms(
-    boxes_xyxy: Float64Array, scores: Float64Array, *, iou_threshold: float
-) -> IntArray:
+def nms(boxes_xyxy: Float64Array, scores: Float64Array, *, iou_threshold: float) -> IntArray:
     """Keep each best box and drop those that overlap it too much.
 
     Widths and heights count one pixel more than x2 - x1, as in TAO's and DeepStream's NMS.

@@ -8,6 +8,8 @@ are those of DeepStream's parser and of TAO (tao_deploy, cv/detectnet_v2/postpro
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,7 +20,7 @@ BOX_SCALE = 35.0
 BOX_OFFSET = 0.5
 """Pixels from a cell's corner to the point its offsets count from (``bbox_offset`` in TAO)."""
 
-# What each channel of a box counts from the cell's point: left and top go back, right and bottom on.
+# Which way each channel of a box counts from the cell's point: left and top back, the others on.
 _SIGNS = np.array([[-BOX_SCALE], [-BOX_SCALE], [BOX_SCALE], [BOX_SCALE]])
 
 
@@ -46,7 +48,7 @@ def decode_cells(
 
 
 def encode_boxes(
-    boxes_xyxy: npt.NDArray[np.floating], cells: npt.NDArray[np.intp], columns: int
+    boxes_xyxy: npt.NDArray[Any], cells: npt.NDArray[np.intp], columns: int
 ) -> npt.NDArray[np.float32]:
     """Write boxes as the offsets a cell would carry: the inverse of ``decode_cells``.
 
@@ -60,4 +62,6 @@ def encode_boxes(
     """
     rows, cols = np.divmod(cells, columns)
     points = np.stack([cols, rows, cols, rows]) * GRID_STRIDE + BOX_OFFSET
-    return ((np.asarray(boxes_xyxy, np.float64).T - points) / _SIGNS).astype(np.float32)
+    offsets: npt.NDArray[np.float32]
+    offsets = ((np.asarray(boxes_xyxy, np.float64).T - points) / _SIGNS).astype(np.float32)
+    return offsets

@@ -51,8 +51,7 @@ def detect(
         parameters: One a class.
     """
     found = [
-        _one_class(bbox[4 * c : 4 * c + 4], cov[c], chosen)
-        for c, chosen in enumerate(parameters)
+        _one_class(bbox[4 * c : 4 * c + 4], cov[c], chosen) for c, chosen in enumerate(parameters)
     ]
     boxes = np.concatenate([boxes for boxes, _ in found])
     scores = np.concatenate([scores for _, scores in found])
@@ -81,9 +80,7 @@ def _one_class(
         boxes, cells = boxes[sound], cells[sound]
     scores = coverage[cells].astype(np.float64)
     if chosen.clustering_algorithm != "NMS":
-        labels = dbscan(
-            boxes, scores, eps=chosen.dbscan_eps, min_samples=chosen.dbscan_min_samples
-        )
+        labels = dbscan(boxes, scores, eps=chosen.dbscan_eps, min_samples=chosen.dbscan_min_samples)
         clusters, sums, peaks = _summarise(boxes, scores, labels)
         passed = (sums >= chosen.dbscan_confidence_threshold) & _tall(clusters, chosen)
         if chosen.clustering_algorithm == "DBSCAN":

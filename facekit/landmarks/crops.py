@@ -1,8 +1,8 @@
 """Square face crops for FPENet, and the way back from crop pixels to photo pixels.
 
 NVIDIA's own inference code cuts a square on the longer side of the box, centred on it
-(tao_tensorflow1_backend, cv/fpenet/inferencer/fpenet_inferencer.py). At the photo's border that code
-shrinks the square, which changes the scale and moves the centre; here the border is padded
+(tao_tensorflow1_backend, cv/fpenet/inferencer/fpenet_inferencer.py). At the photo's border that
+code shrinks the square, which changes the scale and moves the centre; here the border is padded
 instead, by repeating the edge pixels, so that every face keeps its proportions.
 
 Landmark ``p`` in pixels of a crop with left ``x`` and side ``s`` lies at ``x + p * s / 80``: the
@@ -12,6 +12,7 @@ rule by which NVIDIA labels its training crops and reads its results back, and s
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,10 +54,11 @@ def crop_squares(
     check_boxes(boxes, size_wh=size_wh)
     side = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1) * expand, MIN_CROP_SIDE)
     corner = (boxes[:, :2] + boxes[:, 2:]) / 2 - side[:, None] / 2
-    return np.concatenate([corner, side[:, None]], axis=1).astype(np.float32)
+    squares: FloatArray = np.concatenate([corner, side[:, None]], axis=1).astype(np.float32)
+    return squares
 
 
-def check_boxes(boxes_xyxy: npt.NDArray[np.floating], *, size_wh: tuple[int, int]) -> None:
+def check_boxes(boxes_xyxy: npt.NDArray[Any], *, size_wh: tuple[int, int]) -> None:
     """Refuse boxes that hold nothing of the photo.
 
     Args:
@@ -92,8 +94,10 @@ def cut_crops(gray: npt.NDArray[np.uint8], squares_xys: FloatArray) -> FloatArra
         block = max(int(side / _REDUCED_SIDE), 1)
         left, columns = _span(x, side, block, gray.shape[1])
         top, rows = _span(y, side, block, gray.shape[0])
-        patch = gray[np.ix_(rows, columns)] if _leaves(rows, columns, gray) else (
-            gray[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        patch = (
+            gray[np.ix_(rows, columns)]
+            if _leaves(rows, columns, gray)
+            else (gray[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
         )
         pixels = _block_means(patch, block) if block > 1 else patch.astype(np.float32)
         across = _weights((x - left) / block, side / block, pixels.shape[1])
@@ -114,7 +118,8 @@ def to_photo(points_xy: npt.ArrayLike, squares_xys: npt.ArrayLike) -> FloatArray
     """
     points = np.asarray(points_xy, np.float32)
     squares = np.asarray(squares_xys, np.float32).reshape(-1, 1, 3)
-    return points * (squares[..., 2:] / np.float32(CROP_SIDE)) + squares[..., :2]
+    mapped: FloatArray = points * (squares[..., 2:] / np.float32(CROP_SIDE)) + squares[..., :2]
+    return mapped
 
 
 def _span(start: float, side: float, block: int, limit: int) -> tuple[int, npt.NDArray[np.intp]]:
@@ -142,9 +147,7 @@ def _leaves(
     rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], gray: npt.NDArray[np.uint8]
 ) -> bool:
     """Tell whether clamping changed an index: the crop reads outside the photo."""
-    return bool(
-        len(rows) != rows[-1] - rows[0] + 1 or len(columns) != columns[-1] - columns[0] + 1
-    )
+    return bool(len(rows) != rows[-1] - rows[0] + 1 or len(columns) != columns[-1] - columns[0] + 1)
 
 
 def _weights(start: float, side: float, count: int) -> FloatArray:
@@ -156,7 +159,8 @@ def _weights(start: float, side: float, count: int) -> FloatArray:
     centres = start + (np.arange(CROP_SIDE) + 0.5) * scale
     distance = np.abs(_pixel_centres(count)[None, :] - centres[:, None])
     weights = np.maximum(0.0, 1.0 - distance / max(scale, 1.0))
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    normalised: FloatArray = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return normalised
 
 
 @lru_cache(maxsize=256)

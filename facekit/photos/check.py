@@ -26,6 +26,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 _ACCEPTED = "JPEG, PNG, BMP, WebP and TIFF are accepted"
 _ORIENTATION_TAG = 0x0112
 _END_OF_IMAGE = b"\xff\xd9"
+# Tab, line ends, the printable ASCII, and all that UTF-8 uses beyond it.
+_TEXT = {9, 10, 13, *range(32, 127), *range(128, 248)}
 _CHANNELS = {"1": 1, "L": 1, "LA": 2, "I;16": 1, "I;16B": 1, "I": 1, "RGBA": 4, "CMYK": 4}
 
 
@@ -60,12 +62,13 @@ def check_photo(data: npt.NDArray[np.uint8] | bytes) -> CheckedPhoto:
         raise PhotoError(f"{len(raw):,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
     if not raw.strip(b"\0"):
         raise PhotoError("empty: it holds no bytes but padding")
+    source = io.BytesIO(raw)
     try:
-        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+        with Image.open(source, formats=FORMATS) as image:
             _check_size(image.width, image.height)
             # MPO is what Pillow calls the JPEGs of phones that append further pictures.
             if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
-                return _pass_jpeg(raw, image)
+                return _pass_jpeg(raw, image, scan_start=source.tell())
             return _decode_other(image)
     except PhotoError:
         raise
@@ -91,12 +94,9 @@ def _check_size(width: int, height: int) -> None:
         )
 
 
-def _pass_jpeg(raw: bytes, image: Image.Image) -> CheckedPhoto:
-    # Pillow has read up to the first scan. No end-of-image marker can stand inside a scan, because
-    # an 0xFF byte of coded data is always followed by a zero.
-    fp = image.fp
-    assert fp is not None
-    scan_start = fp.tell()
+def _pass_jpeg(raw: bytes, image: Image.Image, *, scan_start: int) -> CheckedPhoto:
+    # Pillow has read up to the first scan and no further. No end-of-image marker can stand inside a
+    # scan, because an 0xFF byte of coded data is always followed by a zero.
     if raw.rfind(_END_OF_IMAGE, scan_start) < 0:
         raise PhotoError("truncated JPEG: no end-of-image marker")
     orientation = _orientation(image)
@@ -159,11 +159,13 @@ def _name_format(raw: bytes) -> str:
         ("an HEIC or AVIF picture", lambda b: b[4:8] == b"ftyp"),
         ("a JPEG with a broken header", lambda b: b[:2] == b"\xff\xd8"),
         ("a PNG with a broken header", lambda b: b[:4] == b"\x89PNG"),
-        ("text", lambda b: b[:64].rstrip(b"\0").isascii() and len(b) > 1),
+        ("text", lambda b: len(b) > 1 and set(b[:64].rstrip(b"\0")) <= _TEXT),
     )
     for name, matches in signatures:
         if matches(raw):
-            return f"not a photo but {name}; {_ACCEPTED}" if "broken" not in name else (
-                f"{name}, truncated or corrupt"
+            return (
+                f"not a photo but {name}; {_ACCEPTED}"
+                if "broken" not in name
+                else (f"{name}, truncated or corrupt")
             )
     return f"no known photo format; {_ACCEPTED}"

@@ -5,12 +5,14 @@ the operators used here mean the same from 1.35 to 2.4, so that a graph written 
 in an old container. What has to be computed from the EXIF orientation is looked up in tables
 instead.
 
-Inputs of every pipeline (``facekit.contract``): ``photo``, the bytes that ``photo_check`` hands on, and
-``orientation``, EXIF 1..8. Every ``external_source`` is named as its input in ``config.pbtxt``.
+Inputs of every pipeline (``facekit.contract``): ``photo``, the bytes that ``photo_check`` hands
+on, and ``orientation``, EXIF 1..8. Every ``external_source`` is named as its input in
+``config.pbtxt``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from nvidia.dali import fn, pipeline_def, types
@@ -85,14 +87,15 @@ COLORS_OF = {"facenet_preprocess": COLORS, "photo_gray": ("gray",), "faces_prepr
 """Model name to the colours it is written in."""
 
 
-def _pipeline(device: str) -> Any:
-    return pipeline_def(
+def _pipeline(device: str) -> Callable[[Callable[[], Node]], Callable[[], Node]]:
+    decorate: Callable[[Callable[[], Node]], Callable[[], Node]] = pipeline_def(
         batch_size=MAX_BATCH_SIZE,
         num_threads=1,
         device_id=None if device == "cpu" else 0,
         enable_conditionals=True,
         prefetch_queue_depth=1,
     )
+    return decorate
 
 
 def _inputs() -> tuple[Node, Node]:

@@ -7,7 +7,6 @@ device to be written on.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from facekit.errors import SetupError
@@ -63,6 +62,6 @@ def write_all(repository: Path, *, devices: tuple[str, ...] = DEVICES) -> list[P
                 path.parent.mkdir(parents=True, exist_ok=True)
                 part = path.with_suffix(".part")
                 part.write_bytes(serialize(model, device=device, color=color))
-                os.replace(part, path)
+                part.replace(path)
                 written.append(path)
     return written

@@ -13,15 +13,14 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from facekit.errors import SetupError
 from facekit.serving import log, ports
+from facekit.serving.child import kill_group, spawn
 from facekit.serving.installation import (
     check_backend_package,
     check_shared_memory,
@@ -29,12 +28,15 @@ from facekit.serving.installation import (
 )
 from facekit.serving.runtime import PACKAGE, Runtime
 
-_LAUNCHER = Path(__file__).with_name("launcher.py")
 _BACKEND = re.compile(r'^\s*backend\s*:\s*"(\w+)"', re.MULTILINE)
 _OPTIONS = ("--http-port", "--grpc-port", "--metrics-port")
 # Seconds that requests under way get at a stop.
 _EXIT_TIMEOUT_S = 10
 _POLL_S = 0.02
+# What the server says once no request is under way; it then takes seconds to unload its models,
+# which nothing waits for. The pause lets the last answers leave.
+_DRAINED = "All models are stopped, unloading models"
+_FLUSH_S = 0.2
 
 
 def default_model_repository() -> Path:
@@ -132,10 +134,12 @@ class EmbeddedServer:
             raise SetupError(f"Cannot write the log {path}: {error.strerror}.") from error
         command = [str(installation.binary), *self._arguments(self._runtime), *self._extra_args]
         with handle:
-            self._process = _spawn(command, self._runtime.environment(), handle.fileno())
+            self._process = spawn(command, self._runtime.environment(), handle.fileno())
 
-    def wait_ready(self, timeout_s: float = 120.0) -> None:
-        """Wait until every model is loaded.
+    def wait_ready(
+        self, timeout_s: float = 120.0, cancelled: Callable[[], bool] | None = None
+    ) -> None:
+        """Wait until every model is loaded, or until ``cancelled`` says to give up.
 
         Raises:
             SetupError: the server ended instead, or is not ready in time; the message names the
@@ -150,29 +154,35 @@ class EmbeddedServer:
                 self._fail(f"The server ended with exit code {process.returncode} at its start")
             if time.monotonic() > deadline:
                 self._fail(f"The server was not ready after {timeout_s:g} s")
+            if cancelled is not None and cancelled():
+                return
             time.sleep(_POLL_S)
 
     def stop(self, timeout_s: float = _EXIT_TIMEOUT_S + 5) -> None:
-        """Stop the server and its backend processes; requests under way may end first."""
+        """Stop the server and its backend processes; requests under way end first."""
         process = self._process
         if process is not None:
+            deadline = time.monotonic() + timeout_s
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(timeout_s)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            _kill_group(process.pid)
-        self._release()
+            while process.poll() is None and time.monotonic() < deadline:
+                if any(_DRAINED in line for line in self.log_tail(100)):
+                    time.sleep(_FLUSH_S)
+                    break
+                time.sleep(_POLL_S)
+        self.kill()
 
     def kill(self) -> None:
         """End the server and its backend processes at once."""
-        process = self._process
-        if process is not None:
-            _kill_group(process.pid)
-            process.wait()
+        self.abort()
+        if self._process is not None:
+            self._process.wait()
         self._release()
+
+    def abort(self) -> None:
+        """Send the processes their end and return, as a signal handler may."""
+        if self._process is not None:
+            kill_group(self._process.pid)
 
     def __enter__(self) -> EmbeddedServer:
         """Start and wait until ready."""
@@ -260,46 +270,3 @@ class EmbeddedServer:
             self._runtime.remove()
         self._runtime = None
         self._process = None
-
-
-def _spawn(command: list[str], environment: dict[str, str], output: int) -> subprocess.Popen[bytes]:
-    """Start ``command`` in a session of its own, so that Ctrl-C reaches only this process.
-
-    The kernel ends a child with the *thread* that started it, so one thread stays with it.
-    """
-    started: list[subprocess.Popen[bytes] | OSError] = []
-    ready = threading.Event()
-
-    def keep() -> None:
-        launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
-        try:
-            process = subprocess.Popen(
-                [*launcher, *command],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        except OSError as error:
-            started.append(error)
-            ready.set()
-            return
-        started.append(process)
-        ready.set()
-        process.wait()
-
-    threading.Thread(target=keep, name="facekit-server", daemon=True).start()
-    ready.wait()
-    result = started[0]
-    if isinstance(result, OSError):
-        raise SetupError(f"Cannot start {command[0]}: {result.strerror}.") from result
-    return result
-
-
-def _kill_group(leader: int) -> None:
-    """End what is left of the server's process group: it, and its backend processes."""
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        pass

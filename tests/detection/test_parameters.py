@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from facekit.detection.parameters import ClusteringParameters, parse_parameters
 from facekit.errors import ConfigError
 
@@ -17,7 +18,9 @@ def test_parse_one_number_holds_for_all_classes() -> None:
 
 
 def test_parse_algorithm_in_any_case() -> None:
-    assert parse_parameters({"clustering_algorithm": "nms"}, ["face"])[0].clustering_algorithm == "NMS"
+    assert (
+        parse_parameters({"clustering_algorithm": "nms"}, ["face"])[0].clustering_algorithm == "NMS"
+    )
 
 
 @pytest.mark.parametrize(
@@ -30,7 +33,10 @@ def test_parse_algorithm_in_any_case() -> None:
         ({"coverage_threshold": "-0.1"}, "coverage_threshold is -0.1; it must be between 0 and 1"),
         ({"dbscan_min_samples": "inf"}, "dbscan_min_samples is inf; it must be 0 or more"),
         ({"nms_iou_threshold": "0.3,0.2"}, r"nms_iou_threshold has 2 values for 1 classes \(face"),
-        ({"clustering_algorithm": "MLP"}, "clustering_algorithm is 'MLP'; it must be one of DBSCAN"),
+        (
+            {"clustering_algorithm": "MLP"},
+            "clustering_algorithm is 'MLP'; it must be one of DBSCAN",
+        ),
     ],
 )
 def test_parse_wrong_parameter_is_named(values: dict[str, str], message: str) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from facekit.detection.clustering import dbscan
 from facekit.detection.grid import decode_cells, encode_boxes
 from facekit.detection.parameters import ALGORITHMS, ClusteringParameters
 from facekit.detection.postprocess import detect
-
 from tests import reference
 from tests.grids import face_grids
 
@@ -44,9 +44,7 @@ def test_dbscan_random_boxes_equal_scikit_learn_labels(seed: int) -> None:
     chosen = ClusteringParameters(
         dbscan_eps=float(rng.uniform(0.05, 0.95)), dbscan_min_samples=float(rng.integers(1, 4))
     )
-    labels = dbscan(
-        boxes, weights, eps=chosen.dbscan_eps, min_samples=chosen.dbscan_min_samples
-    )
+    labels = dbscan(boxes, weights, eps=chosen.dbscan_eps, min_samples=chosen.dbscan_min_samples)
     np.testing.assert_array_equal(labels, reference.dbscan_labels(boxes, weights, chosen))
 
 
@@ -98,9 +96,14 @@ def test_detect_classes_cluster_apart_and_merge_by_score() -> None:
     bbox = np.ones((8, 26, 46), np.float32)
     cov = np.zeros((2, 26, 46), np.float32)
     cov[0, 5, 5], cov[1, 5, 5], cov[1, 20, 20] = 0.95, 0.99, 0.91
-    found = detect(bbox, cov, size_wh=(736, 416), parameters=[
-        ClusteringParameters(dbscan_confidence_threshold=0.5, clustering_algorithm="NMS"),
-        ClusteringParameters(dbscan_confidence_threshold=0.5, clustering_algorithm="NMS"),
-    ])
+    found = detect(
+        bbox,
+        cov,
+        size_wh=(736, 416),
+        parameters=[
+            ClusteringParameters(dbscan_confidence_threshold=0.5, clustering_algorithm="NMS"),
+            ClusteringParameters(dbscan_confidence_threshold=0.5, clustering_algorithm="NMS"),
+        ],
+    )
     assert found.class_ids.tolist() == [1, 0, 1]
     assert found.scores.tolist() == pytest.approx([0.99, 0.95, 0.91])

@@ -172,9 +172,7 @@ def session_options(config: ModelConfig) -> ort.SessionOptions:
     # A thread that spins while it waits takes the core from the other backend processes.
     entries = {"session.intra_op.allow_spinning": "0", "session.inter_op.allow_spinning": "0"}
     entries.update(
-        (name, text)
-        for name, text in config.parameters.items()
-        if name.startswith(_SESSION_PREFIX)
+        (name, text) for name, text in config.parameters.items() if name.startswith(_SESSION_PREFIX)
     )
     for name, text in entries.items():
         options.add_session_config_entry(name, text)
@@ -204,8 +202,7 @@ def _check(config: ModelConfig, kind: str, specs: Sequence[TensorSpec], entries:
                 )
             shape = shape[1:]
         fits = len(shape) == len(spec.dims) and all(
-            -1 in (one, other) or one == other
-            for one, other in zip(shape, spec.dims, strict=True)
+            -1 in (one, other) or one == other for one, other in zip(shape, spec.dims, strict=True)
         )
         if not fits:
             raise ConfigError(

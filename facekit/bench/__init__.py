@@ -1,0 +1,1 @@
+"""The measurements behind ``facekit bench``: the server beside what it is compared with."""

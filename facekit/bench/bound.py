@@ -1,0 +1,128 @@
+"""The bound: the server's work done in one process with no server.
+
+The same files are run with the same settings by the same classes that serve them: photo check,
+decode and resize (DALI), network (ONNX Runtime), clustering, crops. What is left out is Triton:
+gRPC, scheduling, and tensors on their way between processes. Every worker has its own pipelines and
+sessions, each single-threaded, so that as many workers as cores keep the machine busy.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from facekit.backends.dali.pipeline import DaliPipeline
+from facekit.backends.model_config import ModelConfig
+from facekit.backends.onnxruntime.session import OnnxSession
+from facekit.contract import MAX_BATCH_SIZE, MODELS
+from facekit.detection.parameters import ClusteringParameters
+from facekit.detection.postprocess import Detections, detect
+from facekit.errors import FacekitError, ServerError
+from facekit.landmarks.crops import crop_squares, cut_crops, to_photo
+from facekit.photos.check import CheckedPhoto, check_photo
+from facekit.pipelines.serialize import file_name
+
+Array = npt.NDArray[Any]
+Photo = npt.NDArray[np.uint8]
+
+_GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
+_POINTS = ("softargmax", "softargmax:1")
+
+
+class BoundWorker:
+    """One single-threaded worker: detection, or detection and landmarks, of one photo a call.
+
+    Args:
+        repository: The model repository.
+        parameters: The clustering's, as the server has them.
+        color: What FaceNet is fed, ``gray`` or ``rgb``.
+
+    Raises:
+        ConfigError: A model's file is missing or does not load.
+    """
+
+    def __init__(
+        self,
+        repository: Path,
+        parameters: Sequence[ClusteringParameters],
+        color: str = "gray",
+    ) -> None:
+        self._parameters = parameters
+        self._facenet_preprocess = _dali(repository, "facenet_preprocess", color)
+        self._faces_preprocess = _dali(repository, "faces_preprocess", color)
+        self._facenet = _onnx(repository, "facenet")
+        self._fpenet = _onnx(repository, "fpenet")
+
+    def detect(self, photo: Photo) -> Detections:
+        """Do what ``facenet_ensemble`` does."""
+        checked = check_photo(photo)
+        (network_input,) = _run_dali(self._facenet_preprocess, checked)
+        return self._find(network_input, checked)
+
+    def faces(self, photo: Photo) -> tuple[Detections, Array, Array]:
+        """Do what ``faces`` does.
+
+        Returns:
+            The faces, their points float32 (N, K, 2) in photo pixels, and the points' scores.
+        """
+        checked = check_photo(photo)
+        network_input, gray = _run_dali(self._faces_preprocess, checked)
+        found = self._find(network_input, checked)
+        height, width, _ = checked.size_hwc
+        squares = crop_squares(found.boxes_xyxy, size_wh=(width, height))
+        crops = cut_crops(gray[0, :height, :width], squares)
+        parts = [
+            _run_onnx(self._fpenet, "input_face_images", crops[i : i + MAX_BATCH_SIZE], _POINTS)
+            for i in range(0, len(crops), MAX_BATCH_SIZE)
+        ]
+        if not parts:
+            return found, np.empty((0, 0, 2), np.float32), np.empty((0, 0), np.float32)
+        points, peaks = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return found, to_photo(points, squares), peaks
+
+    def _find(self, network_input: Array, checked: CheckedPhoto) -> Detections:
+        bbox, cov = _run_onnx(self._facenet, "input_1", network_input, _GRIDS)
+        height, width, _ = checked.size_hwc
+        return detect(bbox[0], cov[0], size_wh=(width, height), parameters=self._parameters)
+
+
+def turns(method: Any, photos: Sequence[Photo]) -> Any:
+    """Return a job without arguments that does ``method`` on one photo after another."""
+    photo = itertools.cycle(photos)
+    return lambda: method(next(photo))
+
+
+def _dali(repository: Path, model: str, color: str) -> DaliPipeline:
+    name = file_name(color, "cpu")
+    return DaliPipeline(_config(repository, model, name, {"num_threads": "1"}))
+
+
+def _onnx(repository: Path, model: str) -> OnnxSession:
+    threads = {"intra_op_thread_count": "1", "inter_op_thread_count": "1"}
+    return OnnxSession(_config(repository, model, "model.onnx", threads))
+
+
+def _config(repository: Path, model: str, file: str, parameters: dict[str, str]) -> ModelConfig:
+    spec = MODELS[model]
+    path = repository / model / "1" / file
+    return ModelConfig(model, MAX_BATCH_SIZE, spec.inputs, spec.outputs, path, parameters)
+
+
+def _run_dali(pipeline: DaliPipeline, checked: CheckedPhoto) -> list[Array]:
+    orientation = np.array([[checked.orientation]], np.int32)
+    (result,) = pipeline.run([{"photo": checked.data[None], "orientation": orientation}])
+    if isinstance(result, FacekitError):
+        raise result
+    return result
+
+
+def _run_onnx(session: OnnxSession, name: str, batch: Array, outputs: Sequence[str]) -> list[Array]:
+    (result,) = session.run([{name: batch}], [outputs])
+    if isinstance(result, FacekitError):
+        raise ServerError(str(result)) from result
+    return [result[output] for output in outputs]

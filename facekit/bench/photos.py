@@ -1,0 +1,112 @@
+"""The photos that the bench sends: mosaics of portraits of phone size, or the caller's own."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageEnhance, ImageOps
+
+from facekit.errors import PhotoError
+
+VARIANTS = 4
+"""Different mosaics of each size, so that no two requests in a row are the same."""
+
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """Photos that are measured together.
+
+    Attributes:
+        name: What the report calls them.
+        photos: Encoded photos, uint8 (n,).
+    """
+
+    name: str
+    photos: tuple[npt.NDArray[np.uint8], ...]
+
+    def mean_bytes(self) -> float:
+        """Return the mean length of an encoded photo."""
+        return float(np.mean([len(photo) for photo in self.photos]))
+
+
+def mosaics(size_wh: tuple[int, int], faces: int) -> PhotoSet:
+    """Return JPEGs with ``faces`` portraits each, the same at every call.
+
+    The portraits are two photos of NASA and of the US Navy in the public domain, which
+    scikit-image and Matplotlib carry; some are mirrored, all lit differently.
+
+    Args:
+        size_wh: Width and height in pixels.
+        faces: Portraits a photo.
+    """
+    photos = tuple(_mosaic(size_wh, faces, seed) for seed in range(VARIANTS))
+    return PhotoSet(f"{size_wh[0]}x{size_wh[1]}, {faces} faces", photos)
+
+
+def own_photos(paths: Sequence[Path]) -> PhotoSet:
+    """Read the caller's photos; a folder stands for the photos in it.
+
+    Raises:
+        PhotoError: There are none, or one can't be read.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            files += sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
+        else:
+            files.append(path)
+    if not files:
+        raise PhotoError(f"no photos in {', '.join(map(str, paths))}")
+    try:
+        photos = tuple(np.fromfile(file, np.uint8) for file in files)
+    except OSError as e:
+        raise PhotoError(f"{e.filename}: {e.strerror}") from e
+    return PhotoSet(f"{len(photos)} own photos", photos)
+
+
+def _mosaic(size_wh: tuple[int, int], faces: int, seed: int) -> npt.NDArray[np.uint8]:
+    rng = np.random.default_rng(seed)
+    width, height = size_wh
+    # The layout whose tiles are the nearest to square.
+    rows = min(range(1, faces + 1), key=lambda r: abs(np.log(width * r / height / -(-faces // r))))
+    columns = -(-faces // rows)
+    canvas = Image.new("RGB", size_wh, (96, 110, 120))
+    edges_x = np.linspace(0, width, columns + 1).astype(int)
+    edges_y = np.linspace(0, height, rows + 1).astype(int)
+    for k in range(faces):
+        row, column = divmod(k, columns)
+        left, top = edges_x[column], edges_y[row]
+        tile = (int(edges_x[column + 1] - left), int(edges_y[row + 1] - top))
+        portrait = _portraits()[(k + seed) % 2]
+        if rng.random() < 0.5:
+            portrait = ImageOps.mirror(portrait)
+        portrait = ImageOps.fit(portrait, tile, Image.Resampling.LANCZOS)
+        portrait = ImageEnhance.Brightness(portrait).enhance(rng.uniform(0.85, 1.15))
+        canvas.paste(portrait, (int(left), int(top)))
+    # Sensor noise: smooth pictures compress better and decode faster than real ones.
+    noisy = np.asarray(canvas, np.float32) + rng.normal(0, 3, (height, width, 1))
+    buffer = io.BytesIO()
+    Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(
+        buffer, "JPEG", quality=90, subsampling="4:2:0"
+    )
+    return np.frombuffer(buffer.getvalue(), np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _portraits() -> tuple[Image.Image, Image.Image]:
+    """Return head and shoulders of both portraits, one face each."""
+    import skimage.data
+    from matplotlib import cbook
+
+    astronaut = Image.fromarray(skimage.data.astronaut()).crop((100, 10, 350, 260))
+    with cbook.get_sample_data("grace_hopper.jpg") as file:
+        admiral = Image.open(file).convert("RGB").crop((70, 0, 470, 400))
+    return astronaut, admiral

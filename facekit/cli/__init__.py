@@ -1,0 +1,66 @@
+"""The command ``facekit``.
+
+Each public module of this package is one subcommand, named like the module, with two functions:
+``add_parser(subparsers)`` declares its options, and ``run(args)`` does its work and returns the
+exit code. What a subcommand needs is imported in ``run``, so that ``--help`` is there at once and a
+missing extra breaks only the commands that need it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+import facekit
+from facekit.errors import FacekitError
+
+EXIT_FAILED = 1
+"""Some of the work failed; the output says what."""
+EXIT_UNUSABLE = 2
+"""Nothing could be done: wrong options, or something that is missing on this machine."""
+_EXIT_INTERRUPTED = 130
+
+_EXTRAS = {"PIL": "draw", "nvidia": "server", "pytriton": "server", "onnxruntime": "server"}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command and all its subcommands."""
+    parser = argparse.ArgumentParser(
+        prog="facekit", description="Faces and landmarks in photos, served by Triton and DALI."
+    )
+    parser.add_argument("--version", action="version", version=f"facekit {facekit.__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
+        if not module.name.startswith("_"):
+            command = importlib.import_module(f"{__name__}.{module.name}")
+            command.add_parser(subparsers)
+            subparsers.choices[module.name].set_defaults(run=command.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit code."""
+    args = build_parser().parse_args(argv)
+    try:
+        code: int = args.run(args)
+        return code
+    except FacekitError as e:
+        sys.stderr.write(f"facekit: {e}\n")
+        return EXIT_UNUSABLE
+    except ModuleNotFoundError as e:
+        extra = _EXTRAS.get((e.name or "").split(".")[0])
+        if extra is None:
+            raise
+        sys.stderr.write(
+            f"facekit: {e.name} is not installed: pip install 'facekit[{extra}]'\n"
+        )
+        return EXIT_UNUSABLE
+    except KeyboardInterrupt:
+        return _EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has seen enough. Python would fail again on its own flush.
+        sys.stderr.close()
+        return EXIT_FAILED

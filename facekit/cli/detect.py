@@ -1,0 +1,97 @@
+"""``facekit detect``: find the faces and landmarks in photos."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the subcommand and its options."""
+    parser = subparsers.add_parser(
+        "detect",
+        help="find the faces and landmarks in photos",
+        description="Find the faces and landmarks in photos, and print a table. A photo that "
+        "can't be used is reported and does not stop the others; the exit code is then 1.",
+    )
+    parser.add_argument(
+        "photos", metavar="PHOTO", nargs="+", type=Path, help="a photo, or a folder of photos"
+    )
+    parser.add_argument(
+        "--url",
+        metavar="HOST:PORT",
+        help="gRPC address of a running server (without: an embedded server runs meanwhile)",
+    )
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        type=Path,
+        help="write boxes, scores and landmarks to FILE; - is standard output, with no table",
+    )
+    parser.add_argument(
+        "--draw", metavar="DIR", type=Path, help="write the annotated pictures into DIR"
+    )
+    parser.add_argument(
+        "--min-score",
+        metavar="SCORE",
+        type=_score,
+        default=0.0,
+        help="leave out faces of a lower score, 0 to 1 (default: all that the server finds)",
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=_seconds,
+        default=30.0,
+        help="how long one photo may take (default: %(default)g)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Detect, write what was asked for, and return 1 if a photo failed.
+
+    Raises:
+        ServerUnavailableError: No server is ready at the given address.
+        SetupError: The embedded server can't start, or a file that was asked for can't be written.
+    """
+    from facekit.errors import SetupError
+    from facekit.report import table, to_json, write_json
+    from facekit.runs import Drawings, connect, detect_all, find_photos
+
+    drawings = Drawings(args.draw) if args.draw is not None else None
+    with connect(args.url, timeout_s=args.timeout) as client:
+        results = []
+        for result in detect_all(client, find_photos(args.photos), min_score=args.min_score):
+            results.append(result if drawings is None else drawings.add(result))
+    if args.json == Path("-"):
+        sys.stdout.write(to_json(results))
+    else:
+        sys.stdout.write(table(results) + "\n")
+        if args.json is not None:
+            try:
+                write_json(args.json, results)
+            except OSError as e:
+                raise SetupError(f"{e.filename or args.json}: {e.strerror or e}") from e
+    sys.stdout.flush()
+    return int(any(result.failed for result in results))
+
+
+def _score(text: str) -> float:
+    return _number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1)
+
+
+def _seconds(text: str) -> float:
+    return _number(text, "seconds > 0", lambda value: value > 0)
+
+
+def _number(text: str, expected: str, accepts: Callable[[float], bool]) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not accepts(value):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
+    return value

@@ -1,0 +1,69 @@
+"""``facekit status``: tells by real inferences whether a server works."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facekit.serving.health import Health
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the subcommand's options."""
+    parser = subparsers.add_parser(
+        "status",
+        help="tell by real inferences whether a server works",
+        description=(
+            "Send the built-in photo through every model that callers use. The exit code is 0 "
+            "only if all of them answer: Triton's own ready flag stays up when a backend process "
+            "has died."
+        ),
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--url",
+        default="localhost:8001",
+        metavar="HOST:PORT",
+        help="gRPC endpoint (localhost:8001)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="seconds that one inference may take (30)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check and print; return the exit code."""
+    # Here, so that `facekit --help` needs none of it.
+    from facekit.serving.health import check
+
+    health = check(args.url, timeout_s=args.timeout)
+    text = json.dumps(health.to_dict(), indent=2) if args.json else describe(health)
+    sys.stdout.write(f"{text}\n")
+    return 0 if health.ok else 1
+
+
+def describe(health: Health) -> str:
+    """Return the report for people."""
+    lines = [
+        f"{model.name:<18} ok      {model.latency_ms:7.1f} ms"
+        if model.ok
+        else f"{model.name:<18} FAILED  {model.error}"
+        for model in health.models
+    ]
+    if health.ok:
+        verdict = f"{health.url} works."
+    elif health.error is not None:
+        verdict = f"{health.url} does not work: {health.error}"
+    elif health.claims_ready:
+        verdict = f"{health.url} says that it is ready, and its inferences fail: restart it."
+    else:
+        verdict = f"{health.url} does not work, and says so itself."
+    return "\n".join([*lines, verdict])

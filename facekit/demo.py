@@ -1,0 +1,179 @@
+"""The demo: faces and landmarks in a few portraits, drawn, tabled and written as JSON.
+
+``python -m facekit.demo [PHOTO ...]``; ``scripts/demo`` sets up what is missing first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import Image, ImageFilter
+
+from facekit.data import probe_photo
+from facekit.errors import FacekitError
+from facekit.report import table, write_json
+from facekit.runs import Drawings, connect, detect_all, find_photos
+
+# Public-domain portraits that installed packages carry: Eileen Collins (NASA) and Grace Hopper
+# (US Navy). The last entry is where the head and shoulders are.
+_PORTRAITS = (
+    ("astronaut", "skimage", "data/astronaut.png", (60, 0, 400, 340)),
+    ("grace_hopper", "matplotlib", "mpl-data/sample_data/grace_hopper.jpg", (66, 16, 446, 396)),
+)
+_WALL_SIZE = (1280, 840)
+_WALL_COLOUR = (196, 188, 176)
+_FRAME_COLOUR = (250, 248, 243)
+# Which portrait, centre in the picture, side in pixels, tilt in degrees, mirrored.
+_HANGINGS = (
+    (0, (185, 215), 270, 0, False),
+    (1, (490, 205), 230, 5, False),
+    (0, (770, 225), 200, -8, True),
+    (1, (1075, 220), 290, 0, True),
+    (1, (150, 600), 190, -6, False),
+    (0, (450, 590), 300, 4, True),
+    (1, (770, 595), 240, -4, True),
+    (0, (990, 605), 140, 12, False),
+    (1, (1165, 590), 160, 0, False),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo and return the exit code: 0, 1 if a photo failed, 2 if nothing could be done."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/demo",
+        description="Find faces and landmarks in photos; write annotated pictures and a JSON file.",
+    )
+    parser.add_argument(
+        "photos", metavar="PHOTO", nargs="*", type=Path,
+        help="photos or folders (none: public-domain portraits that installed packages carry)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, default=Path("demo-output"),
+        help="where the pictures and faces.json go (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--url", metavar="HOST:PORT",
+        help="gRPC address of a running server (without: an embedded server runs meanwhile)",
+    )  # fmt: skip
+    args = parser.parse_intermixed_args(argv)
+    try:
+        return run(args.photos, args.output, args.url)
+    except FacekitError as e:
+        sys.stderr.write(f"demo: {e}\n")
+        return 2
+    except OSError as e:
+        sys.stderr.write(f"demo: {e}\n")
+        return 2
+
+
+def run(photos: Sequence[Path], output: Path, url: str | None = None) -> int:
+    """Detect, draw, write ``faces.json`` and print a table.
+
+    Args:
+        photos: Photos and folders; none for the built-in choice.
+        output: Folder of what is written.
+        url: A running server's gRPC address; None for an embedded one.
+
+    Raises:
+        FacekitError: No server can be had.
+        OSError: The folder can't be written.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    found = find_photos(list(photos) or demo_photos(output))
+    drawings = Drawings(output)
+    if url is None:
+        sys.stderr.write("demo: starting the embedded Triton server\n")
+    start = time.monotonic()
+    with connect(url) as client:
+        ready = time.monotonic()
+        results = [drawings.add(result) for result in detect_all(client, found)]
+        done = time.monotonic()
+    write_json(output / "faces.json", results)
+    sys.stdout.write(
+        f"{table(results)}\n\n"
+        f"Server ready in {ready - start:.1f} s, photos done in {done - ready:.1f} s.\n"
+        f"Pictures and faces.json are in {output.resolve()}\n"
+    )
+    return int(any(result.failed for result in results))
+
+
+def demo_photos(folder: Path) -> list[Path]:
+    """Return public-domain portraits, and a group picture of them that is made in ``folder``.
+
+    Without the packages that carry the portraits there is the built-in photo alone.
+
+    Raises:
+        OSError: The folder can't be written.
+    """
+    portraits = []
+    crops = []
+    for name, package, inside, crop in _PORTRAITS:
+        path = _packaged(package, inside)
+        if path is None:
+            continue
+        # Copied, so that the output folder holds all that belongs to the demo.
+        copy = folder / f"{name}{path.suffix}"
+        copy.write_bytes(path.read_bytes())
+        portraits.append(copy)
+        crops.append(Image.open(path).convert("RGB").crop(crop))
+    if not portraits:
+        path = folder / "probe.jpg"
+        path.write_bytes(probe_photo())
+        return [path]
+    group = folder / "group.jpg"
+    hang(crops).save(group, quality=92)
+    return [*portraits, group]
+
+
+def hang(portraits: Sequence[Image.Image]) -> Image.Image:
+    """Return a wall of framed portraits, in several sizes, tilted and mirrored."""
+    wall = Image.new("RGB", _WALL_SIZE, _WALL_COLOUR)
+    for which, center, side, tilt, mirrored in _HANGINGS:
+        edge = max(6, side // 18)
+        framed = _frame(portraits[which % len(portraits)], side, edge, tilt, mirrored=mirrored)
+        corner = (center[0] - framed.width // 2, center[1] - framed.height // 2)
+        _cast_shadow(wall, framed, corner, edge)
+        wall.paste(framed, corner, framed)
+    return wall
+
+
+def _frame(
+    portrait: Image.Image, side: int, edge: int, tilt: float, *, mirrored: bool
+) -> Image.Image:
+    """Return a tilted portrait in its frame, transparent around it."""
+    # Turned at three times its size, so that the frame's edges come out smooth.
+    picture = portrait.resize((3 * side, 3 * side), Image.Resampling.LANCZOS)
+    if mirrored:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    outer = 3 * (side + 2 * edge)
+    framed = Image.new("RGBA", (outer, outer), _FRAME_COLOUR)
+    framed.paste(picture, (3 * edge, 3 * edge))
+    return framed.rotate(tilt, Image.Resampling.BICUBIC, expand=True).reduce(3)
+
+
+def _cast_shadow(
+    wall: Image.Image, framed: Image.Image, corner: tuple[int, int], edge: int
+) -> None:
+    mask = Image.new("L", wall.size)
+    shape = framed.getchannel("A").point(lambda value: value * 0.45)
+    mask.paste(shape, (corner[0] + edge // 2, corner[1] + edge))
+    wall.paste((60, 54, 48), mask=mask.filter(ImageFilter.GaussianBlur(edge)))
+
+
+def _packaged(package: str, inside: str) -> Path | None:
+    """Return a file of an installed package, found without importing the package."""
+    spec = find_spec(package)
+    for folder in (spec.submodule_search_locations or []) if spec is not None else []:
+        path = Path(folder) / inside
+        if path.is_file():
+            return path
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""What was found in a run over several photos, as a table for people and as JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facekit.errors import FacekitError
+from facekit.faces import Faces
+
+_HEADER = ("photo", "size", "faces", "scores", "largest", "note")
+_NAME_WIDTH = 48
+_NOTE_WIDTH = 100
+
+
+@dataclass(frozen=True)
+class PhotoResult:
+    """One photo of a run: its name, and its faces or the error that it met.
+
+    ``drawing`` is the annotated picture's file, where one was written.
+    """
+
+    photo: str
+    result: Faces | FacekitError
+    drawing: str | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether the photo has an error in place of faces."""
+        return isinstance(self.result, FacekitError)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values: ``photo`` with ``size_wh`` and ``faces``, or with ``error``."""
+        data: dict[str, Any] = {"photo": self.photo}
+        if isinstance(self.result, FacekitError):
+            data["error"] = {"type": type(self.result).__name__, "message": str(self.result)}
+        else:
+            data.update(self.result.to_dict())
+        if self.drawing is not None:
+            data["drawing"] = self.drawing
+        return data
+
+
+def table(results: Sequence[PhotoResult]) -> str:
+    """Return a table with a row a photo, and a line of totals."""
+    rows = [_HEADER, *(_row(result) for result in results)]
+    # The last column is as long as it is; the others are padded.
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER) - 1)]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0])]
+        cells += [
+            cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:], strict=True)
+        ]
+        lines.append("  ".join([*cells, row[-1]]).rstrip())
+    lines.insert(1, "-" * sum([*widths, 2 * (len(widths) - 1)]))
+    return "\n".join([*lines, totals(results)])
+
+
+def totals(results: Sequence[PhotoResult]) -> str:
+    """Return one line that says how much was found and how many photos failed."""
+    failures = sum(result.failed for result in results)
+    faces = sum(len(r.result) for r in results if isinstance(r.result, Faces))
+    photos = len(results) - failures
+    line = f"{_count(faces, 'face')} in {_count(photos, 'photo')}"
+    return line + (f"; {_count(failures, 'photo')} failed" if failures else "")
+
+
+def write_json(path: Path, results: Iterable[PhotoResult], **about: Any) -> None:
+    """Write the results, and what else is said about the run, whole or not at all.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(to_json(results, **about), encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def to_json(results: Iterable[PhotoResult], **about: Any) -> str:
+    """Return the results, and what else is said about the run, as JSON with a line a photo."""
+    photos = ",\n".join(
+        "    " + json.dumps(result.to_dict(), ensure_ascii=False) for result in results
+    )
+    head = "".join(f"  {json.dumps(name)}: {json.dumps(value)},\n" for name, value in about.items())
+    return f'{{\n{head}  "photos": [' + (f"\n{photos}\n  " if photos else "") + "]\n}\n"
+
+
+def _row(entry: PhotoResult) -> tuple[str, ...]:
+    name = _shortened(entry.photo, _NAME_WIDTH)
+    result = entry.result
+    if isinstance(result, FacekitError):
+        # The photo's own name is in the first column.
+        message = " ".join(str(result).removeprefix(f"{entry.photo}: ").split())
+        if len(message) > _NOTE_WIDTH:
+            message = message[: _NOTE_WIDTH - 1] + "…"
+        return (name, "", "", "", "", f"failed: {message}")
+    size = f"{result.size_wh[0]}x{result.size_wh[1]}"
+    if len(result) == 0:
+        return (name, size, "0", "", "", "no face")
+    low, high = float(result.scores.min()), float(result.scores.max())
+    largest = max(result, key=lambda face: face.width * face.height)
+    scores = f"{high:.2f}" if len(result) == 1 else f"{low:.2f}-{high:.2f}"
+    size_of_largest = f"{largest.width:.0f}x{largest.height:.0f}"
+    return (name, size, str(len(result)), scores, size_of_largest, entry.drawing or "")
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else "…" + text[-width + 1 :]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,139 @@
+"""One run over several photos: which files, on which server, with what results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from facekit.client import Client
+from facekit.errors import FacekitError, PhotoError, ServerUnavailableError
+from facekit.faces import Faces
+from facekit.progress import ProgressBar
+from facekit.report import PhotoResult
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""Files that count as a folder's photos; a file given by its own name may have any suffix."""
+
+_DRAWN = ".faces.jpg"
+_CONCURRENCY = 4
+
+
+def find_photos(paths: Sequence[Path]) -> list[Path | PhotoResult]:
+    """Return files as they are, and each folder's photos in order of their names.
+
+    A folder that can't be listed or holds no photo stands in the list as a failed result.
+    Subfolders, hidden files and the pictures that :class:`Drawings` wrote are left out.
+    """
+    found: list[Path | PhotoResult] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        try:
+            inside = sorted(
+                entry
+                for entry in path.iterdir()
+                if entry.suffix.lower() in SUFFIXES
+                and not entry.name.startswith(".")
+                and not entry.name.endswith(_DRAWN)
+                and entry.is_file()
+            )
+        except OSError as e:
+            found.append(PhotoResult(str(path), PhotoError(f"{path}: {e.strerror or e}")))
+            continue
+        found.extend(inside)
+        if not inside:
+            text = f"{path}: a folder with no photo ({', '.join(SUFFIXES)})"
+            found.append(PhotoResult(str(path), PhotoError(text)))
+    return found
+
+
+@contextmanager
+def connect(url: str | None, *, timeout_s: float = 30.0) -> Iterator[Client]:
+    """Give a client of the server at ``url``, or of an embedded one that runs meanwhile.
+
+    Raises:
+        ServerUnavailableError: No server is ready at ``url``.
+        SetupError: The embedded server can't start on this machine.
+    """
+    if url is not None:
+        with Client(url, timeout_s=timeout_s) as client:
+            if not client.server_ready():
+                raise ServerUnavailableError(f"no server is ready at {url} (gRPC)")
+            yield client
+        return
+    from facekit.serving import EmbeddedServer
+
+    with EmbeddedServer() as server, Client(server.grpc_url, timeout_s=timeout_s) as client:
+        yield client
+
+
+def detect_all(
+    client: Client, photos: Sequence[Path | PhotoResult], *, min_score: float = 0.0
+) -> Iterator[PhotoResult]:
+    """Find the faces of all photos, several at a time, in order, with a progress bar.
+
+    Args:
+        client: The server to ask.
+        photos: As :func:`find_photos` returns them; a failed result is passed through.
+        min_score: Faces of a lower score are left out.
+    """
+    answers = client.detect_many(
+        (photo for photo in photos if isinstance(photo, Path)), concurrency=_CONCURRENCY
+    )
+    with ProgressBar(len(photos), "photos") as bar:
+        for photo in photos:
+            if isinstance(photo, Path):
+                result = PhotoResult(str(photo), _filtered(next(answers), min_score))
+            else:
+                result = photo
+            bar.advance(failed=result.failed)
+            yield result
+
+
+class Drawings:
+    """Writes annotated pictures into a folder, each under a name of its own.
+
+    Args:
+        folder: Made when the first picture is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._taken: set[str] = set()
+
+    def add(self, entry: PhotoResult) -> PhotoResult:
+        """Draw the faces into their photo, and return the result with the picture's file in it.
+
+        A photo that failed is returned as it is; one that can't be drawn becomes a failure.
+        """
+        if not isinstance(entry.result, Faces):
+            return entry
+        from facekit.draw import draw_faces
+
+        path = self._folder / self._name(Path(entry.photo).stem)
+        try:
+            picture = draw_faces(entry.photo, entry.result)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            picture.save(path, quality=92)
+        except FacekitError as e:
+            return PhotoResult(entry.photo, e)
+        except OSError as e:
+            return PhotoResult(entry.photo, FacekitError(f"{e.filename or path}: {e.strerror or e}"))
+        return PhotoResult(entry.photo, entry.result, str(path))
+
+    def _name(self, stem: str) -> str:
+        # Photos of two folders may be called alike.
+        name, number = f"{stem}{_DRAWN}", 1
+        while name in self._taken:
+            number += 1
+            name = f"{stem}-{number}{_DRAWN}"
+        self._taken.add(name)
+        return name
+
+
+def _filtered(result: Faces | FacekitError, min_score: float) -> Faces | FacekitError:
+    if isinstance(result, Faces) and min_score > 0:
+        return result[result.scores >= min_score]
+    return result

@@ -1,0 +1,217 @@
+"""Tells by real inferences whether a server works.
+
+Triton's own ready flag stays up when a backend process has died and every request fails.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tritonclient.grpc import InferenceServerClient, InferInput
+from tritonclient.utils import InferenceServerException
+
+from facekit.client.connection import Connection
+from facekit.client.failures import translate
+from facekit.contract import MODELS, NETWORK_HEIGHT, NETWORK_WIDTH, ModelSpec
+from facekit.data import probe_photo
+from facekit.errors import FacekitError, ResponseError
+
+Array = NDArray[Any]
+
+PROBED = ("faces", "facenet_ensemble", "fpenet_ensemble", "landmarks", "facenet_resized")
+"""The models that callers use; together they run through every other one."""
+
+# A box on the built-in photo; what is in it does not matter to a probe.
+_BOX = (80, 60, 200, 180)
+
+
+@dataclass(frozen=True)
+class ModelHealth:
+    """How one model answered the built-in photo; ``error`` is ``None`` if it did."""
+
+    name: str
+    latency_ms: float
+    error: FacekitError | None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it answered as the tensor contract says."""
+        return self.error is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        error = None if self.error is None else str(self.error)
+        return {"ok": self.ok, "latency_ms": round(self.latency_ms, 2), "error": error}
+
+
+@dataclass(frozen=True)
+class Health:
+    """A server's state: its own word (``claims_ready``) and what real inferences gave."""
+
+    url: str
+    claims_ready: bool
+    models: tuple[ModelHealth, ...]
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether every probed model answered."""
+        return bool(self.models) and all(model.ok for model in self.models)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "url": self.url,
+            "ok": self.ok,
+            "claims_ready": self.claims_ready,
+            "error": self.error,
+            "models": {model.name: model.to_dict() for model in self.models},
+        }
+
+
+class Prober:
+    """Sends real inferences to one server.
+
+    Args:
+        connection: where the server is, and how long one inference may take.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._triton = InferenceServerClient(**connection.arguments())
+
+    def served(self) -> tuple[str, ...]:
+        """Return the names of the models that are served and can be probed.
+
+        Raises:
+            ServerError: the server does not answer.
+        """
+        return tuple(name for name in PROBED if name in self._index())
+
+    def probe(self, name: str) -> ModelHealth:
+        """Run one real inference of the built-in photo through a model."""
+        spec = MODELS[name]
+        started = time.monotonic()
+        error: FacekitError | None = None
+        try:
+            answer = self._triton.infer(
+                name,
+                [_input(tensor.name, tensor.dtype, name) for tensor in spec.inputs],
+                client_timeout=self._connection.timeout_s,
+            )
+            _check_answer(spec, answer)
+        except InferenceServerException as e:
+            error = self._translated(e, name)
+        except FacekitError as e:
+            error = e
+        return ModelHealth(name, (time.monotonic() - started) * 1e3, error)
+
+    def successes(self) -> int:
+        """Return how many requests the server has answered well since it started.
+
+        Raises:
+            ServerError: the server does not answer.
+        """
+        try:
+            answer = self._triton.get_inference_statistics(
+                client_timeout=self._connection.timeout_s
+            )
+        except InferenceServerException as e:
+            raise self._translated(e, "") from e
+        return sum(int(model.inference_stats.success.count) for model in answer.model_stats)
+
+    def check(self) -> Health:
+        """Probe every served model."""
+        url = self._connection.url
+        try:
+            names = self.served()
+            ready = bool(self._triton.is_server_ready(client_timeout=self._connection.timeout_s))
+        except InferenceServerException as e:
+            return Health(url, False, (), str(self._translated(e, "")))
+        except FacekitError as e:
+            return Health(url, False, (), str(e))
+        if not names:
+            return Health(url, ready, (), f"it serves none of {', '.join(PROBED)}")
+        return Health(url, ready, tuple(self.probe(name) for name in names))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._triton.close()
+
+    def __enter__(self) -> Prober:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connection."""
+        self.close()
+
+    def _index(self) -> set[str]:
+        try:
+            index = self._triton.get_model_repository_index(
+                client_timeout=self._connection.timeout_s
+            )
+        except InferenceServerException as e:
+            raise self._translated(e, "") from e
+        return {str(model.name) for model in index.models}
+
+    def _translated(self, error: InferenceServerException, model: str) -> FacekitError:
+        connection = self._connection
+        return translate(error, model=model, url=connection.url, timeout_s=connection.timeout_s)
+
+
+def check(url: str = "localhost:8001", *, timeout_s: float = 30.0, **ssl: Any) -> Health:
+    """Probe every served model of a server.
+
+    Args:
+        url: ``host:port`` of the gRPC endpoint.
+        timeout_s: what one inference may take.
+        **ssl: as for ``facekit.client.Client``.
+
+    Raises:
+        ConfigError: an argument is wrong. A server that does not answer is a result.
+    """
+    with Prober(Connection(url, timeout_s, **ssl)) as prober:
+        return prober.check()
+
+
+def _input(name: str, dtype: str, model: str) -> InferInput:
+    values: dict[str, Array] = {
+        "input_1": np.zeros((1, 3, NETWORK_HEIGHT, NETWORK_WIDTH), np.float32),
+        "true_image_size": np.array([[NETWORK_HEIGHT, NETWORK_WIDTH, 3]], np.int64),
+        "true_boxes": np.array([_BOX], np.int32),
+        "boxes": np.array([[_BOX]], np.float32),
+    }
+    value = values.get(name)
+    if value is None:  # the encoded photo, whatever the model calls it
+        value = np.frombuffer(probe_photo(), np.uint8)[None]
+    item = InferInput(name, list(value.shape), dtype)
+    item.set_data_from_numpy(value)
+    return item
+
+
+def _check_answer(spec: ModelSpec, answer: Any) -> None:
+    for tensor in spec.outputs:
+        value = answer.as_numpy(tensor.name)
+        if value is None:
+            raise ResponseError(f"{spec.name}: the answer has no {tensor.name}")
+        dims = (1, *tensor.dims)
+        fits = len(value.shape) == len(dims) and all(
+            want in (-1, got) for want, got in zip(dims, value.shape, strict=True)
+        )
+        if not fits:
+            raise ResponseError(
+                f"{spec.name}: {tensor.name} has the shape {value.shape}, expected {dims}"
+            )
+        if not np.isfinite(value).all():
+            raise ResponseError(f"{spec.name}: {tensor.name} holds values that are not finite")

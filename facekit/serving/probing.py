@@ -1,0 +1,80 @@
+"""Runs inferences in the background, as few as needed to know that the models work."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from types import TracebackType
+
+from facekit.client.connection import Connection
+from facekit.errors import DeadlineError, FacekitError
+from facekit.serving.health import Prober
+
+
+class BackgroundProber:
+    """A thread that asks one model after the other, and rests while callers' requests succeed.
+
+    Args:
+        connection: where the server is, and how long an inference may take.
+        interval_s: seconds between two inferences.
+    """
+
+    def __init__(self, connection: Connection, interval_s: float) -> None:
+        self._prober = Prober(connection)
+        self._interval_s = interval_s
+        self._failure: tuple[str, FacekitError] | None = None
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="facekit-probe", daemon=True)
+
+    def failure(self) -> tuple[str, FacekitError] | None:
+        """Return the model that failed and its error, once there is one."""
+        return self._failure
+
+    def __enter__(self) -> BackgroundProber:
+        """Start."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop; an inference under way is given up."""
+        self._closing.set()
+        self._prober.close()
+        self._thread.join(timeout=1)
+
+    def _run(self) -> None:
+        try:
+            names = self._prober.served()
+            successes = 0
+            for name in itertools.cycle(names):
+                before = successes
+                successes = self._prober.successes()
+                # The first round asks every model, whatever callers do meanwhile.
+                if successes == before or before == 0:
+                    failure = self._failed(name)
+                    if failure is not None:
+                        self._report(name, failure)
+                        return
+                    successes = self._prober.successes()
+                if self._closing.wait(self._interval_s):
+                    return
+        except (FacekitError, ValueError) as error:
+            # gRPC raises ValueError for a connection that is closed meanwhile.
+            if isinstance(error, FacekitError):
+                self._report("its statistics", error)
+
+    def _failed(self, name: str) -> FacekitError | None:
+        before = self._prober.successes()
+        error = self._prober.probe(name).error
+        if isinstance(error, DeadlineError) and self._prober.successes() > before:
+            # It is busy with the requests of others.
+            return None
+        return error
+
+    def _report(self, name: str, error: FacekitError) -> None:
+        if not self._closing.is_set():
+            self._failure = (name, error)

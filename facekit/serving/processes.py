@@ -1,0 +1,77 @@
+"""Processes as Linux shows them under ``/proc``."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process; ``started`` tells it from a later one of the same id."""
+
+    pid: int
+    parent: int
+    state: str
+    started: str
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs: a zombie has a process id, and is dead."""
+        return self.state not in ("Z", "X", "x")
+
+
+def read(pid: int) -> Process | None:
+    """Return the process with this id, if there is one."""
+    try:
+        text = (_PROC / str(pid) / "stat").read_text("utf-8", "replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # The second field is the program's name in brackets, and may hold spaces and brackets.
+    fields = text.rpartition(")")[2].split()
+    return Process(pid=pid, parent=int(fields[1]), state=fields[0], started=fields[19])
+
+
+def children(parent: int) -> list[Process]:
+    """Return the child processes of a process."""
+    pids = [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdigit()]
+    found = [process for pid in pids if (process := read(pid)) is not None]
+    return [process for process in found if process.parent == parent]
+
+
+def still_runs(process: Process) -> bool:
+    """Whether the very process that was read before is alive now."""
+    now = read(process.pid)
+    return now is not None and now.alive and now.started == process.started
+
+
+def arguments(pid: int) -> list[str]:
+    """Return a process's command line; nothing if it is gone."""
+    try:
+        text = (_PROC / str(pid) / "cmdline").read_text("utf-8", "replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return text.split("\0")[:-1]
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of its descendants' orphans, so that it can reap them.
+
+    In a container this process is often the first one, and nobody else would.
+    """
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def reap_orphans(keep: int | None) -> None:
+    """Take away the zombies among this process's children, but for the child ``keep``."""
+    for process in children(os.getpid()):
+        if process.pid != keep and not process.alive:
+            try:
+                os.waitpid(process.pid, os.WNOHANG)
+            except ChildProcessError:
+                pass

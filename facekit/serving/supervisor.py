@@ -1,0 +1,184 @@
+"""Keeps an embedded server working: notices a dead or broken one and starts it again.
+
+Triton never replaces a backend process that died; it goes on saying ready and fails every request
+of that model. So the processes are watched here, and real inferences are run while no caller's
+requests show that the models work.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from facekit.client.connection import Connection
+from facekit.errors import DeadlineError, FacekitError, SetupError
+from facekit.serving import processes
+from facekit.serving.embedded import EmbeddedServer
+from facekit.serving.probing import BackgroundProber
+
+_STUB = "triton_python_backend_stub"
+_WATCH_S = 0.2
+# Waits before the first, second, ... restart in a row; the last one repeats.
+_BACK_OFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
+# A server that lived this long was not broken by what broke its predecessor.
+_STABLE_S = 60.0
+
+
+class Supervisor:
+    """Runs a server until it is told to stop.
+
+    Args:
+        server: the server, not started yet.
+        say: gets one line for everything that happens.
+        probe_interval_s: seconds between two inferences of its own while nobody sends requests.
+        probe_timeout_s: an inference without an answer for so long is a failed one, unless other
+            requests are answered meanwhile.
+        start_timeout_s: what a start may take.
+    """
+
+    def __init__(
+        self,
+        server: EmbeddedServer,
+        say: Callable[[str], None],
+        *,
+        probe_interval_s: float = 2.0,
+        probe_timeout_s: float = 15.0,
+        start_timeout_s: float = 300.0,
+    ) -> None:
+        self._server = server
+        self._say = say
+        self._interval_s = probe_interval_s
+        self._timeout_s = probe_timeout_s
+        self._start_timeout_s = start_timeout_s
+        self._signals = 0
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; a second one ends everything at once.
+
+        Raises:
+            SetupError: the first start failed. Later ones are tried again for ever.
+        """
+        processes.adopt_orphans()
+        handlers = {
+            number: signal.signal(number, self._on_signal)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            self._start()
+            if not self._stopping():
+                self._say(self._where("ready"))
+                self._keep_up()
+        finally:
+            if self._stopping():
+                self._say("stopping")
+            self._server.stop()
+            processes.reap_orphans(keep=None)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def stop(self) -> None:
+        """Make ``run`` return, as the first signal does."""
+        self._signals += 1
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._signals += 1
+        if self._signals > 1:
+            self._server.abort()
+
+    def _stopping(self) -> bool:
+        return self._signals > 0
+
+    def _start(self) -> None:
+        self._server.start()
+        self._server.wait_ready(self._start_timeout_s, self._stopping)
+
+    def _keep_up(self) -> None:
+        failures = 0
+        while True:
+            started = time.monotonic()
+            problem = self._watch()
+            if problem is None:
+                return
+            if time.monotonic() - started > _STABLE_S:
+                failures = 0
+            failures = self._mend(problem, failures)
+            if self._stopping():
+                return
+
+    def _mend(self, problem: str, failures: int) -> int:
+        """Restart until it succeeds; return the number of starts in a row that were needed."""
+        while not self._stopping():
+            wait_s = _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]
+            when = f"in {wait_s:g} s" if wait_s else "now"
+            self._say(f"{problem}; the server is restarted {when}")
+            noticed = time.monotonic()
+            self._server.kill()
+            self._pause(wait_s)
+            failures += 1
+            if self._stopping():
+                break
+            try:
+                self._start()
+            except SetupError as error:
+                problem = " ".join(str(error).split())
+                continue
+            if not self._stopping():
+                self._say(self._where(f"ready again after {time.monotonic() - noticed:.1f} s"))
+            break
+        return failures
+
+    def _watch(self) -> str | None:
+        """Return what broke the server, or ``None`` at a signal."""
+        pid = self._server.pid
+        if pid is None:
+            return "the server ended while it started"
+        stubs = [child for child in processes.children(pid) if _is_stub(child)]
+        names = {stub.pid: _backend_name(stub.pid) for stub in stubs}
+        connection = Connection(self._server.grpc_url, self._timeout_s)
+        with BackgroundProber(connection, self._interval_s) as prober:
+            while not self._stopping():
+                if self._server.pid is None:
+                    return "the server process died"
+                for stub in stubs:
+                    if not processes.still_runs(stub):
+                        return f"the backend process of {names[stub.pid]} died"
+                failure = prober.failure()
+                if failure is not None:
+                    return _described(failure)
+                processes.reap_orphans(keep=pid)
+                time.sleep(_WATCH_S)
+        return None
+
+    def _pause(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not self._stopping():
+            time.sleep(min(_WATCH_S, seconds))
+
+    def _where(self, state: str) -> str:
+        server = self._server
+        return (
+            f"{state}: gRPC {server.grpc_url}, HTTP http://{server.http_url}, "
+            f"metrics {server.metrics_url}"
+        )
+
+
+def _is_stub(process: processes.Process) -> bool:
+    arguments = processes.arguments(process.pid)
+    return any(Path(part).name == _STUB for part in arguments[:1]) and process.alive
+
+
+def _backend_name(pid: int) -> str:
+    """Return the model instance that a stub serves, its last argument but one."""
+    arguments = processes.arguments(pid)
+    return arguments[-2] if len(arguments) > 1 else f"process {pid}"
+
+
+def _described(failure: tuple[str, FacekitError]) -> str:
+    name, error = failure
+    if isinstance(error, DeadlineError):
+        return f"a real inference of {name} got {error}, and no other request did"
+    return f"a real inference of {name} failed: {' '.join(str(error).split())}"

@@ -1,0 +1,247 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+from PIL import Image
+
+import facekit
+from facekit.cli import build_parser, main
+from facekit.data import probe_photo
+from tests.fake_triton import FakeTriton, faces_answer
+
+
+def answer(
+    model: str, inputs: dict[str, np.ndarray], context: grpc.ServicerContext
+) -> dict[str, np.ndarray]:
+    """Two faces of the probe photo; text is refused."""
+    if bytes(inputs["image"][0, :2]) not in (b"\xff\xd8", b"BM"):
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "photo in `image`: not a photo but text")
+    outputs = faces_answer(2)
+    outputs["boxes"] = np.array([[[130, 74, 224, 180], [10, 10, 40, 50]]], np.float32)
+    outputs["keypoints"] = outputs["keypoints"] % 100 + 100
+    outputs["image_size"] = np.array([[300, 360, 3]], np.int64)
+    return outputs
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    with FakeTriton(answer) as fake:
+        yield fake.url
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "in" / "photo.jpg"
+    path.parent.mkdir()
+    path.write_bytes(probe_photo())
+    return path
+
+
+def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"facekit {facekit.__version__}\n"
+    pyproject = Path(facekit.__file__).parents[1] / "pyproject.toml"
+    assert f'\nversion = "{facekit.__version__}"\n' in pyproject.read_text("utf-8")
+
+
+def test_every_module_of_the_package_is_a_subcommand() -> None:
+    modules = {
+        path.stem
+        for path in Path(facekit.__file__).with_name("cli").glob("*.py")
+        if not path.name.startswith("_")
+    }
+    listed = set(build_parser()._subparsers._group_actions[0].choices)  # type: ignore[union-attr]
+    assert listed == modules and {"detect", "serve", "status"} <= modules
+
+
+def test_help_loads_no_server_library() -> None:
+    code = (
+        "import sys\nfrom facekit.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print('loaded:', [m for m in ('grpc', 'PIL', 'nvidia.dali') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True,
+        cwd=Path(facekit.__file__).parents[1],
+    )  # fmt: skip
+    assert "detect" in done.stdout and done.stdout.endswith("loaded: []\n")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "COMMAND"),
+        (["nothing"], "invalid choice: 'nothing'"),
+        (["detect"], "PHOTO"),
+        (["detect", "a.jpg", "--min-score", "2"], "expected a number from 0 to 1, got 2"),
+        (["detect", "a.jpg", "--min-score", "x"], "expected a number from 0 to 1, got x"),
+        (["detect", "a.jpg", "--timeout", "0"], "expected seconds > 0, got 0"),
+    ],
+)
+def test_wrong_options_are_named(
+    argv: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(argv)
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_detect_prints_a_table(
+    url: str,
+    photo: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    assert main(["detect", photo.name, "--url", url]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[2].split() == ["photo.jpg", "360x300", "2", "0.50-0.90", "94x106"]
+    assert out.splitlines()[-1] == "2 faces in 1 photo" and err == ""
+
+
+def test_detect_bad_photos_are_reported_and_stop_nothing(
+    url: str, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("no photo")
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    given = [text, photo, tmp_path / "missing.jpg", empty, photo.parent]
+    assert main(["detect", *map(str, given), "--url", url]) == 1
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert len(lines) == 6
+    assert "failed: not a photo but text" in lines[0]
+    assert "360x300" in lines[1] and "360x300" in lines[4]
+    assert "failed: No such file or directory" in lines[2]
+    assert "failed: a folder with no photo" in lines[3]
+    assert lines[5] == "4 faces in 2 photos; 3 photos failed"
+
+
+def test_detect_folder_gives_its_photos_in_order(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("b.JPG", "a.jpeg", ".hidden.jpg", "notes.txt", "a.faces.jpg", "c.bmp"):
+        (tmp_path / name).write_bytes(probe_photo())
+    (tmp_path / "sub.jpg").mkdir()
+    assert main(["detect", str(tmp_path), "--url", url]) == 0
+    rows = capsys.readouterr().out.splitlines()[2:-1]
+    assert [Path(row.split()[0]).name for row in rows] == ["a.jpeg", "b.JPG", "c.bmp"]
+
+
+def test_detect_json_file_holds_faces_and_errors(
+    url: str, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "out" / "faces.json"
+    argv = ["detect", str(photo), "missing.jpg", "--url", url, "--json", str(path)]
+    assert main([*argv, "--min-score", "0.7"]) == 1
+    good, bad = json.loads(path.read_text("utf-8"))["photos"]
+    assert good["photo"] == str(photo) and good["size_wh"] == [360, 300]
+    assert [face["score"] for face in good["faces"]] == [0.9]
+    assert good["faces"][0]["box_xyxy"] == [130, 74, 224, 180]
+    assert len(good["faces"][0]["points_xy"]) == 68
+    assert bad["error"]["type"] == "PhotoError"
+    assert capsys.readouterr().out.splitlines()[-1] == "1 face in 1 photo; 1 photo failed"
+
+
+def test_detect_json_to_standard_output_is_json_alone(
+    url: str, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["detect", str(photo), "--url", url, "--json", "-"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["photos"][0]["faces"]) == 2
+
+
+def test_detect_draws_each_photo_under_a_name_of_its_own(
+    url: str, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "drawn"
+    argv = ["detect", str(photo), str(photo), "missing.jpg", "--url", url, "--draw", str(folder)]
+    assert main(argv) == 1
+    assert sorted(p.name for p in folder.iterdir()) == ["photo-2.faces.jpg", "photo.faces.jpg"]
+    drawn = np.asarray(Image.open(folder / "photo.faces.jpg"), int)
+    plain = np.asarray(Image.open(photo), int)
+    difference = np.abs(drawn - plain).max(axis=2)
+    assert drawn.shape == plain.shape
+    assert np.median(difference[100:150, 128:133].max(axis=1)) > 60  # The box's left edge.
+    assert difference[:, 300:].max() < 40
+    assert "photo-2.faces.jpg" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "code", "message"),
+    [("--json", 2, "facekit: photo.jpg: File exists"), ("--draw", 1, "below: Not a directory")],
+)
+def test_detect_output_that_cannot_be_written_is_named(
+    url: str,
+    photo: Path,
+    option: str,
+    code: int,
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    # A file stands where a folder would have to be.
+    assert main(["detect", photo.name, "--url", url, option, "photo.jpg/below"]) == code
+    out, err = capsys.readouterr()
+    assert message in out + err
+
+
+def test_detect_with_no_server_there_says_so(
+    photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeTriton() as gone:
+        pass
+    assert main(["detect", str(photo), "--url", gone.url, "--timeout", "5"]) == 2
+    assert capsys.readouterr().err == f"facekit: no server is ready at {gone.url} (gRPC)\n"
+
+
+def test_detect_wrong_url_is_refused(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["detect", str(photo), "--url", "http://localhost:8001"]) == 2
+    assert "expected host:port, such as localhost:8001" in capsys.readouterr().err
+
+
+def test_missing_extra_is_named(url: str, photo: Path) -> None:
+    code = (
+        "import sys\n"
+        "class Blocker:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'PIL':\n"
+        "            raise ModuleNotFoundError('blocked', name=name)\n"
+        "sys.meta_path.insert(0, Blocker())\n"
+        "from facekit.cli import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code, "detect", str(photo), "--url", url, *more],
+            capture_output=True, text=True, check=False, cwd=Path(facekit.__file__).parents[1],
+        )  # fmt: skip
+
+    plain = run()
+    assert plain.returncode == 0, plain.stderr
+    drawing = run("--draw", str(photo.parent))
+    assert drawing.returncode == 2
+    assert "PIL is not installed: pip install 'facekit[draw]'" in drawing.stderr
+
+
+def test_reader_that_leaves_early_gets_no_traceback(url: str, photo: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "facekit.cli", "detect", str(photo), "--url", url],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=Path(facekit.__file__).parents[1],
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    error = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 1 and error == ""

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facekit import Faces, PhotoError
+from facekit.report import PhotoResult, table, to_json, write_json
+
+
+def found(name: str, count: int) -> PhotoResult:
+    boxes = np.array([[0, 0, 10 * (n + 1), 20 * (n + 1)] for n in range(count)]).reshape(-1, 4)
+    faces = Faces(
+        boxes, np.linspace(0.9, 0.5, count), np.zeros((count, 68, 2)), np.zeros((count, 68)),
+        (640, 480),
+    )  # fmt: skip
+    return PhotoResult(name, faces)
+
+
+def failed(name: str, text: str) -> PhotoResult:
+    return PhotoResult(name, PhotoError(text))
+
+
+def test_table_of_nothing_has_a_head_and_a_total() -> None:
+    lines = table([]).splitlines()
+    assert lines[0].split() == ["photo", "size", "faces", "scores", "largest", "note"]
+    assert lines[-1] == "0 faces in 0 photos" and len(lines) == 3
+
+
+def test_table_has_a_row_a_photo_and_the_total() -> None:
+    text = table([found("a.jpg", 2), found("b.jpg", 0), found("c.jpg", 1), failed("d.jpg", "text")])
+    rows = [line.split() for line in text.splitlines()[2:]]
+    assert rows == [
+        ["a.jpg", "640x480", "2", "0.50-0.90", "20x40"],
+        ["b.jpg", "640x480", "0", "no", "face"],
+        ["c.jpg", "640x480", "1", "0.90", "10x20"],
+        ["d.jpg", "failed:", "text"],
+        "3 faces in 3 photos; 1 photo failed".split(),
+    ]
+
+
+def test_table_long_names_and_errors_stay_one_line_each() -> None:
+    lines = table([failed("x" * 300, "x" * 300 + ": one\ntwo " + "y" * 300)]).splitlines()
+    assert len(lines) == 4 and max(map(len, lines)) < 200
+    assert "failed: one two yyy" in lines[2]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_json_holds_every_photo(tmp_path: Path, count: int) -> None:
+    results = [found("a.jpg", n) for n in range(count)] + [failed("é.jpg", "text")] * (count > 0)
+    path = tmp_path / "sub" / "faces.json"
+    write_json(path, results, server="here")
+    data = json.loads(path.read_text("utf-8"))
+    assert data["server"] == "here" and len(data["photos"]) == len(results)
+    for entry, result in zip(data["photos"], results, strict=True):
+        assert entry == result.to_dict()
+    if count:
+        assert data["photos"][-1] == {
+            "photo": "é.jpg",
+            "error": {"type": "PhotoError", "message": "text"},
+        }
+    assert [p.name for p in path.parent.iterdir()] == ["faces.json"]
+
+
+def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "faces.json"
+    path.write_text("old")
+    with pytest.raises(TypeError):
+        write_json(path, [], server=object())
+    assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_json_of_nothing_is_valid() -> None:
+    assert json.loads(to_json([])) == {"photos": []}

@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from facekit import (
+    BoxError,
+    Client,
+    ConfigError,
+    DeadlineError,
+    FacekitError,
+    Faces,
+    InputError,
+    ModelMissingError,
+    PhotoError,
+    ResponseError,
+    ServerError,
+    ServerUnavailableError,
+)
+from tests.fake_triton import FakeTriton, faces_answer, failing, landmarks_answer, slow
+
+BOX = [[0, 0, 10, 10]]
+
+
+def unused_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_detect_trims_to_count_and_hands_out_own_arrays(
+    fake: FakeTriton, client: Client, count: int
+) -> None:
+    fake.answer = lambda *_: faces_answer(count, rows=5)
+    faces = client.detect(b"photo")
+    assert len(faces) == count and faces.size_wh == (400, 300)
+    assert np.array_equal(faces.boxes_xyxy, faces_answer(count)["boxes"][0])
+    assert faces.points_xy.shape == (count, 68, 2)
+    for array in (faces.boxes_xyxy, faces.scores, faces.points_xy, faces.point_scores):
+        array += 1  # Raises for a read-only view of the message.
+        assert array.flags.owndata
+
+
+def test_detect_sends_one_sample_of_the_contract(fake: FakeTriton, client: Client) -> None:
+    client.detect(b"\x01\x02\x03")
+    [(model, inputs)] = fake.received
+    assert model == "faces" and list(inputs) == ["image"]
+    assert inputs["image"].dtype == np.uint8 and inputs["image"].tolist() == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("photo", [b"", "missing.jpg", np.zeros((3, 3))])
+def test_detect_bad_photo_is_refused_without_a_call(
+    fake: FakeTriton, client: Client, photo: object
+) -> None:
+    with pytest.raises(PhotoError):
+        client.detect(photo)  # type: ignore[arg-type]
+    assert fake.received == []
+
+
+def test_landmarks_sends_boxes_and_reads_points(fake: FakeTriton, client: Client) -> None:
+    points, scores = client.landmarks(b"photo", [[1, 2, 3, 4], [5, 6, 7, 8]])
+    [(model, inputs)] = fake.received
+    assert model == "landmarks" and inputs["boxes"].dtype == np.float32
+    assert inputs["boxes"].tolist() == [[[1, 2, 3, 4], [5, 6, 7, 8]]]
+    assert points.shape == (2, 68, 2) and scores.shape == (2, 68)
+    points += 1
+    scores += 1
+
+
+def test_landmarks_of_no_box_is_empty_without_a_call(fake: FakeTriton, client: Client) -> None:
+    points, scores = client.landmarks(b"photo", [])
+    assert points.shape == (0, 68, 2) and scores.shape == (0, 68)
+    assert fake.received == []
+
+
+def test_landmarks_bad_box_is_refused_without_a_call(fake: FakeTriton, client: Client) -> None:
+    with pytest.raises(BoxError, match="box 1 of 1"):
+        client.landmarks(b"photo", [[9, 9, 1, 1]])
+    assert fake.received == []
+
+
+def test_landmarks_of_another_number_of_boxes_breaks_the_contract(
+    fake: FakeTriton, client: Client
+) -> None:
+    fake.answer = lambda *_: landmarks_answer(3)
+    with pytest.raises(ResponseError, match="landmarks of 3 boxes for 1 sent"):
+        client.landmarks(b"photo", BOX)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "shown"),
+    [
+        ("photo in `image`: truncated JPEG, 3 boxes", PhotoError, "truncated JPEG, 3 boxes"),
+        ("sample in `boxes`: box 3 of 9: outside", BoxError, "box 3 of 9: outside"),
+    ],
+)
+def test_errors_about_the_one_photo_do_not_number_it(
+    fake: FakeTriton, client: Client, text: str, kind: type[FacekitError], shown: str
+) -> None:
+    fake.answer = failing(grpc.StatusCode.INVALID_ARGUMENT, text)
+    with pytest.raises(kind) as caught:
+        client.landmarks(b"photo", BOX)
+    assert type(caught.value) is kind and str(caught.value) == shown
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "kind"),
+    [
+        ("INVALID_ARGUMENT", "photo 1 of 1 in `image`: truncated JPEG", PhotoError),
+        ("INVALID_ARGUMENT", "box 1 of 1 in `boxes`: outside the photo", BoxError),
+        ("INVALID_ARGUMENT", "unexpected inference input 'image' for model 'x'", ResponseError),
+        ("INVALID_ARGUMENT", "[request id: 1] expected 2 inputs but got 1 inputs", ResponseError),
+        ("NOT_FOUND", "Request for unknown model: 'faces' is not found", ModelMissingError),
+        ("UNAVAILABLE", "Request for unknown model: 'faces' is not found", ModelMissingError),
+        ("UNAVAILABLE", "Request for model 'faces': 'faces' has no available versions",
+         ModelMissingError),
+        ("INTERNAL", "Failed to process the request(s), message: Stub process 'faces_0_0' is not "
+         "healthy.", ServerUnavailableError),
+        ("UNAVAILABLE", "Socket closed", ServerUnavailableError),
+        ("CANCELLED", "Server is shutting down", ServerUnavailableError),
+        ("DEADLINE_EXCEEDED", "Deadline Exceeded", DeadlineError),
+        ("UNIMPLEMENTED", "Method not found!", ResponseError),
+        ("INTERNAL", "something else", ServerError),
+        ("UNKNOWN", "", ServerError),
+    ],
+)  # fmt: skip
+def test_errors_of_the_server_become_the_kits_own(
+    fake: FakeTriton, client: Client, code: str, text: str, kind: type[FacekitError]
+) -> None:
+    fake.answer = failing(getattr(grpc.StatusCode, code), text)
+    for call in (lambda: client.detect(b"photo"), lambda: client.landmarks(b"photo", BOX)):
+        with pytest.raises(FacekitError) as caught:
+            call()
+        assert type(caught.value) is kind
+        assert caught.value.__cause__ is not None
+        if kind is ServerUnavailableError:
+            assert "try again" in str(caught.value)
+        if kind is not DeadlineError and text:
+            assert text in str(caught.value)
+
+
+def test_detect_answers_after_an_error(fake: FakeTriton, client: Client) -> None:
+    good = fake.answer
+    fake.answer = failing(grpc.StatusCode.INTERNAL, "once")
+    with pytest.raises(ServerError, match="faces: once"):
+        client.detect(b"photo")
+    fake.answer = good
+    assert len(client.detect(b"photo")) == 2
+
+
+def test_detect_past_its_time_is_a_deadline_error(fake: FakeTriton) -> None:
+    fake.answer = slow(30)
+    start = time.monotonic()
+    with (
+        Client(fake.url, timeout_s=0.3) as client,
+        pytest.raises(DeadlineError, match=r"no answer from 127.* within 0\.3 s"),
+    ):
+        client.detect(b"photo")
+    assert time.monotonic() - start < 10
+
+
+def test_detect_with_no_server_says_try_again() -> None:
+    with Client(f"127.0.0.1:{unused_port()}", timeout_s=5) as client:
+        assert client.server_ready() is False
+        with pytest.raises(ServerUnavailableError, match="try again"):
+            client.detect(b"photo")
+
+
+def test_detect_connection_cut_in_mid_call_says_try_again_and_a_new_server_serves() -> None:
+    with FakeTriton(slow(30)) as first:
+        port = first.port
+        client = Client(first.url, timeout_s=20)
+        errors: list[FacekitError] = []
+
+        def call() -> None:
+            try:
+                client.detect(b"photo")
+            except FacekitError as e:
+                errors.append(e)
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        while not first.received:
+            time.sleep(0.01)
+        first.stop()
+        thread.join()
+        assert [type(e) for e in errors] == [ServerUnavailableError]
+    with client, FakeTriton(port=port):
+        # The same client finds the server that came back, and does not wait out gRPC's default
+        # pause of up to two minutes.
+        end = time.monotonic() + 15
+        while not client.server_ready() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert len(client.detect(b"photo")) == 2
+
+
+def test_detect_on_a_port_that_speaks_http_names_the_likely_mistake() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1024)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with (
+            Client(f"127.0.0.1:{listener.getsockname()[1]}", timeout_s=5) as client,
+            pytest.raises(ServerUnavailableError, match="is this the HTTP port"),
+        ):
+            client.detect(b"photo")
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"boxes": None}, "faces: `boxes` is missing from the answer"),
+        ({"count": np.array([[3]], np.int32)}, "`count` is 3, but `boxes` has 2"),
+        ({"count": np.array([[-1]], np.int32)}, "`count` is -1"),
+        ({"count": np.array([[2]], np.int64)}, "`count`: expected INT32, got int64"),
+        ({"boxes": np.zeros((1, 2, 5), np.float32)}, r"`boxes`: expected shape \(1, -1, 4\)"),
+        ({"boxes": np.zeros((2, 2, 4), np.float32)}, r"got \(2, 2, 4\)"),
+        ({"boxes": np.zeros((2, 4), np.float32)}, r"got \(2, 4\)"),
+        ({"boxes": np.full((1, 2, 4), np.nan, np.float32)}, "`boxes`: holds values that are not"),
+        ({"scores": np.zeros((1, 1), np.float32)}, "`count` is 2"),
+        ({"keypoint_scores": np.zeros((1, 2, 67), np.float32)}, "`keypoint_scores`: expected"),
+        ({"image_size": np.array([[-5, 4, 3]], np.int64)}, "size_wh"),
+    ],
+)
+def test_detect_answer_that_breaks_the_contract_is_refused(
+    fake: FakeTriton, client: Client, change: dict[str, np.ndarray | None], message: str
+) -> None:
+    answer = {**faces_answer(2), **change}
+    fake.answer = lambda *_: {name: value for name, value in answer.items() if value is not None}
+    with pytest.raises(ResponseError, match=message):
+        client.detect(b"photo")
+
+
+def test_detect_many_of_nothing_yields_nothing(fake: FakeTriton, client: Client) -> None:
+    assert list(client.detect_many([])) == []
+
+
+def test_detect_many_keeps_order_and_gives_one_error_for_one_photo(
+    fake: FakeTriton, client: Client, tmp_path: Path
+) -> None:
+    def answer(
+        model: str, inputs: dict[str, np.ndarray], context: grpc.ServicerContext
+    ) -> dict[str, np.ndarray]:
+        number = int(inputs["image"][0, 0])
+        time.sleep(0.03 * (number % 3))  # Answers come out of order.
+        if number == 7:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "photo 1 of 1 in `image`: text")
+        return faces_answer(number)
+
+    fake.answer = answer
+    photos = [bytes([n]) for n in range(1, 12)]
+    mixed = [*photos, b"", tmp_path / "missing.jpg", None]
+    results = list(client.detect_many(mixed, concurrency=3))  # type: ignore[arg-type]
+    assert len(results) == len(mixed)
+    for number, result in enumerate(results[:11], 1):
+        if number == 7:
+            assert isinstance(result, PhotoError) and "text" in str(result)
+        else:
+            assert isinstance(result, Faces) and len(result) == number
+    assert all(isinstance(result, InputError) for result in results[11:])
+    assert "missing.jpg" in str(results[12])
+    assert 2 <= fake.most_at_once <= 3
+
+
+def test_detect_many_takes_photos_as_they_are_needed(fake: FakeTriton, client: Client) -> None:
+    taken = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield b"photo"
+
+    results = client.detect_many(endless(), concurrency=2)
+    assert taken == 0
+    for number in range(1, 6):
+        assert isinstance(next(results), Faces)
+        assert taken <= number + 4
+    results.close()  # type: ignore[attr-defined]
+    assert isinstance(client.detect(b"photo"), Faces)
+
+
+def test_detect_many_passes_on_an_error_of_the_collection_itself(client: Client) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"photo"
+        raise RuntimeError("the disk is gone")
+
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        list(client.detect_many(broken(), concurrency=1))
+
+
+@pytest.mark.parametrize("concurrency", [0, -1])
+def test_detect_many_refuses_a_concurrency_below_one_at_once(
+    client: Client, concurrency: int
+) -> None:
+    with pytest.raises(ConfigError, match="concurrency: expected at least 1"):
+        client.detect_many([], concurrency=concurrency)
+
+
+def test_one_client_serves_many_threads(fake: FakeTriton, client: Client) -> None:
+    fake.answer = lambda model, inputs, context: faces_answer(int(inputs["image"][0, 0]))
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        for _ in range(20):
+            faces = client.detect(bytes([number]))
+            if len(faces) != number:
+                wrong.append(faces)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == [] and len(fake.received) == 160
+
+
+def test_server_ready_is_tritons_flag(fake: FakeTriton, client: Client) -> None:
+    assert client.server_ready() is True
+    fake.ready = False
+    assert client.server_ready() is False
+
+
+def test_closed_client_says_so(fake: FakeTriton) -> None:
+    with Client(fake.url) as client:
+        pass
+    client.close()
+    assert client.server_ready() is False
+    with pytest.raises(ServerError, match="has been closed"):
+        client.detect(b"photo")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"url": "http://localhost:8001"}, "expected host:port, such as localhost:8001"),
+        ({"url": ""}, "url: expected host:port"),
+        ({"url": "a b:1"}, "url: expected host:port"),
+        ({"timeout_s": 0}, "timeout_s: expected seconds > 0, got 0"),
+        ({"timeout_s": float("nan")}, "timeout_s: expected seconds > 0, got nan"),
+        ({"root_certificates": "ca.pem"}, "root_certificates: needs ssl=True"),
+        ({"ssl": True, "private_key": "no.pem"}, r"private_key: no\.pem: No such file"),
+    ],
+)
+def test_client_wrong_option_is_refused_by_name(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Client(**options)  # type: ignore[arg-type]
+
+
+def test_client_names_its_server() -> None:
+    with Client("example:1") as client:
+        assert repr(client) == "Client('example:1')"

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facekit import Faces, InputError, PhotoError
+from facekit.data import probe_photo
+from facekit.draw import BOX_COLOUR, PART_COLOURS, draw_faces, open_upright
+from facekit.landmarks.scheme import groups
+
+
+def probe_faces(count: int = 1, points: int = 68) -> Faces:
+    """Return a plausible face of the probe photo, each more shifted to the right."""
+    grid = np.stack(np.meshgrid(np.linspace(0, 1, 13), np.linspace(0, 1, 8)), axis=2)
+    one = np.array([132, 76]) + grid.reshape(-1, 2)[:points] * [90, 100]
+    shift = np.arange(count)[:, None] * [100.0, 0.0]
+    return Faces(
+        boxes_xyxy=np.tile([130, 74, 224, 180], (count, 1)) + np.tile(shift, 2),
+        scores=np.linspace(0.9, 0.5, count),
+        points_xy=one + shift[:, None],
+        point_scores=np.ones((count, points)),
+        size_wh=(360, 300),
+    )
+
+
+def enlarged(faces: Faces, by: int) -> Faces:
+    width, height = faces.size_wh
+    return Faces(
+        faces.boxes_xyxy * by,
+        faces.scores,
+        faces.points_xy * by,
+        faces.point_scores,
+        (width * by, height * by),
+    )
+
+
+def changed(before: Image.Image, after: Image.Image) -> np.ndarray:
+    difference = np.abs(np.asarray(before, int) - np.asarray(after, int))
+    return difference.max(axis=2) > 8
+
+
+def test_draw_no_face_leaves_the_photo_as_it_is() -> None:
+    plain = open_upright(probe_photo())
+    assert not changed(plain, draw_faces(probe_photo(), Faces.empty((360, 300)))).any()
+
+
+def test_draw_marks_box_points_and_score_and_nothing_far_away() -> None:
+    plain = open_upright(probe_photo())
+    marks = changed(plain, draw_faces(probe_photo(), probe_faces()))
+    for edge in (marks[100:150, 128:132], marks[100:150, 222:226], marks[178:182, 150:200]):
+        assert edge.any(axis=1 if edge.shape[0] > edge.shape[1] else 0).all()
+    assert marks[58:72, 130:150].mean() > 0.5  # The tag above the box.
+    assert not marks[:40].any() and not marks[:, :100].any() and not marks[:, 260:].any()
+    without = changed(plain, draw_faces(probe_photo(), probe_faces(), scores=False))
+    assert not without[58:72].any()
+
+
+@pytest.mark.parametrize("points", [68, 80, 104])
+def test_draw_colours_each_part(points: int) -> None:
+    black = np.zeros((1200, 1440, 3), np.uint8)
+    faces = enlarged(probe_faces(points=points), 4)
+    picture = np.asarray(draw_faces(black, faces, scores=False), int)
+    for name, span in groups(points).items():
+        x, y = faces.points_xy[0, span.start].round().astype(int)
+        close = np.abs(picture[y - 2 : y + 3, x - 2 : x + 3] - PART_COLOURS[name]).sum(axis=2)
+        assert close.min() < 60, name
+    assert (np.abs(picture - BOX_COLOUR).sum(axis=2) < 20).sum() > 300
+
+
+@pytest.mark.parametrize("points", [0, 5])
+def test_draw_points_of_no_known_scheme_are_dots(points: int) -> None:
+    plain = open_upright(probe_photo())
+    marks = changed(plain, draw_faces(probe_photo(), probe_faces(points=points), scores=False))
+    assert marks[74:79, 132:230].any()
+    assert marks[100:170, 140:210].sum() == 0
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (-50, -40, 30, 30), (330, 280, 500, 400), (-9999, -9999, 9999, 9999),
+        (100, 100, 100.2, 100.2), (0, 0, 360, 300), (1000, 1000, 1100, 1100),
+    ],
+)  # fmt: skip
+def test_draw_box_anywhere_is_clipped(box: tuple[float, ...]) -> None:
+    faces = probe_faces()
+    middle = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
+    points = np.broadcast_to(middle, (1, 68, 2))
+    picture = draw_faces(probe_photo(), Faces([box], [1], points, faces.point_scores, (360, 300)))
+    assert picture.size == (360, 300)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_draw_turns_the_photo_upright(orientation: int) -> None:
+    # Upright: a red left half over a blue bottom right.
+    upright = np.zeros((40, 80, 3), np.uint8)
+    upright[:, :40, 0] = 255
+    upright[20:, 40:, 2] = 255
+    stored = {
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
+        5: upright.transpose(1, 0, 2), 6: np.rot90(upright),
+        7: upright[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(upright, -1),
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(stored)).save(file, "JPEG", exif=exif, quality=95)
+    picture = draw_faces(file.getvalue(), Faces.empty((80, 40)))
+    assert picture.size == (80, 40)
+    assert np.abs(np.asarray(picture, int) - upright)[4:-4, 4:-4].mean() < 12
+
+
+def test_draw_faces_of_another_photo_are_refused() -> None:
+    with pytest.raises(InputError, match="of 10 x 10 pixels; this one has 360 x 300"):
+        draw_faces(probe_photo(), Faces.empty((10, 10)))
+    with pytest.raises(PhotoError):
+        draw_faces(b"text and no photo", Faces.empty((10, 10)))
+
+
+def test_draw_looks_alike_at_any_resolution() -> None:
+    big = np.asarray(open_upright(probe_photo()).resize((1440, 1200)))
+    faces = probe_faces()
+    small = np.asarray(draw_faces(probe_photo(), faces), int)
+    reduced = np.asarray(draw_faces(big, enlarged(faces, 4)).resize((360, 300)), int)
+    assert np.abs(small - reduced).mean() < 4

@@ -1,0 +1,132 @@
+"""Every ``config.pbtxt`` is held to ``facekit.contract``, field by field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from facekit.contract import MAX_BATCH_SIZE, MODELS, TensorSpec
+from facekit.pipelines.definitions import COLORS_OF
+from facekit.pipelines.serialize import file_name
+
+REPOSITORY = Path(__file__).parents[2] / "model_repository"
+CONFIGS = sorted(REPOSITORY.glob("*/config.pbtxt")) + sorted(REPOSITORY.glob("*/configs/*.pbtxt"))
+ENSEMBLES = [name for name, spec in MODELS.items() if spec.backend == "ensemble"]
+
+
+def read_config(path: Path) -> model_config_pb2.ModelConfig:
+    return text_format.Parse(path.read_text(), model_config_pb2.ModelConfig())
+
+
+def model_of(path: Path) -> str:
+    return path.relative_to(REPOSITORY).parts[0]
+
+
+def is_cpu(path: Path) -> bool:
+    return path.parent.name == "configs"
+
+
+def tensors(fields) -> tuple[TensorSpec, ...]:  # type: ignore[no-untyped-def]
+    names = model_config_pb2.DataType.Name
+    return tuple(
+        TensorSpec(f.name, names(f.data_type).removeprefix("TYPE_"), tuple(f.dims)) for f in fields
+    )
+
+
+def ids(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+def test_repository_holds_exactly_the_models_of_the_contract() -> None:
+    assert {path.name for path in REPOSITORY.iterdir() if path.is_dir()} == set(MODELS)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=ids)
+def test_config_names_tensors_and_batch_are_the_contracts(path: Path) -> None:
+    config, spec = read_config(path), MODELS[model_of(path)]
+    assert config.name == spec.name
+    assert config.max_batch_size == MAX_BATCH_SIZE
+    assert tensors(config.input) == spec.inputs
+    assert tensors(config.output) == spec.outputs
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=ids)
+def test_config_backend_is_the_contracts(path: Path) -> None:
+    config, spec = read_config(path), MODELS[model_of(path)]
+    backend = spec.cpu_backend if is_cpu(path) else spec.backend
+    assert (config.backend or config.platform) == backend
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=ids)
+def test_config_instances_run_on_the_device_they_are_for(path: Path) -> None:
+    config, spec = read_config(path), MODELS[model_of(path)]
+    if spec.backend == "ensemble":
+        assert not config.instance_group
+        return
+    on_gpu = spec.backend in ("dali", "tensorrt") and not is_cpu(path)
+    kind = model_config_pb2.ModelInstanceGroup.Kind.Name
+    assert [kind(g.kind) for g in config.instance_group] == ["KIND_GPU" if on_gpu else "KIND_CPU"]
+
+
+@pytest.mark.parametrize("name", [n for n, s in MODELS.items() if s.backend != s.cpu_backend])
+def test_model_with_another_cpu_backend_has_a_cpu_config(name: str) -> None:
+    assert (REPOSITORY / name / "configs" / "cpu.pbtxt").exists()
+
+
+@pytest.mark.parametrize("path", [p for p in CONFIGS if is_cpu(p)], ids=ids)
+def test_cpu_model_file_lies_in_the_repository(path: Path) -> None:
+    config = read_config(path)
+    assert (REPOSITORY / model_of(path) / "1" / config.default_model_filename).stat().st_size
+
+
+@pytest.mark.parametrize("name", COLORS_OF)
+def test_dali_config_names_a_file_of_its_device(name: str) -> None:
+    gpu = read_config(REPOSITORY / name / "config.pbtxt")
+    cpu = read_config(REPOSITORY / name / "configs" / "cpu.pbtxt")
+    assert gpu.default_model_filename == file_name("gray", "gpu")
+    assert cpu.default_model_filename == file_name("gray", "cpu")
+    # Photos of unequal length merge only as ragged inputs.
+    assert gpu.input[0].allow_ragged_batch
+    # The native backend without a driver fails every merged batch.
+    assert list(cpu.dynamic_batching.preferred_batch_size) == [1]
+
+
+@pytest.mark.parametrize("name", ENSEMBLES)
+def test_ensemble_maps_are_closed(name: str) -> None:
+    config = read_config(REPOSITORY / name / "config.pbtxt")
+    known = {t.name: (t.dtype, t.dims) for t in MODELS[name].inputs}
+    written_by: dict[str, str] = {}
+    for step in config.ensemble_scheduling.step:
+        spec = MODELS[step.model_name]
+        # Every input is fed by a tensor that exists by now, of the same type and dims.
+        assert set(step.input_map) == {t.name for t in spec.inputs}
+        for tensor in spec.inputs:
+            dtype, dims = known[step.input_map[tensor.name]]
+            assert dtype == tensor.dtype
+            assert all(-1 in (a, b) or a == b for a, b in zip(dims, tensor.dims, strict=True))
+        # A DALI model's outputs must all be taken.
+        assert set(step.output_map) == {t.name for t in spec.outputs}
+        for tensor in spec.outputs:
+            target = step.output_map[tensor.name]
+            assert target not in known, f"{target} is written twice"
+            known[target] = (tensor.dtype, tensor.dims)
+            written_by[target] = step.model_name
+    # Triton can't answer for an output that an early step made: the last step makes all of them.
+    last = config.ensemble_scheduling.step[-1].model_name
+    assert {written_by[t.name] for t in MODELS[name].outputs} == {last}
+    consumed = {t for step in config.ensemble_scheduling.step for t in step.input_map.values()}
+    assert consumed.isdisjoint(t.name for t in MODELS[name].outputs)
+    unused = set(known) - consumed - {t.name for t in MODELS[name].outputs}
+    assert not unused, f"Triton refuses tensors that nobody takes: {unused}"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=ids)
+def test_python_model_is_a_thin_adapter(path: Path) -> None:
+    if read_config(path).backend != "python":
+        return
+    lines = (REPOSITORY / model_of(path) / "1" / "model.py").read_text().splitlines()
+    assert len(lines) <= 10
+    assert any(line.startswith("from facekit.adapters.") for line in lines)

@@ -1,0 +1,99 @@
+"""What is a photo and what is not, told from its bytes."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from facekit import limits
+from facekit.errors import PhotoError
+from facekit.photos.check import check_photo
+from tests import photo_files
+
+GOOD, BAD = photo_files.good_photos(), photo_files.bad_photos()
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_check_good_photo_keeps_size_and_picture(name: str) -> None:
+    data, channels = GOOD[name]
+    checked = check_photo(data)
+    width, height = photo_files.SIZE_WH
+    assert checked.size_hwc == (height, width, channels)
+    assert checked.orientation == 1
+    pixels = np.asarray(Image.open(io.BytesIO(bytes(checked.data))).convert("L"), float)
+    assert np.abs(pixels - np.asarray(photo_files.picture().convert("L"), float)).mean() < 3
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_check_bad_photo_says_what_is_wrong(name: str) -> None:
+    data, message = BAD[name]
+    with pytest.raises(PhotoError, match=message):
+        check_photo(data)
+
+
+def test_check_too_many_bytes() -> None:
+    with pytest.raises(PhotoError, match="33,554,433 bytes; the limit is 33,554,432"):
+        check_photo(bytes(limits.MAX_PHOTO_BYTES + 1))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_check_jpeg_hands_on_orientation_and_hides_exif(orientation: int) -> None:
+    checked = check_photo(photo_files.oriented_jpeg(photo_files.picture(), orientation))
+    assert checked.orientation == orientation
+    assert checked.size_hwc == (120, 200, 3)
+    handed_on = Image.open(io.BytesIO(bytes(checked.data)))
+    assert handed_on.getexif().get(0x0112, 1) == 1
+    assert handed_on.size == ((200, 120) if orientation < 5 else (120, 200))
+
+
+@pytest.mark.parametrize("orientation", [0, 9, 300])
+def test_check_unknown_orientation_is_upright(orientation: int) -> None:
+    tags = photo_files.exif(orientation)
+    data = photo_files.encode(photo_files.picture(), "JPEG", exif=tags)
+    assert check_photo(data).orientation == 1
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P"])
+@pytest.mark.parametrize("orientation", [3, 6, 7])
+def test_check_png_is_turned_upright(mode: str, orientation: int) -> None:
+    upright = photo_files.picture()
+    image = photo_files.stored(upright, orientation).convert(mode)
+    data = photo_files.encode(image, "PNG", exif=photo_files.exif(orientation))
+    checked = check_photo(data)
+    assert checked.size_hwc[:2] == (120, 200)
+    pixels = np.asarray(Image.open(io.BytesIO(bytes(checked.data))).convert("L"), float)
+    reference = np.asarray(
+        ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("L"), float
+    )
+    assert np.abs(pixels - reference).mean() < 1
+
+
+def test_check_16_bits_are_scaled_not_clipped() -> None:
+    ramp = Image.fromarray(np.linspace(0, 65535, 256 * 8).astype(np.uint16).reshape(8, 256))
+    checked = check_photo(photo_files.encode(ramp, "PNG"))
+    pixels = np.asarray(Image.open(io.BytesIO(bytes(checked.data))))
+    assert (pixels.min(), pixels.max()) == (0, 255)
+    assert abs(float(pixels.mean()) - 127.5) < 1
+
+
+def test_check_transparent_pixels_are_white() -> None:
+    image = Image.new("RGBA", (8, 8), (10, 20, 30, 0))
+    checked = check_photo(photo_files.encode(image, "PNG"))
+    assert np.asarray(Image.open(io.BytesIO(bytes(checked.data)))).min() == 255
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_check_pixels_that_are_no_photo_are_refused(mode: str) -> None:
+    image = Image.fromarray(np.full((8, 8), -70000, np.float32 if mode == "F" else np.int32))
+    with pytest.raises(PhotoError, match="8 and 16 bits a channel are accepted"):
+        check_photo(photo_files.encode(image, "TIFF"))
+
+
+def test_check_every_cut_of_a_jpeg_is_refused_or_whole() -> None:
+    data = GOOD["jpeg"][0]
+    for length in range(1, len(data) - 1, 37):
+        with pytest.raises(PhotoError):
+            check_photo(data[:length])
