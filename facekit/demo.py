@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 
 from facekit.data import probe_photo
 from facekit.errors import FacekitError
-from facekit.report import table, write_json
+from facekit.report import show, table, write_json
 from facekit.runs import Drawings, connect, detect_all, find_photos
 
 # Public-domain portraits that installed packages carry: Eileen Collins (NASA) and Grace Hopper
@@ -63,11 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_intermixed_args(argv)
     try:
         return run(args.photos, args.output, args.url)
-    except FacekitError as e:
-        sys.stderr.write(f"demo: {e}\n")
-        return 2
-    except OSError as e:
-        sys.stderr.write(f"demo: {e}\n")
+    except (FacekitError, OSError) as e:
+        show(f"demo: {e}", sys.stderr)
         return 2
 
 
@@ -87,17 +84,17 @@ def run(photos: Sequence[Path], output: Path, url: str | None = None) -> int:
     found = find_photos(list(photos) or demo_photos(output))
     drawings = Drawings(output)
     if url is None:
-        sys.stderr.write("demo: starting the embedded Triton server\n")
+        show("demo: starting the embedded Triton server", sys.stderr)
     start = time.monotonic()
     with connect(url) as client:
         ready = time.monotonic()
         results = [drawings.add(result) for result in detect_all(client, found)]
         done = time.monotonic()
     write_json(output / "faces.json", results)
-    sys.stdout.write(
+    show(
         f"{table(results)}\n\n"
         f"Server ready in {ready - start:.1f} s, photos done in {done - ready:.1f} s.\n"
-        f"Pictures and faces.json are in {output.resolve()}\n"
+        f"Pictures and faces.json are in {output.resolve()}"
     )
     return int(any(result.failed for result in results))
 

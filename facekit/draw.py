@@ -201,9 +201,7 @@ def _draw_points(pen: _Pen, face: Face, unit: float) -> None:
         pen.dot(x, y, radius, colour)
 
 
-def _draw_tag(
-    pen: _Pen, face: Face, text: str, height: float, unit: float, layer_top: int
-) -> None:
+def _draw_tag(pen: _Pen, face: Face, text: str, height: float, unit: float, layer_top: int) -> None:
     x1, y1, _, y2 = face.box_xyxy.tolist()
     tall = height * 1.35
     wide = pen.text_width(text, height) + 0.7 * height

@@ -30,6 +30,8 @@ class ProgressBar:
         self._enabled = self._stream.isatty() if enabled is None else enabled
         self._done = self._failed = 0
         self._start = time.monotonic()
+        unicode = (self._stream.encoding or "utf-8").lower().startswith("utf")
+        self._full, self._hollow = ("█", "░") if unicode else ("#", ".")
         self._drawn_at = float("-inf")
 
     def advance(self, *, failed: bool = False) -> None:
@@ -44,7 +46,7 @@ class ProgressBar:
     def text(self, elapsed_s: float) -> str:
         """Return the line as it is after so many seconds."""
         share = self._done / self._total if self._total else 1.0
-        bar = ("█" * round(share * _BAR_WIDTH)).ljust(_BAR_WIDTH, "░")
+        bar = (self._full * round(share * _BAR_WIDTH)).ljust(_BAR_WIDTH, self._hollow)
         rate = self._done / elapsed_s if elapsed_s > 0 else 0.0
         parts = [f"{bar} {self._done}/{self._total} {self._noun}", f"{rate:.1f}/s"]
         if self._failed:
@@ -59,6 +61,8 @@ class ProgressBar:
         self._stream.flush()
 
     def __enter__(self) -> ProgressBar:
+        if self._enabled:
+            self._draw(self.text(0))
         return self
 
     def __exit__(
@@ -67,7 +71,7 @@ class ProgressBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._enabled and self._done:
+        if self._enabled:
             # The line makes room for what is printed next.
             self._draw("")
             self._stream.write("\r")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from facekit.errors import FacekitError
 from facekit.faces import Faces
@@ -53,9 +54,7 @@ def table(results: Sequence[PhotoResult]) -> str:
     lines = []
     for row in rows:
         cells = [row[0].ljust(widths[0])]
-        cells += [
-            cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:], strict=True)
-        ]
+        cells += [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:], strict=True)]
         lines.append("  ".join([*cells, row[-1]]).rstrip())
     lines.insert(1, "-" * sum([*widths, 2 * (len(widths) - 1)]))
     return "\n".join([*lines, totals(results)])
@@ -70,6 +69,17 @@ def totals(results: Sequence[PhotoResult]) -> str:
     return line + (f"; {_count(failures, 'photo')} failed" if failures else "")
 
 
+def show(text: str, stream: TextIO | None = None) -> None:
+    """Print a text and a line end, with escapes for what the stream can't show.
+
+    A file's name may hold any bytes, and a terminal may know no more than ASCII.
+    """
+    out = sys.stdout if stream is None else stream
+    encoding = out.encoding or "utf-8"
+    out.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    out.flush()
+
+
 def write_json(path: Path, results: Iterable[PhotoResult], **about: Any) -> None:
     """Write the results, and what else is said about the run, whole or not at all.
 
@@ -79,7 +89,7 @@ def write_json(path: Path, results: Iterable[PhotoResult], **about: Any) -> None
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(to_json(results, **about), encoding="utf-8")
+        partial.write_text(to_json(results, **about) + "\n", encoding="utf-8")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -87,11 +97,9 @@ def write_json(path: Path, results: Iterable[PhotoResult], **about: Any) -> None
 
 def to_json(results: Iterable[PhotoResult], **about: Any) -> str:
     """Return the results, and what else is said about the run, as JSON with a line a photo."""
-    photos = ",\n".join(
-        "    " + json.dumps(result.to_dict(), ensure_ascii=False) for result in results
-    )
+    photos = ",\n".join("    " + json.dumps(result.to_dict()) for result in results)
     head = "".join(f"  {json.dumps(name)}: {json.dumps(value)},\n" for name, value in about.items())
-    return f'{{\n{head}  "photos": [' + (f"\n{photos}\n  " if photos else "") + "]\n}\n"
+    return f'{{\n{head}  "photos": [' + (f"\n{photos}\n  " if photos else "") + "]\n}"
 
 
 def _row(entry: PhotoResult) -> tuple[str, ...]:

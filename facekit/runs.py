@@ -120,7 +120,9 @@ class Drawings:
         except FacekitError as e:
             return PhotoResult(entry.photo, e)
         except OSError as e:
-            return PhotoResult(entry.photo, FacekitError(f"{e.filename or path}: {e.strerror or e}"))
+            return PhotoResult(
+                entry.photo, FacekitError(f"{e.filename or path}: {e.strerror or e}")
+            )
         return PhotoResult(entry.photo, entry.result, str(path))
 
     def _name(self, stem: str) -> str:

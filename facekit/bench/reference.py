@@ -17,8 +17,9 @@ from facekit.detection.parameters import ClusteringParameters
 Array = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.intp]
 
-# Added to eps by TAO, so that a distance of exactly eps still counts as near.
+# Both as in TAO: a distance of exactly eps still counts as near; an empty union divides.
 _EPS_SLACK = 1e-12
+_AREA_SLACK = 1e-5
 
 
 def detect(
@@ -88,8 +89,9 @@ def cluster(boxes: Array, weights: Array, chosen: ClusteringParameters) -> Label
     sides = np.maximum(high - low, 0.0)
     shared = sides[..., 0] * sides[..., 1]
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    distance = 1.0 - shared / (area[:, None] + area[None, :] - shared)
+    distance = 1.0 - shared / (area[:, None] + area[None, :] - shared + _AREA_SLACK)
     np.clip(distance, 0.0, 1.0, out=distance)
+    np.fill_diagonal(distance, 0.0)
     model = DBSCAN(
         eps=chosen.dbscan_eps + _EPS_SLACK,
         min_samples=max(int(chosen.dbscan_min_samples), 1),

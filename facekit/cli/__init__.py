@@ -44,19 +44,19 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     args = build_parser().parse_args(argv)
+    from facekit.report import show
+
     try:
         code: int = args.run(args)
         return code
     except FacekitError as e:
-        sys.stderr.write(f"facekit: {e}\n")
+        show(f"facekit: {e}", sys.stderr)
         return EXIT_UNUSABLE
     except ModuleNotFoundError as e:
         extra = _EXTRAS.get((e.name or "").split(".")[0])
         if extra is None:
             raise
-        sys.stderr.write(
-            f"facekit: {e.name} is not installed: pip install 'facekit[{extra}]'\n"
-        )
+        show(f"facekit: {e.name} is not installed: pip install 'facekit[{extra}]'", sys.stderr)
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
         return _EXIT_INTERRUPTED

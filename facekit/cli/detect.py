@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         SetupError: The embedded server can't start, or a file that was asked for can't be written.
     """
     from facekit.errors import SetupError
-    from facekit.report import table, to_json, write_json
+    from facekit.report import show, table, to_json, write_json
     from facekit.runs import Drawings, connect, detect_all, find_photos
 
     drawings = Drawings(args.draw) if args.draw is not None else None
@@ -67,15 +66,14 @@ def run(args: argparse.Namespace) -> int:
         for result in detect_all(client, find_photos(args.photos), min_score=args.min_score):
             results.append(result if drawings is None else drawings.add(result))
     if args.json == Path("-"):
-        sys.stdout.write(to_json(results))
+        show(to_json(results))
     else:
-        sys.stdout.write(table(results) + "\n")
+        show(table(results))
         if args.json is not None:
             try:
                 write_json(args.json, results)
             except OSError as e:
                 raise SetupError(f"{e.filename or args.json}: {e.strerror or e}") from e
-    sys.stdout.flush()
     return int(any(result.failed for result in results))
 
 

@@ -69,31 +69,45 @@ def _neighbours(boxes: Float64Array, eps: float) -> tuple[IntArray, IntArray]:
     neighbours of a box lie in one short run.
     """
     count = len(boxes)
-    left = boxes[:, 0]
+    corners = np.ascontiguousarray(boxes.T)
     overlap = 1.0 - eps
     if overlap > 0:
-        order = np.argsort(left, kind="stable")
+        left = corners[0]
+        order = np.argsort(left)
         ordered = left[order]
-        reach = (boxes[:, 2] - left) * (eps / overlap) + 1e-9
+        reach = (corners[2] - left) * (eps / overlap) + 1e-9
         first = np.searchsorted(ordered, left - reach, "left")
         sizes = np.searchsorted(ordered, left + reach, "right") - first
-        owner = np.repeat(np.arange(count), sizes)
         ends = np.cumsum(sizes)
         neighbour = order[np.arange(ends[-1]) + np.repeat(first - ends + sizes, sizes)]
     else:
-        owner, neighbour = np.divmod(np.arange(count * count), count)
-    near = 1.0 - _iou_pairs(boxes, owner, neighbour) <= eps
+        sizes = np.full(count, count)
+        neighbour = np.tile(np.arange(count), count)
+    near = _overlap_at_least(corners, sizes, neighbour, overlap)
+    owner = np.repeat(np.arange(count), sizes)
     return owner[near], neighbour[near]
 
 
-def _iou_pairs(boxes: Float64Array, first: IntArray, second: IntArray) -> Float64Array:
-    x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)
-    width = np.minimum(x2[first], x2[second]) - np.maximum(x1[first], x1[second])
-    height = np.minimum(y2[first], y2[second]) - np.maximum(y1[first], y1[second])
-    shared = np.maximum(width, 0.0) * np.maximum(height, 0.0)
-    area = (x2 - x1) * (y2 - y1)
-    iou: Float64Array = shared / (area[first] + area[second] - shared + _AREA_SLACK)
-    return iou
+def _overlap_at_least(
+    corners: Float64Array, sizes: IntArray, neighbour: IntArray, overlap: float
+) -> npt.NDArray[np.bool_]:
+    """Tell which pairs have at least this IoU.
+
+    Box i is paired with the next ``sizes[i]`` entries of ``neighbour``. All four sides of all pairs
+    are handled together, because at a few thousand pairs each call into NumPy is what costs.
+    """
+    one, other = np.repeat(corners, sizes, axis=1), corners.take(neighbour, axis=1)
+    sides = np.minimum(one[2:], other[2:])
+    sides -= np.maximum(one[:2], other[:2])
+    np.maximum(sides, 0.0, out=sides)
+    shared = sides[0] * sides[1]
+    area = (corners[2] - corners[0]) * (corners[3] - corners[1])
+    union = np.repeat(area, sizes)
+    union += area.take(neighbour)
+    union -= shared
+    union += _AREA_SLACK
+    union *= overlap
+    return shared >= union
 
 
 def nms(boxes_xyxy: Float64Array, scores: Float64Array, *, iou_threshold: float) -> IntArray:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from PIL import Image
 import facekit
 from facekit.cli import build_parser, main
 from facekit.data import probe_photo
-from tests.fake_triton import FakeTriton, faces_answer
+from tests.fake_triton import FakeTriton, faces_answer, slow
 
 
 def answer(
@@ -221,6 +223,7 @@ def test_missing_extra_is_named(url: str, photo: Path) -> None:
         "from facekit.cli import main\n"
         "sys.exit(main(sys.argv[1:]))"
     )
+
     def run(*more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", code, "detect", str(photo), "--url", url, *more],
@@ -232,6 +235,22 @@ def test_missing_extra_is_named(url: str, photo: Path) -> None:
     drawing = run("--draw", str(photo.parent))
     assert drawing.returncode == 2
     assert "PIL is not installed: pip install 'facekit[draw]'" in drawing.stderr
+
+
+def test_interrupt_ends_the_run_at_once_though_requests_hang(photo: Path) -> None:
+    with FakeTriton(slow(50)) as fake:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "facekit.cli", "detect", *[str(photo)] * 20, "--url", fake.url],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            cwd=Path(facekit.__file__).parents[1],
+        )  # fmt: skip
+        while not fake.received:
+            time.sleep(0.01)
+        start = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (130, "", "")
+        assert time.monotonic() - start < 20  # The requests' own time is 30 s.
 
 
 def test_reader_that_leaves_early_gets_no_traceback(url: str, photo: Path) -> None:

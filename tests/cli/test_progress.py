@@ -42,3 +42,10 @@ def test_text_says_count_rate_and_time_left() -> None:
 
 def test_text_of_no_items_is_done() -> None:
     assert ProgressBar(0, "photos", io.StringIO()).text(1.0).startswith("█" * 24 + " 0/0")
+
+
+def test_text_where_only_ascii_can_be_shown() -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    bar = ProgressBar(2, "photos", stream)
+    bar.advance()
+    assert bar.text(1.0).startswith("#" * 12 + "." * 12 + " 1/2 photos")

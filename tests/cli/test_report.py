@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 
 from facekit import Faces, PhotoError
-from facekit.report import PhotoResult, table, to_json, write_json
+from facekit.report import PhotoResult, show, table, to_json, write_json
 
 
 def found(name: str, count: int) -> PhotoResult:
@@ -74,3 +75,17 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None
 
 def test_json_of_nothing_is_valid() -> None:
     assert json.loads(to_json([])) == {"photos": []}
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_names_that_cannot_be_shown_are_escaped(tmp_path: Path, encoding: str) -> None:
+    name = "caf\u00e9 \udcff.jpg"  # The second is how Python keeps a byte that is no UTF-8.
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    show(table([found(name, 1)]), stream)
+    stream.seek(0)
+    shown = stream.read()
+    assert ("caf\u00e9" if encoding == "utf-8" else "caf\\xe9") in shown
+    assert "\\udcff.jpg" in shown
+    path = tmp_path / "faces.json"
+    write_json(path, [found(name, 1)])
+    assert json.loads(path.read_text("utf-8"))["photos"][0]["photo"] == name

@@ -109,7 +109,9 @@ def test_faces_equality_compares_all_fields() -> None:
         ((20, 20), -135),
     ],
 )
-def test_rotation_is_the_angle_of_the_eye_line(left_eye: tuple[float, float], degrees: float) -> None:
+def test_rotation_is_the_angle_of_the_eye_line(
+    left_eye: tuple[float, float], degrees: float
+) -> None:
     faces = face_with_eyes((40, 40), left_eye)
     assert faces.rotations_deg[0] == pytest.approx(degrees)
     assert faces[0].rotation_deg == pytest.approx(degrees)

@@ -58,7 +58,9 @@ def test_read_photo_too_large_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "film.mp4"
     with path.open("wb") as file:
         file.truncate(limits.MAX_PHOTO_BYTES * 1000)  # A hole: it takes no disk.
-    with pytest.raises(PhotoError, match=r"film\.mp4: 33,554,432,000 bytes; the limit is 33,554,432"):
+    with pytest.raises(
+        PhotoError, match=r"film\.mp4: 33,554,432,000 bytes; the limit is 33,554,432"
+    ):
         read_photo(path)
     with pytest.raises(PhotoError, match="33,554,433 bytes"):
         read_photo(np.zeros(limits.MAX_PHOTO_BYTES + 1, np.uint8))
@@ -89,5 +91,7 @@ def test_encode_pixels_that_no_lossless_file_can_hold_are_refused() -> None:
 
 
 def test_encode_pixels_over_the_pixel_limit_is_refused() -> None:
-    with pytest.raises(PhotoError, match="9000 x 9000 = 81,000,000 pixels; the limit is 64,000,000"):
+    with pytest.raises(
+        PhotoError, match="9000 x 9000 = 81,000,000 pixels; the limit is 64,000,000"
+    ):
         encode_pixels(np.broadcast_to(np.uint8(0), (9000, 9000)))

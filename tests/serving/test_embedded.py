@@ -1,0 +1,166 @@
+import http.client
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from facekit.client import Client
+from facekit.data import probe_photo
+from facekit.errors import SetupError
+from facekit.serving import EmbeddedServer, processes
+from tests.serving.tiny import tiny_repository
+from tests.serving.waiting import wait_for
+
+
+def left_behind() -> set[Path]:
+    return {*Path("/dev/shm").glob("facekit-*"), *Path(tempfile.gettempdir()).glob("facekit-serv*")}
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return tiny_repository(tmp_path / "models")
+
+
+def test_server_answers_and_leaves_nothing_behind(repository: Path) -> None:
+    before = left_behind()
+
+    with EmbeddedServer(repository) as server:
+        assert server.pid is not None
+        stubs = processes.children(server.pid)
+        with Client(server.grpc_url) as client:
+            assert len(client.detect(probe_photo())) == 2
+        host, port = server.metrics_url.removeprefix("http://").split("/")[0].split(":")
+        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        connection.request("GET", "/metrics")
+        assert b"nv_inference_request_success" in connection.getresponse().read()
+        connection.close()
+        assert any("Started HTTPService" in line for line in server.log_tail())
+
+    assert server.pid is None
+    assert stubs
+    assert not any(processes.still_runs(stub) for stub in stubs)
+    assert left_behind() <= before
+
+
+def test_server_started_again_keeps_its_ports(repository: Path, tmp_path: Path) -> None:
+    server = EmbeddedServer(repository, log_file=tmp_path / "logs" / "server.log")
+    urls = []
+    for _ in range(2):
+        server.start()
+        server.wait_ready()
+        with Client(server.grpc_url) as client:
+            client.detect(probe_photo())
+        urls.append((server.grpc_url, server.http_url))
+        server.stop()
+
+    assert urls[0] == urls[1]
+    text = (tmp_path / "logs" / "server.log").read_text("utf-8")
+    assert text.count("Started GRPCInferenceService") == 2
+
+
+def test_server_with_a_broken_model_names_it_and_the_reason(repository: Path) -> None:
+    (repository / "faces" / "broken").touch()
+    server = EmbeddedServer(repository)
+
+    with pytest.raises(SetupError) as caught, server:
+        pass
+
+    lines = str(caught.value).splitlines()
+    assert "exit code 1" in lines[0]
+    assert lines[1].strip().startswith("model faces: ")
+    assert lines[1].endswith("the label file has 3 lines, expected 1")
+    assert len(lines) == 2
+    assert server.pid is None
+    assert any("label file" in line for line in server.log_tail(500))
+
+
+def test_server_without_a_repository_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"nowhere does not exist.*--model-repository"):
+        EmbeddedServer(tmp_path / "nowhere").start()
+
+
+def test_server_on_a_used_port_says_which(repository: Path) -> None:
+    with (
+        EmbeddedServer(repository) as first,
+        pytest.raises(SetupError, match=r"\(--http-port\).*in use"),
+    ):
+        EmbeddedServer(repository, http_port=int(first.http_url.split(":")[1])).start()
+
+
+def test_server_not_started_has_no_url(repository: Path) -> None:
+    with pytest.raises(SetupError, match="not started"):
+        _ = EmbeddedServer(repository).grpc_url
+
+
+def test_stop_lets_a_request_under_way_end(repository: Path) -> None:
+    hang = repository / "faces" / "hang"
+    with EmbeddedServer(repository) as server, Client(server.grpc_url) as client:
+        client.detect(probe_photo())
+        hang.touch()
+        # The answer is still to come when the server is told to stop.
+        code = (
+            "import sys; from facekit.client import Client; from facekit.data import probe_photo;"
+            f"print(len(Client({server.grpc_url!r}).detect(probe_photo())))"
+        )
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True
+        ) as caller:
+            assert wait_for(lambda: _pending(server) > 0)
+            with subprocess.Popen(
+                [sys.executable, "-c", f"import time, os; time.sleep(1); os.unlink({str(hang)!r})"]
+            ):
+                server.stop()
+            output, _ = caller.communicate(timeout=60)
+
+    assert output == "2\n"
+
+
+def _pending(server: EmbeddedServer) -> int:
+    connection = http.client.HTTPConnection(server.http_url, timeout=10)
+    host = server.metrics_url.removeprefix("http://").removesuffix("/metrics")
+    connection = http.client.HTTPConnection(host, timeout=10)
+    connection.request("GET", "/metrics")
+    text = connection.getresponse().read().decode()
+    connection.close()
+    started = _metric(text, "nv_inference_exec_count"), _metric(text, "nv_inference_request_success")
+    return _metric(text, "nv_inference_pending_request_count") + int(started[0] > started[1])
+
+
+def _metric(text: str, name: str) -> int:
+    values = [line.split()[-1] for line in text.splitlines() if line.startswith(name + "{")]
+    return sum(int(float(value)) for value in values)
+
+
+PARENT = """
+import sys, time
+from facekit.serving import EmbeddedServer
+server = EmbeddedServer(sys.argv[1])
+server.start()
+server.wait_ready()
+print(server.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_server_and_its_backends_end_with_a_killed_parent(repository: Path) -> None:
+    before = left_behind()
+    command = [sys.executable, "-c", PARENT, str(repository)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        server = processes.read(pid)
+        assert server is not None
+        stubs = processes.children(pid)
+        os.kill(parent.pid, signal.SIGKILL)
+
+    assert stubs
+    assert wait_for(lambda: not any(map(processes.still_runs, [server, *stubs])))
+    # Nobody could clean up; the next start does, and leaves those of living servers alone.
+    shared = {path for path in left_behind() - before if path.parent == Path("/dev/shm")}
+    assert shared
+    with EmbeddedServer(repository):
+        assert not any(path.exists() for path in shared)

@@ -1,0 +1,60 @@
+import importlib.util
+import os
+import platform
+from pathlib import Path
+
+import pytest
+
+from facekit.errors import SetupError
+from facekit.serving import installation
+
+
+def test_find_installation_finds_every_part() -> None:
+    found = installation.find_installation()
+
+    assert os.access(found.binary, os.X_OK)
+    assert found.stub.is_file()
+    assert (found.python_backend / "libtriton_python.so").is_file()
+    assert all(folder.is_dir() for folder in found.library_dirs)
+
+
+def test_find_installation_without_the_wheel_names_the_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(SetupError, match=r'pip install "facekit\[server\]"'):
+        installation.find_installation()
+
+
+def test_find_installation_on_another_platform_says_which_are_supported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+
+    with pytest.raises(SetupError, match=r"x86-64 and aarch64 only.*riscv64"):
+        installation.find_installation()
+
+
+def test_check_backend_package_missing_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+
+    with pytest.raises(SetupError, match="backend dali need the package nvidia-dali-cuda120"):
+        installation.check_backend_package("dali")
+
+
+def test_check_shared_memory_too_small_says_how_much(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"MiB free and the server needs 1099511627776 MiB"):
+        installation.check_shared_memory(tmp_path, minimum=2**60)
+
+
+def test_check_shared_memory_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="missing or not writable"):
+        installation.check_shared_memory(tmp_path / "none")
+
+
+def test_executable_folder_can_run_programs() -> None:
+    folder = installation.executable_folder()
+
+    assert os.access(folder, os.W_OK | os.X_OK)
+    assert not os.statvfs(folder).f_flag & os.ST_NOEXEC
