@@ -49,7 +49,12 @@ def _two_faces(model: str, inputs: Inputs, context: grpc.ServicerContext) -> dic
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[misc]
     """Answers ``ModelInfer`` through ``answer(model, inputs, context)`` and keeps what came in."""
 
-    def __init__(self, answer: Answer = _two_faces, port: int = 0) -> None:
+    def __init__(
+        self,
+        answer: Answer = _two_faces,
+        port: int = 0,
+        credentials: grpc.ServerCredentials | None = None,
+    ) -> None:
         self.answer = answer
         self.ready = True
         self.received: list[tuple[str, Inputs]] = []
@@ -59,7 +64,11 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         limit = [("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
         self._server = grpc.server(ThreadPoolExecutor(32), options=limit)
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
-        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
+        address = f"127.0.0.1:{port}"
+        if credentials is None:
+            self.port = self._server.add_insecure_port(address)
+        else:
+            self.port = self._server.add_secure_port(address, credentials)
         self.url = f"127.0.0.1:{self.port}"
 
     def __enter__(self) -> FakeTriton:

@@ -32,7 +32,11 @@ async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> lis
         ServerError: The model could not answer.
     """
     request = pb_utils.InferenceRequest(
-        model_name=model, requested_output_names=list(outputs), inputs=list(inputs)
+        model_name=model,
+        requested_output_names=list(outputs),
+        inputs=list(inputs),
+        # NumPy reads what comes back, so a GPU model has to leave it in host memory.
+        preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
     )
     response = await request.async_exec()
     if response.has_error():

@@ -96,7 +96,3 @@ class ModelFiles:
         self.parameters: dict[str, str] = {
             name: value["string_value"] for name, value in self.config["parameters"].items()
         }
-
-    def input_names(self) -> list[str]:
-        """Return the names of the inputs in the order of the configuration."""
-        return [tensor["name"] for tensor in self.config["input"]]

@@ -22,6 +22,7 @@ _MISSING = ("unknown model", "has no available versions")
 _DEAD = ("is not healthy", "stub process", "connection reset", "shutting down", "not ready")
 _CONTRACT = ("inference input", "inference output", "inputs but got", "unexpected shape")
 _NOT_GRPC = ("http1.x", "http/2", "http2 error", "trying to connect an http", "settings frame")
+_HINT = " (if that goes on: is this the HTTP port in place of gRPC's, or does the server want ssl?)"
 _OF_ONE_SAMPLE: dict[str, type[InputError]] = {
     "photo in `image`: ": PhotoError,
     "sample in `boxes`: ": BoxError,
@@ -39,18 +40,20 @@ def translate(
         return DeadlineError(f"no answer from {url} within {timeout_s:g} s")
     if any(words in lower for words in _MISSING):
         return ModelMissingError(f"{url} does not serve the model {model!r}: {text}")
-    if any(words in lower for words in _NOT_GRPC):
-        return ServerUnavailableError(
-            f"{url} does not speak gRPC (is this the HTTP port? gRPC's is 8001 by default), "
-            f"or it broke the connection: {text}"
-        )
     if code in ("UNAVAILABLE", "CANCELLED", "ABORTED") or any(words in lower for words in _DEAD):
-        return ServerUnavailableError(f"{url} could not answer, try again: {text}")
+        hint = _HINT if _speaks_otherwise(lower) else ""
+        return ServerUnavailableError(f"{url} could not answer, try again: {text}{hint}")
     if code == "INVALID_ARGUMENT":
         return _refused(text, lower, model)
     if code == "UNIMPLEMENTED":
         return ResponseError(f"{url} speaks gRPC but is no Triton server: {text}")
     return ServerError(f"{model}: {text}" + (f" ({code})" if code else ""))
+
+
+def _speaks_otherwise(lower: str) -> bool:
+    """Whether somebody listens there, but ends a gRPC connection before it is made."""
+    cut = "failed to connect" in lower and ("socket closed" in lower or "handshake" in lower)
+    return cut or any(words in lower for words in _NOT_GRPC)
 
 
 def _refused(text: str, lower: str, model: str) -> FacekitError:

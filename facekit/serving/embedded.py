@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 
 from facekit.errors import SetupError
-from facekit.serving import log, ports
+from facekit.serving import log, ports, processes
 from facekit.serving.child import kill_group, spawn
 from facekit.serving.installation import (
     check_backend_package,
@@ -33,10 +33,6 @@ _OPTIONS = ("--http-port", "--grpc-port", "--metrics-port")
 # Seconds that requests under way get at a stop.
 _EXIT_TIMEOUT_S = 10
 _POLL_S = 0.02
-# What the server says once no request is under way; it then takes seconds to unload its models,
-# which nothing waits for. The pause lets the last answers leave.
-_DRAINED = "All models are stopped, unloading models"
-_FLUSH_S = 0.2
 
 
 def default_model_repository() -> Path:
@@ -161,13 +157,13 @@ class EmbeddedServer:
     def stop(self, timeout_s: float = _EXIT_TIMEOUT_S + 5) -> None:
         """Stop the server and its backend processes; requests under way end first."""
         process = self._process
-        if process is not None:
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
             deadline = time.monotonic() + timeout_s
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
+            backends = processes.children(process.pid)
             while process.poll() is None and time.monotonic() < deadline:
-                if any(_DRAINED in line for line in self.log_tail(100)):
-                    time.sleep(_FLUSH_S)
+                # Each ends with its last request; the server itself then takes another second.
+                if backends and not any(map(processes.still_runs, backends)):
                     break
                 time.sleep(_POLL_S)
         self.kill()
@@ -200,8 +196,8 @@ class EmbeddedServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop."""
-        self.stop()
+        """End the server at once: whoever leaves the block has got all answers."""
+        self.kill()
 
     def _url(self, option: str) -> str:
         if option not in self._ports:

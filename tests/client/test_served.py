@@ -22,6 +22,7 @@ from facekit import (
     Faces,
     ModelMissingError,
     PhotoError,
+    ServerUnavailableError,
 )
 from facekit.cli import main
 from facekit.client.calls import Call, detect_call
@@ -114,6 +115,14 @@ def test_unknown_model_is_a_model_missing_error(client: Client) -> None:
     call = detect_call(np.frombuffer(probe_photo(), np.uint8))
     with pytest.raises(ModelMissingError, match="does not serve the model 'nothing'"):
         client._run(Call("nothing", call.inputs, call.outputs, call.read))
+
+
+def test_http_port_in_place_of_grpcs_is_guessed(server: EmbeddedServer) -> None:
+    with (
+        Client(server.http_url, timeout_s=10) as client,
+        pytest.raises(ServerUnavailableError, match="is this the HTTP port"),
+    ):
+        client.detect(probe_photo())
 
 
 def test_detect_many_gives_one_result_a_photo_in_order(client: Client) -> None:

@@ -1,7 +1,7 @@
 """Model repositories that load in a second: one Python model, which answers as the contract says.
 
 The model is named ``faces``, so that probes find it. What is wrong with it is steered by files in
-its folder: ``fail`` makes it refuse every request, ``hang`` makes it answer none.
+its folder: ``fail`` makes it refuse every request, ``hang`` makes it answer none, and ``hanging`` then shows that one has come.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class TritonPythonModel:
         if (self.folder / "fail").exists():
             return pb_utils.InferenceResponse(error=pb_utils.TritonError("it fails"))
         while (self.folder / "hang").exists():
+            (self.folder / "hanging").touch()
             time.sleep(0.05)
         outputs = {
             "boxes": np.ones((1, 2, 4), np.float32),

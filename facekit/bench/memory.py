@@ -1,0 +1,120 @@
+"""The server's memory before, during and after many requests."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from facekit.bench.processes import memory
+from facekit.bench.wire import Sender
+from facekit.errors import ServerError
+
+SAMPLES = 20
+"""Measurements along the way."""
+
+CONCURRENCY = 4
+
+
+@dataclass(frozen=True)
+class MemorySample:
+    """Memory of the server's processes after so many requests, in MiB (see ``Memory``)."""
+
+    requests: int
+    rss_mib: float
+    pss_mib: float
+
+
+@dataclass(frozen=True)
+class SoakResult:
+    """What the server's memory did under load.
+
+    Attributes:
+        samples: From the first request to the last.
+        requests: Requests that were answered.
+        refused: Of these, the broken photos among them, which the server refused.
+        growth_mib: PSS at the end less that at the start.
+        late_growth_mib: PSS at the end less that after half of the requests: what is left when
+            all pools have their size.
+    """
+
+    samples: tuple[MemorySample, ...]
+    requests: int
+    refused: int
+    growth_mib: float
+    late_growth_mib: float
+
+
+def soak(
+    sender: Sender,
+    pid: int,
+    good: Sequence[bytes],
+    bad: bytes,
+    *,
+    requests: int,
+    advance: Callable[[], None],
+) -> SoakResult:
+    """Send requests in turns, one in twenty of them broken, and watch the server's memory.
+
+    Args:
+        sender: The connection.
+        pid: The server's process.
+        good: Requests that succeed.
+        bad: One that the server refuses.
+        requests: How many to send.
+        advance: Called at every sample.
+
+    Raises:
+        ServerError: A good request failed, or the bad one did not.
+    """
+    turns = itertools.chain.from_iterable(
+        [bad] if k % 20 == 19 else [next_good] for k, next_good in enumerate(itertools.cycle(good))
+    )
+    lock = threading.Lock()
+    refused = 0
+    problems: list[ServerError] = []
+
+    def work(count: int) -> None:
+        nonlocal refused
+        for _ in range(count):
+            with lock:
+                data = next(turns)
+            try:
+                sender.send(data)
+            except ServerError as e:
+                if data is not bad:
+                    problems.append(e)
+                    return
+                with lock:
+                    refused += 1
+
+    samples = [_sample(pid, 0)]
+    sent = 0
+    for k in range(1, SAMPLES + 1):
+        part = requests * k // SAMPLES - sent
+        shares = [len(range(i, part, CONCURRENCY)) for i in range(CONCURRENCY)]
+        threads = [threading.Thread(target=work, args=(share,)) for share in shares]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if problems:
+            raise problems[0]
+        sent += part
+        samples.append(_sample(pid, sent))
+        advance()
+    if refused != sent // 20:
+        raise ServerError(f"{sent // 20} broken photos were sent, and {refused} refused")
+    return SoakResult(
+        samples=tuple(samples),
+        requests=sent,
+        refused=refused,
+        growth_mib=samples[-1].pss_mib - samples[0].pss_mib,
+        late_growth_mib=samples[-1].pss_mib - samples[len(samples) // 2].pss_mib,
+    )
+
+
+def _sample(pid: int, requests: int) -> MemorySample:
+    now = memory(pid)
+    return MemorySample(requests, now.rss_mib, now.pss_mib)

@@ -1,0 +1,102 @@
+"""R requests in one ``execute`` give R responses, and a poisoned one fails alone."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from facekit.contract import MODELS
+from facekit.data import probe_photo
+from tests.photo_files import encode, picture
+from tests.triton import batch
+
+GOOD_PHOTO = batch([probe_photo(), encode(picture(), "PNG")])
+GRAY = np.zeros((1, 60, 80), np.uint8)
+SIZE = np.array([[60, 80, 1]])
+CASES: dict[str, tuple[str, dict[str, np.ndarray], dict[str, np.ndarray], str]] = {
+    "photo_check": (
+        "photo_check",
+        {"image": GOOD_PHOTO},
+        {"image": batch([probe_photo(), b"GIF89a and so on"])},
+        "photo 2 of 2 in `image`: not a photo but a GIF",
+    ),
+    "facenet_postprocess": (
+        "detection_postprocess",
+        {
+            "output_bbox/BiasAdd": np.ones((2, 4, 26, 46), np.float32),
+            "output_cov/Sigmoid": np.ones((2, 1, 26, 46), np.float32),
+            "true_image_size": np.repeat(SIZE, 2, axis=0),
+        },
+        {
+            "output_bbox/BiasAdd": np.ones((1, 4, 26, 46), np.float32),
+            "output_cov/Sigmoid": np.ones((1, 1, 26, 46), np.float32),
+            "true_image_size": np.array([[-1, 80, 1]]),
+        },
+        "height and width start at 1",
+    ),
+    "fpenet_preprocess": (
+        "face_crops",
+        {"gray": GRAY, "true_image_size": SIZE, "true_boxes": np.array([[5, 5, 30, 40]], "i4")},
+        {"gray": GRAY, "true_image_size": SIZE, "true_boxes": np.array([[5, 5, 3, 40]], "i4")},
+        "sample in `true_boxes`: box 1 of 1 (5, 5, 3, 40) is empty or inverted",
+    ),
+    "fpenet_preprocess with a size beyond the picture": (
+        "face_crops",
+        {"gray": GRAY, "true_image_size": SIZE, "true_boxes": np.array([[5, 5, 30, 40]], "i4")},
+        {"gray": GRAY, "true_image_size": SIZE * 2, "true_boxes": np.array([[5, 5, 9, 9]], "i4")},
+        "`true_image_size` says 120 x 160, but `gray` is 60 x 80",
+    ),
+    "fpenet_postprocess": (
+        "crop_points",
+        {
+            "conv_keypoints_m80": np.zeros((2, 68, 80, 80), np.float32),
+            "softargmax": np.zeros((2, 68, 2), np.float32),
+            "softargmax:1": np.zeros((2, 68), np.float32),
+            "crop_xys": np.ones((2, 3), np.float32),
+        },
+        {},
+        "KeyError: 'conv_keypoints_m80'",
+    ),
+}
+
+
+def make_model(name: str, module: str) -> Any:
+    model = importlib.import_module(f"facekit.adapters.{module}").TritonPythonModel()
+    if hasattr(model, "initialize"):
+        folder = Path(__file__).parents[2] / "model_repository" / name
+        config = {
+            "input": [{"name": t.name, "dims": t.dims} for t in MODELS[name].inputs],
+            "parameters": {"dbscan_confidence_threshold": {"string_value": "0.5"}},
+        }
+        model.initialize({"model_config": json.dumps(config), "model_repository": str(folder)})
+    return model
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_execute_answers_each_request_and_a_poisoned_one_fails_alone(case: str) -> None:
+    module, good, bad, message = CASES[case]
+    name = case.split()[0]
+    model = make_model(name, module)
+    responses = model.execute([good, bad, good, bad, good])
+    assert [r.error is not None for r in responses] == [False, True, False, True, False]
+    assert message in str(responses[1].error)
+    for response in (responses[0], responses[2], responses[4]):
+        assert set(response.tensors) == {t.name for t in MODELS[name].outputs}
+        for spec in MODELS[name].outputs:
+            array = response.tensors[spec.name]
+            assert len(array) == len(next(iter(good.values())))
+            dims = zip(array.shape[1:], spec.dims, strict=True)
+            assert all(b in (-1, a) for a, b in dims)
+            kinds = {"FP32": "float32", "INT32": "int32", "INT64": "int64", "UINT8": "uint8"}
+            assert array.dtype == kinds[spec.dtype]
+
+
+def test_execute_blames_the_caller_for_input_and_itself_for_the_rest() -> None:
+    model = make_model("photo_check", "photo_check")
+    responses = model.execute([{"image": batch([b"words"])}, {}])
+    assert [r.error.code for r in responses] == ["INVALID_ARG", "INTERNAL"]

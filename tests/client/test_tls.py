@@ -1,0 +1,85 @@
+"""Encrypted connections, with a throw-away authority made by the ``openssl`` program."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from facekit import AsyncClient, Client, ConfigError, ServerUnavailableError
+from tests.fake_triton import FakeTriton
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program")
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a key and a certificate that trusts itself."""
+    folder = tmp_path_factory.mktemp("tls")
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        " -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
+        " -keyout key.pem -out cert.pem"
+    )
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(params=[False, True], ids=["server", "mutual"])
+def secure(pem: Path, request: pytest.FixtureRequest) -> Iterator[tuple[FakeTriton, bool]]:
+    key, cert = (pem / "key.pem").read_bytes(), (pem / "cert.pem").read_bytes()
+    credentials = grpc.ssl_server_credentials(
+        [(key, cert)],
+        root_certificates=cert if request.param else None,
+        require_client_auth=request.param,
+    )
+    with FakeTriton(credentials=credentials) as fake:
+        yield fake, request.param
+
+
+def test_encrypted_calls_work_with_the_right_files(
+    secure: tuple[FakeTriton, bool], pem: Path
+) -> None:
+    fake, mutual = secure
+    own = (
+        {"private_key": pem / "key.pem", "certificate_chain": str(pem / "cert.pem")}
+        if mutual
+        else {}
+    )
+    with Client(fake.url, ssl=True, root_certificates=pem / "cert.pem", **own) as client:
+        assert len(client.detect(b"photo")) == 2
+
+    async def work() -> int:
+        async with AsyncClient(
+            fake.url, ssl=True, root_certificates=pem / "cert.pem", **own
+        ) as twin:
+            return len(await twin.detect(b"photo"))
+
+    assert asyncio.run(work()) == 2
+
+
+def test_unencrypted_call_to_an_encrypted_port_fails_with_a_hint(
+    secure: tuple[FakeTriton, bool],
+) -> None:
+    fake, _ = secure
+    with (
+        Client(fake.url, timeout_s=10) as client,
+        pytest.raises(ServerUnavailableError, match="does the server want ssl"),
+    ):
+        client.detect(b"photo")
+
+
+def test_server_that_is_not_trusted_is_refused(secure: tuple[FakeTriton, bool]) -> None:
+    fake, _ = secure
+    with Client(fake.url, ssl=True, timeout_s=10) as client, pytest.raises(ServerUnavailableError):
+        client.detect(b"photo")
+
+
+def test_folder_in_place_of_a_certificate_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="root_certificates: .*: Is a directory"):
+        Client(ssl=True, root_certificates=tmp_path)

@@ -1,0 +1,95 @@
+"""What the README shows works: its code runs, its tables and paths are true."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from facekit import limits
+from facekit.contract import MODELS
+from facekit.data import probe_photo
+from facekit.detection.parameters import ClusteringParameters
+from facekit.serving.embedded import EmbeddedServer
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+SHELL = [text for language, text in BLOCKS if language == "sh"]
+
+
+def local(text: str, server: EmbeddedServer) -> str:
+    return text.replace("localhost:8001", server.grpc_url).replace(
+        "localhost:8000", server.http_url
+    )
+
+
+@pytest.mark.parametrize("block", range(len(PYTHON)))
+def test_python_block_runs(block: int, server: EmbeddedServer, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(probe_photo())
+    code = local(PYTHON[block], server)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "68" in done.stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_block_answers_in_json(server: EmbeddedServer, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(probe_photo())
+    (block,) = (text for text in SHELL if "curl" in text)
+    done = subprocess.run(
+        ["bash", "-euc", local(block, server)], cwd=tmp_path, capture_output=True, timeout=60
+    )
+    outputs = {o["name"]: o for o in json.loads(done.stdout)["outputs"]}
+    assert set(outputs) == {t.name for t in MODELS["faces"].outputs}
+    assert outputs["count"]["data"][0] >= 1
+
+
+def test_every_script_the_readme_names_exists() -> None:
+    for name in set(re.findall(r"scripts/(\w+)", README)):
+        assert (ROOT / "scripts" / name).stat().st_mode & 0o111, name
+
+
+def test_every_link_into_the_repository_leads_somewhere() -> None:
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "model", ["faces", "landmarks", "facenet_ensemble", "facenet_resized", "fpenet_ensemble"]
+)
+def test_tensor_table_is_the_contract(model: str) -> None:
+    (row,) = (line for line in README.splitlines() if line.startswith(f"| `{model}` |"))
+    _, _, inputs, outputs, _ = row.split("|")
+    for cell, specs in ((inputs, MODELS[model].inputs), (outputs, MODELS[model].outputs)):
+        if "as `facenet_ensemble`" in cell:
+            continue
+        told = re.findall(r"`([^`]+)` (\w+) \[([-\d,]+)\]", cell)
+        assert told == [(t.name, t.dtype, ",".join(map(str, t.dims))) for t in specs]
+
+
+def test_every_model_and_parameter_is_named() -> None:
+    for name in [*MODELS, *vars(ClusteringParameters())]:
+        assert f"`{name}`" in README, name
+
+
+def test_limits_are_the_ones_in_force() -> None:
+    assert f"{limits.MAX_PHOTO_BYTES // 2**20} MiB" in README
+    assert f"{limits.MAX_PHOTO_PIXELS // 10**6} megapixels a photo" in README
+    assert f"{limits.MAX_REQUEST_PIXELS // 10**6} megapixels a request" in README
+    assert f"{limits.MAX_BOXES:,} boxes a photo" in README
+
+
+def test_changelog_and_readme_name_the_tested_versions() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    for version in ("2.51.0", "0.7.0", "2.4.0"):
+        assert version in README
+        assert version in changelog
