@@ -16,6 +16,8 @@ SAMPLES = 20
 
 CONCURRENCY = 4
 
+_BAD_EVERY = 20
+
 
 @dataclass(frozen=True)
 class MemorySample:
@@ -68,8 +70,9 @@ def soak(
     Raises:
         ServerError: A good request failed, or the bad one did not.
     """
-    turns = itertools.chain.from_iterable(
-        [bad] if k % 20 == 19 else [next_good] for k, next_good in enumerate(itertools.cycle(good))
+    turns = (
+        bad if k % _BAD_EVERY == _BAD_EVERY - 1 else data
+        for k, data in enumerate(itertools.cycle(good))
     )
     lock = threading.Lock()
     refused = 0
@@ -104,8 +107,8 @@ def soak(
         sent += part
         samples.append(_sample(pid, sent))
         advance()
-    if refused != sent // 20:
-        raise ServerError(f"{sent // 20} broken photos were sent, and {refused} refused")
+    if refused != sent // _BAD_EVERY:
+        raise ServerError(f"{sent // _BAD_EVERY} broken photos were sent, and {refused} refused")
     return SoakResult(
         samples=tuple(samples),
         requests=sent,

@@ -9,6 +9,7 @@ import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
 from facekit.contract import MODELS
+from facekit.detection.parameters import ClusteringParameters, parse_parameters
 from facekit.errors import ServerError
 
 _PHASES = ("queue", "compute_input", "compute_infer", "compute_output")
@@ -77,6 +78,21 @@ class ServerInfo:
                 ]
                 found[name] = f"{config.backend} x{count}{''.join(threads)}"
         return found
+
+    def detection_settings(self) -> tuple[str, list[ClusteringParameters]]:
+        """Return the colour that FaceNet is fed, and the clustering's parameters.
+
+        Raises:
+            ServerError: There is no server, or it does not serve the models.
+            ConfigError: The parameters can't be read.
+        """
+        preprocess = self._ask(self._client.get_model_config, "facenet_preprocess").config
+        postprocess = self._ask(self._client.get_model_config, "facenet_postprocess").config
+        texts = {name: value.string_value for name, value in postprocess.parameters.items()}
+        classes = int(postprocess.input[1].dims[0])
+        names = [f"class {k}" for k in range(classes)]
+        color = preprocess.default_model_filename.partition(".")[0]
+        return color, parse_parameters(texts, names, others=("label_file",))
 
     def counters(self) -> dict[str, Any]:
         """Return Triton's statistics by model, to be given to ``stages_since``.

@@ -9,8 +9,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from facekit.errors import SetupError
-
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand's options."""
@@ -86,23 +84,19 @@ def run(args: argparse.Namespace) -> int:
         sys.stderr.write(f"{stamp} facekit serve: {line}\n")
         sys.stderr.flush()
 
-    try:
-        with contextlib.ExitStack() as stack:
-            repository = args.model_repository or default_model_repository()
-            if args.color is not None and repository.is_dir():
-                repository = stack.enter_context(colored_repository(repository, args.color))
-            server = EmbeddedServer(
-                repository,
-                http_port=args.http_port,
-                grpc_port=args.grpc_port,
-                metrics_port=args.metrics_port,
-                address=args.address,
-                config_name=args.config_name,
-                log_file=args.log_file,
-            )
-            say("starting")
-            Supervisor(server, say).run()
-    except SetupError as error:
-        say(str(error))
-        return 1
+    with contextlib.ExitStack() as stack:
+        repository = args.model_repository or default_model_repository()
+        if args.color is not None and repository.is_dir():
+            repository = stack.enter_context(colored_repository(repository, args.color))
+        server = EmbeddedServer(
+            repository,
+            http_port=args.http_port,
+            grpc_port=args.grpc_port,
+            metrics_port=args.metrics_port,
+            address=args.address,
+            config_name=args.config_name,
+            log_file=args.log_file,
+        )
+        say("starting")
+        Supervisor(server, say).run()
     return 0

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 _FAILED = re.compile(r"failed to load '([^']+)' version (\d+): (.+)")
-_ERROR_LINE = re.compile(r"^E\d{4} [\d:.]+ \d+ \S+\] (.+)$")
+_ERROR_LINE = re.compile(r'^E\d{4} [\d:.]+ \d+ \S+\] "?(.+)$')
 # Said on every machine without a GPU driver.
-_HARMLESS = ("unable to create stream", "Failed to initialize NVML", "DCGM")
+_HARMLESS = ("unable to create stream", "CudaDriverHelper", "Failed to initialize NVML", "DCGM")
 # Names of internals that Triton puts before the sentence that matters.
 _NOISE = re.compile(r"^\s*(?:Internal|Invalid argument|Not found|Unavailable):\s*")
 _EXCEPTION = re.compile(r"^(?:FacekitError|ConfigError|TritonModelException):\s*")

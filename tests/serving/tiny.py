@@ -24,7 +24,7 @@ output [
 instance_group [ { count: INSTANCES kind: KIND_CPU } ]
 """
 
-_MODEL = '''
+_MODEL = """
 import time
 from pathlib import Path
 
@@ -58,7 +58,7 @@ class TritonPythonModel:
             "count": np.array([[2]], np.int32),
         }
         return pb_utils.InferenceResponse([pb_utils.Tensor(*item) for item in outputs.items()])
-'''
+"""
 
 
 def tiny_repository(folder: Path, instances: int = 1) -> Path:

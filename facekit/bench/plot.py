@@ -1,0 +1,134 @@
+"""A bench's results as one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from facekit.bench.results import Promise, Results
+from facekit.errors import SetupError
+
+_COLORS = {"facenet_ensemble": "#2563a8", "fpenet_ensemble": "#d9822b", "faces": "#2f8f5b"}
+_GOOD, _BAD, _GRAY = "#2f8f5b", "#c23b3b", "#5c6670"
+_PHASES = (("queue_ms", "#c9d1d9"), ("input_ms", "#f0b95b"), ("infer_ms", "#2563a8"),
+           ("output_ms", "#8a5fb0"))  # fmt: skip
+
+
+def write_plot(results: Results, path: Path) -> None:
+    """Draw throughput, latency, the promised ratios, the steps' times and the server's memory.
+
+    Raises:
+        SetupError: The file can't be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(14, 8.5), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.05))
+    axes = [*top.subplots(1, 3), *bottom.subplots(1, 2, width_ratios=(1.6, 1))]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+        axis.set_axisbelow(True)
+    _draw_sweep(axes[0], results, "per_second", "Throughput", "requests a second")
+    _draw_sweep(axes[1], results, "p95_ms", "Latency, 95th percentile", "ms")
+    _draw_promises(axes[2], [p for p in results.promises() if not p.at_most])
+    _draw_stages(axes[3], results)
+    _draw_memory(axes[4], results)
+    machine = results.configuration["machine"]
+    figure.suptitle(
+        f"facekit bench: {machine['processor']}, {machine['cores']} cores, "
+        f"photos {', '.join(results.configuration['photos'])}",
+        fontsize=12,
+    )
+    try:
+        figure.savefig(path, dpi=110)
+    except (OSError, ValueError) as e:
+        raise SetupError(f"{path}: {e}") from e
+
+
+def _draw_sweep(axis: Any, results: Results, field: str, title: str, label: str) -> None:
+    axis.set_title(title)
+    rows = results.throughput
+    for model, color in _COLORS.items():
+        own = [row for row in rows if row.model == model]
+        if own:
+            x = [row.concurrency for row in own]
+            y = [getattr(row.rate, field) for row in own]
+            axis.plot(x, y, "o-", color=color, label=model, linewidth=2, markersize=5)
+    if not rows:
+        return _say_empty(axis)
+    axis.set_xscale("log", base=2)
+    ticks = sorted({row.concurrency for row in rows})
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.set_xlabel("requests at a time")
+    axis.set_ylabel(label)
+    axis.set_ylim(bottom=0)
+    axis.legend(frameon=False, fontsize=9)
+
+
+def _draw_promises(axis: Any, promises: list[Promise]) -> None:
+    axis.set_title("Ratios, in parts of what is promised")
+    if not promises:
+        return _say_empty(axis)
+    heights = [promise.value / promise.goal for promise in promises]
+    places = range(len(promises))
+    colors = [_GOOD if promise.kept else _BAD for promise in promises]
+    axis.barh(places, heights, color=colors, height=0.36)
+    axis.axvline(1, color=_GRAY, linestyle="--", linewidth=1)
+    for place, height, promise in zip(places, heights, promises, strict=True):
+        text = f" {promise.value:.2f} (≥ {promise.goal:g})"
+        axis.text(height, place, text, va="center", fontsize=9, color=_GRAY)
+        axis.text(0, place - 0.32, promise.name, va="center", fontsize=8.5)
+    axis.set_yticks([])
+    axis.set_xlim(0, max(1.2, *heights) * 1.45)
+    axis.set_ylim(len(promises) - 0.5, -0.7)
+    axis.grid(axis="y", visible=False)
+
+
+def _draw_stages(axis: Any, results: Results) -> None:
+    axis.set_title("Time of each step at the best concurrency, mean of a request")
+    labels: list[str] = []
+    for model, stages in results.stages.items():
+        for stage in stages:
+            # What calls the steps holds their time as well.
+            if stage.model == model:
+                continue
+            left = 0.0
+            for field, color in _PHASES:
+                value = getattr(stage, field)
+                axis.barh(len(labels), value, left=left, color=color, height=0.7)
+                left += value
+            labels.append(f"{model} › {stage.model}")
+    if not labels:
+        return _say_empty(axis)
+    axis.set_yticks(range(len(labels)), labels, fontsize=8)
+    axis.invert_yaxis()
+    axis.set_xlabel("ms")
+    axis.grid(axis="y", visible=False)
+    handles = [axis.barh(0, 0, color=color) for _, color in _PHASES]
+    names = [field.removesuffix("_ms") for field, _ in _PHASES]
+    axis.legend(handles, names, frameon=False, fontsize=9, loc="lower right")
+
+
+def _draw_memory(axis: Any, results: Results) -> None:
+    axis.set_title("Memory of the server's processes (PSS)")
+    if results.memory is None:
+        return _say_empty(axis)
+    x = [sample.requests for sample in results.memory.samples]
+    y = [sample.pss_mib for sample in results.memory.samples]
+    axis.plot(x, y, color=_COLORS["facenet_ensemble"], linewidth=2)
+    axis.fill_between(x, y, alpha=0.12, color=_COLORS["facenet_ensemble"])
+    axis.set_xlabel("requests")
+    axis.set_ylabel("MiB")
+    axis.set_ylim(0, max(y) * 1.2)
+    text = f"{results.memory.growth_mib:+.1f} MiB"
+    axis.annotate(text, (x[-1], y[-1]), (0, 8), textcoords="offset points", ha="right")
+
+
+def _say_empty(axis: Any) -> None:
+    axis.grid(visible=False)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", color=_GRAY)

@@ -1,0 +1,126 @@
+"""What a bench finds, ready for JSON, and which of it was promised."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from facekit.bench.measure import Rate
+from facekit.bench.memory import SoakResult
+from facekit.bench.postprocess import PostprocessResult
+from facekit.bench.server import Stage
+
+FORMAT_VERSION = 1
+"""Of the JSON; it changes when a key changes its meaning or goes."""
+
+BOUND_GOAL = 0.85
+SEED_GOAL = 4.0
+POSTPROCESS_GOAL = 10.0
+MEMORY_GOAL_MIB = 16.0
+"""Growth over a soak that still counts as flat: allocators settle, leaks go on."""
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """One model at one concurrency."""
+
+    model: str
+    concurrency: int
+    rate: Rate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two ways to do the same, measured in turns.
+
+    Attributes:
+        what: The first way, which the ratio is about.
+        against: The second.
+        photos: Which photos.
+        concurrency: Requests at a time; of the second way too, unless it is the bound, which has
+            one worker a core.
+        ours: Median photos a second of the first way.
+        theirs: Median photos a second of the second.
+        ratio: Median of the pairs' ratios.
+        ratios: Of every pair.
+        our_cpu_ms: Processor time a photo, server and load together, where it can be told.
+        their_cpu_ms: The same of the second way.
+    """
+
+    what: str
+    against: str
+    photos: str
+    concurrency: int
+    ours: float
+    theirs: float
+    ratio: float
+    ratios: tuple[float, ...]
+    our_cpu_ms: float
+    their_cpu_ms: float
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One figure beside what it should be: at least ``goal``, or at most."""
+
+    name: str
+    value: float
+    goal: float
+    at_most: bool = False
+
+    @property
+    def kept(self) -> bool:
+        """Whether the figure is as good as promised."""
+        return self.value <= self.goal if self.at_most else self.value >= self.goal
+
+
+@dataclass
+class Results:
+    """Everything one run found; what was not measured is empty.
+
+    Attributes:
+        configuration: What was measured on what.
+        throughput: Each model at each concurrency.
+        stages: By model called: each step's mean times at the model's best concurrency.
+        bound: Server beside the same work with no server.
+        seed: ``faces`` beside the published way.
+        postprocess: Kit beside scikit-learn.
+        memory: The soak.
+    """
+
+    configuration: dict[str, Any]
+    throughput: list[Throughput] = field(default_factory=list)
+    stages: dict[str, list[Stage]] = field(default_factory=dict)
+    bound: list[Comparison] = field(default_factory=list)
+    seed: Comparison | None = None
+    postprocess: list[PostprocessResult] = field(default_factory=list)
+    memory: SoakResult | None = None
+
+    def best(self, model: str) -> Throughput | None:
+        """Return the fastest measurement of a model."""
+        rows = [row for row in self.throughput if row.model == model]
+        return max(rows, key=lambda row: row.rate.per_second, default=None)
+
+    def promises(self) -> list[Promise]:
+        """Return the promised figures among those measured."""
+        found = [
+            Promise(f"{row.what} / bound, {row.photos}", row.ratio, BOUND_GOAL)
+            for row in self.bound
+        ]
+        if self.seed is not None:
+            found.append(
+                Promise(f"faces / seed's way, {self.seed.photos}", self.seed.ratio, SEED_GOAL)
+            )
+        found += [
+            Promise(f"postprocess / scikit-learn, {row.frames}", row.ratio, POSTPROCESS_GOAL)
+            for row in self.postprocess
+        ]
+        if self.memory is not None:
+            name = f"memory growth in MiB, {self.memory.requests:,} requests"
+            found.append(Promise(name, self.memory.growth_mib, MEMORY_GOAL_MIB, at_most=True))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON's types."""
+        promises = [{**asdict(promise), "kept": promise.kept} for promise in self.promises()]
+        return {"format": FORMAT_VERSION, **asdict(self), "promises": promises}

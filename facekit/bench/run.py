@@ -1,0 +1,266 @@
+"""One bench run: every measurement against one server, one after another."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facekit.bench import machine, processes
+from facekit.bench.bound import BoundWorker, turns
+from facekit.bench.grids import Grid, face_grids
+from facekit.bench.measure import Rate, measure
+from facekit.bench.memory import SAMPLES, soak
+from facekit.bench.photos import PhotoSet, mosaics
+from facekit.bench.postprocess import compare
+from facekit.bench.results import Comparison, Results, Throughput
+from facekit.bench.seed import find_boxes, seed_job
+from facekit.bench.server import ServerInfo
+from facekit.bench.wire import Job, Sender, request
+
+SECTIONS = ("throughput", "bound", "seed", "postprocess", "memory")
+MODELS = ("facenet_ensemble", "fpenet_ensemble", "faces")
+PAIRS = 5
+"""How often two ways are measured in turns."""
+
+FRAME_FACES = 10
+_FRAMES = 20
+_INPUTS = {"facenet_ensemble": "input_image_data", "faces": "image"}
+_GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure, and for how long.
+
+    Attributes:
+        photo_sets: Photos that are measured together; sweep and seed's way use the first set.
+        repository: The server's models, for the bound and for hashes.
+        seconds: Length of one measurement; those in turns take half of it each.
+        concurrency: Requests at a time, one measurement each.
+        soak: Requests of the memory measurement.
+        only: The sections to measure.
+    """
+
+    photo_sets: tuple[PhotoSet, ...]
+    repository: Path
+    seconds: float = 5.0
+    concurrency: tuple[int, ...] = (1, 2, 4, 8, 16)
+    soak: int = 5000
+    only: tuple[str, ...] = field(default=SECTIONS)
+
+
+class Bench:
+    """Measures one server.
+
+    Args:
+        url: ``host:port`` of its gRPC endpoint.
+        pid: Its process, when it runs on this machine; without it nothing is told of its
+            processor time and memory.
+        options: What to measure.
+    """
+
+    def __init__(self, url: str, pid: int | None, options: Options) -> None:
+        self._options = options
+        self._pid = pid
+        self._sender = Sender(url)
+        self._info = ServerInfo(url)
+        self._pids = processes.tree(pid) if pid is not None else []
+        self.results = Results(self._describe(url))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._sender.close()
+        self._info.close()
+
+    def steps(self) -> int:
+        """Return how often ``run`` will call ``advance``."""
+        options, pairs = self._options, 2 * PAIRS
+        counts = {
+            "throughput": len(MODELS) * len(options.concurrency),
+            "bound": 2 * len(options.photo_sets) * pairs,
+            "seed": pairs,
+            "postprocess": 2,
+            "memory": SAMPLES if self._pid is not None else 0,
+        }
+        return sum(counts[section] for section in options.only)
+
+    def run(self, advance: Callable[[], None]) -> Results:
+        """Measure everything.
+
+        Args:
+            advance: Called after every measurement.
+
+        Raises:
+            ServerError: A request that should succeed failed.
+            ConfigError: The bound's model files do not load.
+            UnequalError: Kit and scikit-learn find different faces.
+        """
+        for section in SECTIONS:
+            if section in self._options.only:
+                getattr(self, f"_measure_{section}")(advance)
+        return self.results
+
+    def _describe(self, url: str) -> dict[str, Any]:
+        options = self._options
+        return {
+            "machine": machine.describe_machine(),
+            "packages": machine.package_versions(),
+            "server": {"url": url, "version": self._info.version(), **self._info.instances()},
+            "model files": machine.file_hashes(options.repository),
+            "photos": {
+                photo_set.name: {
+                    "photos": len(photo_set.photos),
+                    "mean KiB": round(photo_set.mean_bytes() / 1024),
+                    "faces found": [len(find_boxes(self._sender, p)) for p in photo_set.photos],
+                }
+                for photo_set in options.photo_sets
+            },
+            "run": {
+                "seconds": options.seconds,
+                "concurrency": list(options.concurrency),
+                "soak": options.soak,
+                "sections": list(options.only),
+            },
+        }
+
+    def _measure_throughput(self, advance: Callable[[], None]) -> None:
+        for model in MODELS:
+            jobs, best = self._jobs(model, self._options.photo_sets[0]), 0.0
+            for concurrency in self._options.concurrency:
+                before = self._info.counters()
+                rate = self._rate(jobs, concurrency, self._options.seconds)
+                if rate.per_second > best:
+                    best = rate.per_second
+                    self.results.stages[model] = self._info.stages_since(before)
+                self.results.throughput.append(Throughput(model, concurrency, rate))
+                advance()
+
+    def _measure_bound(self, advance: Callable[[], None]) -> None:
+        color, parameters = self._info.detection_settings()
+        count = machine.cores()
+        workers = [
+            BoundWorker(self._options.repository, parameters, color) for _ in range(count)
+        ]
+        for photo_set, model in itertools.product(self._options.photo_sets, _INPUTS):
+            jobs = self._jobs(model, photo_set)
+            concurrency = self._best_concurrency(model, jobs)
+            method = "faces" if model == "faces" else "detect"
+            bound = [turns(getattr(worker, method), photo_set.photos) for worker in workers]
+            self.results.bound.append(
+                self._compare(
+                    (model, f"the same work in {count} threads of one process"),
+                    photo_set.name,
+                    concurrency,
+                    jobs,
+                    lambda seconds, bound=bound: measure(bound, seconds=seconds),
+                    advance,
+                )
+            )
+
+    def _measure_seed(self, advance: Callable[[], None]) -> None:
+        photo_set = self._options.photo_sets[0]
+        jobs = self._jobs("faces", photo_set)
+        theirs = [seed_job(self._sender, photo) for photo in photo_set.photos]
+        concurrency = self._best_concurrency("faces", jobs)
+        self.results.seed = self._compare(
+            ("faces", "facenet_ensemble, then one fpenet_ensemble call a face"),
+            photo_set.name,
+            concurrency,
+            jobs,
+            lambda seconds: self._rate(theirs, concurrency, seconds),
+            advance,
+        )
+
+    def _measure_postprocess(self, advance: Callable[[], None]) -> None:
+        rng = np.random.default_rng(0)
+        photos = mosaics((1280, 720), FRAME_FACES).photos
+        frames = {
+            f"frames of the network, {FRAME_FACES} faces": [self._grids(p) for p in photos],
+            f"made-up frames, {FRAME_FACES} faces": [
+                face_grids(rng, FRAME_FACES) for _ in range(_FRAMES)
+            ],
+        }
+        for name, grids in frames.items():
+            result = compare(grids, name, seconds=self._options.seconds)
+            self.results.postprocess.append(result)
+            advance()
+
+    def _measure_memory(self, advance: Callable[[], None]) -> None:
+        if self._pid is None:
+            return
+        sets = self._options.photo_sets
+        by_model = [[job[0] for s in sets for job in self._jobs(model, s)] for model in MODELS]
+        good = [data for group in zip(*by_model, strict=True) for data in group]
+        photo = sets[0].photos[0]
+        bad = request("faces", {"image": photo[None, : len(photo) // 2]}, ())
+        self.results.memory = soak(
+            self._sender, self._pid, good, bad, requests=self._options.soak, advance=advance
+        )
+
+    def _compare(
+        self,
+        names: tuple[str, str],
+        photos: str,
+        concurrency: int,
+        jobs: Sequence[Job],
+        other: Callable[[float], Rate],
+        advance: Callable[[], None],
+    ) -> Comparison:
+        """Measure jobs on the server and another way in turns: the machine's drift cancels."""
+        seconds = self._options.seconds / 2
+        ours, theirs = [], []
+        for _ in range(PAIRS):
+            ours.append(self._rate(jobs, concurrency, seconds))
+            advance()
+            theirs.append(other(seconds))
+            advance()
+        ratios = [a.per_second / b.per_second for a, b in zip(ours, theirs, strict=True)]
+        return Comparison(
+            *names,
+            photos=photos,
+            concurrency=concurrency,
+            ours=float(np.median([rate.per_second for rate in ours])),
+            theirs=float(np.median([rate.per_second for rate in theirs])),
+            ratio=float(np.median(ratios)),
+            ratios=tuple(ratios),
+            our_cpu_ms=float(np.median([rate.cpu_ms + rate.own_cpu_ms for rate in ours])),
+            their_cpu_ms=float(np.median([rate.cpu_ms + rate.own_cpu_ms for rate in theirs])),
+        )
+
+    def _best_concurrency(self, model: str, jobs: Sequence[Job]) -> int:
+        """Return the concurrency of the highest throughput, by a short look if need be."""
+        known = self.results.best(model)
+        if known is not None:
+            return known.concurrency
+        seconds = self._options.seconds / 4
+        rates = {c: self._rate(jobs, c, seconds) for c in self._options.concurrency}
+        return max(rates, key=lambda c: rates[c].per_second)
+
+    def _rate(self, jobs: Sequence[Job], concurrency: int, seconds: float) -> Rate:
+        workers = self._sender.workers(jobs, concurrency)
+        return measure(
+            workers, seconds=seconds, cpu_s=lambda: processes.cpu_seconds(self._pids)
+        )
+
+    def _jobs(self, model: str, photo_set: PhotoSet) -> list[Job]:
+        if model in _INPUTS:
+            name = _INPUTS[model]
+            return [[request(model, {name: photo[None]}, ())] for photo in photo_set.photos]
+        jobs: list[Job] = []
+        for photo in photo_set.photos:
+            boxes = find_boxes(self._sender, photo)
+            if len(boxes):
+                inputs = {"raw_image_data": photo[None], "true_boxes": boxes[:1]}
+                jobs.append([request(model, inputs, ())])
+        return jobs
+
+    def _grids(self, photo: Any) -> tuple[Grid, Grid]:
+        checked = self._sender.ask("photo_check", {"image": photo[None]})
+        network_input = self._sender.ask("facenet_preprocess", checked)
+        grids = self._sender.ask("facenet", network_input)
+        return grids[_GRIDS[0]][0], grids[_GRIDS[1]][0]

@@ -1,0 +1,97 @@
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from facekit.cli import main
+from facekit.errors import ConfigError, ServerUnavailableError
+from facekit.serving import EmbeddedServer, processes
+from facekit.serving.health import PROBED, check
+from facekit.serving.ports import choose_ports
+from tests.serving.tiny import tiny_repository
+
+
+@pytest.fixture
+def nobody() -> str:
+    return f"127.0.0.1:{choose_ports('127.0.0.1', {'port': 0})['port']}"
+
+
+def test_check_of_the_kit_probes_every_model(server: EmbeddedServer) -> None:
+    health = check(server.grpc_url)
+
+    assert health.ok, health
+    assert tuple(model.name for model in health.models) == PROBED
+    assert all(model.latency_ms > 0 for model in health.models)
+
+
+def test_status_of_a_working_server_exits_with_zero(
+    server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["status", "--url", server.grpc_url]) == 0
+    assert f"{server.grpc_url} works." in capsys.readouterr().out
+
+    assert main(["status", "--url", server.grpc_url, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["ok"] is True
+    assert set(report["models"]) == set(PROBED)
+
+
+def test_check_of_a_dead_backend_disagrees_with_the_ready_flag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with EmbeddedServer(tiny_repository(tmp_path)) as server:
+        assert check(server.grpc_url).ok
+        assert server.pid is not None
+        (stub,) = processes.children(server.pid)
+        os.kill(stub.pid, signal.SIGKILL)
+
+        health = check(server.grpc_url)
+
+        assert health.claims_ready
+        assert not health.ok
+        assert isinstance(health.models[0].error, ServerUnavailableError)
+        assert main(["status", "--url", server.grpc_url]) == 1
+        assert "says that it is ready, and its inferences fail" in capsys.readouterr().out
+
+
+def test_check_of_a_failing_model_tells_its_error(tmp_path: Path) -> None:
+    repository = tiny_repository(tmp_path)
+    (repository / "faces" / "fail").touch()
+    with EmbeddedServer(repository) as server:
+        (model,) = check(server.grpc_url).models
+
+    assert not model.ok
+    assert "it fails" in str(model.error)
+    assert model.to_dict()["error"] == str(model.error)
+
+
+def test_check_without_a_server_is_a_result(
+    nobody: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    health = check(nobody, timeout_s=5)
+
+    assert not health.ok
+    assert not health.claims_ready
+    assert health.models == ()
+    assert main(["status", "--url", nobody, "--timeout", "5"]) == 1
+    assert "does not work" in capsys.readouterr().out
+
+
+def test_check_of_a_server_without_known_models_is_not_ok(tmp_path: Path) -> None:
+    repository = tiny_repository(tmp_path)
+    config = (repository / "faces" / "config.pbtxt").read_text("utf-8")
+    (repository / "faces").rename(repository / "other")
+    (repository / "other" / "config.pbtxt").write_text(config.replace('"faces"', '"other"'))
+    with EmbeddedServer(repository) as server:
+        health = check(server.grpc_url)
+
+    assert health.claims_ready
+    assert not health.ok
+    assert health.error is not None and "serves none of faces" in health.error
+
+
+def test_check_of_a_wrong_url_is_refused() -> None:
+    with pytest.raises(ConfigError, match="host:port"):
+        check("http://localhost:8001")

@@ -1,0 +1,213 @@
+"""``facekit serve`` as its users run it: a process, signals, and what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from facekit.client import Client
+from facekit.data import probe_photo
+from facekit.errors import ServerUnavailableError
+from facekit.serving import processes
+from facekit.serving.health import check
+from facekit.serving.ports import choose_ports
+from tests.serving.tiny import tiny_repository
+from tests.serving.waiting import wait_for
+
+OPTIONS = ("--http-port", "--grpc-port", "--metrics-port")
+
+
+class Served:
+    """A running ``facekit serve`` on a repository that a test can break."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder / "models"
+        if not self.folder.exists():
+            tiny_repository(self.folder, instances=2)
+        self.ports = choose_ports("127.0.0.1", dict.fromkeys(OPTIONS, 0))
+        self.url = f"127.0.0.1:{self.ports['--grpc-port']}"
+        self._said = folder / "said.txt"
+        command = [sys.executable, "-m", "facekit.cli", "serve", *options]
+        command += [f"--model-repository={self.folder}"]
+        command += [f"{option}={port}" for option, port in self.ports.items()]
+        with self._said.open("w") as output:
+            self.process = subprocess.Popen(command, stderr=output)
+
+    @property
+    def said(self) -> str:
+        return self._said.read_text("utf-8")
+
+    def ready(self, times: int = 1) -> bool:
+        return wait_for(
+            lambda: self.said.count(": ready") >= times or self.process.poll() is not None
+        ) and (self.process.poll() is None)
+
+    def server(self) -> processes.Process:
+        children = processes.children(self.process.pid)
+        (server,) = [child for child in children if child.alive]
+        return server
+
+    def stubs(self) -> list[processes.Process]:
+        return processes.children(self.server().pid)
+
+    def answers(self) -> bool:
+        with Client(self.url, timeout_s=5) as client:
+            try:
+                return len(client.detect(probe_photo())) == 2
+            except ServerUnavailableError:
+                return False
+
+    def finish(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    served = Served(tmp_path)
+    try:
+        assert served.ready(), served.said
+        yield served
+    finally:
+        served.process.kill()
+        served.process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_everything_with_exit_code_zero(served: Served, number: int) -> None:
+    everything = [served.server(), *served.stubs()]
+    assert served.answers()
+
+    assert served.finish(number) == 0
+
+    assert not any(map(processes.still_runs, everything))
+    assert served.said.rstrip().endswith("stopping")
+
+
+def test_killed_backend_process_is_mended(served: Served) -> None:
+    assert served.answers()
+    os.kill(served.stubs()[0].pid, signal.SIGKILL)
+
+    assert served.ready(2), served.said
+
+    assert served.answers()
+    assert check(served.url).ok
+    assert "the backend process of faces_0_" in served.said
+    assert "died; the server is restarted now" in served.said
+    # One line for what broke, one for its end; nothing goes on failing.
+    assert served.said.count("restarted") == 1
+    assert served.finish() == 0
+
+
+def test_killed_server_is_mended(served: Served) -> None:
+    os.kill(served.server().pid, signal.SIGKILL)
+
+    assert served.ready(2), served.said
+
+    assert served.answers()
+    assert "the server process died; the server is restarted now" in served.said
+
+
+def test_failing_inference_is_mended(served: Served) -> None:
+    # The processes live, and only an inference tells.
+    flag = served.folder / "faces" / "fail"
+    flag.touch()
+    assert wait_for(lambda: "a real inference of faces failed" in served.said), served.said
+    flag.unlink()
+
+    assert wait_for(served.answers)
+    assert re.search(r"it fails.*; the server is restarted now", served.said)
+
+
+def test_broken_start_is_tried_again(served: Served) -> None:
+    broken = served.folder / "faces" / "broken"
+    broken.touch()
+    os.kill(served.stubs()[0].pid, signal.SIGKILL)
+    assert wait_for(lambda: "the label file has 3 lines" in served.said), served.said
+    broken.unlink()
+
+    assert served.ready(2), served.said
+    assert served.answers()
+    assert "restarted in 1 s" in served.said
+
+
+def test_request_under_way_is_told_to_try_again(served: Served) -> None:
+    hang = served.folder / "faces" / "hang"
+    hang.touch()
+    code = (
+        "import sys; from facekit.client import Client; from facekit.data import probe_photo\n"
+        f"try: Client({served.url!r}, timeout_s=120).detect(probe_photo())\n"
+        "except Exception as e: print(type(e).__name__, e)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as call:
+        assert wait_for((hang.parent / "hanging").exists)
+        hang.unlink()
+        hang.touch()
+        os.kill(served.server().pid, signal.SIGKILL)
+        hang.unlink()
+        output, _ = call.communicate(timeout=60)
+
+    assert output.startswith("ServerUnavailableError"), output
+    assert "try again" in output
+    assert served.ready(2), served.said
+
+
+def test_second_signal_ends_at_once(served: Served) -> None:
+    (served.folder / "faces" / "hang").touch()
+    assert wait_for((served.folder / "faces" / "hanging").exists)
+    everything = [served.server(), *served.stubs()]
+    served.process.send_signal(signal.SIGTERM)
+    assert wait_for(lambda: "stopping" in served.said)
+
+    served.finish()
+
+    assert wait_for(lambda: not any(map(processes.still_runs, everything)))
+
+
+def test_killed_supervisor_takes_its_server_along(served: Served) -> None:
+    everything = [served.server(), *served.stubs()]
+    served.process.kill()
+
+    assert wait_for(lambda: not any(map(processes.still_runs, everything)))
+
+
+def test_first_start_that_fails_ends_with_the_reason(tmp_path: Path) -> None:
+    (tiny_repository(tmp_path / "models") / "faces" / "broken").touch()
+    served = Served(tmp_path)
+
+    assert served.process.wait(60) == 2
+    assert "model faces: " in served.said
+    assert "the label file has 3 lines, expected 1" in served.said
+    assert "Traceback" not in served.said
+
+
+def test_quiet_says_nothing_of_a_good_run(tmp_path: Path) -> None:
+    served = Served(tmp_path, "--quiet")
+    assert wait_for(served.answers)
+
+    assert served.finish() == 0
+    assert served.said == ""
+
+
+def test_missing_repository_is_said_in_one_line(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "facekit.cli",
+        "serve",
+        "--model-repository",
+        str(tmp_path / "no"),
+    ]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert done.returncode == 2
+    assert "does not exist" in done.stderr
+    assert "Traceback" not in done.stderr
