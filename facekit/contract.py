@@ -71,6 +71,8 @@ _FACE_IMAGE = TensorSpec("input_face_images", "FP32", (1, CROP_SIDE, CROP_SIDE))
 _BOX = TensorSpec("true_boxes", "INT32", (4,))
 # Where a crop lies: its left, top and side in pixels of the upright original.
 _CROP = TensorSpec("crop_xys", "FP32", (3,))
+# As many points as FPENet's version gives: 68, 80 or 104. ``fpenet`` alone states the number in its
+# configurations, because TensorRT and ONNX Runtime want the network's own dims there.
 _FPENET_RESULT = (
     TensorSpec("conv_keypoints_m80", "FP32", (-1, CROP_SIDE, CROP_SIDE)),
     TensorSpec("softargmax", "FP32", (-1, 2)),

@@ -13,11 +13,12 @@ import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageOps
 
 from facekit.errors import PhotoError
+from facekit.runs import SUFFIXES
 
 VARIANTS = 4
 """Different mosaics of each size, so that no two requests in a row are the same."""
 
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+_NOISE = 3.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def own_photos(paths: Sequence[Path]) -> PhotoSet:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files += sorted(p for p in path.iterdir() if p.suffix.lower() in _SUFFIXES)
+            files += sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
         else:
             files.append(path)
     if not files:
@@ -92,7 +93,8 @@ def _mosaic(size_wh: tuple[int, int], faces: int, seed: int) -> npt.NDArray[np.u
         portrait = ImageEnhance.Brightness(portrait).enhance(rng.uniform(0.85, 1.15))
         canvas.paste(portrait, (int(left), int(top)))
     # Sensor noise: smooth pictures compress better and decode faster than real ones.
-    noisy = np.asarray(canvas, np.float32) + rng.normal(0, 3, (height, width, 1))
+    noise = rng.standard_normal((height, width, 1), np.float32)
+    noisy = np.asarray(canvas, np.float32) + _NOISE * noise
     buffer = io.BytesIO()
     Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(
         buffer, "JPEG", quality=90, subsampling="4:2:0"
@@ -107,6 +109,7 @@ def _portraits() -> tuple[Image.Image, Image.Image]:
     from matplotlib import cbook
 
     astronaut = Image.fromarray(skimage.data.astronaut()).crop((100, 10, 350, 260))
-    with cbook.get_sample_data("grace_hopper.jpg") as file:
-        admiral = Image.open(file).convert("RGB").crop((70, 0, 470, 400))
+    path = Path(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    with Image.open(path) as image:
+        admiral = image.convert("RGB").crop((70, 0, 470, 400))
     return astronaut, admiral

@@ -25,8 +25,9 @@ def write_plot(results: Results, path: Path) -> None:
 
     figure = Figure(figsize=(14, 8.5), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.05))
-    axes = [*top.subplots(1, 3), *bottom.subplots(1, 2, width_ratios=(1.6, 1))]
+    grid = figure.add_gridspec(2, 6, height_ratios=(1, 1.05))
+    places = (grid[0, :2], grid[0, 2:4], grid[0, 4:], grid[1, :4], grid[1, 4:])
+    axes = [figure.add_subplot(place) for place in places]
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.grid(alpha=0.25)

@@ -45,9 +45,7 @@ class UnequalError(FacekitError):
     """The kit and the reference do not find the same."""
 
 
-def compare(
-    frames: Sequence[tuple[Grid, Grid]], name: str, *, seconds: float
-) -> PostprocessResult:
+def compare(frames: Sequence[tuple[Grid, Grid]], name: str, *, seconds: float) -> PostprocessResult:
     """Check that both find the same, then time them in turns.
 
     Args:

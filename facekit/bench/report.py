@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from facekit.bench.results import Comparison, Results
+from facekit.bench.results import Results
 
 
 def configuration_text(configuration: dict[str, Any]) -> str:
@@ -81,9 +81,7 @@ def _stages(results: Results) -> str:
 
 
 def _comparisons(results: Results) -> str:
-    found: list[Comparison] = [*results.bound]
-    if results.seed is not None:
-        found.append(results.seed)
+    found = [*results.bound, *results.seed]
     if not found:
         return ""
     header = ("server", "against", "photos", "at a time", "a second", "against it", "ratio",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from facekit.bench import machine, processes
 from facekit.bench.bound import BoundWorker, turns
@@ -38,7 +40,7 @@ class Options:
     """What to measure, and for how long.
 
     Attributes:
-        photo_sets: Photos that are measured together; sweep and seed's way use the first set.
+        photo_sets: Photos that are measured together; the sweep uses the first set.
         repository: The server's models, for the bound and for hashes.
         seconds: Length of one measurement; those in turns take half of it each.
         concurrency: Requests at a time, one measurement each.
@@ -83,7 +85,7 @@ class Bench:
         counts = {
             "throughput": len(MODELS) * len(options.concurrency),
             "bound": 2 * len(options.photo_sets) * pairs,
-            "seed": pairs,
+            "seed": len(options.photo_sets) * pairs,
             "postprocess": 2,
             "memory": SAMPLES if self._pid is not None else 0,
         }
@@ -100,9 +102,11 @@ class Bench:
             ConfigError: The bound's model files do not load.
             UnequalError: Kit and scikit-learn find different faces.
         """
-        for section in SECTIONS:
-            if section in self._options.only:
-                getattr(self, f"_measure_{section}")(advance)
+        # As in the server's processes: NumPy's own threads would only get in each other's way.
+        with threadpool_limits(1):
+            for section in SECTIONS:
+                if section in self._options.only:
+                    getattr(self, f"_measure_{section}")(advance)
         return self.results
 
     def _describe(self, url: str) -> dict[str, Any]:
@@ -143,9 +147,7 @@ class Bench:
     def _measure_bound(self, advance: Callable[[], None]) -> None:
         color, parameters = self._info.detection_settings()
         count = machine.cores()
-        workers = [
-            BoundWorker(self._options.repository, parameters, color) for _ in range(count)
-        ]
+        workers = [BoundWorker(self._options.repository, parameters, color) for _ in range(count)]
         for photo_set, model in itertools.product(self._options.photo_sets, _INPUTS):
             jobs = self._jobs(model, photo_set)
             concurrency = self._best_concurrency(model, jobs)
@@ -157,24 +159,26 @@ class Bench:
                     photo_set.name,
                     concurrency,
                     jobs,
-                    lambda seconds, bound=bound: measure(bound, seconds=seconds),
+                    functools.partial(_measure_alone, bound),
                     advance,
                 )
             )
 
     def _measure_seed(self, advance: Callable[[], None]) -> None:
-        photo_set = self._options.photo_sets[0]
-        jobs = self._jobs("faces", photo_set)
-        theirs = [seed_job(self._sender, photo) for photo in photo_set.photos]
-        concurrency = self._best_concurrency("faces", jobs)
-        self.results.seed = self._compare(
-            ("faces", "facenet_ensemble, then one fpenet_ensemble call a face"),
-            photo_set.name,
-            concurrency,
-            jobs,
-            lambda seconds: self._rate(theirs, concurrency, seconds),
-            advance,
-        )
+        for photo_set in self._options.photo_sets:
+            jobs = self._jobs("faces", photo_set)
+            theirs = [seed_job(self._sender, photo) for photo in photo_set.photos]
+            concurrency = self._best_concurrency("faces", jobs)
+            self.results.seed.append(
+                self._compare(
+                    ("faces", "facenet_ensemble, then one fpenet_ensemble call a face"),
+                    photo_set.name,
+                    concurrency,
+                    jobs,
+                    functools.partial(self._rate, theirs, concurrency),
+                    advance,
+                )
+            )
 
     def _measure_postprocess(self, advance: Callable[[], None]) -> None:
         rng = np.random.default_rng(0)
@@ -243,9 +247,7 @@ class Bench:
 
     def _rate(self, jobs: Sequence[Job], concurrency: int, seconds: float) -> Rate:
         workers = self._sender.workers(jobs, concurrency)
-        return measure(
-            workers, seconds=seconds, cpu_s=lambda: processes.cpu_seconds(self._pids)
-        )
+        return measure(workers, seconds=seconds, cpu_s=lambda: processes.cpu_seconds(self._pids))
 
     def _jobs(self, model: str, photo_set: PhotoSet) -> list[Job]:
         if model in _INPUTS:
@@ -255,7 +257,7 @@ class Bench:
         for photo in photo_set.photos:
             boxes = find_boxes(self._sender, photo)
             if len(boxes):
-                inputs = {"raw_image_data": photo[None], "true_boxes": boxes[:1]}
+                inputs: dict[str, Any] = {"raw_image_data": photo[None], "true_boxes": boxes[:1]}
                 jobs.append([request(model, inputs, ())])
         return jobs
 
@@ -264,3 +266,7 @@ class Bench:
         network_input = self._sender.ask("facenet_preprocess", checked)
         grids = self._sender.ask("facenet", network_input)
         return grids[_GRIDS[0]][0], grids[_GRIDS[1]][0]
+
+
+def _measure_alone(workers: Sequence[Callable[[], None]], seconds: float) -> Rate:
+    return measure(workers, seconds=seconds)

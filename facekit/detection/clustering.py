@@ -107,7 +107,8 @@ def _overlap_at_least(
     union -= shared
     union += _AREA_SLACK
     union *= overlap
-    return shared >= union
+    near: npt.NDArray[np.bool_] = shared >= union
+    return near
 
 
 def nms(boxes_xyxy: Float64Array, scores: Float64Array, *, iou_threshold: float) -> IntArray:

@@ -17,6 +17,7 @@ _UTILITIES = "triton_python_backend_utils.py"
 _STAND_INS = ("dali", "onnxruntime")
 _SHM = Path("/dev/shm")
 _SHM_PREFIX = "facekit-"
+_FOLDER_PREFIX = "facekit-server-"
 
 
 class Runtime:
@@ -24,12 +25,16 @@ class Runtime:
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
-        self.folder = Path(tempfile.mkdtemp(prefix="facekit-server-", dir=executable_folder()))
+        self.folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=executable_folder()))
         self.backends = self.folder / "backends"
         self.default_log = self.folder / "server.log"
+        self._lifeline = self.folder / "lifeline"
+        os.mkfifo(self._lifeline)
+        # Open for both, so that it does not wait for a reader; it closes when this process ends.
+        self._lifeline_end = os.open(self._lifeline, os.O_RDWR | os.O_NONBLOCK)
         self._fill_backends()
-        remove_stale_shared_memory()
-        self.shm_prefix, self._shm_lock = _claim_shm_prefix()
+        remove_stale()
+        self.shm_prefix, self._shm_lock = _claim_shm_prefix(self.folder)
 
     def _fill_backends(self) -> None:
         python = self.backends / "python"
@@ -39,7 +44,8 @@ class Runtime:
         # stub's execute bit at every load, in a wheel that may be another user's or read-only.
         shutil.copyfile(source / "libtriton_python.so", python / "libtriton_python.so")
         utilities = (source / _UTILITIES).read_text("utf-8")
-        (python / _UTILITIES).write_text(_search_path_code() + utilities, "utf-8")
+        code = _search_path_code() + _lifeline_code(self._lifeline) + utilities
+        (python / _UTILITIES).write_text(code, "utf-8")
         stub = self._installation.stub
         shutil.copyfile(stub, python / stub.name)
         (python / stub.name).chmod(0o755)
@@ -73,6 +79,7 @@ class Runtime:
         _remove_shm(self.shm_prefix)
         (_SHM / f"{self.shm_prefix}.lock").unlink(missing_ok=True)
         os.close(self._shm_lock)
+        os.close(self._lifeline_end)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -93,18 +100,38 @@ def _search_path_code() -> str:
     return f"import sys\n\nsys.path += [path for path in {known!r} if path not in sys.path]\n\n"
 
 
-def _claim_shm_prefix() -> tuple[str, int]:
+def _lifeline_code(lifeline: Path) -> str:
+    """Return Python code that makes a backend process end with this process.
+
+    The stub has a watch of its own, which never comes to run if the server died while the stub
+    waited for it. A signal from the kernel needs no thread: it comes when the last writer of the
+    pipe is gone.
+    """
+    return f"""import fcntl
+import os
+import signal
+
+_lifeline = os.open({str(lifeline)!r}, os.O_RDONLY | os.O_NONBLOCK)
+fcntl.fcntl(_lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+fcntl.fcntl(_lifeline, fcntl.F_SETOWN, os.getpid())
+fcntl.fcntl(_lifeline, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+
+"""
+
+
+def _claim_shm_prefix(folder: Path) -> tuple[str, int]:
     """Return a free prefix and the open lock file that marks it as used while this process lives.
 
     A lock and not a process id, because containers may share /dev/shm and not their process ids.
     """
     handle, name = tempfile.mkstemp(prefix=_SHM_PREFIX, suffix=".lock", dir=_SHM)
     fcntl.flock(handle, fcntl.LOCK_EX)
+    os.write(handle, os.fsencode(folder))
     return Path(name).stem, handle
 
 
-def remove_stale_shared_memory() -> None:
-    """Remove what servers left in shared memory that were killed with their supervisor."""
+def remove_stale() -> None:
+    """Remove what servers left behind that were killed together with their supervisor."""
     for lock in _SHM.glob(f"{_SHM_PREFIX}*.lock"):
         try:
             handle = os.open(lock, os.O_RDWR)
@@ -115,6 +142,9 @@ def remove_stale_shared_memory() -> None:
         except OSError:  # its server is alive
             continue
         else:
+            folder = Path(os.fsdecode(os.read(handle, 4096)))
+            if folder.name.startswith(_FOLDER_PREFIX):
+                shutil.rmtree(folder, ignore_errors=True)
             _remove_shm(lock.stem)
             lock.unlink(missing_ok=True)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from facekit.contract import MAX_BATCH_SIZE, MODELS, TensorSpec
+from facekit.landmarks.scheme import POINT_COUNTS
 from facekit.pipelines.definitions import COLORS_OF
 from facekit.pipelines.serialize import file_name
 
@@ -50,7 +52,13 @@ def test_config_names_tensors_and_batch_are_the_contracts(path: Path) -> None:
     assert config.name == spec.name
     assert config.max_batch_size == MAX_BATCH_SIZE
     assert tensors(config.input) == spec.inputs
-    assert tensors(config.output) == spec.outputs
+    outputs = tensors(config.output)
+    if config.name == "fpenet":
+        # The network's own number of points, one and the same in all outputs.
+        (points,) = {tensor.dims[0] for tensor in outputs}
+        assert points in POINT_COUNTS
+        outputs = tuple(replace(tensor, dims=(-1, *tensor.dims[1:])) for tensor in outputs)
+    assert outputs == spec.outputs
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=ids)
@@ -130,3 +138,15 @@ def test_python_model_is_a_thin_adapter(path: Path) -> None:
     lines = (REPOSITORY / model_of(path) / "1" / "model.py").read_text().splitlines()
     assert len(lines) <= 10
     assert any(line.startswith("from facekit.adapters.") for line in lines)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=ids)
+def test_warmup_feeds_every_input_of_its_true_length(path: Path) -> None:
+    config = read_config(path)
+    for sample in config.model_warmup:
+        assert set(sample.inputs) == {tensor.name for tensor in config.input}
+        for fed in sample.inputs.values():
+            if fed.input_data_file:
+                file = REPOSITORY / model_of(path) / "warmup" / fed.input_data_file
+                assert file.stat().st_size == fed.dims[0]
+    assert config.model_warmup or config.backend in ("python", "")
