@@ -25,8 +25,8 @@ def write_plot(results: Results, path: Path) -> None:
 
     figure = Figure(figsize=(14, 8.5), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, 6, height_ratios=(1, 1.05))
-    places = (grid[0, :2], grid[0, 2:4], grid[0, 4:], grid[1, :4], grid[1, 4:])
+    grid = figure.add_gridspec(2, 12, height_ratios=(1, 1.05))
+    places = (grid[0, :4], grid[0, 4:8], grid[:, 8:], grid[1, :5], grid[1, 5:8])
     axes = [figure.add_subplot(place) for place in places]
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
@@ -70,18 +70,18 @@ def _draw_sweep(axis: Any, results: Results, field: str, title: str, label: str)
 
 
 def _draw_promises(axis: Any, promises: list[Promise]) -> None:
-    axis.set_title("Ratios, in parts of what is promised")
+    axis.set_title("Ratios, beside what is promised (dashed)")
     if not promises:
         return _say_empty(axis)
     heights = [promise.value / promise.goal for promise in promises]
     places = range(len(promises))
     colors = [_GOOD if promise.kept else _BAD for promise in promises]
-    axis.barh(places, heights, color=colors, height=0.36)
+    axis.barh(places, heights, color=colors, height=0.3)
     axis.axvline(1, color=_GRAY, linestyle="--", linewidth=1)
     for place, height, promise in zip(places, heights, promises, strict=True):
         text = f" {promise.value:.2f} (≥ {promise.goal:g})"
         axis.text(height, place, text, va="center", fontsize=9, color=_GRAY)
-        axis.text(0, place - 0.32, promise.name, va="center", fontsize=8.5)
+        axis.text(0, place - 0.3, promise.name, va="center", fontsize=8.5)
     axis.set_yticks([])
     axis.set_xlim(0, max(1.2, *heights) * 1.45)
     axis.set_ylim(len(promises) - 0.5, -0.7)
@@ -89,7 +89,7 @@ def _draw_promises(axis: Any, promises: list[Promise]) -> None:
 
 
 def _draw_stages(axis: Any, results: Results) -> None:
-    axis.set_title("Time of each step at the best concurrency, mean of a request")
+    axis.set_title("Mean time of each step at the best concurrency")
     labels: list[str] = []
     for model, stages in results.stages.items():
         for stage in stages:
@@ -114,7 +114,7 @@ def _draw_stages(axis: Any, results: Results) -> None:
 
 
 def _draw_memory(axis: Any, results: Results) -> None:
-    axis.set_title("Memory of the server's processes (PSS)")
+    axis.set_title("Memory of the server (PSS)")
     if results.memory is None:
         return _say_empty(axis)
     x = [sample.requests for sample in results.memory.samples]

@@ -45,7 +45,8 @@ def add_parser(subparsers: Any) -> None:
         nargs="+",
         type=_size,
         default=[(1280, 720), (1920, 1080), (4032, 3024)],
-        help="sizes of the mosaics; the sweep uses the first (default: 1280x720 1920x1080 4032x3024)",
+        help="sizes of the mosaics, the first for the sweep "
+        "(default: 1280x720 1920x1080 4032x3024)",
     )
     parser.add_argument(
         "--faces",

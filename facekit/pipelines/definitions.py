@@ -34,7 +34,7 @@ _MIRRORED_Y = [3, 4, 7, 8]
 Node = Any
 
 
-def facenet_preprocess(device: str, color: str) -> Node:
+def facenet_preprocess(device: str, color: str | None) -> Node:
     """Return the pipeline photo, orientation -> ``input_1`` float32 [3, 416, 736] in 0..1."""
 
     @_pipeline(device)
@@ -46,22 +46,22 @@ def facenet_preprocess(device: str, color: str) -> Node:
     return facenet_preprocess()
 
 
-def photo_gray(device: str, color: str = "gray") -> Node:
+def photo_gray(device: str, color: str | None = None) -> Node:
     """Return the pipeline photo, orientation -> ``gray`` uint8 [H, W], upright.
 
-    The photos of a batch are padded with zeros, right and below, to the largest of them. FPENet
-    takes gray only, so that ``color`` has one value.
+    The photos of a batch are padded with zeros, right and below, to the largest of them. What
+    FaceNet is fed makes no difference to it: FPENet takes gray.
     """
 
     @_pipeline(device)
     def photo_gray() -> Node:
         photo, orientation = _inputs()
-        return _gray_picture(_decode(photo, device, color), orientation, color)
+        return _gray_picture(_decode(photo, device, "gray"), orientation, "gray")
 
     return photo_gray()
 
 
-def faces_preprocess(device: str, color: str) -> Node:
+def faces_preprocess(device: str, color: str | None) -> Node:
     """Return the pipeline photo, orientation -> ``input_1``, ``gray``, from one decode."""
 
     @_pipeline(device)
@@ -83,8 +83,12 @@ PIPELINES = {
 }
 """Model name to the function that builds its pipeline from device and colour."""
 
-COLORS_OF = {"facenet_preprocess": COLORS, "photo_gray": ("gray",), "faces_preprocess": COLORS}
-"""Model name to the colours it is written in."""
+COLORS_OF: dict[str, tuple[str | None, ...]] = {
+    "facenet_preprocess": COLORS,
+    "photo_gray": (None,),
+    "faces_preprocess": COLORS,
+}
+"""Model name to the colours it is written in; None where colour makes no difference."""
 
 
 def _pipeline(device: str) -> Callable[[Callable[[], Node]], Callable[[], Node]]:
@@ -104,7 +108,7 @@ def _inputs() -> tuple[Node, Node]:
     return photo, orientation
 
 
-def _decode(photo: Node, device: str, color: str) -> Node:
+def _decode(photo: Node, device: str, color: str | None) -> Node:
     # "mixed" reads on the CPU and decodes on the GPU.
     return fn.decoders.image(
         photo,
@@ -113,7 +117,7 @@ def _decode(photo: Node, device: str, color: str) -> Node:
     )
 
 
-def _network_input(stored: Node, orientation: Node, color: str) -> Node:
+def _network_input(stored: Node, orientation: Node, color: str | None) -> Node:
     # Stretched to the network's frame, aspect ratio not kept, as NVIDIA's own code does; resized
     # before it is turned, because the small picture is the cheaper one to turn.
     resized = fn.resize(
@@ -136,7 +140,7 @@ def _network_input(stored: Node, orientation: Node, color: str) -> Node:
     return planes if color == "rgb" else fn.cat(planes, planes, planes, axis=0)
 
 
-def _gray_picture(stored: Node, orientation: Node, color: str) -> Node:
+def _gray_picture(stored: Node, orientation: Node, color: str | None) -> Node:
     gray = stored
     if color == "rgb":
         gray = fn.color_space_conversion(stored, image_type=types.RGB, output_type=types.GRAY)

@@ -1,6 +1,7 @@
 """Write the DALI pipelines into a model repository, one file a colour and device.
 
-``<model>/1/<color>.<device>.dali``; ``default_model_filename`` in the model's configuration picks
+``<model>/1/<color>.<device>.dali``, or ``<device>.dali`` where colour makes no difference;
+``default_model_filename`` in the model's configuration picks
 one. The CPU files are committed, so that a server can start from a clone; GPU files need a CUDA
 device to be written on.
 """
@@ -13,16 +14,18 @@ from facekit.errors import SetupError
 from facekit.pipelines.definitions import COLORS_OF, DEVICES, PIPELINES
 
 
-def file_name(color: str, device: str) -> str:
+def file_name(color: str | None, device: str) -> str:
     """Return the file name of one variant of a pipeline.
 
     >>> file_name("gray", "cpu")
     'gray.cpu.dali'
+    >>> file_name(None, "cpu")
+    'cpu.dali'
     """
-    return f"{color}.{device}.dali"
+    return ".".join(filter(None, (color, device, "dali")))
 
 
-def serialize(model: str, *, device: str, color: str) -> bytes:
+def serialize(model: str, *, device: str, color: str | None) -> bytes:
     """Return one pipeline as the bytes that the DALI backend loads.
 
     Raises:

@@ -62,7 +62,7 @@ def write_dali(path: Path) -> None:
     def pipeline() -> Any:
         photo = fn.external_source(name="photo", dtype=types.UINT8, ndim=1)
         pixels = fn.decoders.image(photo, output_type=types.RGB)
-        return pixels, fn.cast(fn.shapes(photo), dtype=types.INT32)
+        return pixels, fn.cast(photo.shape(), dtype=types.INT32)
 
     path.parent.mkdir(parents=True, exist_ok=True)
     pipeline().serialize(filename=str(path))

@@ -61,8 +61,8 @@ def test_merged_requests_with_bad_photos_fail_exactly_those(
         else:
             assert result == "(1, 200, 320, 3)"
     statistics = client.get_inference_statistics("decode").model_stats[0]
-    # Some of them were run together, or the test shows nothing.
-    assert statistics.execution_count < statistics.inference_stats.success.count + 8
+    # Some of the 40 were run together, or the test shows nothing.
+    assert statistics.execution_count < 40
 
 
 def test_merged_requests_get_their_own_numbers(client: grpcclient.InferenceServerClient) -> None:

@@ -94,8 +94,8 @@ def test_cpu_model_file_lies_in_the_repository(path: Path) -> None:
 def test_dali_config_names_a_file_of_its_device(name: str) -> None:
     gpu = read_config(REPOSITORY / name / "config.pbtxt")
     cpu = read_config(REPOSITORY / name / "configs" / "cpu.pbtxt")
-    assert gpu.default_model_filename == file_name("gray", "gpu")
-    assert cpu.default_model_filename == file_name("gray", "cpu")
+    assert gpu.default_model_filename == file_name(COLORS_OF[name][0], "gpu")
+    assert cpu.default_model_filename == file_name(COLORS_OF[name][0], "cpu")
     # Photos of unequal length merge only as ragged inputs.
     assert gpu.input[0].allow_ragged_batch
     # The native backend without a driver fails every merged batch.

@@ -1,7 +1,8 @@
 """Model repositories that load in a second: one Python model, which answers as the contract says.
 
 The model is named ``faces``, so that probes find it. What is wrong with it is steered by files in
-its folder: ``fail`` makes it refuse every request, ``hang`` makes it answer none, and ``hanging`` then shows that one has come.
+its folder: ``fail`` makes it refuse every request, ``hang`` makes it answer none, and ``hanging``
+then shows that one has come.
 """
 
 from __future__ import annotations
