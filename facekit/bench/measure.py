@@ -41,7 +41,7 @@ def measure(
     workers: Sequence[Callable[[], None]],
     *,
     seconds: float,
-    warm_up_s: float = 0.3,
+    warm_up_s: float | None = None,
     cpu_s: Callable[[], float] = lambda: 0.0,
 ) -> Rate:
     """Let every worker repeat its job, each in a thread of its own, and watch for a while.
@@ -49,7 +49,8 @@ def measure(
     Args:
         workers: Each does one job a call, and raises when it failed.
         seconds: Length of the window that counts.
-        warm_up_s: Time before it, with all workers busy already.
+        warm_up_s: Time before it, with all workers busy already; a fifth of ``seconds`` when
+            left out.
         cpu_s: Processor time used so far by whoever else takes part, seconds.
 
     Raises:
@@ -76,7 +77,7 @@ def measure(
     ]
     for thread in threads:
         thread.start()
-    time.sleep(warm_up_s)
+    time.sleep(seconds / 5 if warm_up_s is None else warm_up_s)
     opened, cpu, own_cpu = time.perf_counter(), cpu_s(), time.process_time()
     time.sleep(seconds)
     closed, cpu, own_cpu = time.perf_counter(), cpu_s() - cpu, time.process_time() - own_cpu

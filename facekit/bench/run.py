@@ -23,6 +23,7 @@ from facekit.bench.results import Comparison, Results, Throughput
 from facekit.bench.seed import find_boxes, seed_job
 from facekit.bench.server import ServerInfo
 from facekit.bench.wire import Job, Sender, request
+from facekit.errors import PhotoError
 
 SECTIONS = ("throughput", "bound", "seed", "postprocess", "memory")
 MODELS = ("facenet_ensemble", "fpenet_ensemble", "faces")
@@ -99,6 +100,7 @@ class Bench:
 
         Raises:
             ServerError: A request that should succeed failed.
+            PhotoError: The server finds no face in any photo of a set.
             ConfigError: The bound's model files do not load.
             UnequalError: Kit and scikit-learn find different faces.
         """
@@ -199,7 +201,7 @@ class Bench:
             return
         sets = self._options.photo_sets
         by_model = [[job[0] for s in sets for job in self._jobs(model, s)] for model in MODELS]
-        good = [data for group in zip(*by_model, strict=True) for data in group]
+        good = [data for group in itertools.zip_longest(*by_model) for data in group if data]
         photo = sets[0].photos[0]
         bad = request("faces", {"image": photo[None, : len(photo) // 2]}, ())
         self.results.memory = soak(
@@ -259,6 +261,8 @@ class Bench:
             if len(boxes):
                 inputs: dict[str, Any] = {"raw_image_data": photo[None], "true_boxes": boxes[:1]}
                 jobs.append([request(model, inputs, ())])
+        if not jobs:
+            raise PhotoError(f"{photo_set.name}: no face found, so {model} has nothing to do")
         return jobs
 
     def _grids(self, photo: Any) -> tuple[Grid, Grid]:

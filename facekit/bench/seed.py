@@ -9,8 +9,6 @@ call after another, and takes all three of FPENet's outputs, maps included. Here
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -44,15 +42,3 @@ def find_boxes(sender: Sender, photo: npt.NDArray[np.uint8]) -> npt.NDArray[np.i
     answer = sender.ask("facenet_ensemble", {"input_image_data": photo[None]})
     count = int(answer["true_count"][0, 0])
     return np.asarray(answer["true_boxes"][0, :count].astype(np.int32))
-
-
-def seed_landmarks(sender: Sender, photo: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:
-    """Return the landmarks of all faces of a photo, got in the published way, (N, K, 2)."""
-    return np.concatenate(
-        [
-            sender.ask("fpenet_ensemble", {"raw_image_data": photo[None], "true_boxes": box[None]})[
-                "keypoints"
-            ]
-            for box in find_boxes(sender, photo)
-        ]
-    )

@@ -38,77 +38,113 @@ def dbscan(
     count = len(boxes_xyxy)
     if count == 0:
         return np.empty(0, np.intp)
-    owner, neighbour = _neighbours(boxes_xyxy, eps + _EPS_SLACK)
-    # Every box is its own neighbour, so no group of edges is empty.
-    starts = np.searchsorted(owner, np.arange(count))
-    core = np.add.reduceat(weights[neighbour], starts) >= max(int(min_samples), 1)
-    labels = np.full(count, count, np.intp)
-    labels[core] = np.flatnonzero(core)
+    # Everything between here and the end is in order of the boxes' left edges.
+    order = boxes_xyxy[:, 0].argsort(kind="stable")
+    back = np.empty(count, np.intp)
+    back[order] = np.arange(count)
+    near = _neighbours(boxes_xyxy.take(order, axis=0), eps + _EPS_SLACK)
+    one, other = near
+    weights = weights.take(order)
+    # A box is its own neighbour as well.
+    around = weights + np.bincount(one, weights.take(other), count)
+    around += np.bincount(other, weights.take(one), count)
+    core = around >= max(int(min_samples), 1)
+    if not core.all():
+        inner = core[one] & core[other]
+        one, other = one[inner], other[inner]
+    roots = _components(count, one, other)
+    labels = np.full(count, -1, np.intp)
+    # Number the clusters by their first core box in the order given. Of several values for one
+    # place NumPy keeps the last: written backwards, that is the first box.
+    cores = core.take(back).nonzero()[0]
+    places = back.take(cores)
+    own = roots.take(places)
+    first = np.empty(count, np.intp)
+    first[own[::-1]] = cores[::-1]
+    firsts = own[first.take(own) == cores]
+    first[firsts] = np.arange(len(firsts))
+    labels[places] = first.take(own)
+    if len(cores) < count:
+        _join_borders(labels, core, *near)
+    return labels.take(back)
+
+
+def _join_borders(
+    labels: IntArray, core: npt.NDArray[np.bool_], one: IntArray, other: IntArray
+) -> None:
+    """Give every box beside a core box, and itself none, the lowest label it touches."""
+    mixed = (core.take(one) != core.take(other)).nonzero()[0]
+    if len(mixed):
+        one, other = one[mixed], other[mixed]
+        inner = np.where(core[one], one, other)
+        border = one + other - inner
+        lowest = np.full(len(labels), len(labels), np.intp)
+        np.minimum.at(lowest, border, labels[inner])
+        labels[border] = lowest[border]
+
+
+def _components(count: int, one: IntArray, other: IntArray) -> IntArray:
+    """Return for every box the lowest index among the boxes that edges connect it with.
+
+    Args:
+        count: How many boxes there are.
+        one: The lower end of each edge, in ascending order.
+        other: The higher end.
+    """
+    roots = np.arange(count)
+    # The lowest neighbour of each (of several values NumPy keeps the last, so: backwards), then
+    # that one's own: in a cluster whose boxes nearly all overlap these are all the same.
+    roots[other[::-1]] = one[::-1]
     while True:
-        # A core box takes the lowest label around it, then that label's own label: the lowest
-        # index of a cluster reaches all of it in a few rounds.
-        lowest = np.minimum.reduceat(labels[neighbour], starts)
-        spread = np.where(core, lowest, count)
-        spread[core] = spread[spread[core]]
-        if np.array_equal(spread, labels):
+        further = roots.take(roots)
+        if (further == roots).all():
             break
-        labels = spread
-    # Border boxes join the first cluster that touches them; ``lowest`` is still of this round.
-    labels = np.where(core, labels, lowest)
-    roots = np.flatnonzero(labels == np.arange(count))
-    ranks = np.full(count + 1, -1, np.intp)
-    ranks[roots] = np.arange(len(roots))
-    return ranks[labels]
+        roots = further
+    # What is left are the few edges between parts of one cluster.
+    low, high = roots.take(one), roots.take(other)
+    apart = (low != high).nonzero()[0]
+    if not len(apart):
+        return roots
+    parents = list(range(count))
+    for edge in set(zip(low[apart].tolist(), high[apart].tolist(), strict=True)):
+        a, b = (_root(parents, end) for end in edge)
+        parents[max(a, b)] = min(a, b)
+    return np.array([_root(parents, box) for box in range(count)]).take(roots)
+
+
+def _root(parents: list[int], box: int) -> int:
+    while parents[box] != box:
+        box = parents[box]
+    return box
 
 
 def _neighbours(boxes: Float64Array, eps: float) -> tuple[IntArray, IntArray]:
-    """Return all ordered pairs of boxes within ``eps``, sorted by the first of each pair.
+    """Return every pair of boxes within ``eps`` once, the lower index first and ascending.
 
-    Two boxes with IoU of at least t have lefts no further apart than (1 - t) times the wider one's
-    width, and the wider is at most 1/t times the narrower: sorted by their left edges, the
-    neighbours of a box lie in one short run.
+    The left edges of two boxes with IoU of at least 1 - eps are no further apart than eps times
+    the width of the one that starts first: the neighbours that follow a box stand in one short run
+    behind it.
+
+    Args:
+        boxes: float64 (N, 4), by ascending left edge.
+        eps: Largest distance, 1 - IoU.
     """
-    count = len(boxes)
-    corners = np.ascontiguousarray(boxes.T)
-    overlap = 1.0 - eps
-    if overlap > 0:
-        left = corners[0]
-        order = np.argsort(left)
-        ordered = left[order]
-        reach = (corners[2] - left) * (eps / overlap) + 1e-9
-        first = np.searchsorted(ordered, left - reach, "left")
-        sizes = np.searchsorted(ordered, left + reach, "right") - first
-        ends = np.cumsum(sizes)
-        neighbour = order[np.arange(ends[-1]) + np.repeat(first - ends + sizes, sizes)]
-    else:
-        sizes = np.full(count, count)
-        neighbour = np.tile(np.arange(count), count)
-    near = _overlap_at_least(corners, sizes, neighbour, overlap)
-    owner = np.repeat(np.arange(count), sizes)
-    return owner[near], neighbour[near]
-
-
-def _overlap_at_least(
-    corners: Float64Array, sizes: IntArray, neighbour: IntArray, overlap: float
-) -> npt.NDArray[np.bool_]:
-    """Tell which pairs have at least this IoU.
-
-    Box i is paired with the next ``sizes[i]`` entries of ``neighbour``. All four sides of all pairs
-    are handled together, because at a few thousand pairs each call into NumPy is what costs.
-    """
-    one, other = np.repeat(corners, sizes, axis=1), corners.take(neighbour, axis=1)
-    sides = np.minimum(one[2:], other[2:])
-    sides -= np.maximum(one[:2], other[:2])
-    np.maximum(sides, 0.0, out=sides)
-    shared = sides[0] * sides[1]
-    area = (corners[2] - corners[0]) * (corners[3] - corners[1])
-    union = np.repeat(area, sizes)
-    union += area.take(neighbour)
-    union -= shared
-    union += _AREA_SLACK
-    union *= overlap
-    near: npt.NDArray[np.bool_] = shared >= union
-    return near
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)
+    width = x2 - x1
+    area = width * (y2 - y1)
+    following = np.arange(1, len(boxes) + 1)
+    # At a distance of 1 even boxes that do not meet are near.
+    reach = eps * width + 1e-9 if eps < 1.0 else np.inf
+    sizes = x1.searchsorted(x1 + reach, "right") - following
+    ends = sizes.cumsum()
+    one = (following - 1).repeat(sizes)
+    other = np.arange(ends[-1]) + (following - ends + sizes).repeat(sizes)
+    across = np.minimum(x2.take(one), x2.take(other)) - x1.take(other)
+    down = np.minimum(y2.take(one), y2.take(other)) - np.maximum(y1.take(one), y1.take(other))
+    shared = np.maximum(across, 0.0) * np.maximum(down, 0.0)
+    total = area.take(one) + area.take(other)
+    near = (1.0 - shared / (total - shared + _AREA_SLACK) <= eps).nonzero()[0]
+    return one.take(near), other.take(near)
 
 
 def nms(boxes_xyxy: Float64Array, scores: Float64Array, *, iou_threshold: float) -> IntArray:

@@ -57,11 +57,13 @@ def detect(
     scores = np.concatenate([scores for _, scores in found])
     class_ids = np.repeat(np.arange(len(found), dtype=np.int32), [len(s) for _, s in found])
     width, height = size_wh
-    boxes *= (width / NETWORK_WIDTH, height / NETWORK_HEIGHT) * 2
-    np.clip(boxes, 0.0, (width, height, width, height), out=boxes)
+    boxes *= np.array([width / NETWORK_WIDTH, height / NETWORK_HEIGHT] * 2)
+    np.maximum(boxes, 0.0, out=boxes)
+    np.minimum(boxes, np.array([width, height] * 2), out=boxes)
     # A box wholly outside the frame is left without area and shows nothing of the photo.
-    visible = np.flatnonzero((boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]))
-    order = visible[np.argsort(-scores[visible], kind="stable")]
+    visible = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    order = np.argsort(-scores, kind="stable")
+    order = order[visible[order]]
     return Detections(
         boxes[order].astype(np.float32), scores[order].astype(np.float32), class_ids[order]
     )

@@ -35,7 +35,9 @@ def reasons(lines: list[str], limit: int = 5) -> list[str]:
         match = _FAILED.search(line)
         if match:
             name, _, reason = match.groups()
-            found.setdefault(name, f"model {name}: {_clean(reason)}")
+            found.setdefault(
+                name, f"model {name}: {_clean(reason).removeprefix(f'model {name}: ')}"
+            )
             continue
         match = _ERROR_LINE.match(line)
         if match and not any(text in line for text in _HARMLESS):

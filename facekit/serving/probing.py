@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 from facekit.client.connection import Connection
 from facekit.errors import DeadlineError, FacekitError
 from facekit.serving.health import Prober
+
+# A backend that hangs uses no processor time; one that computes uses a core.
+_IDLE_SHARE = 0.1
+# Unanswered inferences in a row that are too many even then: some loop does not end.
+_MISSES = 8
 
 
 class BackgroundProber:
@@ -17,10 +23,16 @@ class BackgroundProber:
     Args:
         connection: where the server is, and how long an inference may take.
         interval_s: seconds between two inferences.
+        cpu_s: returns the processor time that the server's backend processes have used.
     """
 
-    def __init__(self, connection: Connection, interval_s: float) -> None:
+    def __init__(
+        self, connection: Connection, interval_s: float, cpu_s: Callable[[], float]
+    ) -> None:
         self._prober = Prober(connection)
+        self._timeout_s = connection.timeout_s
+        self._cpu_s = cpu_s
+        self._misses = 0
         self._interval_s = interval_s
         self._failure: tuple[str, FacekitError] | None = None
         self._closing = threading.Event()
@@ -68,12 +80,19 @@ class BackgroundProber:
                 self._report("its statistics", error)
 
     def _failed(self, name: str) -> FacekitError | None:
-        before = self._prober.successes()
+        successes, cpu_s = self._prober.successes(), self._cpu_s()
         error = self._prober.probe(name).error
-        if isinstance(error, DeadlineError) and self._prober.successes() > before:
-            # It is busy with the requests of others.
+        if not isinstance(error, DeadlineError):
+            self._misses = 0
+            return error
+        # No answer in time: the server hangs, or works off what others sent, one request of which
+        # may be a minute's work.
+        self._misses += 1
+        if self._prober.successes() > successes:
+            self._misses = 0
             return None
-        return error
+        works = self._cpu_s() - cpu_s > _IDLE_SHARE * self._timeout_s
+        return None if works and self._misses < _MISSES else error
 
     def _report(self, name: str, error: FacekitError) -> None:
         if not self._closing.is_set():

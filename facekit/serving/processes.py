@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +14,13 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(frozen=True)
 class Process:
-    """One process; ``started`` tells it from a later one of the same id."""
+    """One process; ``started`` tells it from a later one of the same id, ``cpu_s`` is used time."""
 
     pid: int
     parent: int
     state: str
     started: str
+    cpu_s: float
 
     @property
     def alive(self) -> bool:
@@ -34,7 +36,14 @@ def read(pid: int) -> Process | None:
         return None
     # The second field is the program's name in brackets, and may hold spaces and brackets.
     fields = text.rpartition(")")[2].split()
-    return Process(pid=pid, parent=int(fields[1]), state=fields[0], started=fields[19])
+    ticks = int(fields[11]) + int(fields[12])
+    return Process(
+        pid=pid,
+        parent=int(fields[1]),
+        state=fields[0],
+        started=fields[19],
+        cpu_s=ticks / os.sysconf("SC_CLK_TCK"),
+    )
 
 
 def children(parent: int) -> list[Process]:
@@ -48,6 +57,12 @@ def still_runs(process: Process) -> bool:
     """Whether the very process that was read before is alive now."""
     now = read(process.pid)
     return now is not None and now.alive and now.started == process.started
+
+
+def cpu_seconds(group: Iterable[Process]) -> float:
+    """Return the processor time that these processes have used by now."""
+    now = [read(process.pid) for process in group]
+    return sum(process.cpu_s for process in now if process is not None)
 
 
 def arguments(pid: int) -> list[str]:

@@ -34,8 +34,8 @@ class Supervisor:
         server: the server, not started yet.
         say: gets one line for everything that happens.
         probe_interval_s: seconds between two inferences of its own while nobody sends requests.
-        probe_timeout_s: an inference without an answer for so long is a failed one, unless other
-            requests are answered meanwhile.
+        probe_timeout_s: an inference without an answer for so long is a failed one, unless the
+            server is seen to work off other requests.
         start_timeout_s: what a start may take.
     """
 
@@ -139,7 +139,9 @@ class Supervisor:
         stubs = [child for child in processes.children(pid) if _is_stub(child)]
         names = {stub.pid: _backend_name(stub.pid) for stub in stubs}
         connection = Connection(self._server.grpc_url, self._timeout_s)
-        with BackgroundProber(connection, self._interval_s) as prober:
+        with BackgroundProber(
+            connection, self._interval_s, lambda: processes.cpu_seconds(stubs)
+        ) as prober:
             while not self._stopping():
                 if self._server.pid is None:
                     return "the server process died"
@@ -180,5 +182,5 @@ def _backend_name(pid: int) -> str:
 def _described(failure: tuple[str, FacekitError]) -> str:
     name, error = failure
     if isinstance(error, DeadlineError):
-        return f"a real inference of {name} got {error}, and no other request did"
+        return f"a real inference of {name} got {error}, nor was any other request answered"
     return f"a real inference of {name} failed: {' '.join(str(error).split())}"

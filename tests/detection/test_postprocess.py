@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from facekit.bench.grids import face_grids
 from facekit.detection.clustering import dbscan
 from facekit.detection.grid import decode_cells, encode_boxes
 from facekit.detection.parameters import ALGORITHMS, ClusteringParameters
 from facekit.detection.postprocess import detect
 from tests import reference
-from tests.grids import face_grids
 
 SIZE_WH = (1280, 853)
 
@@ -19,7 +19,7 @@ SIZE_WH = (1280, 853)
 @pytest.mark.parametrize("faces", [0, 1, 10, 60])
 def test_detect_random_grids_equal_reference(algorithm: str, faces: int) -> None:
     rng = np.random.default_rng(faces)
-    for _ in range(40):
+    for _ in range(12):
         bbox, cov = face_grids(rng, faces, jitter=rng.choice([0.02, 0.08, 0.2]))
         chosen = ClusteringParameters(
             clustering_algorithm=algorithm,
@@ -45,6 +45,29 @@ def test_dbscan_random_boxes_equal_scikit_learn_labels(seed: int) -> None:
         dbscan_eps=float(rng.uniform(0.05, 0.95)), dbscan_min_samples=float(rng.integers(1, 4))
     )
     labels = dbscan(boxes, weights, eps=chosen.dbscan_eps, min_samples=chosen.dbscan_min_samples)
+    np.testing.assert_array_equal(labels, reference.dbscan_labels(boxes, weights, chosen))
+
+
+def test_dbscan_eps_0_and_equal_boxes() -> None:
+    # Only identical boxes are near each other, and every box is near itself.
+    boxes = np.array([[0, 0, 10, 10], [1, 0, 11, 10], [0, 0, 10, 10]], float)
+    labels = dbscan(boxes, np.array([0.5, 1.0, 0.5]), eps=0.0, min_samples=1)
+    assert labels.tolist() in ([-1, 0, -1], [0, 1, 0])
+
+
+def test_dbscan_eps_1_joins_everything() -> None:
+    boxes = np.array([[0, 0, 10, 10], [500, 300, 510, 310], [90, 0, 99, 10]], float)
+    assert dbscan(boxes, np.ones(3), eps=1.0, min_samples=1).tolist() == [0, 0, 0]
+
+
+def test_dbscan_border_boxes_join_the_first_cluster_that_touches_them() -> None:
+    # Two pairs of boxes, and one between them that is near both but carries no weight of its own.
+    left = np.array([0.0, 4.0, 2.0, -2.0, 6.0])
+    boxes = np.stack([left, np.zeros(5), left + 20, np.full(5, 20.0)], axis=1)
+    weights = np.array([0.45, 0.45, 0.0, 0.6, 0.6])
+    labels = dbscan(boxes, weights, eps=0.2, min_samples=1)
+    assert labels.tolist() == [0, 1, 0, 0, 1]
+    chosen = ClusteringParameters(dbscan_eps=0.2)
     np.testing.assert_array_equal(labels, reference.dbscan_labels(boxes, weights, chosen))
 
 

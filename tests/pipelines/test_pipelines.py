@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +131,14 @@ def test_pillow_reads_what_the_check_hands_on() -> None:
     # PNM is the interchange form: keep it one that other tools open.
     data, _ = photo_files.good_photos()["png 16 bit"]
     assert Image.open(io.BytesIO(bytes(check_photo(data).data))).format == "PPM"
+
+
+def test_command_writes_and_names_the_files(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "facekit.pipelines", str(tmp_path), "--device", "cpu"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == len(VARIANTS)
+    assert all(Path(line).is_file() for line in done.stdout.splitlines())

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 
+from facekit.bench.grids import face_grids
 from facekit.detection.parameters import ALGORITHMS, ClusteringParameters
 from facekit.errors import SetupError
 from facekit.serving.embedded import EmbeddedServer
 from tests import reference
-from tests.grids import face_grids
 from tests.triton import infer
 
 MODEL = Path(__file__).parents[2] / "model_repository" / "facenet_postprocess"

@@ -9,7 +9,8 @@ HARMLESS = [
 ]
 FAILED = (
     "E1121 02:45:54.449038 9540 model_lifecycle.cc:642] \"failed to load 'facenet' version 1: "
-    "Internal: ConfigError: unknown parameter 'eps'; known are dbscan_eps\\n\\nAt:\\n  "
+    "Internal: ConfigError: model facenet: unknown parameter 'eps'; known are dbscan_eps"
+    "\\n\\nAt:\\n  "
     '/x/model.py(13): <module>\\n  <frozen importlib._bootstrap>(241): _call\\n"'
 )
 

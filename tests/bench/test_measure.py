@@ -1,0 +1,53 @@
+"""Rates from spans of time, and workers that fail."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from facekit.bench.measure import _rate, measure
+
+
+def test_rate_jobs_cut_by_the_window_count_in_part() -> None:
+    # Half of the first job, all of the second, a quarter of the third lie in the window.
+    jobs = np.array([[9.0, 11.0], [11.0, 12.0], [19.0, 23.0], [30.0, 31.0]])
+    rate = _rate(jobs, (10.0, 20.0), errors=2, cpu_s=0.7, own_cpu_s=0.35)
+    assert rate.per_second == pytest.approx(0.175)
+    assert (rate.jobs, rate.errors) == (2, 2)
+    assert rate.p50_ms == pytest.approx(1500)
+    assert rate.cpu_ms == pytest.approx(400)
+    assert rate.own_cpu_ms == pytest.approx(200)
+
+
+def test_rate_one_job_longer_than_the_window() -> None:
+    rate = _rate(np.array([[0.0, 20.0]]), (5.0, 10.0), errors=0, cpu_s=0.0, own_cpu_s=0.0)
+    assert rate.per_second == pytest.approx(1 / 20)
+    assert rate.p99_ms == pytest.approx(20_000)
+
+
+def test_measure_runs_every_worker_and_counts_failures() -> None:
+    done = [0, 0]
+    turn = itertools.count()
+
+    def good() -> None:
+        done[0] += 1
+
+    def flaky() -> None:
+        done[1] += 1
+        if next(turn) % 2:
+            raise RuntimeError("every other one")
+
+    rate = measure([good, flaky], seconds=0.02, warm_up_s=0.0)
+    assert min(done) > 0
+    assert rate.errors == done[1] // 2
+    assert rate.per_second > 0
+
+
+def test_measure_raises_when_nothing_succeeds() -> None:
+    def broken() -> None:
+        raise RuntimeError("no such model")
+
+    with pytest.raises(RuntimeError, match="no such model"):
+        measure([broken], seconds=0.01, warm_up_s=0.0)

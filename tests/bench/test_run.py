@@ -1,0 +1,194 @@
+"""A short run against the real server: everything is there, and both ways find the same."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from facekit.bench.bound import BoundWorker
+from facekit.bench.photos import PhotoSet, mosaics
+from facekit.bench.plot import write_plot
+from facekit.bench.report import configuration_text, results_text
+from facekit.bench.results import Results
+from facekit.bench.run import MODELS, PAIRS, Bench, Options
+from facekit.bench.seed import OUTPUTS, find_boxes, seed_job
+from facekit.bench.server import ServerInfo
+from facekit.bench.wire import Sender
+from facekit.cli import main
+from facekit.errors import PhotoError, ServerError
+from facekit.serving.embedded import EmbeddedServer
+
+FACES = 4
+
+
+@pytest.fixture(scope="module")
+def photos() -> PhotoSet:
+    return mosaics((640, 480), FACES)
+
+
+@pytest.fixture
+def sender(server: EmbeddedServer) -> Any:
+    sender = Sender(server.grpc_url)
+    yield sender
+    sender.close()
+
+
+@pytest.fixture(scope="module")
+def results(server: EmbeddedServer, photos: PhotoSet) -> Results:
+    options = Options((photos,), server.model_repository, seconds=0.1, concurrency=(1, 2), soak=40)
+    bench = Bench(server.grpc_url, server.pid, options)
+    advanced = []
+    bench.run(lambda: advanced.append(1))
+    assert len(advanced) == bench.steps()
+    bench.close()
+    return bench.results
+
+
+def test_json_is_complete_and_finite(results: Results) -> None:
+    data = json.loads(json.dumps(results.to_dict(), allow_nan=False))
+    assert [(row["model"], row["concurrency"]) for row in data["throughput"]] == [
+        (model, concurrency) for model in MODELS for concurrency in (1, 2)
+    ]
+    for row in data["throughput"]:
+        rate = row["rate"]
+        assert rate["errors"] == 0
+        assert 0 < rate["p50_ms"] <= rate["p95_ms"] <= rate["p99_ms"]
+        assert rate["per_second"] > 0
+    assert {stage["model"] for stage in data["stages"]["facenet_ensemble"]} == {
+        "facenet_ensemble", "photo_check", "facenet_preprocess", "facenet", "facenet_postprocess"
+    }  # fmt: skip
+    assert [row["what"] for row in data["bound"]] == ["facenet_ensemble", "faces"]
+    for row in [*data["bound"], *data["seed"]]:
+        assert len(row["ratios"]) == PAIRS
+        assert min(row["ratios"]) <= row["ratio"] <= max(row["ratios"])
+    assert len(data["postprocess"]) == 2
+    memory = data["memory"]
+    assert (memory["requests"], memory["refused"]) == (40, 2)
+    assert memory["samples"][0]["requests"] == 0
+    assert memory["samples"][-1]["pss_mib"] - memory["samples"][0]["pss_mib"] == pytest.approx(
+        memory["growth_mib"]
+    )
+    assert len(data["promises"]) == 6
+    assert set(data["configuration"]) == {
+        "machine", "packages", "server", "model files", "photos", "run"
+    }  # fmt: skip
+
+
+def test_text_names_every_part(results: Results) -> None:
+    text = configuration_text(results.configuration) + results_text(results)
+    for part in ("onnxruntime x", "Throughput", "Steps of faces", "medians", "growth", "Promised"):
+        assert part in text
+
+
+def test_plot_is_a_picture(results: Results, tmp_path: Path) -> None:
+    write_plot(results, tmp_path / "bench.png")
+    with Image.open(tmp_path / "bench.png") as image:
+        pixels = np.asarray(image.convert("RGB"))
+    assert pixels.shape[1] > 1000
+    assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
+
+
+def test_plot_of_one_section_says_what_is_missing(results: Results, tmp_path: Path) -> None:
+    part = Results(results.configuration, postprocess=results.postprocess)
+    write_plot(part, tmp_path / "part.png")
+    assert (tmp_path / "part.png").stat().st_size > 10_000
+    assert len(part.promises()) == 2
+
+
+def test_seed_way_gives_the_landmarks_of_faces(sender: Sender, photos: PhotoSet) -> None:
+    photo = photos.photos[0]
+    answer = sender.ask("faces", {"image": photo[None]})
+    boxes = find_boxes(sender, photo)
+    assert len(boxes) == answer["count"][0, 0] > 0
+    for k, box in enumerate(boxes):
+        inputs = {"raw_image_data": photo[None], "true_boxes": box[None]}
+        points = sender.ask("fpenet_ensemble", inputs)["keypoints"][0]
+        # The published way cuts boxes to whole pixels: the crop moves by up to one.
+        error = np.linalg.norm(points - answer["keypoints"][0, k], axis=1).mean()
+        assert error < 0.05 * (box[2:] - box[:2]).max()
+
+
+def test_seed_job_resends_the_photo_for_every_face(sender: Sender, photos: PhotoSet) -> None:
+    photo = photos.photos[0]
+    job = seed_job(sender, photo)
+    assert len(job) == 1 + len(find_boxes(sender, photo))
+    assert all(photo.tobytes() in data for data in job)
+    assert all(name.encode() in job[1] for name in OUTPUTS)
+
+
+def test_bound_does_what_the_server_does(
+    server: EmbeddedServer, sender: Sender, photos: PhotoSet
+) -> None:
+    info = ServerInfo(server.grpc_url)
+    color, parameters = info.detection_settings()
+    info.close()
+    worker = BoundWorker(server.model_repository, parameters, color)
+    for photo in photos.photos[:2]:
+        answer = sender.ask("faces", {"image": photo[None]})
+        found, points, peaks = worker.faces(photo)
+        np.testing.assert_allclose(found.boxes_xyxy, answer["boxes"][0], atol=1e-2)
+        np.testing.assert_allclose(points, answer["keypoints"][0], atol=0.1)
+        np.testing.assert_allclose(peaks, answer["keypoint_scores"][0], atol=1e-2)
+        detected = worker.detect(photo)
+        np.testing.assert_allclose(detected.boxes_xyxy, found.boxes_xyxy, atol=1e-3)
+
+
+def test_photos_without_faces_are_named(server: EmbeddedServer) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (320, 240)).save(buffer, "JPEG")
+    photo = np.frombuffer(buffer.getvalue(), np.uint8)
+    options = Options((PhotoSet("black", (photo,)),), server.model_repository)
+    bench = Bench(server.grpc_url, None, options)
+    with pytest.raises(PhotoError, match="black: no face found, so fpenet_ensemble"):
+        bench._jobs("fpenet_ensemble", options.photo_sets[0])
+    bench.close()
+
+
+def test_cli_writes_json_and_plot(
+    server: EmbeddedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["bench", "--url", server.grpc_url, "--only", "postprocess", "--seconds", "0.05",
+                 "--photo-size", "320x240", "--faces", "2", "--json", "-",
+                 "--plot", str(tmp_path / "p.png")]  # fmt: skip
+    assert main(arguments) == 0
+    out, err = capsys.readouterr()
+    data = json.loads(out)
+    assert data["configuration"]["run"]["sections"] == ["postprocess"]
+    assert all(math.isfinite(row["ratio"]) for row in data["postprocess"])
+    assert "scikit-learn" in err
+    assert (tmp_path / "p.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--photo-size", "12x", "expected WIDTHxHEIGHT"),
+        ("--only", "speed", "no section 'speed'"),
+        ("--seconds", "0", "above 0"),
+        ("--concurrency", "1,x", "above 0"),
+    ],
+)
+def test_cli_refuses_wrong_options(
+    option: str, value: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench", option, value])
+    assert message in capsys.readouterr().err
+
+
+def test_cli_no_server(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    assert main(["bench", "--url", "127.0.0.1:9", "--photos", str(tmp_path)]) == 2
+    assert "facekit:" in capsys.readouterr().err
+
+
+def test_sender_tells_the_server_s_reason(sender: Sender) -> None:
+    with pytest.raises(ServerError, match="INVALID_ARGUMENT.*text"):
+        sender.ask("faces", {"image": np.frombuffer(b"no photo at all", np.uint8)[None]})
