@@ -43,7 +43,10 @@ _HANGINGS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo and return the exit code: 0, 1 if a photo failed, 2 if nothing could be done."""
+    """Run the demo and return the exit code.
+
+    0; 1 if a photo failed, 2 if nothing could be done, 130 if it was interrupted.
+    """
     parser = argparse.ArgumentParser(
         prog="scripts/demo",
         description="Find faces and landmarks in photos; write annotated pictures and a JSON file.",
@@ -66,6 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (FacekitError, OSError) as e:
         show(f"demo: {e}", sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def run(photos: Sequence[Path], output: Path, url: str | None = None) -> int:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, overload
@@ -15,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from facekit.errors import InputError
+from facekit.landmarks.crops import FloatArray
 from facekit.landmarks.scheme import POINT_COUNTS, groups
-
-FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +40,12 @@ class Face:
     @property
     def width(self) -> float:
         """The box's width in pixels."""
-        return float(self.box_xyxy[2] - self.box_xyxy[0])
+        return float(self.box_xyxy[2]) - float(self.box_xyxy[0])
 
     @property
     def height(self) -> float:
         """The box's height in pixels."""
-        return float(self.box_xyxy[3] - self.box_xyxy[1])
+        return float(self.box_xyxy[3]) - float(self.box_xyxy[1])
 
     @property
     def rotation_deg(self) -> float:
@@ -130,15 +130,17 @@ class Faces:
     size_wh: tuple[int, int]
 
     def __post_init__(self) -> None:
-        """Convert all arrays to float32 and check that their shapes agree.
+        """Convert all arrays to float32, and check them and that their shapes agree.
 
         Raises:
-            InputError: A shape is not the one it must be, or ``size_wh`` is not two numbers >= 0.
+            InputError: A shape is not the one it must be, an array holds a value that is not finite
+                in float32, or ``size_wh`` is not two whole numbers >= 0.
         """
         for name in ("boxes_xyxy", "scores", "points_xy", "point_scores"):
             try:
-                value = np.asarray(getattr(self, name), dtype=np.float32)
-            except (TypeError, ValueError) as e:
+                with np.errstate(over="ignore"):  # It becomes infinite, and is refused below.
+                    value = np.asarray(getattr(self, name), dtype=np.float32)
+            except (TypeError, ValueError, OverflowError) as e:
                 raise InputError(f"{name}: expected numbers: {e}") from e
             object.__setattr__(self, name, value)
         count = len(self.scores) if self.scores.ndim == 1 else "N"
@@ -154,9 +156,15 @@ class Faces:
             if actual != shape:
                 wanted = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
                 raise InputError(f"{name}: expected shape {wanted}, got {actual}")
-        size = tuple(int(side) for side in self.size_wh)
+        for name in expected:
+            if not np.isfinite(getattr(self, name)).all():
+                raise InputError(f"{name}: holds values that are not finite")
+        try:
+            size = tuple(operator.index(side) for side in self.size_wh)
+        except TypeError:
+            size = ()
         if len(size) != 2 or min(size) < 0:
-            raise InputError(f"size_wh: expected width and height in pixels, got {self.size_wh}")
+            raise InputError(f"size_wh: expected width and height in pixels, got {self.size_wh!r}")
         object.__setattr__(self, "size_wh", size)
 
     @classmethod
@@ -242,19 +250,19 @@ def _has_eyes(point_count: int) -> bool:
     return point_count in POINT_COUNTS
 
 
-def _eyes(points_xy: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the centres of the subject's right and left eyes, float32 (N, 2) each.
+def _eyes(points_xy: FloatArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return the centres of the subject's right and left eyes, float64 (N, 2) each.
 
     The mean of an eye's six points is steadier than one corner, and a closed or half-closed eye
     does not move it along the eye line.
     """
     if len(points_xy) == 0:
-        return np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
+        return np.zeros((0, 2)), np.zeros((0, 2))
     spans = groups(points_xy.shape[1])
     right, left = spans["right_eye"], spans["left_eye"]
     return (
-        points_xy[:, right.start : right.stop].mean(axis=1),
-        points_xy[:, left.start : left.stop].mean(axis=1),
+        points_xy[:, right.start : right.stop].mean(axis=1, dtype=np.float64),
+        points_xy[:, left.start : left.stop].mean(axis=1, dtype=np.float64),
     )
 
 

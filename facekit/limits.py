@@ -6,6 +6,8 @@ a header parse and not its memory.
 
 from __future__ import annotations
 
+from facekit.errors import PhotoError
+
 MAX_PHOTO_BYTES = 32 * 1024 * 1024
 """Encoded size of one photo. A 50-megapixel phone JPEG is 10 to 25 MB."""
 
@@ -18,5 +20,25 @@ MAX_PHOTO_SIDE = 32_767
 MAX_REQUEST_PIXELS = 192_000_000
 """Pixels of all photos of one request together: they lie decoded in shared memory at one time."""
 
+MAX_PADDED_BYTES = 512 * 1024 * 1024
+"""Bytes of one request's photos as they are handed to the decoder, each as long as the longest."""
+
 MAX_BOXES = 1024
 """Boxes that one photo may bring to landmark estimation; the detection grid has 1,196 cells."""
+
+MAX_CROP_PIXELS = 500_000_000
+"""Photo pixels under all face squares of one photo together: some seconds of one core."""
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse a photo with too many pixels or too long a side.
+
+    Raises:
+        PhotoError: Says the size and the limit.
+    """
+    if width * height > MAX_PHOTO_PIXELS:
+        raise PhotoError(
+            f"{width} x {height} = {width * height:,} pixels; the limit is {MAX_PHOTO_PIXELS:,}"
+        )
+    if max(width, height) > MAX_PHOTO_SIDE:
+        raise PhotoError(f"{width} x {height} pixels; the longest side may be {MAX_PHOTO_SIDE:,}")

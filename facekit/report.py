@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from facekit.faces import Faces
 _HEADER = ("photo", "size", "faces", "scores", "largest", "note")
 _NAME_WIDTH = 48
 _NOTE_WIDTH = 100
+_BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
+# A name or a server's text must not move the cursor, change colours or turn the reading direction
+# on a terminal: all control characters but tab and line feed, and Unicode's for the direction.
+_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -70,14 +75,20 @@ def totals(results: Sequence[PhotoResult]) -> str:
 
 
 def show(text: str, stream: TextIO | None = None) -> None:
-    """Print a text and a line end, with escapes for what the stream can't show.
+    """Print a text and a line end, with escapes for what the stream can't or must not show.
 
-    A file's name may hold any bytes, and a terminal may know no more than ASCII.
+    A file's name may hold any bytes, control characters among them, and a terminal may know no
+    more than ASCII.
     """
     out = sys.stdout if stream is None else stream
     encoding = out.encoding or "utf-8"
-    out.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    out.write(_escaped(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
     out.flush()
+
+
+def one_line(text: str) -> str:
+    """Return a text in one line: its line ends and tabs become spaces, other controls escapes."""
+    return _escaped(_BREAKS.sub(" ", text))
 
 
 def write_json(path: Path, results: Iterable[PhotoResult], **about: Any) -> None:
@@ -103,11 +114,11 @@ def to_json(results: Iterable[PhotoResult], **about: Any) -> str:
 
 
 def _row(entry: PhotoResult) -> tuple[str, ...]:
-    name = _shortened(entry.photo, _NAME_WIDTH)
+    name = _shortened(one_line(entry.photo), _NAME_WIDTH)
     result = entry.result
     if isinstance(result, FacekitError):
         # The photo's own name is in the first column.
-        message = " ".join(str(result).removeprefix(f"{entry.photo}: ").split())
+        message = one_line(" ".join(str(result).removeprefix(f"{entry.photo}: ").split()))
         if len(message) > _NOTE_WIDTH:
             message = message[: _NOTE_WIDTH - 1] + "…"
         return (name, "", "", "", "", f"failed: {message}")
@@ -118,7 +129,11 @@ def _row(entry: PhotoResult) -> tuple[str, ...]:
     largest = max(result, key=lambda face: face.width * face.height)
     scores = f"{high:.2f}" if len(result) == 1 else f"{low:.2f}-{high:.2f}"
     size_of_largest = f"{largest.width:.0f}x{largest.height:.0f}"
-    return (name, size, str(len(result)), scores, size_of_largest, entry.drawing or "")
+    return (name, size, str(len(result)), scores, size_of_largest, one_line(entry.drawing or ""))
+
+
+def _escaped(text: str) -> str:
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _shortened(text: str, width: int) -> str:

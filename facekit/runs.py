@@ -22,15 +22,16 @@ _CONCURRENCY = 4
 def find_photos(paths: Sequence[Path]) -> list[Path | PhotoResult]:
     """Return files as they are, and each folder's photos in order of their names.
 
-    A folder that can't be listed or holds no photo stands in the list as a failed result.
+    A path that can't be looked at, and a folder that can't be listed or holds no photo, stands in
+    the list as a failed result.
     Subfolders, hidden files and the pictures that :class:`Drawings` wrote are left out.
     """
     found: list[Path | PhotoResult] = []
     for path in paths:
-        if not path.is_dir():
-            found.append(path)
-            continue
         try:
+            if not path.is_dir():
+                found.append(path)
+                continue
             inside = sorted(
                 entry
                 for entry in path.iterdir()

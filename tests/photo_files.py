@@ -65,6 +65,8 @@ def good_photos() -> dict[str, tuple[bytes, int]]:
         "jpeg cmyk": (encode(rgb.convert("CMYK"), "JPEG", quality=95), 4),
         "jpeg with zeros behind": (encode(rgb, "JPEG", quality=95) + bytes(999), 3),
         "jpeg with a trailer": (encode(rgb, "JPEG", quality=95) + b"SEFT phone data", 3),
+        "jpeg of a phone with a second picture": (mpo(rgb, 1), 3),
+        "jpeg without Huffman tables": (without_segments(encode(rgb, "JPEG"), 0xC4), 3),
         "png": (encode(rgb, "PNG"), 3),
         "png gray": (encode(gray, "PNG"), 1),
         "png palette": (encode(rgb.quantize(256), "PNG"), 3),
@@ -81,6 +83,50 @@ def good_photos() -> dict[str, tuple[bytes, int]]:
     }
 
 
+def mpo(image: Image.Image, orientation: int) -> bytes:
+    """A phone's JPEG with a second picture behind it."""
+    return encode(
+        stored(image, orientation),
+        "MPO",
+        quality=95,
+        exif=exif(orientation),
+        save_all=True,
+        append_images=[image.resize((32, 32))],
+    )
+
+
+def with_segment(jpeg: bytes, marker: int, body: bytes) -> bytes:
+    """A JPEG with one more segment in front of all others."""
+    return jpeg[:2] + struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body + jpeg[2:]
+
+
+def without_segments(jpeg: bytes, marker: int) -> bytes:
+    """A JPEG that lost all segments of one kind before its first scan."""
+    kept, at = jpeg[:2], 2
+    while jpeg[at + 1] != 0xDA:
+        end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        if jpeg[at + 1] != marker:
+            kept += jpeg[at:end]
+        at = end
+    return kept + jpeg[at:]
+
+
+def odd_jpegs() -> dict[str, bytes]:
+    """JPEGs with a whole header that decoders disagree about, or choke on."""
+    jpeg = encode(picture(), "JPEG", quality=95)
+    frame = jpeg.index(b"\xff\xc0")
+    scan = jpeg.index(b"\xff\xda")
+    frame_end = frame + 2 + int.from_bytes(jpeg[frame + 2 : frame + 4], "big")
+    return {
+        "lossless": jpeg[:frame] + b"\xff\xc3" + jpeg[frame + 2 :],
+        "differential": jpeg[:frame] + b"\xff\xc5" + jpeg[frame + 2 :],
+        "12 bits": jpeg[: frame + 4] + b"\x0c" + jpeg[frame + 5 :],
+        "two frames": jpeg[:frame_end] + jpeg[frame:frame_end] + jpeg[frame_end:],
+        "no quantisation tables": without_segments(jpeg, 0xDB),
+        "scan of an unknown component": jpeg[: scan + 5] + b"\x77" + jpeg[scan + 6 :],
+    }
+
+
 def png_claiming(width: int, height: int) -> bytes:
     """A PNG of a few kilobytes that claims to be enormous."""
 
@@ -93,6 +139,19 @@ def png_claiming(width: int, height: int) -> bytes:
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
     )
+
+
+def tiff_with_tile(side: int) -> bytes:
+    """A TIFF of 16 x 16 pixels whose one tile decodes to ``side`` squared."""
+    tile = zlib.compress(bytes(1_000))
+    tags = [
+        (256, 3, 1, 16), (257, 3, 1, 16), (258, 3, 1, 8), (259, 3, 1, 8), (262, 3, 1, 1),
+        (277, 3, 1, 1), (322, 4, 1, side), (323, 4, 1, side), (324, 4, 1, 134),
+        (325, 4, 1, len(tile)),
+    ]  # fmt: skip
+    head = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    body = b"".join(struct.pack("<HHII", *tag) for tag in tags) + struct.pack("<I", 0)
+    return head + body + tile
 
 
 def bad_photos() -> dict[str, tuple[bytes, str]]:
@@ -120,4 +179,6 @@ def bad_photos() -> dict[str, tuple[bytes, str]]:
         "bomb": (png_claiming(50_000, 50_000), "limit of 64,000,000 pixels"),
         "bomb below Pillow's own limit": (png_claiming(9_000, 9_000), "the limit is 64,000,000"),
         "too long a side": (png_claiming(40_000, 10), "longest side may be 32,767"),
+        "tiff with an enormous tile": (tiff_with_tile(32_000), "the limit is 64,000,000"),
+        **{f"jpeg {name}": (data, "truncated or corrupt") for name, data in odd_jpegs().items()},
     }

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from facekit.adapters.requests import Array, Request, Response, refuse, respond
-from facekit.contract import MAX_BATCH_SIZE
-from facekit.errors import ServerError, ServerUnavailableError
+from facekit.adapters.requests import Array, Request, Response, place, refuse, respond
+from facekit.contract import CROP_SIDE, MAX_BATCH_SIZE
+from facekit.errors import InputError, ServerError, ServerUnavailableError
 from facekit.landmarks.crops import FloatArray, crop_squares, cut_crops, to_photo
+
+GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
+"""What ``facenet`` answers: boxes and coverages."""
 
 PHOTOS_AT_A_TIME = 4
 """Photos of one call that are under way together: enough to keep the models busy, few enough that
@@ -28,6 +31,7 @@ async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> lis
         outputs: Names of the outputs.
 
     Raises:
+        InputError: The model refuses what the caller sent.
         ServerUnavailableError: The model's backend has died.
         ServerError: The model could not answer.
     """
@@ -41,6 +45,8 @@ async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> lis
     response = await request.async_exec()
     if response.has_error():
         text = response.error().message()
+        if response.error().code() == pb_utils.TritonError.INVALID_ARG:
+            raise InputError(text)
         if "is not healthy" in text:
             raise ServerUnavailableError(f"{model}: its backend has died; try again")
         raise ServerError(f"{model}: {text}")
@@ -66,22 +72,41 @@ async def answer_all(
     return list(await asyncio.gather(*(one(request) for request in requests)))
 
 
-async def each_photo(answers: Sequence[Awaitable[Any]]) -> list[Any]:
-    """Wait for the photos of one request, a few under way at a time; the first error ends it."""
+async def each_photo(answers: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Answer the photos of one request, a few at a time.
+
+    Raises:
+        InputError: The first photo that can't be answered, named by its place; photos not begun
+            by then are left out.
+        ServerError: See ``call``.
+    """
     room = asyncio.Semaphore(PHOTOS_AT_A_TIME)
+    failed = False
 
-    async def one(answer: Awaitable[Any]) -> Any:
+    async def one(index: int, answer: Coroutine[Any, Any, Any]) -> Any:
+        nonlocal failed
         async with room:
-            return await answer
+            if failed:
+                answer.close()
+                return None
+            try:
+                return await answer
+            except InputError as e:
+                failed = True
+                raise type(e)(f"{place('photo', index, len(answers))}: {e}") from e
+            except BaseException:
+                failed = True
+                raise
 
-    return list(await asyncio.gather(*(one(answer) for answer in answers)))
+    tasks = [asyncio.create_task(one(i, answer)) for i, answer in enumerate(answers)]
+    return list(await asyncio.gather(*tasks))
 
 
 class LandmarkCalls:
     """FPENet on the faces of a photo."""
 
     def __init__(self) -> None:
-        self._point_count: int | None = None
+        self._point_count = 0  # not known yet
 
     async def estimate(self, gray: Array, boxes_xyxy: Array) -> tuple[FloatArray, FloatArray]:
         """Estimate the landmarks of all faces of a photo, in as few batches as FPENet allows.
@@ -118,7 +143,6 @@ class LandmarkCalls:
 
     async def _points(self) -> int:
         """Return how many points FPENet gives: 68, 80 or 104, told by one run on a blank face."""
-        if self._point_count is None:
-            await self._run(np.zeros((1, 1, 80, 80), np.float32))
-        assert self._point_count is not None
+        if not self._point_count:
+            await self._run(np.zeros((1, 1, CROP_SIDE, CROP_SIDE), np.float32))
         return self._point_count

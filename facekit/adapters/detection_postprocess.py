@@ -19,7 +19,10 @@ from facekit.errors import ConfigError, InputError
 
 
 class TritonPythonModel:
-    """Grid decode and clustering with the parameters of the model's configuration."""
+    """Grid decode and clustering with the parameters of the model's configuration.
+
+    The outputs hold the boxes of all classes together, best first.
+    """
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read parameters and label file.
@@ -41,6 +44,8 @@ class TritonPythonModel:
         bbox = read(request, "output_bbox/BiasAdd")
         cov = read(request, "output_cov/Sigmoid")
         sizes = read(request, "true_image_size")
+        if not np.isfinite(cov).all():
+            raise InputError("`output_cov/Sigmoid` holds NaN or infinity: the network is broken")
         if (sizes[:, :2] < 1).any():
             raise InputError(f"`true_image_size` {sizes.tolist()}: height and width start at 1")
         found = [
@@ -67,7 +72,8 @@ def read_labels(files: ModelFiles) -> list[str]:
         names = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
     except OSError as e:
         raise ConfigError(f"label file {path}: {e.strerror}") from e
-    classes = int(files.config["input"][1]["dims"][0])
+    dims = {tensor["name"]: tensor["dims"] for tensor in files.config["input"]}
+    classes = int(dims["output_cov/Sigmoid"][0])
     if len(names) != classes:
         raise ConfigError(
             f"label file {path} names {len(names)} classes; `output_cov/Sigmoid` has {classes}"

@@ -30,7 +30,7 @@ class TritonPythonModel:
             try:
                 square = crop_squares(box, size_wh=(width, height))
             except BoxError as e:
-                raise BoxError(f"{place('sample', i, len(boxes), 'true_boxes')}: {e}") from e
+                raise BoxError(f"{place('photo', i, len(boxes))}: {e}") from e
             crops.append(cut_crops(picture[:height, :width], square))
             squares.append(square)
         return {"input_face_images": np.concatenate(crops), "crop_xys": np.concatenate(squares)}

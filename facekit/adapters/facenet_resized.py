@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from facekit.adapters.calls import answer_all, call, tensor
+from facekit.adapters.calls import GRIDS, answer_all, call, tensor
 from facekit.adapters.requests import Array, Request, Response, read
 
-_GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
 _OUTPUTS = ("true_boxes", "true_proba", "true_image_size", "true_count")
 
 
@@ -18,6 +17,6 @@ class TritonPythonModel:
 
     async def _answer(self, request: Request) -> dict[str, Array]:
         sizes = tensor("true_image_size", read(request, "true_image_size"))
-        grids = await call("facenet", [tensor("input_1", read(request, "input_1"))], _GRIDS)
+        grids = await call("facenet", [tensor("input_1", read(request, "input_1"))], GRIDS)
         outputs = await call("facenet_postprocess", [*grids, sizes], _OUTPUTS)
         return {name: output.as_numpy() for name, output in zip(_OUTPUTS, outputs, strict=True)}

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from facekit.adapters.calls import LandmarkCalls, answer_all, call, each_photo, tensor
+from facekit.adapters.calls import GRIDS, LandmarkCalls, answer_all, call, each_photo, tensor
 from facekit.adapters.photo_check import check_batch
 from facekit.adapters.requests import Array, Request, Response, pad, read
 from facekit.photos.check import CheckedPhoto
 
-_GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
 _DETECTIONS = ("true_boxes", "true_proba")
 
 
@@ -27,7 +26,7 @@ class TritonPythonModel:
         return await answer_all(requests, self._answer)
 
     async def _answer(self, request: Request) -> dict[str, Array]:
-        checked = check_batch(read(request, "image"), "image")
+        checked = check_batch(read(request, "image"))
         found = await each_photo([self._one_photo(photo) for photo in checked])
         boxes, scores, points, peaks = zip(*found, strict=True)
         return {
@@ -43,7 +42,7 @@ class TritonPythonModel:
         height, width, _ = photo.size_hwc
         inputs = photo_tensors(photo)
         network_input, gray = await call("faces_preprocess", inputs, ("input_1", "gray"))
-        grids = await call("facenet", [network_input], _GRIDS)
+        grids = await call("facenet", [network_input], GRIDS)
         size = tensor("true_image_size", np.array([photo.size_hwc], np.int64))
         boxes, scores = await call("facenet_postprocess", [*grids, size], _DETECTIONS)
         boxes_xyxy = boxes.as_numpy()[0]

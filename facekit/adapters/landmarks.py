@@ -7,7 +7,7 @@ import numpy as np
 from facekit.adapters.calls import LandmarkCalls, answer_all, call, each_photo
 from facekit.adapters.faces import photo_tensors
 from facekit.adapters.photo_check import check_batch
-from facekit.adapters.requests import Array, Request, Response, place, read
+from facekit.adapters.requests import Array, Request, Response, read
 from facekit.errors import BoxError
 from facekit.landmarks.crops import FloatArray
 from facekit.limits import MAX_BOXES
@@ -31,12 +31,9 @@ class TritonPythonModel:
             raise BoxError(
                 f"{boxes.shape[1]:,} boxes in `boxes`; the limit of one photo is {MAX_BOXES:,}"
             )
-        checked = check_batch(read(request, "image"), "image")
+        checked = check_batch(read(request, "image"))
         found = await each_photo(
-            [
-                self._one_photo(photo, boxes[i], place("sample", i, len(boxes), "boxes"))
-                for i, photo in enumerate(checked)
-            ]
+            [self._one_photo(photo, own) for photo, own in zip(checked, boxes, strict=True)]
         )
         return {
             "keypoints": np.stack([points for points, _ in found]),
@@ -45,11 +42,8 @@ class TritonPythonModel:
         }
 
     async def _one_photo(
-        self, photo: CheckedPhoto, boxes_xyxy: Array, where: str
+        self, photo: CheckedPhoto, boxes_xyxy: Array
     ) -> tuple[FloatArray, FloatArray]:
         height, width, _ = photo.size_hwc
         (gray,) = await call("photo_gray", photo_tensors(photo), ("gray",))
-        try:
-            return await self._landmarks.estimate(gray.as_numpy()[0, :height, :width], boxes_xyxy)
-        except BoxError as e:
-            raise BoxError(f"{where}: {e}") from e
+        return await self._landmarks.estimate(gray.as_numpy()[0, :height, :width], boxes_xyxy)

@@ -57,21 +57,13 @@ def answer_each(
     return responses
 
 
-def place(noun: str, index: int, count: int, tensor: str) -> str:
-    """Name a sample for an error text.
-
-    >>> place("photo", 1, 8, "image")
-    'photo 2 of 8 in `image`'
-    """
-    return f"{noun} {index + 1} of {count} in `{tensor}`" if count > 1 else f"{noun} in `{tensor}`"
+def place(noun: str, index: int, count: int) -> str:
+    """Name a sample of a batch for an error text, such as "photo 2 of 8"."""
+    return f"{noun} {index + 1} of {count}"
 
 
 def pad(arrays: Sequence[Array]) -> Array:
-    """Stack arrays of unequal shapes, filled up with zeros behind each.
-
-    >>> pad([np.array([1, 2]), np.array([3])]).tolist()
-    [[1, 2], [3, 0]]
-    """
+    """Stack arrays of unequal shapes, filled up with zeros behind each."""
     if len(arrays) == 1:
         return arrays[0][None]
     shape = np.max([array.shape for array in arrays], axis=0)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from facekit.bench.processes import memory
+from facekit.bench.processes import Memory, memory
 from facekit.bench.wire import Sender
 from facekit.errors import ServerError
 
@@ -33,7 +33,8 @@ class SoakResult:
     """What the server's memory did under load.
 
     Attributes:
-        samples: From the first request to the last.
+        at_start: Before the bench's first measurement.
+        samples: From the soak's first request to its last.
         requests: Requests that were answered.
         refused: Of these, the broken photos among them, which the server refused.
         growth_mib: PSS at the end less that at the start.
@@ -41,6 +42,7 @@ class SoakResult:
             all pools have their size.
     """
 
+    at_start: Memory
     samples: tuple[MemorySample, ...]
     requests: int
     refused: int
@@ -51,6 +53,7 @@ class SoakResult:
 def soak(
     sender: Sender,
     pid: int,
+    at_start: Memory,
     good: Sequence[bytes],
     bad: bytes,
     *,
@@ -62,6 +65,7 @@ def soak(
     Args:
         sender: The connection.
         pid: The server's process.
+        at_start: Its memory when it was new, to be reported.
         good: Requests that succeed.
         bad: One that the server refuses.
         requests: How many to send.
@@ -110,6 +114,7 @@ def soak(
     if refused != sent // _BAD_EVERY:
         raise ServerError(f"{sent // _BAD_EVERY} broken photos were sent, and {refused} refused")
     return SoakResult(
+        at_start=at_start,
         samples=tuple(samples),
         requests=sent,
         refused=refused,

@@ -10,6 +10,7 @@ from facekit.errors import SetupError
 
 _COLORS = {"facenet_ensemble": "#2563a8", "fpenet_ensemble": "#d9822b", "faces": "#2f8f5b"}
 _GOOD, _BAD, _GRAY = "#2f8f5b", "#c23b3b", "#5c6670"
+_PLAIN = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 _PHASES = (("queue_ms", "#c9d1d9"), ("input_ms", "#f0b95b"), ("infer_ms", "#2563a8"),
            ("output_ms", "#8a5fb0"))  # fmt: skip
 
@@ -40,7 +41,7 @@ def write_plot(results: Results, path: Path) -> None:
     machine = results.configuration["machine"]
     figure.suptitle(
         f"facekit bench: {machine['processor']}, {machine['cores']} cores, "
-        f"photos {', '.join(results.configuration['photos'])}",
+        f"photos {'; '.join(results.configuration['photos'])}",
         fontsize=12,
     )
     try:
@@ -79,9 +80,17 @@ def _draw_promises(axis: Any, promises: list[Promise]) -> None:
     axis.barh(places, heights, color=colors, height=0.3)
     axis.axvline(1, color=_GRAY, linestyle="--", linewidth=1)
     for place, height, promise in zip(places, heights, promises, strict=True):
-        text = f" {promise.value:.2f} (≥ {promise.goal:g})"
-        axis.text(height, place, text, va="center", fontsize=9, color=_GRAY)
-        axis.text(0, place - 0.3, promise.name, va="center", fontsize=8.5)
+        axis.annotate(
+            f"{promise.value:.2f} (≥ {promise.goal:g})",
+            (height, place),
+            (5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=_GRAY,
+            bbox=_PLAIN,
+        )
+        axis.text(0, place - 0.3, f" {promise.name}", va="center", fontsize=8.5, bbox=_PLAIN)
     axis.set_yticks([])
     axis.set_xlim(0, max(1.2, *heights) * 1.45)
     axis.set_ylim(len(promises) - 0.5, -0.7)
@@ -92,6 +101,7 @@ def _draw_stages(axis: Any, results: Results) -> None:
     axis.set_title("Mean time of each step at the best concurrency")
     labels: list[str] = []
     for model, stages in results.stages.items():
+        labels.append(model)
         for stage in stages:
             # What calls the steps holds their time as well.
             if stage.model == model:
@@ -101,12 +111,15 @@ def _draw_stages(axis: Any, results: Results) -> None:
                 value = getattr(stage, field)
                 axis.barh(len(labels), value, left=left, color=color, height=0.7)
                 left += value
-            labels.append(f"{model} › {stage.model}")
+            labels.append(stage.model)
     if not labels:
         return _say_empty(axis)
-    axis.set_yticks(range(len(labels)), labels, fontsize=8)
+    axis.set_yticks(range(len(labels)), labels, fontsize=8.5)
+    for label, text in zip(axis.get_yticklabels(), labels, strict=True):
+        label.set_fontweight("bold" if text in _COLORS else "normal")
     axis.invert_yaxis()
     axis.set_xlabel("ms")
+    axis.set_xlim(right=axis.get_xlim()[1] * 1.2)  # room for the legend
     axis.grid(axis="y", visible=False)
     handles = [axis.barh(0, 0, color=color) for _, color in _PHASES]
     names = [field.removesuffix("_ms") for field, _ in _PHASES]
@@ -124,6 +137,9 @@ def _draw_memory(axis: Any, results: Results) -> None:
     axis.set_xlabel("requests")
     axis.set_ylabel("MiB")
     axis.set_ylim(0, max(y) * 1.2)
+    start = results.memory.at_start.pss_mib
+    axis.axhline(start, color=_GRAY, linestyle="--", linewidth=1)
+    axis.annotate("new", (x[0], start), (4, 4), textcoords="offset points", color=_GRAY)
     text = f"{results.memory.growth_mib:+.1f} MiB"
     axis.annotate(text, (x[-1], y[-1]), (0, 8), textcoords="offset points", ha="right")
 

@@ -131,6 +131,8 @@ def _memory(results: Results) -> str:
         for sample in memory.samples
     ]
     note = (
+        f"  {memory.at_start.pss_mib:.0f} MiB when the server was new; "
+        f"{memory.at_start.processes} processes\n"
         f"  growth {memory.growth_mib:+.1f} MiB (PSS), {memory.late_growth_mib:+.1f} of it in the "
         f"second half; {memory.refused:,} broken photos among the requests, all refused\n"
     )

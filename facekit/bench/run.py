@@ -73,6 +73,7 @@ class Bench:
         self._sender = Sender(url)
         self._info = ServerInfo(url)
         self._pids = processes.tree(pid) if pid is not None else []
+        self._at_start = processes.memory(pid) if pid is not None else None
         self.results = Results(self._describe(url))
 
     def close(self) -> None:
@@ -197,7 +198,7 @@ class Bench:
             advance()
 
     def _measure_memory(self, advance: Callable[[], None]) -> None:
-        if self._pid is None:
+        if self._pid is None or self._at_start is None:
             return
         sets = self._options.photo_sets
         by_model = [[job[0] for s in sets for job in self._jobs(model, s)] for model in MODELS]
@@ -205,7 +206,13 @@ class Bench:
         photo = sets[0].photos[0]
         bad = request("faces", {"image": photo[None, : len(photo) // 2]}, ())
         self.results.memory = soak(
-            self._sender, self._pid, good, bad, requests=self._options.soak, advance=advance
+            self._sender,
+            self._pid,
+            self._at_start,
+            good,
+            bad,
+            requests=self._options.soak,
+            advance=advance,
         )
 
     def _compare(

@@ -12,7 +12,7 @@ import argparse
 import importlib
 import pkgutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import facekit
 from facekit.errors import FacekitError
@@ -23,7 +23,16 @@ EXIT_UNUSABLE = 2
 """Nothing could be done: wrong options, or something that is missing on this machine."""
 _EXIT_INTERRUPTED = 130
 
-_EXTRAS = {"PIL": "draw", "nvidia": "server", "pytriton": "server", "onnxruntime": "server"}
+_EXTRAS = {
+    "PIL": "draw",
+    "nvidia": "server",
+    "pytriton": "server",
+    "onnxruntime": "server",
+    "sklearn": "bench",
+    "skimage": "bench",
+    "matplotlib": "bench",
+    "threadpoolctl": "bench",
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,6 +48,33 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_parser(subparsers)
             subparsers.choices[module.name].set_defaults(run=command.run)
     return parser
+
+
+def number(text: str, expected: str, accepts: Callable[[float], bool]) -> float:
+    """Return an option's number.
+
+    Raises:
+        argparse.ArgumentTypeError: It is no number that is accepted; says what was expected.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not accepts(value):
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
+    return value
+
+
+def timeout(text: str) -> float:
+    """Return the seconds of an option ``--timeout``, within the client's own limits.
+
+    Raises:
+        argparse.ArgumentTypeError: It is no number above 0, or over the limit.
+    """
+    from facekit.client.connection import MAX_TIMEOUT_S
+
+    expected = f"seconds > 0 and <= {MAX_TIMEOUT_S:,}"
+    return number(text, expected, lambda value: 0 < value <= MAX_TIMEOUT_S)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -93,19 +93,24 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure and print; return 0 whatever the figures are.
+    """Measure, print, and return 0 once all was measured.
+
+    The code does not judge the figures: a promise that is not kept, and requests that failed under
+    load, stand in the tables.
 
     Raises:
-        FacekitError: No server, no photos, or a request failed that must not.
+        FacekitError: A measurement could not be made: no server, no photos, or a request failed
+            that must not; or the kit and scikit-learn do not find the same faces.
         SetupError: A file that was asked for can't be written.
     """
     from facekit.bench.photos import mosaics, own_photos
     from facekit.bench.report import configuration_text, results_text
     from facekit.bench.run import Bench, Options
     from facekit.progress import ProgressBar
+    from facekit.report import show
     from facekit.serving.embedded import EmbeddedServer, default_model_repository
 
-    say = sys.stderr.write if args.json == Path("-") else sys.stdout.write
+    out = sys.stderr if args.json == Path("-") else sys.stdout
     sets = [own_photos(args.photos)] if args.photos else []
     sets = sets or [mosaics(size, args.faces) for size in args.photo_size]
     options = Options(
@@ -122,11 +127,10 @@ def run(args: argparse.Namespace) -> int:
             server = stack.enter_context(EmbeddedServer())
             url, pid = server.grpc_url, server.pid
         bench = stack.enter_context(contextlib.closing(Bench(url, pid, options)))
-        say(configuration_text(bench.results.configuration) + "\n")
-        sys.stdout.flush()
+        show(configuration_text(bench.results.configuration), out)
         bar = stack.enter_context(ProgressBar(bench.steps(), "measurements"))
         results = bench.run(bar.advance)
-    say(results_text(results))
+    show(results_text(results).removesuffix("\n"), out)
     if args.json is not None:
         _write_json(args.json, results.to_dict())
     if args.plot is not None:

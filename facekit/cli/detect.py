@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from facekit.cli import number, timeout
 
 
 def add_parser(subparsers: Any) -> None:
@@ -43,7 +44,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
-        type=_seconds,
+        type=timeout,
         default=30.0,
         help="how long one photo may take (default: %(default)g)",
     )
@@ -78,18 +79,4 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _score(text: str) -> float:
-    return _number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1)
-
-
-def _seconds(text: str) -> float:
-    return _number(text, "seconds > 0", lambda value: value > 0)
-
-
-def _number(text: str, expected: str, accepts: Callable[[float], bool]) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not accepts(value):
-        raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
-    return value
+    return number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING, Any
+
+from facekit.cli import timeout
 
 if TYPE_CHECKING:
     from facekit.serving.health import Health
@@ -22,7 +23,6 @@ def add_parser(subparsers: Any) -> None:
             "has died."
         ),
     )
-    parser.set_defaults(run=run)
     parser.add_argument(
         "--url",
         default="localhost:8001",
@@ -31,7 +31,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=timeout,
         default=30.0,
         metavar="S",
         help="seconds that one inference may take (30)",
@@ -42,26 +42,28 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check and print; return the exit code."""
     # Here, so that `facekit --help` needs none of it.
+    from facekit.report import show
     from facekit.serving.health import check
 
     health = check(args.url, timeout_s=args.timeout)
-    text = json.dumps(health.to_dict(), indent=2) if args.json else describe(health)
-    sys.stdout.write(f"{text}\n")
+    show(json.dumps(health.to_dict(), indent=2) if args.json else describe(health))
     return 0 if health.ok else 1
 
 
 def describe(health: Health) -> str:
     """Return the report for people."""
+    from facekit.report import one_line
+
     lines = [
         f"{model.name:<18} ok      {model.latency_ms:7.1f} ms"
         if model.ok
-        else f"{model.name:<18} FAILED  {model.error}"
+        else f"{model.name:<18} FAILED  {one_line(str(model.error))}"
         for model in health.models
     ]
     if health.ok:
         verdict = f"{health.url} works."
     elif health.error is not None:
-        verdict = f"{health.url} does not work: {health.error}"
+        verdict = f"{health.url} does not work: {one_line(health.error)}"
     elif health.claims_ready:
         verdict = f"{health.url} says that it is ready, and its inferences fail: restart it."
     else:

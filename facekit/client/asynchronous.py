@@ -87,9 +87,13 @@ class AsyncClient:
             )
         except InferenceServerException:
             return False
+        except asyncio.CancelledError:
+            if self._closed and not _task_is_cancelled():
+                return False
+            raise
 
     async def close(self) -> None:
-        """Close the connection; calls under way are cancelled."""
+        """Close the connection; calls under way in other tasks end with a ServerError."""
         self._closed = True
         if self._triton is not None:
             await self._triton.close()
@@ -156,7 +160,18 @@ class AsyncClient:
             ) from e
         except grpc.aio.UsageError as e:
             raise ServerError(f"this client has been closed: {e}") from e
+        except asyncio.CancelledError:
+            # So gRPC ends its calls when another task closes the client.
+            if self._closed and not _task_is_cancelled():
+                raise ServerError("this client has been closed") from None
+            raise
         return call.read(answer)
+
+
+def _task_is_cancelled() -> bool:
+    """Whether someone cancelled the running task itself; Python 3.10 can't tell."""
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)
+    return cancelling is not None and cancelling() > 0
 
 
 async def _each(

@@ -12,7 +12,8 @@ from facekit.errors import BoxError
 def check_boxes(boxes_xyxy: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Return boxes as float32 (N, 4): left, top, right, bottom in pixels of the upright photo.
 
-    Whether a box lies outside the photo is left to the server, which alone knows the photo's size.
+    Whether a box lies outside the photo is left to the server, which alone knows the photo's size:
+    ``facekit.landmarks.crops.check_boxes`` says there, in the same words, what is said here.
 
     Raises:
         BoxError: Not numbers of shape (N, 4), more than ``limits.MAX_BOXES``, or a box that is not
@@ -28,9 +29,9 @@ def check_boxes(boxes_xyxy: npt.ArrayLike) -> npt.NDArray[np.float32]:
         raise BoxError(f"boxes: expected shape (N, 4), got {boxes.shape}")
     if len(boxes) > limits.MAX_BOXES:
         raise BoxError(f"{len(boxes):,} boxes; the limit is {limits.MAX_BOXES:,} a photo")
-    _refuse(boxes, ~np.isfinite(boxes).all(axis=1), "not finite")
+    _refuse(boxes, ~np.isfinite(boxes).all(axis=1), "is not finite")
     inverted = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
-    _refuse(boxes, inverted, "right must be greater than left, and bottom greater than top")
+    _refuse(boxes, inverted, "is empty or inverted: x2 > x1 and y2 > y1 are needed")
     return boxes
 
 
@@ -38,4 +39,4 @@ def _refuse(boxes: npt.NDArray[np.float32], wrong: npt.NDArray[np.bool_], why: s
     if wrong.any():
         index = int(np.argmax(wrong))
         values = ", ".join(f"{value:g}" for value in boxes[index].tolist())
-        raise BoxError(f"box {index + 1} of {len(boxes)} ({values}): {why}")
+        raise BoxError(f"box {index + 1} of {len(boxes)} ({values}) {why}")

@@ -6,6 +6,7 @@ contract again, since nothing says that the far end is a server of this kit.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -20,7 +21,6 @@ from facekit.faces import Faces
 
 Array = npt.NDArray[Any]
 Result = TypeVar("Result")
-_DTYPES = {"FP32": np.float32, "UINT8": np.uint8, "INT32": np.int32, "INT64": np.int64}
 
 
 @dataclass(frozen=True)
@@ -81,19 +81,21 @@ def _tensors(model: str, answer: Any) -> dict[str, Array]:
 
 
 def _tensor(label: str, tensor: TensorSpec, answer: Any) -> Array:
+    output = answer.get_output(tensor.name)
+    if output is None:
+        raise ResponseError(f"{label} is missing from the answer")
+    # Compared before the bytes are read: each type is read in a way of its own.
+    if output.datatype != tensor.dtype:
+        raise ResponseError(f"{label}: expected {tensor.dtype}, got {output.datatype}")
+    expected, shape = (1, *tensor.dims), tuple(output.shape)
+    if len(shape) != len(expected) or any(
+        got < 0 or want not in (-1, got) for want, got in zip(expected, shape, strict=True)
+    ):
+        raise ResponseError(f"{label}: expected shape {expected}, got {shape}")
     try:
         value = answer.as_numpy(tensor.name)
-    except (ValueError, TypeError) as e:
+    except (ValueError, TypeError, KeyError, struct.error) as e:
         raise ResponseError(f"{label}: its bytes do not fit its shape: {e}") from e
-    if value is None:
-        raise ResponseError(f"{label} is missing from the answer")
-    if value.dtype != _DTYPES[tensor.dtype]:
-        raise ResponseError(f"{label}: expected {tensor.dtype}, got {value.dtype}")
-    expected = (1, *tensor.dims)
-    if value.ndim != len(expected) or any(
-        want not in (-1, got) for want, got in zip(expected, value.shape, strict=True)
-    ):
-        raise ResponseError(f"{label}: expected shape {expected}, got {value.shape}")
     if not np.isfinite(value).all():
         raise ResponseError(f"{label}: holds values that are not finite")
     sample: Array = value[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,12 @@ from tritonclient.grpc import MAX_GRPC_MESSAGE_SIZE
 
 from facekit.errors import ConfigError
 
+MAX_TIMEOUT_S = 86_400
+"""A day: gRPC takes a time that overflows its clock for one that is over."""
+
 _LOOPBACK = ("localhost", "127.", "[::1]", "unix:")
+# An IPv6 address stands in brackets, so that its colons are not taken for the port's.
+_HOST_AND_PORT = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.%]+\]):([0-9]{1,5})|unix:\S+")
 
 
 @dataclass(frozen=True)
@@ -19,8 +25,8 @@ class Connection:
     """Options of one connection, as given to a client.
 
     Raises:
-        ConfigError: ``url`` is no ``host:port``, ``timeout_s`` is not positive, a certificate file
-            can't be read, or one is given without ``ssl``.
+        ConfigError: ``url`` is no ``host:port``, ``timeout_s`` is not above 0 and at most
+            ``MAX_TIMEOUT_S``, a certificate file can't be read, or one is given without ``ssl``.
     """
 
     url: str
@@ -34,10 +40,13 @@ class Connection:
         if self.url.startswith(("http://", "https://", "grpc://", "grpcs://")):
             bare = self.url.split("://", 1)[1].rstrip("/")
             raise ConfigError(f"url: expected host:port, such as {bare}; got {self.url}")
-        if not self.url or any(c.isspace() for c in self.url):
-            raise ConfigError(f"url: expected host:port, got {self.url!r}")
-        if not self.timeout_s > 0:
-            raise ConfigError(f"timeout_s: expected seconds > 0, got {self.timeout_s}")
+        match = _HOST_AND_PORT.fullmatch(self.url)
+        if match is None or not 0 < int(match[2] or 1) < 1 << 16:
+            raise ConfigError(f"url: expected host:port, such as localhost:8001; got {self.url!r}")
+        if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
+            raise ConfigError(
+                f"timeout_s: expected seconds > 0 and <= {MAX_TIMEOUT_S:,}, got {self.timeout_s}"
+            )
         for name in ("root_certificates", "private_key", "certificate_chain"):
             value = getattr(self, name)
             if value is None:

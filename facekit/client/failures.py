@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tritonclient.utils import InferenceServerException
 
 from facekit.errors import (
@@ -19,14 +21,24 @@ from facekit.errors import (
 # Words of Triton and of gRPC, in lower case. Triton gives a missing model or a dead backend under
 # several status codes, so the words come before the code.
 _MISSING = ("unknown model", "has no available versions")
+_MISSING_NAME = re.compile(r"unknown model:? '([^']+)'|'([^']+)' has no available versions")
 _DEAD = ("is not healthy", "stub process", "connection reset", "shutting down", "not ready")
-_CONTRACT = ("inference input", "inference output", "inputs but got", "unexpected shape")
+_CONTRACT = (
+    "inference input",
+    "inference output",
+    "inputs but got",
+    "unexpected shape",
+    "batch size does not match",
+)
 _NOT_GRPC = ("http1.x", "http/2", "http2 error", "trying to connect an http", "settings frame")
 _HINT = " (if that goes on: is this the HTTP port in place of gRPC's, or does the server want ssl?)"
-_OF_ONE_SAMPLE: dict[str, type[InputError]] = {
-    "photo in `image`: ": PhotoError,
-    "sample in `boxes`: ": BoxError,
-}
+# What the kit's own models say of one photo: which one of the request, then what is wrong with it
+# or with one of its boxes.
+_OF_ONE_PHOTO = re.compile(r"(?:in ensemble '[^']*', )?photo (\d+) (?:to \d+ )?of (\d+)[^:]*: ")
+_OF_ITS_BOXES = re.compile(r"box \d+ of \d+\b|(?:the )?[\d,]+ boxes\b")
+_NAMES_BOXES = re.compile(r"\bbox \d+ of \d+\b|\d boxes\b")
+# A tensor or a model may be called `photo` too; those names stand in quotes.
+_NAMES_PHOTOS = re.compile(r"(?<!['`\"])\bphotos?\b(?!['`\"](?!s\b))")
 
 
 def translate(
@@ -39,7 +51,7 @@ def translate(
     if code == "DEADLINE_EXCEEDED":
         return DeadlineError(f"no answer from {url} within {timeout_s:g} s")
     if any(words in lower for words in _MISSING):
-        return ModelMissingError(f"{url} does not serve the model {model!r}: {text}")
+        return ModelMissingError(f"{url} does not serve the model {_missing(text, model)}: {text}")
     if code in ("UNAVAILABLE", "CANCELLED", "ABORTED") or any(words in lower for words in _DEAD):
         hint = _HINT if _speaks_otherwise(lower) else ""
         return ServerUnavailableError(f"{url} could not answer, try again: {text}{hint}")
@@ -56,11 +68,21 @@ def _speaks_otherwise(lower: str) -> bool:
     return cut or any(words in lower for words in _NOT_GRPC)
 
 
+def _missing(text: str, model: str) -> str:
+    """Name the model that is missing: the one asked for, or another that it calls."""
+    match = _MISSING_NAME.search(text)
+    name = (match[1] or match[2]) if match else model
+    return repr(name) if name == model or not model else f"{name!r}, which {model!r} needs"
+
+
 def _refused(text: str, lower: str, model: str) -> FacekitError:
+    if match := _OF_ONE_PHOTO.match(text):
+        what = text[match.end() :]
+        kind = BoxError if _OF_ITS_BOXES.match(what) else PhotoError
+        # This client asks about one photo at a time, and then which one it was needs no saying.
+        return kind(what if match[1] == match[2] == "1" else text)
     if any(words in lower for words in _CONTRACT):
         return ResponseError(f"{model}: the server's tensors differ from this client's: {text}")
-    # This client asks about one photo at a time, so which one it was needs no saying.
-    for prefix, kind in _OF_ONE_SAMPLE.items():
-        if text.startswith(prefix):
-            return kind(text.removeprefix(prefix))
-    return BoxError(text) if "box" in lower else PhotoError(text)
+    if _NAMES_BOXES.search(lower):
+        return BoxError(text)
+    return PhotoError(text) if _NAMES_PHOTOS.search(lower) else InputError(f"{model}: {text}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Any, Union
 
@@ -24,13 +25,15 @@ def read_photo(photo: PhotoLike) -> npt.NDArray[np.uint8]:
     """Return a photo as encoded bytes: uint8 (n,).
 
     Raises:
-        PhotoError: No such file, a file that can't be read, no bytes, more bytes than
-            ``limits.MAX_PHOTO_BYTES``, or an array of another dtype or shape.
+        PhotoError: No such file, no regular file, one that can't be read, no bytes, more bytes
+            than ``limits.MAX_PHOTO_BYTES``, or an array of another dtype or shape.
     """
     if isinstance(photo, np.ndarray):
         if photo.ndim == 1 and photo.dtype == np.uint8:
             return _checked(photo)
         return np.frombuffer(encode_pixels(photo), np.uint8)
+    if isinstance(photo, memoryview) and not photo.c_contiguous:
+        photo = photo.tobytes()
     if isinstance(photo, bytes | bytearray | memoryview):
         return _checked(np.frombuffer(photo, np.uint8))
     if isinstance(photo, str | os.PathLike):
@@ -44,10 +47,16 @@ def read_photo(photo: PhotoLike) -> npt.NDArray[np.uint8]:
 def _read_file(path: Path) -> npt.NDArray[np.uint8]:
     try:
         # Asked before reading, so that a mistaken path to a film does not fill the memory.
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            # A pipe may never answer, and a device may never end.
+            raise PhotoError(f"{path}: not a regular file")
+        size = status.st_size
         if size > limits.MAX_PHOTO_BYTES:
             raise PhotoError(f"{path}: {size:,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            # The file may have grown, and those of /proc tell no size.
+            data = file.read(limits.MAX_PHOTO_BYTES + 1)
     except OSError as e:
         raise PhotoError(f"{path}: {e.strerror or e}") from e
     except ValueError as e:  # A zero byte in the path.

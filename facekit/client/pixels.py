@@ -50,15 +50,7 @@ def _check(pixels: Pixels) -> None:
     if pixels.size == 0:
         raise PhotoError(f"array: no pixels in shape {pixels.shape}")
     height, width = pixels.shape[:2]
-    if width * height > limits.MAX_PHOTO_PIXELS:
-        raise PhotoError(
-            f"{width} x {height} = {width * height:,} pixels; "
-            f"the limit is {limits.MAX_PHOTO_PIXELS:,}"
-        )
-    if max(width, height) > limits.MAX_PHOTO_SIDE:
-        raise PhotoError(
-            f"{width} x {height} pixels; the longest side may be {limits.MAX_PHOTO_SIDE:,}"
-        )
+    limits.check_size(width, height)
 
 
 def _bmp(pixels: Pixels) -> bytes:

@@ -60,12 +60,14 @@ def detect(
     boxes *= np.array([width / NETWORK_WIDTH, height / NETWORK_HEIGHT] * 2)
     np.maximum(boxes, 0.0, out=boxes)
     np.minimum(boxes, np.array([width, height] * 2), out=boxes)
+    # What callers get: a box that is thinner than float32 can tell has no area for them.
+    boxes = boxes.astype(np.float32)
     # A box wholly outside the frame is left without area and shows nothing of the photo.
     visible = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     order = np.argsort(-scores, kind="stable")
     order = order[visible[order]]
     return Detections(
-        boxes[order].astype(np.float32), scores[order].astype(np.float32), class_ids[order]
+        boxes[order], np.minimum(scores[order], 1.0).astype(np.float32), class_ids[order]
     )
 
 

@@ -11,12 +11,14 @@ rule by which NVIDIA labels its training crops and reads its results back, and s
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from facekit import limits
 from facekit.contract import CROP_SIDE
 from facekit.errors import BoxError
 
@@ -24,6 +26,9 @@ FloatArray = npt.NDArray[np.float32]
 
 MIN_CROP_SIDE = 2.0
 """Smallest side in photo pixels that still holds a face to look at."""
+
+MAX_BOX_SPAN = 8
+"""Longest side of a box over the photo's longest: beyond it nothing of a face can be seen."""
 
 EXPAND = 1.0
 """Crop side over the box's longer side. FPENet was trained on the landmarks' own square
@@ -48,11 +53,18 @@ def crop_squares(
         float32 (N, 3): left, top and side of each square in photo pixels.
 
     Raises:
-        BoxError: A box is not finite, inverted or empty, or does not touch the photo.
+        BoxError: See ``check_boxes``; or the boxes together cover too many pixels.
     """
     boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
     check_boxes(boxes, size_wh=size_wh)
     side = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1) * expand, MIN_CROP_SIDE)
+    # What lies outside the photo costs nothing to cut, so it does not count.
+    covered = float(np.prod(np.minimum(side[:, None], size_wh), axis=1).sum())
+    if covered > limits.MAX_CROP_PIXELS:
+        raise BoxError(
+            f"the {len(boxes):,} boxes cover {covered:,.0f} pixels; the limit of one photo is "
+            f"{limits.MAX_CROP_PIXELS:,}"
+        )
     corner = (boxes[:, :2] + boxes[:, 2:]) / 2 - side[:, None] / 2
     squares: FloatArray = np.concatenate([corner, side[:, None]], axis=1).astype(np.float32)
     return squares
@@ -77,6 +89,11 @@ def check_boxes(boxes_xyxy: npt.NDArray[Any], *, size_wh: tuple[int, int]) -> No
             raise BoxError(f"{where} is empty or inverted: x2 > x1 and y2 > y1 are needed")
         if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
             raise BoxError(f"{where} lies outside the photo of {width} x {height} pixels")
+        if max(x2 - x1, y2 - y1) > MAX_BOX_SPAN * max(size_wh):
+            raise BoxError(
+                f"{where} is more than {MAX_BOX_SPAN} times as large as the photo of "
+                f"{width} x {height} pixels"
+            )
 
 
 def cut_crops(gray: npt.NDArray[np.uint8], squares_xys: FloatArray) -> FloatArray:
@@ -92,14 +109,15 @@ def cut_crops(gray: npt.NDArray[np.uint8], squares_xys: FloatArray) -> FloatArra
     crops = np.empty((len(squares_xys), 1, CROP_SIDE, CROP_SIDE), np.float32)
     for i, (x, y, side) in enumerate(squares_xys.tolist()):
         block = max(int(side / _REDUCED_SIDE), 1)
-        left, columns = _span(x, side, block, gray.shape[1])
-        top, rows = _span(y, side, block, gray.shape[0])
-        patch = (
-            gray[np.ix_(rows, columns)]
-            if _leaves(rows, columns, gray)
-            else (gray[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-        )
+        left, columns, beside = _span(x, side, block, gray.shape[1])
+        top, rows, above = _span(y, side, block, gray.shape[0])
+        if _is_run(rows) and _is_run(columns):
+            patch = gray[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        else:
+            patch = gray[np.ix_(rows, columns)]
         pixels = _block_means(patch, block) if block > 1 else patch.astype(np.float32)
+        if any((*above, *beside)):
+            pixels = np.pad(pixels, (above, beside), mode="edge")
         across = _weights((x - left) / block, side / block, pixels.shape[1])
         down = _weights((y - top) / block, side / block, pixels.shape[0])
         np.matmul(down @ pixels, across.T, out=crops[i, 0])
@@ -122,14 +140,26 @@ def to_photo(points_xy: npt.ArrayLike, squares_xys: npt.ArrayLike) -> FloatArray
     return mapped
 
 
-def _span(start: float, side: float, block: int, limit: int) -> tuple[int, npt.NDArray[np.intp]]:
-    """Return the first whole pixel a crop reads and the clamped indices of all it reads."""
+def _span(
+    start: float, side: float, block: int, limit: int
+) -> tuple[int, npt.NDArray[np.intp], tuple[int, int]]:
+    """Say what one axis of a crop reads of the photo.
+
+    Returns:
+        The first pixel the crop reaches, which may lie outside the photo; the pixels to read,
+        those outside clamped to the border; and how many blocks to repeat before and behind.
+    """
     # The triangular filter reaches one output pixel (or one input pixel) past the square's edge.
-    reach = int(np.ceil(max(side / CROP_SIDE, 1.0) + block))
-    first = int(np.floor(start)) - reach
-    count = int(np.ceil(start + side)) + reach - first
+    reach = math.ceil(max(side / CROP_SIDE, 1.0)) + block
+    first = math.floor(start) - reach
+    count = math.ceil(start + side) + reach - first
     count += -count % block
-    return first, np.clip(np.arange(first, first + count), 0, limit - 1)
+    # Blocks wholly outside are all alike: one a side is read, and repeated as a block mean, so
+    # that a crop costs no more than the photo has pixels, however far its box reaches.
+    before = max(-first // block - 1, 0)
+    behind = max((first + count - limit) // block - 1, 0)
+    inside = np.arange(first + before * block, first + count - behind * block)
+    return first, np.clip(inside, 0, limit - 1), (before, behind)
 
 
 def _block_means(patch: npt.NDArray[np.uint8], block: int) -> FloatArray:
@@ -143,11 +173,9 @@ def _block_means(patch: npt.NDArray[np.uint8], block: int) -> FloatArray:
     return sums.astype(np.float32) / np.float32(block * block)
 
 
-def _leaves(
-    rows: npt.NDArray[np.intp], columns: npt.NDArray[np.intp], gray: npt.NDArray[np.uint8]
-) -> bool:
-    """Tell whether clamping changed an index: the crop reads outside the photo."""
-    return bool(len(rows) != rows[-1] - rows[0] + 1 or len(columns) != columns[-1] - columns[0] + 1)
+def _is_run(indices: npt.NDArray[np.intp]) -> bool:
+    """Tell whether indices ascend one by one: nothing of them was clamped."""
+    return bool(len(indices) == indices[-1] - indices[0] + 1)
 
 
 def _weights(start: float, side: float, count: int) -> FloatArray:

@@ -3,8 +3,8 @@
 A decode error inside DALI fails every request that was merged into the same batch, and what DALI
 does with EXIF, palettes, alpha, 16 bits and CMYK differs from version to version. So the bytes are
 checked here first, with Pillow. An ordinary JPEG passes unread but for its header (well under a
-millisecond); anything else is decoded here and handed on as an uncompressed PNM, which leaves DALI
-nothing to fail on.
+millisecond); anything else, odd JPEGs among them, is decoded here and handed on as an uncompressed
+PNM, which leaves DALI nothing to fail on.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from facekit import limits
 from facekit.errors import PhotoError
+from facekit.photos.jpeg import OddJpegError, read_header
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 """Pillow's names of the accepted formats."""
 
 _ACCEPTED = "JPEG, PNG, BMP, WebP and TIFF are accepted"
 _ORIENTATION_TAG = 0x0112
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 _END_OF_IMAGE = b"\xff\xd9"
 # Tab, line ends, the printable ASCII, and all that UTF-8 uses beyond it.
 _TEXT = {9, 10, 13, *range(32, 127), *range(128, 248)}
@@ -47,11 +50,14 @@ class CheckedPhoto:
     size_hwc: tuple[int, int, int]
 
 
-def check_photo(data: npt.NDArray[np.uint8] | bytes) -> CheckedPhoto:
+def check_photo(
+    data: npt.NDArray[np.uint8] | bytes, *, pixels_left: int = limits.MAX_REQUEST_PIXELS
+) -> CheckedPhoto:
     """Check one encoded photo and prepare it for decoding.
 
     Args:
         data: The file's bytes; uint8 (n,) when an array. Zeros behind its end are ignored.
+        pixels_left: How many pixels the other photos of the request leave to this one.
 
     Raises:
         PhotoError: The photo is empty, truncated, corrupt, of another format, or over a limit of
@@ -62,13 +68,15 @@ def check_photo(data: npt.NDArray[np.uint8] | bytes) -> CheckedPhoto:
         raise PhotoError(f"{len(raw):,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
     if not raw.strip(b"\0"):
         raise PhotoError("empty: it holds no bytes but padding")
-    source = io.BytesIO(raw)
     try:
-        with Image.open(source, formats=FORMATS) as image:
-            _check_size(image.width, image.height)
+        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
+            _check_pixels(image, pixels_left)
             # MPO is what Pillow calls the JPEGs of phones that append further pictures.
             if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
-                return _pass_jpeg(raw, image, scan_start=source.tell())
+                try:
+                    return _pass_jpeg(raw, image)
+                except OddJpegError:
+                    pass  # Pillow decodes more kinds than DALI does, and fails for this one alone
             return _decode_other(image)
     except PhotoError:
         raise
@@ -82,30 +90,34 @@ def check_photo(data: npt.NDArray[np.uint8] | bytes) -> CheckedPhoto:
         raise PhotoError(f"truncated or corrupt: {e}") from e
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > limits.MAX_PHOTO_PIXELS:
+def _check_pixels(image: Image.Image, pixels_left: int) -> None:
+    limits.check_size(image.width, image.height)
+    if image.width * image.height > pixels_left:
         raise PhotoError(
-            f"{width} x {height} = {width * height:,} pixels; "
-            f"the limit is {limits.MAX_PHOTO_PIXELS:,}"
+            f"with it the request holds more than {limits.MAX_REQUEST_PIXELS:,} pixels: send the "
+            "photos in several requests"
         )
-    if max(width, height) > limits.MAX_PHOTO_SIDE:
-        raise PhotoError(
-            f"{width} x {height} pixels; the longest side may be {limits.MAX_PHOTO_SIDE:,}"
+    if isinstance(image, TiffImageFile):
+        # A tile is decoded whole, however little of it the photo shows.
+        limits.check_size(
+            int(image.tag_v2.get(_TILE_WIDTH, 1)), int(image.tag_v2.get(_TILE_LENGTH, 1))
         )
 
 
-def _pass_jpeg(raw: bytes, image: Image.Image, *, scan_start: int) -> CheckedPhoto:
-    # Pillow has read up to the first scan and no further. No end-of-image marker can stand inside a
-    # scan, because an 0xFF byte of coded data is always followed by a zero.
-    if raw.rfind(_END_OF_IMAGE, scan_start) < 0:
+def _pass_jpeg(raw: bytes, image: Image.Image) -> CheckedPhoto:
+    header = read_header(raw)
+    if image.info.get("adobe_transform", 1) != 1 and image.mode == "RGB":
+        raise OddJpegError("colours that are not stored as luma and chroma")
+    # No end-of-image marker can stand inside a scan, because an 0xFF byte of coded data is always
+    # followed by a zero.
+    if raw.rfind(_END_OF_IMAGE, header.scan_start) < 0:
         raise PhotoError("truncated JPEG: no end-of-image marker")
     orientation = _orientation(image)
     data = np.frombuffer(raw, np.uint8)
-    if "exif" in image.info:
+    if header.exif_starts:
         # Newer DALI decoders act on EXIF and older ones do not: hide it from all of them.
-        start = raw.find(b"Exif\0\0", 0, scan_start)
-        if start >= 0:
-            data = data.copy()
+        data = data.copy()
+        for start in header.exif_starts:
             data[start : start + 4] = np.frombuffer(b"none", np.uint8)
     height, width = image.height, image.width
     if orientation >= 5:
@@ -147,6 +159,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, or that of the XMP block where EXIF has none, as Pillow does."""
     value = image.getexif().get(_ORIENTATION_TAG, 1)
     return value if value in range(1, 9) else 1
 

@@ -51,7 +51,7 @@ class EmbeddedServer:
         http_port: 0 for any free one, as for the other two.
         grpc_port: see ``http_port``.
         metrics_port: see ``http_port``.
-        address: where to listen.
+        address: the IPv4 address, or a name for it, to listen on.
         config_name: the set of ``configs/<name>.pbtxt`` that goes before ``config.pbtxt``.
         log_file: gets the server's log, appended; by default a temporary file.
         extra_args: more options for the ``tritonserver`` program.
@@ -71,6 +71,7 @@ class EmbeddedServer:
     ) -> None:
         self.model_repository = Path(model_repository or default_model_repository()).absolute()
         self.address = address
+        self._listen = address
         self._config_name = config_name
         self._wanted = dict(zip(_OPTIONS, (http_port, grpc_port, metrics_port), strict=True))
         self._ports: dict[str, int] = {}
@@ -118,7 +119,8 @@ class EmbeddedServer:
         installation = find_installation()
         self._check_repository()
         check_shared_memory()
-        self._ports = ports.choose_ports(self.address, self._ports or self._wanted)
+        self._listen = ports.resolve(self.address)
+        self._ports = ports.choose_ports(self._listen, self._ports or self._wanted)
         self._runtime = Runtime(installation)
         path = self._log_path()
         assert path is not None
@@ -203,7 +205,7 @@ class EmbeddedServer:
         if option not in self._ports:
             raise SetupError("The server is not started: its ports are not chosen yet.")
         # A server that listens everywhere is reached on this machine.
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.address, self.address)
+        host = "127.0.0.1" if self._listen == "0.0.0.0" else self._listen
         return f"{host}:{self._ports[option]}"
 
     def _log_path(self) -> Path | None:
@@ -231,9 +233,9 @@ class EmbeddedServer:
             f"--model-repository={self.model_repository}",
             f"--backend-directory={runtime.backends}",
             f"--model-config-name={self._config_name}",
-            f"--http-address={self.address}",
-            f"--grpc-address={self.address}",
-            f"--metrics-address={self.address}",
+            f"--http-address={self._listen}",
+            f"--grpc-address={self._listen}",
+            f"--metrics-address={self._listen}",
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
             "--allow-gpu-metrics=false",
             # The configurations are complete; to complete them the server would start every

@@ -111,8 +111,8 @@ class Prober:
             error = e
         return ModelHealth(name, (time.monotonic() - started) * 1e3, error)
 
-    def successes(self) -> int:
-        """Return how many requests the server has answered well since it started.
+    def successes(self) -> dict[str, int]:
+        """Return how many requests each model has answered well since the server started.
 
         Raises:
             ServerError: the server does not answer.
@@ -123,7 +123,10 @@ class Prober:
             )
         except InferenceServerException as e:
             raise self._translated(e, "") from e
-        return sum(int(model.inference_stats.success.count) for model in answer.model_stats)
+        return {
+            str(model.name): int(model.inference_stats.success.count)
+            for model in answer.model_stats
+        }
 
     def check(self) -> Health:
         """Probe every served model."""

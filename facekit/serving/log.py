@@ -45,7 +45,9 @@ def reasons(lines: list[str], limit: int = 5) -> list[str]:
     if found:
         return list(found.values())[:limit]
     if not others:
-        others = dict.fromkeys(line for line in lines[-limit:] if line.strip())
+        # The server prints its options and models as tables.
+        sentences = [line for line in lines if line.strip() and line[0] not in "+|"]
+        others = dict.fromkeys(sentences[-limit:])
     return list(others)[:limit]
 
 

@@ -11,7 +11,7 @@ def choose_ports(address: str, wanted: dict[str, int]) -> dict[str, int]:
     """Replace every 0 by a free port and check that the others are free.
 
     Args:
-        address: the IP address or host name to listen on.
+        address: the IPv4 address to listen on.
         wanted: port by the name of the option that sets it, as errors name it.
 
     Raises:
@@ -39,18 +39,25 @@ def choose_ports(address: str, wanted: dict[str, int]) -> dict[str, int]:
             listener.close()
 
 
-def _bind(address: str, port: int, option: str) -> socket.socket:
+def resolve(address: str) -> str:
+    """Return the IPv4 address of a host name or address; the server listens on no other kind.
+
+    Raises:
+        SetupError: it has none.
+    """
     try:
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise SetupError(f"{address!r} is no address to listen on: {error.strerror}.") from None
-    listener = socket.socket(family, kind, protocol)
+        found = socket.getaddrinfo(address, None, socket.AF_INET, socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError) as error:
+        raise SetupError(f"{address!r} is no IPv4 address to listen on: {error}.") from None
+    return str(found[0][4][0])
+
+
+def _bind(address: str, port: int, option: str) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     # As the server does: connections of its predecessor that linger in TIME_WAIT do not count.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind(where)
+        listener.bind((address, port))
         listener.listen(1)
     except OSError as error:
         listener.close()

@@ -18,7 +18,7 @@ _MISSES = 8
 
 
 class BackgroundProber:
-    """A thread that asks one model after the other, and rests while callers' requests succeed.
+    """A thread that asks one model after the other, but for those that answer callers anyway.
 
     Args:
         connection: where the server is, and how long an inference may take.
@@ -60,27 +60,28 @@ class BackgroundProber:
 
     def _run(self) -> None:
         try:
-            names = self._prober.served()
-            successes = 0
-            for name in itertools.cycle(names):
-                before = successes
-                successes = self._prober.successes()
-                # The first round asks every model, whatever callers do meanwhile.
-                if successes == before or before == 0:
+            seen: dict[str, int] = {}
+            for name in itertools.cycle(self._prober.served()):
+                answered = self._prober.successes().get(name, 0)
+                # What callers sent shows as well that the model works.
+                if seen.get(name) in (None, answered):
                     failure = self._failed(name)
                     if failure is not None:
                         self._report(name, failure)
                         return
-                    successes = self._prober.successes()
+                    answered = self._prober.successes().get(name, 0)
+                seen[name] = answered
                 if self._closing.wait(self._interval_s):
                     return
-        except (FacekitError, ValueError) as error:
-            # gRPC raises ValueError for a connection that is closed meanwhile.
-            if isinstance(error, FacekitError):
-                self._report("its statistics", error)
+        except FacekitError as error:
+            self._report("its statistics", error)
+        except ValueError:
+            # What gRPC raises if the connection is closed meanwhile.
+            if not self._closing.is_set():
+                raise
 
     def _failed(self, name: str) -> FacekitError | None:
-        successes, cpu_s = self._prober.successes(), self._cpu_s()
+        successes, cpu_s = sum(self._prober.successes().values()), self._cpu_s()
         error = self._prober.probe(name).error
         if not isinstance(error, DeadlineError):
             self._misses = 0
@@ -88,7 +89,7 @@ class BackgroundProber:
         # No answer in time: the server hangs, or works off what others sent, one request of which
         # may be a minute's work.
         self._misses += 1
-        if self._prober.successes() > successes:
+        if sum(self._prober.successes().values()) > successes:
             self._misses = 0
             return None
         works = self._cpu_s() - cpu_s > _IDLE_SHARE * self._timeout_s

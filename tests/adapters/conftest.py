@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -40,20 +42,58 @@ class InferenceResponse:
         self.error = error
 
 
+class InferenceRequest:
+    """A call to another model, answered by ``MODELS``: name to what it does with its inputs."""
+
+    MODELS: ClassVar[dict[str, Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]]] = {}
+
+    def __init__(
+        self,
+        *,
+        model_name: str,
+        requested_output_names: list[str],
+        inputs: list[Tensor],
+        preferred_memory: object,
+    ) -> None:
+        assert preferred_memory == ("memory", 0)
+        self._model, self._outputs = model_name, requested_output_names
+        self._inputs = {t.name(): t.as_numpy() for t in inputs}
+
+    async def async_exec(self) -> SimpleNamespace:
+        await asyncio.sleep(0)
+        try:
+            answer = self.MODELS[self._model](self._inputs)
+        except TritonError as raised:
+            text, code = str(raised), raised.code
+            error = SimpleNamespace(message=lambda: text, code=lambda: code)
+            return SimpleNamespace(has_error=lambda: True, error=lambda: error)
+        tensors = [Tensor(name, answer[name].copy()) for name in self._outputs]
+        return SimpleNamespace(has_error=lambda: False, tensors=tensors)
+
+
+def get_output_tensor_by_name(response: SimpleNamespace, name: str) -> Tensor:
+    (tensor,) = (t for t in response.tensors if t.name() == name)
+    return tensor
+
+
 def get_input_tensor_by_name(request: dict[str, np.ndarray], name: str) -> Tensor:
     return Tensor(name, request[name])
 
 
 @pytest.fixture(autouse=True)
-def pb_utils(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def pb_utils(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     fake = SimpleNamespace(
         Tensor=Tensor,
         TritonError=TritonError,
         InferenceResponse=InferenceResponse,
+        InferenceRequest=InferenceRequest,
+        PreferredMemory=lambda kind, device: (kind, device),
+        TRITONSERVER_MEMORY_CPU="memory",
         get_input_tensor_by_name=get_input_tensor_by_name,
+        get_output_tensor_by_name=get_output_tensor_by_name,
     )
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", fake)
-    yield
+    yield fake
     # The adapters have bound the fake by import: the next test gets them fresh.
     for name in [n for n in sys.modules if n.startswith("facekit.adapters")]:
         del sys.modules[name]

@@ -23,7 +23,7 @@ CASES: dict[str, tuple[str, dict[str, np.ndarray], dict[str, np.ndarray], str]] 
         "photo_check",
         {"image": GOOD_PHOTO},
         {"image": batch([probe_photo(), b"GIF89a and so on"])},
-        "photo 2 of 2 in `image`: not a photo but a GIF",
+        "photo 2 of 2: not a photo but a GIF",
     ),
     "facenet_postprocess": (
         "detection_postprocess",
@@ -43,7 +43,7 @@ CASES: dict[str, tuple[str, dict[str, np.ndarray], dict[str, np.ndarray], str]] 
         "face_crops",
         {"gray": GRAY, "true_image_size": SIZE, "true_boxes": np.array([[5, 5, 30, 40]], "i4")},
         {"gray": GRAY, "true_image_size": SIZE, "true_boxes": np.array([[5, 5, 3, 40]], "i4")},
-        "sample in `true_boxes`: box 1 of 1 (5, 5, 3, 40) is empty or inverted",
+        "photo 1 of 1: box 1 of 1 (5, 5, 3, 40) is empty or inverted",
     ),
     "fpenet_preprocess with a size beyond the picture": (
         "face_crops",

@@ -63,3 +63,14 @@ def test_demo_that_cannot_start_says_why(
     (tmp_path / "file").touch()
     assert demo.main(["--output", str(tmp_path / "file" / "x"), "--url", "localhost:1"]) == 2
     assert "Not a directory" in capsys.readouterr().err
+
+
+def test_demo_that_is_interrupted_ends_quietly(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "run", interrupt)
+    assert demo.main(["--output", str(tmp_path)]) == 130
+    assert capsys.readouterr() == ("", "")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,8 +16,11 @@ import pytest
 from PIL import Image
 
 import facekit
-from facekit.cli import build_parser, main
+from facekit.cli import build_parser, main, status
+from facekit.cli.status import describe
 from facekit.data import probe_photo
+from facekit.errors import ServerError
+from facekit.serving.health import Health, ModelHealth
 from tests.fake_triton import FakeTriton, faces_answer, slow
 
 
@@ -24,7 +29,7 @@ def answer(
 ) -> dict[str, np.ndarray]:
     """Two faces of the probe photo; text is refused."""
     if bytes(inputs["image"][0, :2]) not in (b"\xff\xd8", b"BM"):
-        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "photo in `image`: not a photo but text")
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "photo 1 of 1: not a photo but text")
     outputs = faces_answer(2)
     outputs["boxes"] = np.array([[[130, 74, 224, 180], [10, 10, 40, 50]]], np.float32)
     outputs["keypoints"] = outputs["keypoints"] % 100 + 100
@@ -86,7 +91,11 @@ def test_help_loads_no_server_library() -> None:
         (["detect"], "PHOTO"),
         (["detect", "a.jpg", "--min-score", "2"], "expected a number from 0 to 1, got 2"),
         (["detect", "a.jpg", "--min-score", "x"], "expected a number from 0 to 1, got x"),
-        (["detect", "a.jpg", "--timeout", "0"], "expected seconds > 0, got 0"),
+        (["detect", "a.jpg", "--timeout", "0"], "expected seconds > 0 and <= 86,400, got 0"),
+        (["detect", "a.jpg", "--timeout", "inf"], "expected seconds > 0 and <= 86,400, got inf"),
+        (["status", "--timeout", "1e12"], "expected seconds > 0 and <= 86,400, got 1e12"),
+        (["status", "--timeout", "nan"], "expected seconds > 0 and <= 86,400, got nan"),
+        (["status", "--timeout", "x"], "expected seconds > 0 and <= 86,400, got x"),
     ],
 )
 def test_wrong_options_are_named(
@@ -127,6 +136,40 @@ def test_detect_bad_photos_are_reported_and_stop_nothing(
     assert "failed: No such file or directory" in lines[2]
     assert "failed: a folder with no photo" in lines[3]
     assert lines[5] == "4 faces in 2 photos; 3 photos failed"
+
+
+def test_detect_paths_that_cannot_be_looked_at_are_reported_and_stop_nothing(
+    url: str,
+    photo: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    closed = tmp_path / "closed" / "photo.jpg"
+    is_dir = Path.is_dir
+
+    def refuse(path: Path) -> bool:
+        # What a folder that may not be entered answers; an administrator may enter all.
+        if path == closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return is_dir(path)
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    assert main(["detect", "x" * 300, str(closed), str(photo), "--url", url]) == 1
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert "failed: File name too long" in lines[0]
+    assert "failed: Permission denied" in lines[1]
+    assert "360x300" in lines[2]
+    assert lines[3] == "2 faces in 1 photo; 2 photos failed"
+
+
+def test_status_shows_no_control_characters_of_the_server(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    health = Health("here:1", True, (ModelHealth("faces", 1.0, ServerError("one\n\x1b[2Jtwo")),))
+    assert describe(health).splitlines()[0] == "faces              FAILED  one \\x1b[2Jtwo"
+    health = Health("here:1", False, (), "one\n\x9btwo")
+    assert describe(health) == "here:1 does not work: one \\x9btwo"
 
 
 def test_detect_folder_gives_its_photos_in_order(
@@ -210,6 +253,30 @@ def test_detect_with_no_server_there_says_so(
 def test_detect_wrong_url_is_refused(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["detect", str(photo), "--url", "http://localhost:8001"]) == 2
     assert "expected host:port, such as localhost:8001" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [
+        ("PIL.Image", "draw"),
+        ("onnxruntime", "server"),
+        ("sklearn.cluster", "bench"),
+        ("skimage", "bench"),
+        ("matplotlib.figure", "bench"),
+        ("threadpoolctl", "bench"),
+    ],
+)
+def test_missing_module_names_its_extra(
+    module: str, extra: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(args: object) -> int:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr(status, "run", run)
+    assert main(["status"]) == 2
+    assert f"{module} is not installed: pip install 'facekit[{extra}]'" in capsys.readouterr().err
+    pyproject = (Path(facekit.__file__).parents[1] / "pyproject.toml").read_text("utf-8")
+    assert f"\n{extra} = [" in pyproject
 
 
 def test_missing_extra_is_named(url: str, photo: Path) -> None:

@@ -77,6 +77,26 @@ def test_json_of_nothing_is_valid() -> None:
     assert json.loads(to_json([])) == {"photos": []}
 
 
+def test_names_and_texts_cannot_control_the_terminal() -> None:
+    name = "a\x1b[2J\nb\r\x9bc\u202egpj.exe"
+    drawn = PhotoResult(name, found("x", 1).result, f"out/{name}")
+    stream = io.StringIO()
+    show(table([drawn, failed(name, f"{name}: bad\x1b]0;title\x07 \x7ftext")]), stream)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 5
+    shown = "a\\x1b[2J b \\x9bc\\u202egpj.exe"
+    assert lines[2].startswith(f"{shown} ") and lines[2].endswith(f" out/{shown}")
+    assert lines[3].startswith(f"{shown} ")
+    assert lines[3].endswith("failed: bad\\x1b]0;title\\x07 \\x7ftext")
+    assert all(char.isprintable() for char in "".join(lines))
+
+
+def test_show_keeps_line_ends_and_tabs_and_escapes_other_controls() -> None:
+    stream = io.StringIO()
+    show("one\ttwo\nthree\r\x1b[31m\0\u2066\u200bé", stream)
+    assert stream.getvalue() == "one\ttwo\nthree\\r\\x1b[31m\\x00\\u2066\u200bé\n"
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_names_that_cannot_be_shown_are_escaped(tmp_path: Path, encoding: str) -> None:
     name = "caf\u00e9 \udcff.jpg"  # The second is how Python keeps a byte that is no UTF-8.

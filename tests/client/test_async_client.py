@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
@@ -135,6 +136,43 @@ def test_detect_many_left_in_the_middle_cancels_the_rest(fake: FakeTriton) -> No
 def test_detect_many_refuses_a_concurrency_below_one_at_once() -> None:
     with pytest.raises(ConfigError, match="concurrency"):
         AsyncClient().detect_many([], concurrency=0)
+
+
+def test_close_ends_calls_of_other_tasks_with_an_error_of_the_kit(fake: FakeTriton) -> None:
+    fake.answer = slow(30)
+
+    async def work() -> None:
+        twin = AsyncClient(fake.url)
+        call = asyncio.create_task(twin.detect(b"photo"))
+        many = twin.detect_many([b"photo"])
+        first = asyncio.create_task(anext(many))
+        while len(fake.received) < 2:
+            await asyncio.sleep(0.01)
+        await twin.close()
+        with pytest.raises(ServerError, match="has been closed"):
+            await call
+        assert isinstance(await first, ServerError)
+
+    run(work())
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="Python 3.10 can't tell the two apart")
+def test_call_that_is_cancelled_before_the_client_is_closed_stays_cancelled(
+    fake: FakeTriton,
+) -> None:
+    fake.answer = slow(30)
+
+    async def work() -> None:
+        twin = AsyncClient(fake.url)
+        call = asyncio.create_task(twin.detect(b"photo"))
+        while not fake.received:
+            await asyncio.sleep(0.01)
+        call.cancel()
+        await twin.close()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+    run(work())
 
 
 def test_cancelled_call_stays_a_cancellation(fake: FakeTriton) -> None:

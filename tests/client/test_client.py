@@ -98,11 +98,24 @@ def test_landmarks_of_another_number_of_boxes_breaks_the_contract(
 @pytest.mark.parametrize(
     ("text", "kind", "shown"),
     [
-        ("photo in `image`: truncated JPEG, 3 boxes", PhotoError, "truncated JPEG, 3 boxes"),
-        ("sample in `boxes`: box 3 of 9: outside", BoxError, "box 3 of 9: outside"),
+        ("photo 1 of 1: truncated JPEG, 3 boxes", PhotoError, "truncated JPEG, 3 boxes"),
+        ("photo 1 of 1 in `image`: a GIF", PhotoError, "a GIF"),
+        (
+            "photo 1 of 1: box 3 of 9 (1, 2, 3, 4) lies outside",
+            BoxError,
+            "box 3 of 9 (1, 2, 3, 4) lies outside",
+        ),
+        ("photo 1 of 1: the 900 boxes cover 9 pixels", BoxError, "the 900 boxes cover 9 pixels"),
+        ("in ensemble 'facenet_ensemble', photo 1 of 1: a GIF", PhotoError, "a GIF"),
+        ("photo 2 of 8: a GIF", PhotoError, "photo 2 of 8: a GIF"),
+        (
+            "photo 2 of 8: box 1 of 3 is not finite",
+            BoxError,
+            "photo 2 of 8: box 1 of 3 is not finite",
+        ),
     ],
 )
-def test_errors_about_the_one_photo_do_not_number_it(
+def test_errors_about_a_photo_number_it_only_among_others(
     fake: FakeTriton, client: Client, text: str, kind: type[FacekitError], shown: str
 ) -> None:
     fake.answer = failing(grpc.StatusCode.INVALID_ARGUMENT, text)
@@ -114,8 +127,15 @@ def test_errors_about_the_one_photo_do_not_number_it(
 @pytest.mark.parametrize(
     ("code", "text", "kind"),
     [
-        ("INVALID_ARGUMENT", "photo 1 of 1 in `image`: truncated JPEG", PhotoError),
-        ("INVALID_ARGUMENT", "box 1 of 1 in `boxes`: outside the photo", BoxError),
+        ("INVALID_ARGUMENT", "with it the photos hold too many pixels", PhotoError),
+        ("INVALID_ARGUMENT", "the photo's header is broken", PhotoError),
+        ("INVALID_ARGUMENT", "box 1 of 1 (1, 2, 3, 4) lies outside the photo", BoxError),
+        ("INVALID_ARGUMENT", "1,025 boxes in `boxes`; the limit of one photo is 1,024", BoxError),
+        ("INVALID_ARGUMENT", "input 'boxes' batch size does not match other inputs for "
+         "'landmarks'", ResponseError),
+        ("INVALID_ARGUMENT", "inference request batch-size must be <= 32 for 'photo_check'",
+         InputError),
+        ("INVALID_ARGUMENT", "`photo` or 'boxes' is odd", InputError),
         ("INVALID_ARGUMENT", "unexpected inference input 'image' for model 'x'", ResponseError),
         ("INVALID_ARGUMENT", "[request id: 1] expected 2 inputs but got 1 inputs", ResponseError),
         ("NOT_FOUND", "Request for unknown model: 'faces' is not found", ModelMissingError),
@@ -145,6 +165,25 @@ def test_errors_of_the_server_become_the_kits_own(
             assert "try again" in str(caught.value)
         if kind is not DeadlineError and text:
             assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("fpenet: Request for unknown model: 'fpenet' is not found", "'fpenet', which 'faces' needs"),
+        ("fpenet: Request for unknown model: 'fpenet' has no available versions",
+         "'fpenet', which 'faces' needs"),
+        ("Request for unknown model: 'faces' is not found", "'faces'"),
+        ("unknown model", "'faces'"),
+    ],
+)  # fmt: skip
+def test_missing_model_is_the_one_that_the_server_names(
+    fake: FakeTriton, client: Client, text: str, named: str
+) -> None:
+    fake.answer = failing(grpc.StatusCode.INTERNAL, text)
+    with pytest.raises(ModelMissingError) as caught:
+        client.detect(b"photo")
+    assert str(caught.value) == f"{fake.url} does not serve the model {named}: {text}"
 
 
 def test_detect_answers_after_an_error(fake: FakeTriton, client: Client) -> None:
@@ -229,7 +268,7 @@ def test_detect_on_a_port_that_speaks_http_names_the_likely_mistake() -> None:
         ({"boxes": None}, "faces: `boxes` is missing from the answer"),
         ({"count": np.array([[3]], np.int32)}, "`count` is 3, but `boxes` has 2"),
         ({"count": np.array([[-1]], np.int32)}, "`count` is -1"),
-        ({"count": np.array([[2]], np.int64)}, "`count`: expected INT32, got int64"),
+        ({"count": np.array([[2]], np.int64)}, "`count`: expected INT32, got INT64"),
         ({"boxes": np.zeros((1, 2, 5), np.float32)}, r"`boxes`: expected shape \(1, -1, 4\)"),
         ({"boxes": np.zeros((2, 2, 4), np.float32)}, r"got \(2, 2, 4\)"),
         ({"boxes": np.zeros((2, 4), np.float32)}, r"got \(2, 4\)"),
@@ -237,6 +276,7 @@ def test_detect_on_a_port_that_speaks_http_names_the_likely_mistake() -> None:
         ({"scores": np.zeros((1, 1), np.float32)}, "`count` is 2"),
         ({"keypoint_scores": np.zeros((1, 2, 67), np.float32)}, "`keypoint_scores`: expected"),
         ({"image_size": np.array([[-5, 4, 3]], np.int64)}, "size_wh"),
+        ({"scores": np.full((1, 2), b"x", object)}, "`scores`: expected FP32, got BYTES"),
     ],
 )
 def test_detect_answer_that_breaks_the_contract_is_refused(
@@ -246,6 +286,35 @@ def test_detect_answer_that_breaks_the_contract_is_refused(
     fake.answer = lambda *_: {name: value for name, value in answer.items() if value is not None}
     with pytest.raises(ResponseError, match=message):
         client.detect(b"photo")
+
+
+@pytest.mark.parametrize(
+    ("datatype", "shape", "content", "message"),
+    [
+        ("BYTES", [1, 2], b"ab", "`scores`: expected FP32, got BYTES"),
+        ("NONSENSE", [1, 2], b"12345678", "`scores`: expected FP32, got NONSENSE"),
+        ("", [], b"", "`scores`: expected FP32, got $"),
+        ("FP32", [1, 2], b"ab", "`scores`: its bytes do not fit its shape"),
+        ("FP32", [1, 2], b"", "`scores`: its bytes do not fit its shape"),
+        ("FP32", [1, 3], b"12345678", "`scores`: its bytes do not fit its shape"),
+        ("FP32", [1, 1 << 62], b"12345678", "`scores`: its bytes do not fit its shape"),
+        ("FP32", [1, -1], b"12345678", r"`scores`: expected shape \(1, -1\), got \(1, -1\)"),
+        ("FP32", [2], b"12345678", r"`scores`: expected shape \(1, -1\), got \(2,\)"),
+    ],
+)
+def test_detect_answer_whose_bytes_are_odd_is_refused(
+    fake: FakeTriton,
+    client: Client,
+    datatype: str,
+    shape: list[int],
+    content: bytes,
+    message: str,
+) -> None:
+    fake.odd = {"scores": (datatype, shape, content)}
+    with pytest.raises(ResponseError, match=message):
+        client.detect(b"photo")
+    [result] = client.detect_many([b"photo"])
+    assert isinstance(result, ResponseError)
 
 
 def test_detect_many_of_nothing_yields_nothing(fake: FakeTriton, client: Client) -> None:
@@ -261,7 +330,7 @@ def test_detect_many_keeps_order_and_gives_one_error_for_one_photo(
         number = int(inputs["image"][0, 0])
         time.sleep(0.03 * (number % 3))  # Answers come out of order.
         if number == 7:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "photo 1 of 1 in `image`: text")
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "photo 1 of 1: text")
         return faces_answer(number)
 
     fake.answer = answer
@@ -353,8 +422,19 @@ def test_closed_client_says_so(fake: FakeTriton) -> None:
         ({"url": "http://localhost:8001"}, "expected host:port, such as localhost:8001"),
         ({"url": ""}, "url: expected host:port"),
         ({"url": "a b:1"}, "url: expected host:port"),
-        ({"timeout_s": 0}, "timeout_s: expected seconds > 0, got 0"),
-        ({"timeout_s": float("nan")}, "timeout_s: expected seconds > 0, got nan"),
+        ({"url": "localhost"}, "url: expected host:port, such as localhost:8001; got 'localhost'"),
+        ({"url": ":8001"}, "url: expected host:port"),
+        ({"url": "localhost:"}, "url: expected host:port"),
+        ({"url": "localhost:grpc"}, "url: expected host:port"),
+        ({"url": "localhost:0"}, "url: expected host:port"),
+        ({"url": "localhost:65536"}, "url: expected host:port"),
+        ({"url": "::1:8001"}, "url: expected host:port"),
+        ({"url": "[::1]"}, "url: expected host:port"),
+        ({"timeout_s": 0}, "timeout_s: expected seconds > 0 and <= 86,400, got 0"),
+        ({"timeout_s": float("nan")}, "timeout_s: expected seconds > 0 and <= 86,400, got nan"),
+        ({"timeout_s": float("inf")}, "timeout_s: expected seconds > 0 and <= 86,400, got inf"),
+        ({"timeout_s": 1e12}, "timeout_s: expected seconds > 0"),
+        ({"timeout_s": 86_401}, "timeout_s: expected seconds > 0"),
         ({"root_certificates": "ca.pem"}, "root_certificates: needs ssl=True"),
         ({"ssl": True, "private_key": "no.pem"}, r"private_key: no\.pem: No such file"),
     ],
@@ -364,6 +444,14 @@ def test_client_wrong_option_is_refused_by_name(options: dict[str, object], mess
         Client(**options)  # type: ignore[arg-type]
 
 
-def test_client_names_its_server() -> None:
-    with Client("example:1") as client:
-        assert repr(client) == "Client('example:1')"
+@pytest.mark.parametrize(
+    "url", ["example:1", "a-b.c_d:65535", "10.0.0.1:8001", "[::1]:8001", "unix:/tmp/triton.sock"]
+)
+def test_client_names_its_server(url: str) -> None:
+    with Client(url) as client:
+        assert repr(client) == f"Client({url!r})"
+
+
+def test_longest_time_of_a_call_leaves_it_time(fake: FakeTriton) -> None:
+    with Client(fake.url, timeout_s=86_400) as client:
+        assert len(client.detect(b"photo")) == 2

@@ -63,9 +63,22 @@ def test_faces_empty_has_no_faces_and_no_error(points: int) -> None:
         ("scores", ["a", "b", "c"], "scores: expected numbers"),
         ("size_wh", (1, 2, 3), "size_wh: expected width and height"),
         ("size_wh", (-1, 2), "size_wh: expected width and height"),
+        ("size_wh", None, "size_wh: expected width and height in pixels, got None"),
+        ("size_wh", "ab", "size_wh: expected width and height in pixels, got 'ab'"),
+        ("size_wh", ("3", "4"), "size_wh: expected width and height"),
+        ("size_wh", (np.nan, 2), "size_wh: expected width and height"),
+        ("size_wh", (np.inf, 2), "size_wh: expected width and height"),
+        ("size_wh", (1.5, 2), "size_wh: expected width and height"),
+        ("size_wh", (None, 2), "size_wh: expected width and height"),
+        ("boxes_xyxy", np.full((3, 4), np.nan), "boxes_xyxy: holds values that are not finite"),
+        ("scores", [0.9, np.inf, 0.5], "scores: holds values that are not finite"),
+        ("points_xy", np.full((3, 68, 2), -np.inf), "points_xy: holds values that are not finite"),
+        ("points_xy", np.full((3, 68, 2), 1e300), "points_xy: holds values that are not finite"),
+        ("point_scores", np.full((3, 68), np.nan), "point_scores: holds values that are not"),
+        ("scores", [10**400, 1, 1], "scores: expected numbers"),
     ],
 )
-def test_faces_wrong_shape_is_refused_by_name(name: str, value: object, message: str) -> None:
+def test_faces_wrong_value_is_refused_by_name(name: str, value: object, message: str) -> None:
     good = make_faces(3)
     fields = {field: getattr(good, field) for field in good.__dataclass_fields__}
     with pytest.raises(InputError, match=message):
@@ -146,6 +159,16 @@ def test_part_gives_the_points_of_its_name() -> None:
 def test_face_size_follows_its_box() -> None:
     face = Faces([[1, 2, 11, 32]], [1], np.zeros((1, 68, 2)), np.zeros((1, 68)), (99, 99))[0]
     assert (face.width, face.height) == (10, 30)
+
+
+def test_to_dict_of_the_largest_numbers_is_json() -> None:
+    top = float(np.finfo(np.float32).max)
+    faces = Faces(
+        [[-top, -top, top, top]], [top], np.full((1, 68, 2), top), np.full((1, 68), top), (1, 1)
+    )
+    [entry] = json.loads(json.dumps(faces.to_dict(), allow_nan=False))["faces"]
+    assert entry["center_xy"] == [top, top]
+    assert faces[0].width == 2 * top == faces[0].height
 
 
 def test_to_dict_is_json_and_close_to_the_arrays() -> None:

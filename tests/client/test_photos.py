@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,35 @@ def test_read_photo_folder_and_empty_file_are_named(tmp_path: Path) -> None:
     empty.touch()
     with pytest.raises(PhotoError, match=r"empty\.jpg: empty"):
         read_photo(empty)
-    with pytest.raises(PhotoError, match="Is a directory"):
+    with pytest.raises(PhotoError, match="not a regular file"):
         read_photo(tmp_path)
+
+
+def test_read_photo_pipe_and_device_are_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    link = tmp_path / "zero.jpg"
+    link.symlink_to("/dev/zero")
+    for path in (pipe, link, Path("/dev/zero")):
+        with pytest.raises(PhotoError, match=f"{path}: not a regular file"):
+            read_photo(path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="needs /proc")
+def test_read_photo_file_that_tells_no_size_is_read_up_to_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A file of /proc has a size of 0 and holds more, like one that grows while it is read.
+    assert read_photo("/proc/self/maps").size > 100
+    monkeypatch.setattr(limits, "MAX_PHOTO_BYTES", 100)
+    with pytest.raises(PhotoError, match="101 bytes; the limit is 100"):
+        read_photo("/proc/self/maps")
+
+
+def test_read_photo_memoryview_with_gaps_is_copied() -> None:
+    data = bytes(range(100))
+    assert read_photo(memoryview(data)[::2]).tobytes() == data[::2]
+    assert read_photo(memoryview(data)[::-1]).tobytes() == data[::-1]
 
 
 def test_read_photo_too_large_is_refused_unread(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_python_block_runs(block: int, server: EmbeddedServer, tmp_path: Path) -
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
-    assert "68" in done.stdout
+    assert re.search(r"\b68, 2\)", done.stdout), done.stdout
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -51,6 +51,10 @@ def test_curl_block_answers_in_json(server: EmbeddedServer, tmp_path: Path) -> N
     outputs = {o["name"]: o for o in json.loads(done.stdout)["outputs"]}
     assert set(outputs) == {t.name for t in MODELS["faces"].outputs}
     assert outputs["count"]["data"][0] >= 1
+
+
+def test_nothing_is_left_to_fill_in() -> None:
+    assert not re.search(r"@[A-Z]+@|TODO|TBD", README)
 
 
 def test_every_script_the_readme_names_exists() -> None:

@@ -52,6 +52,22 @@ def test_crops_equal_pillow_antialiased_resize_of_a_padded_photo(seed: int) -> N
         np.testing.assert_allclose(crop[0], expected, atol=0.34)
 
 
+@pytest.mark.parametrize("box", [(-900, -900, 1900, 1400), (600, 10, 4600, 3900), (-2e3, 0, 9, 9)])
+def test_crop_of_a_box_far_beyond_the_photo_is_its_padded_whole(box: tuple[float, ...]) -> None:
+    (square,) = squares = crop_squares([box], size_wh=SIZE_WH)
+    border = 5000
+    padded = Image.fromarray(np.pad(GRAY, border, mode="edge").astype(np.float32))
+    area = (square[0] + border, square[1] + border, *(square[:2] + square[2] + border))
+    expected = np.asarray(padded.resize((80, 80), Image.Resampling.BILINEAR, box=area))
+    np.testing.assert_allclose(cut_crops(GRAY, squares)[0, 0], expected, atol=2)
+
+
+def test_boxes_that_cover_too_much_are_refused() -> None:
+    boxes = np.tile([0, 0, 8000, 8000], (8, 1))
+    with pytest.raises(BoxError, match="the 8 boxes cover 512,000,000 pixels; the limit of one"):
+        crop_squares(boxes, size_wh=(8000, 8000))
+
+
 def test_crop_is_not_squashed_at_the_border() -> None:
     # A disc whose box leaves the photo: what is seen of it must stay round.
     y, x = np.mgrid[:200, :200]
@@ -85,6 +101,8 @@ def test_to_photo_of_the_corners() -> None:
         ((0, 0, np.inf, 5), "is not finite"),
         ((700, 0, 720, 20), "lies outside the photo of 640 x 480 pixels"),
         ((-20, -20, 0, 0), "lies outside the photo"),
+        ((-2e9, -2e9, 2e9, 2e9), "is more than 8 times as large as the photo of 640 x 480"),
+        ((-1e38, 0, 1e38, 5), "is more than 8 times as large as the photo"),
     ],
 )
 def test_squares_refuse_wrong_boxes(box: tuple[float, ...], message: str) -> None:

@@ -49,6 +49,36 @@ def test_check_jpeg_hands_on_orientation_and_hides_exif(orientation: int) -> Non
     assert handed_on.size == ((200, 120) if orientation < 5 else (120, 200))
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_check_phone_jpeg_with_a_second_picture_is_turned_once(orientation: int) -> None:
+    checked = check_photo(photo_files.mpo(photo_files.picture(), orientation))
+    assert (checked.orientation, checked.size_hwc) == (orientation, (120, 200, 3))
+    assert Image.open(io.BytesIO(bytes(checked.data))).getexif().get(0x0112, 1) == 1
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [(0xFE, b"a comment with Exif\0\0 inside")],
+        [(0xE1, b"Exif\0\0" + photo_files.exif(6).tobytes()[6:])],
+    ],
+    ids=["comment", "twice"],
+)
+def test_check_hides_every_exif_block(segments: list[tuple[int, bytes]]) -> None:
+    data = photo_files.oriented_jpeg(photo_files.picture(), 6)
+    for marker, body in segments:
+        data = photo_files.with_segment(data, marker, body)
+    checked = check_photo(data)
+    assert checked.orientation == 6
+    assert Image.open(io.BytesIO(bytes(checked.data))).getexif().get(0x0112, 1) == 1
+
+
+def test_check_pixels_of_the_request_are_counted_before_decoding() -> None:
+    with pytest.raises(PhotoError, match="send the photos in several requests"):
+        check_photo(GOOD["png"][0], pixels_left=200 * 120 - 1)
+    assert check_photo(GOOD["png"][0], pixels_left=200 * 120)
+
+
 @pytest.mark.parametrize("orientation", [0, 9, 300])
 def test_check_unknown_orientation_is_upright(orientation: int) -> None:
     tags = photo_files.exif(orientation)

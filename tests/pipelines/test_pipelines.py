@@ -12,8 +12,9 @@ import pytest
 from nvidia.dali.pipeline import Pipeline
 from PIL import Image
 
-from facekit.errors import SetupError
+from facekit.errors import PhotoError, SetupError
 from facekit.photos.check import CheckedPhoto, check_photo
+from facekit.photos.jpeg import read_header
 from facekit.pipelines.definitions import COLORS, COLORS_OF, PIPELINES
 from facekit.pipelines.serialize import file_name, serialize, write_all
 from tests import photo_files
@@ -97,6 +98,25 @@ def test_every_format_gives_the_same_picture(name: str) -> None:
     expected = np.asarray(photo_files.picture().convert("L"), float)
     assert gray.shape == (1, 120, 200)
     assert np.abs(gray[0] - expected).mean() < 3
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_no_jpeg_with_a_broken_header_gets_past_the_check_to_fail_here(progressive: bool) -> None:
+    jpeg = photo_files.encode(photo_files.picture(), "JPEG", quality=95, progressive=progressive)
+    header = read_header(jpeg).scan_start
+    rng = np.random.default_rng(0)
+    pipeline = load(committed("photo_gray", None))
+    passed = 0
+    for _ in range(400):
+        broken = bytearray(jpeg)
+        broken[rng.integers(0, header)] = rng.integers(0, 256)
+        try:
+            checked = check_photo(bytes(broken))
+        except PhotoError:
+            continue
+        run(pipeline, [checked])  # a decode error raises, and would fail a merged batch
+        passed += 1
+    assert 100 < passed < 400
 
 
 @pytest.mark.parametrize(("model", "color"), VARIANTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -41,13 +42,13 @@ def test_bad_photo_is_refused_with_its_reason(call: Call, model: str, name: str)
     with pytest.raises(InferenceServerException, match=message) as caught:
         call(model, inputs_with(model, photo))
     assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
-    assert "photo in `" in caught.value.message()
+    assert "photo 1 of 1: " in caught.value.message()
     assert call(model, inputs_with(model, probe_photo()))
 
 
 def test_bad_photo_in_a_batch_is_named(call: Call) -> None:
     photos = [probe_photo(), BAD["gif"][0], probe_photo()]
-    with pytest.raises(InferenceServerException, match="photo 2 of 3 in `image`: not a photo but"):
+    with pytest.raises(InferenceServerException, match="photo 2 of 3: not a photo but"):
         call("faces", {"image": batch(photos)})
 
 
@@ -60,9 +61,13 @@ def test_too_many_pixels_in_one_request(call: Call) -> None:
 @pytest.mark.parametrize(
     ("boxes", "message"),
     [
-        ((120, 20, 20, 140), r"box 1 of 1 \(120, 20, 20, 140\) is empty or inverted"),
+        (
+            (120, 20, 20, 140),
+            r"photo 1 of 1: box 1 of 1 \(120, 20, 20, 140\) is empty or inverted",
+        ),
         ((9000, 0, 9100, 100), "lies outside the photo of"),
         ((-90, -90, -10, -10), "lies outside the photo of"),
+        ((-2_000_000_000, -5, 2_000_000_000, 5), "is more than 8 times as large as the photo"),
     ],
 )
 def test_bad_box_is_refused(call: Call, boxes: tuple[int, ...], message: str) -> None:
@@ -128,27 +133,72 @@ def test_dali_steps_isolate_what_only_a_decoder_can_tell(call: Call) -> None:
 
 def test_mixed_load_only_the_bad_requests_fail(server: EmbeddedServer) -> None:
     """1,000 requests, 16 at a time, one in ten bad: exactly those fail."""
-    good = [probe_photo(), encode(picture(), "PNG"), encode(picture((400, 300)), "JPEG")]
+    good = [
+        (encode(picture((width, height)), file_format), (height, width))
+        for width, height, file_format in [
+            (200, 150, "PNG"),
+            (400, 300, "JPEG"),
+            (250, 360, "JPEG"),
+        ]
+    ]
     bad = [photo for photo, _ in BAD.values()]
     models = ["facenet_ensemble", "fpenet_ensemble", "faces", "landmarks"]
     client = grpcclient.InferenceServerClient(server.grpc_url)
 
-    def ask(i: int) -> tuple[bool, str]:
-        photo = bad[i // 10 % len(bad)] if i % 10 == 0 else good[i % len(good)]
+    def ask(i: int) -> str | None:
+        """Send one request; return its error, or None after checking its answer."""
+        # Every model gets its turn of the bad photos, too.
+        model = models[(i + i // 10) % 4]
+        if i % 10 == 0:
+            photo, size = bad[i // 10 % len(bad)], None
+        else:
+            photo, size = good[i % len(good)]
         try:
-            infer(client, grpcclient, models[i % 4], inputs_with(models[i % 4], photo))
+            answer = infer(client, grpcclient, model, inputs_with(model, photo))
         except InferenceServerException as e:
-            return False, str(e)
-        return True, ""
+            assert e.status() == "StatusCode.INVALID_ARGUMENT", e
+            return str(e)
+        if model == "fpenet_ensemble":
+            assert answer.as_numpy("keypoints").shape == (1, 68, 2)
+        else:
+            name = "true_image_size" if model == "facenet_ensemble" else "image_size"
+            assert tuple(answer.as_numpy(name)[0, :2]) == size
+        return None
 
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(ask, range(1000)))
-    failed = {i: text for i, (ok, text) in enumerate(answers) if not ok}
     client.close()
-    assert {i: t for i, t in failed.items() if i % 10} == {}, "good requests failed"
-    assert len(failed) == 100, "bad requests were accepted"
+    messages = [message for _, message in BAD.values()]
+    for i, error in enumerate(answers):
+        if i % 10:
+            assert error is None, f"good request {i} failed"
+        else:
+            assert error is not None, f"bad request {i} was accepted"
+            assert re.search(messages[i // 10 % len(bad)], error)
     with urllib.request.urlopen(f"http://{server.http_url}/v2/health/ready") as answer:
         assert answer.status == 200
+
+
+def test_one_large_photo_among_small_ones_is_not_padded_into_a_bomb(call: Call) -> None:
+    large = encode(Image.new("RGB", (7000, 7000)), "PNG")
+    photos = batch([large] + [encode(picture(), "JPEG")] * 15)
+    with pytest.raises(InferenceServerException, match="padded to the largest of them they take"):
+        call("facenet_ensemble", {"input_image_data": photos})
+
+
+def test_empty_tensor_is_an_empty_photo(call: Call) -> None:
+    with pytest.raises(InferenceServerException, match="photo 1 of 1: empty"):
+        call("faces", {"image": np.empty((1, 0), np.uint8)})
+
+
+def test_facenet_resized_blames_the_caller_for_a_photo_without_size(call: Call) -> None:
+    inputs = {
+        "input_1": np.zeros((1, 3, 416, 736), np.float32),
+        "true_image_size": np.array([[0, 200, 3]]),
+    }
+    with pytest.raises(InferenceServerException, match="height and width start at 1") as caught:
+        call("facenet_resized", inputs)
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
 
 
 def test_http_error_is_json_with_the_reason(server: EmbeddedServer) -> None:

@@ -184,10 +184,11 @@ def test_steps_by_hand_equal_the_ensemble(call: Call) -> None:
 def test_landmarks_of_own_boxes_equal_fpenet_ensemble_and_faces(call: Call) -> None:
     photo = batch([probe_photo()])
     faces = call("faces", {"image": photo})
+    assert faces["count"][0, 0] >= 1
     own = call("landmarks", {"image": photo, "boxes": faces["boxes"]})
     np.testing.assert_allclose(own["keypoints"], faces["keypoints"], atol=1e-3)
     whole_pixels = np.rint(faces["boxes"][0]).astype(np.int32)
-    for i, box in enumerate(whole_pixels):
+    for box in whole_pixels[:3]:
         one = call("fpenet_ensemble", {"raw_image_data": photo, "true_boxes": box[None]})
         side = (box[2:] - box[:2]).max()
         corner = (box[:2] + box[2:]) / 2 - side / 2
@@ -199,7 +200,6 @@ def test_landmarks_of_own_boxes_equal_fpenet_ensemble_and_faces(call: Call) -> N
         np.testing.assert_allclose(
             again["keypoint_scores"][0, 0], one["softargmax:1"][0], atol=1e-4
         )
-        assert i < 5
 
 
 def test_landmarks_of_no_boxes(call: Call) -> None:

@@ -91,6 +91,16 @@ def test_server_on_a_used_port_says_which(repository: Path) -> None:
         EmbeddedServer(repository, http_port=int(first.http_url.split(":")[1])).start()
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "localhost"])
+def test_server_on_another_address_is_reached(repository: Path, address: str) -> None:
+    with (
+        EmbeddedServer(repository, address=address) as server,
+        Client(server.grpc_url) as client,
+    ):
+        assert server.grpc_url.startswith("127.0.0.1:")
+        assert len(client.detect(probe_photo())) == 2
+
+
 def test_server_not_started_has_no_url(repository: Path) -> None:
     with pytest.raises(SetupError, match="not started"):
         _ = EmbeddedServer(repository).grpc_url

@@ -36,6 +36,11 @@ def test_find_installation_on_another_platform_says_which_are_supported(
         installation.find_installation()
 
 
+def test_libpython_missing_names_the_package() -> None:
+    with pytest.raises(SetupError, match="install the package libpython3.99"):
+        installation._libpython_dirs("3.99")
+
+
 def test_check_backend_package_missing_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 

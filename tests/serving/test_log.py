@@ -28,7 +28,7 @@ def test_reasons_without_a_failed_model_are_the_errors() -> None:
 
 
 def test_reasons_of_a_log_without_errors_are_its_end() -> None:
-    assert reasons(["one", "", "two"]) == ["one", "two"]
+    assert reasons(["one", "", "+---+", "| a |", "two"]) == ["one", "two"]
 
 
 def test_reasons_of_nothing_are_none() -> None:

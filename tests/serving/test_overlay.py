@@ -1,9 +1,13 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tritonclient.grpc as grpcclient
 
 from facekit.errors import SetupError
-from facekit.serving.overlay import colored_repository
+from facekit.serving.embedded import EmbeddedServer, default_model_repository
+from facekit.serving.overlay import COLORS, colored_repository
+from tests.triton import infer
 
 
 def write(path: Path, text: str) -> None:
@@ -43,3 +47,27 @@ def test_colored_repository_without_the_pipeline_names_the_file(repository: Path
         colored_repository(repository, "rgb"),
     ):
         pass
+
+
+def test_kit_in_each_color_feeds_the_network_gray_or_rgb(tmp_path: Path) -> None:
+    kit = tmp_path / "kit"
+    kit.mkdir()
+    for name in ("photo_check", "facenet_preprocess"):
+        (kit / name).symlink_to(default_model_repository() / name)
+    # A red picture, as bytes that need no encoder.
+    photo = np.frombuffer(b"P6 64 64 255 " + bytes((200, 0, 0)) * 64 * 64, np.uint8)[None]
+
+    means = {}
+    for color in COLORS:
+        with (
+            colored_repository(kit, color) as repository,
+            EmbeddedServer(repository) as server,
+            grpcclient.InferenceServerClient(server.grpc_url) as client,
+        ):
+            inputs = {"photo": photo, "orientation": np.ones((1, 1), np.int32)}
+            answer = infer(client, grpcclient, "facenet_preprocess", inputs)
+            means[color] = answer.as_numpy("input_1")[0].mean(axis=(1, 2))
+
+    # Rec. 601: 0.299 of red.
+    np.testing.assert_allclose(means["gray"], [200 * 0.299 / 255] * 3, atol=0.01)
+    np.testing.assert_allclose(means["rgb"], [200 / 255, 0, 0], atol=0.01)

@@ -3,7 +3,7 @@ import socket
 import pytest
 
 from facekit.errors import SetupError
-from facekit.serving.ports import choose_ports
+from facekit.serving.ports import choose_ports, resolve
 
 OPTIONS = ("--http-port", "--grpc-port", "--metrics-port")
 
@@ -39,7 +39,17 @@ def test_choose_ports_given_twice_is_refused() -> None:
         choose_ports("127.0.0.1", {"--http-port": 18000, "--grpc-port": 18000})
 
 
-@pytest.mark.parametrize("address", ["no such host", "192.0.2.1"])
-def test_choose_ports_of_a_foreign_address_is_refused(address: str) -> None:
-    with pytest.raises(SetupError, match=address):
-        choose_ports(address, {"--http-port": 0})
+def test_choose_ports_of_a_foreign_address_is_refused() -> None:
+    with pytest.raises(SetupError, match=r"Cannot listen on 192\.0\.2\.1:"):
+        choose_ports("192.0.2.1", {"--http-port": 0})
+
+
+@pytest.mark.parametrize("address", ["no such host", "::1", "a" * 300])
+def test_resolve_without_an_ipv4_address_is_refused(address: str) -> None:
+    with pytest.raises(SetupError, match="is no IPv4 address to listen on"):
+        resolve(address)
+
+
+@pytest.mark.parametrize("address", ["localhost", "127.0.0.1"])
+def test_resolve_gives_the_address(address: str) -> None:
+    assert resolve(address) == "127.0.0.1"

@@ -202,7 +202,7 @@ def _check(config: ModelConfig, kind: str, specs: Sequence[TensorSpec], entries:
                 )
             shape = shape[1:]
         fits = len(shape) == len(spec.dims) and all(
-            -1 in (one, other) or one == other for one, other in zip(shape, spec.dims, strict=True)
+            one in (-1, other) for one, other in zip(shape, spec.dims, strict=True)
         )
         if not fits:
             raise ConfigError(
