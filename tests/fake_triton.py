@@ -57,8 +57,6 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
     ) -> None:
         self.answer = answer
         self.ready = True
-        # Outputs that are sent as they stand here: datatype, shape and bytes.
-        self.odd: dict[str, tuple[str, list[int], bytes]] = {}
         self.received: list[tuple[str, Inputs]] = []
         self.most_at_once = 0
         self._at_once = 0
@@ -111,11 +109,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         wanted = [output.name for output in request.outputs]
         response = service_pb2.ModelInferResponse(model_name=request.model_name)
         for name in wanted:
-            if name in self.odd:
-                dtype, shape, content = self.odd[name]
-                response.outputs.add(name=name, datatype=dtype, shape=shape)
-                response.raw_output_contents.append(content)
-            elif name in outputs:
+            if name in outputs:
                 value = outputs[name]
                 dtype = np_to_triton_dtype(value.dtype)
                 response.outputs.add(name=name, datatype=dtype, shape=value.shape)

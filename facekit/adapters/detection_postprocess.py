@@ -46,8 +46,7 @@ class TritonPythonModel:
         sizes = read(request, "true_image_size")
         if not np.isfinite(cov).all():
             raise InputError("`output_cov/Sigmoid` holds NaN or infinity: the network is broken")
-        if (sizes[:, :2] < 1).any():
-            raise InputError(f"`true_image_size` {sizes.tolist()}: height and width start at 1")
+        check_sizes(sizes)
         found = [
             detect(b, c, size_wh=(int(size[1]), int(size[0])), parameters=self._parameters)
             for b, c, size in zip(bbox, cov, sizes, strict=True)
@@ -58,6 +57,19 @@ class TritonPythonModel:
             "true_image_size": sizes,
             "true_count": np.array([[len(one)] for one in found], np.int32),
         }
+
+
+def check_sizes(sizes_hwc: Array) -> None:
+    """Refuse photos without a size.
+
+    Args:
+        sizes_hwc: int64 (B, 3), the tensor ``true_image_size``.
+
+    Raises:
+        InputError: A height or width is below 1.
+    """
+    if (sizes_hwc[:, :2] < 1).any():
+        raise InputError(f"`true_image_size` {sizes_hwc.tolist()}: height and width start at 1")
 
 
 def read_labels(files: ModelFiles) -> list[str]:

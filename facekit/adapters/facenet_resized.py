@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from facekit.adapters.calls import GRIDS, answer_all, call, tensor
+from facekit.adapters.detection_postprocess import check_sizes
 from facekit.adapters.requests import Array, Request, Response, read
 
 _OUTPUTS = ("true_boxes", "true_proba", "true_image_size", "true_count")
@@ -16,6 +17,8 @@ class TritonPythonModel:
         return await answer_all(requests, self._answer)
 
     async def _answer(self, request: Request) -> dict[str, Array]:
+        # Asked here too: what another model refuses loses its status on the way through Triton.
+        check_sizes(read(request, "true_image_size"))
         sizes = tensor("true_image_size", read(request, "true_image_size"))
         grids = await call("facenet", [tensor("input_1", read(request, "input_1"))], GRIDS)
         outputs = await call("facenet_postprocess", [*grids, sizes], _OUTPUTS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ import numpy.typing as npt
 from facekit.backends.dali.pipeline import DaliPipeline
 from facekit.backends.model_config import ModelConfig
 from facekit.backends.onnxruntime.session import OnnxSession
+from facekit.bench.server import Settings
 from facekit.contract import MAX_BATCH_SIZE, MODELS
-from facekit.detection.parameters import ClusteringParameters
 from facekit.detection.postprocess import Detections, detect
 from facekit.errors import FacekitError, ServerError
 from facekit.landmarks.crops import crop_squares, cut_crops, to_photo
@@ -39,24 +40,18 @@ class BoundWorker:
 
     Args:
         repository: The model repository.
-        parameters: The clustering's, as the server has them.
-        color: What FaceNet is fed, ``gray`` or ``rgb``.
+        settings: The server's.
 
     Raises:
         ConfigError: A model's file is missing or does not load.
     """
 
-    def __init__(
-        self,
-        repository: Path,
-        parameters: Sequence[ClusteringParameters],
-        color: str = "gray",
-    ) -> None:
-        self._parameters = parameters
-        self._facenet_preprocess = _dali(repository, "facenet_preprocess", color)
-        self._faces_preprocess = _dali(repository, "faces_preprocess", color)
+    def __init__(self, repository: Path, settings: Settings) -> None:
+        self._parameters = settings.parameters
+        self._facenet_preprocess = _dali(repository, "facenet_preprocess", settings.color)
+        self._faces_preprocess = _dali(repository, "faces_preprocess", settings.color)
         self._facenet = _onnx(repository, "facenet")
-        self._fpenet = _onnx(repository, "fpenet")
+        self._fpenet = _onnx(repository, "fpenet", settings.points)
 
     def detect(self, photo: Photo) -> Detections:
         """Do what ``facenet_ensemble`` does."""
@@ -102,9 +97,15 @@ def _dali(repository: Path, model: str, color: str) -> DaliPipeline:
     return DaliPipeline(_config(repository, model, name, {"num_threads": "1"}))
 
 
-def _onnx(repository: Path, model: str) -> OnnxSession:
+def _onnx(repository: Path, model: str, points: int = -1) -> OnnxSession:
     threads = {"intra_op_thread_count": "1", "inter_op_thread_count": "1"}
-    return OnnxSession(_config(repository, model, "model.onnx", threads))
+    config = _config(repository, model, "model.onnx", threads)
+    # The contract leaves the number of points open; a network and its configuration do not.
+    outputs = tuple(
+        replace(spec, dims=(points, *spec.dims[1:])) if spec.dims[0] == -1 else spec
+        for spec in config.outputs
+    )
+    return OnnxSession(replace(config, outputs=outputs))
 
 
 def _config(repository: Path, model: str, file: str, parameters: dict[str, str]) -> ModelConfig:

@@ -14,6 +14,9 @@ from facekit.errors import ServerError
 SAMPLES = 20
 """Measurements along the way."""
 
+SETTLED = SAMPLES // 10
+"""The sample that growth counts from."""
+
 CONCURRENCY = 4
 
 _BAD_EVERY = 20
@@ -37,9 +40,9 @@ class SoakResult:
         samples: From the soak's first request to its last.
         requests: Requests that were answered.
         refused: Of these, the broken photos among them, which the server refused.
-        growth_mib: PSS at the end less that at the start.
-        late_growth_mib: PSS at the end less that after half of the requests: what is left when
-            all pools have their size.
+        growth_mib: PSS at the end less that after the first tenth of the requests, by when
+            pools and caches have about the size that this load needs.
+        growth_percent: The same in parts of the latter.
     """
 
     at_start: Memory
@@ -47,7 +50,7 @@ class SoakResult:
     requests: int
     refused: int
     growth_mib: float
-    late_growth_mib: float
+    growth_percent: float
 
 
 def soak(
@@ -113,13 +116,14 @@ def soak(
         advance()
     if refused != sent // _BAD_EVERY:
         raise ServerError(f"{sent // _BAD_EVERY} broken photos were sent, and {refused} refused")
+    growth = samples[-1].pss_mib - samples[SETTLED].pss_mib
     return SoakResult(
         at_start=at_start,
         samples=tuple(samples),
         requests=sent,
         refused=refused,
-        growth_mib=samples[-1].pss_mib - samples[0].pss_mib,
-        late_growth_mib=samples[-1].pss_mib - samples[len(samples) // 2].pss_mib,
+        growth_mib=growth,
+        growth_percent=100 * growth / samples[SETTLED].pss_mib,
     )
 
 

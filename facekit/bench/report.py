@@ -133,8 +133,9 @@ def _memory(results: Results) -> str:
     note = (
         f"  {memory.at_start.pss_mib:.0f} MiB when the server was new; "
         f"{memory.at_start.processes} processes\n"
-        f"  growth {memory.growth_mib:+.1f} MiB (PSS), {memory.late_growth_mib:+.1f} of it in the "
-        f"second half; {memory.refused:,} broken photos among the requests, all refused\n"
+        f"  growth {memory.growth_mib:+.1f} MiB of PSS since the first tenth "
+        f"({memory.growth_percent:+.1f} %)\n"
+        f"  {memory.refused:,} broken photos among the requests, all refused\n"
     )
     return "Memory of the server's processes\n" + _table(header, rows) + note
 

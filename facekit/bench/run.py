@@ -148,9 +148,8 @@ class Bench:
                 advance()
 
     def _measure_bound(self, advance: Callable[[], None]) -> None:
-        color, parameters = self._info.detection_settings()
-        count = machine.cores()
-        workers = [BoundWorker(self._options.repository, parameters, color) for _ in range(count)]
+        settings, count = self._info.settings(), machine.cores()
+        workers = [BoundWorker(self._options.repository, settings) for _ in range(count)]
         for photo_set, model in itertools.product(self._options.photo_sets, _INPUTS):
             jobs = self._jobs(model, photo_set)
             concurrency = self._best_concurrency(model, jobs)

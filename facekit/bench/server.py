@@ -38,6 +38,21 @@ class Stage:
     output_ms: float
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How a server is configured.
+
+    Attributes:
+        color: What FaceNet is fed, ``gray`` or ``rgb``.
+        parameters: The clustering's, one a class.
+        points: Landmarks of a face.
+    """
+
+    color: str
+    parameters: list[ClusteringParameters]
+    points: int
+
+
 class ServerInfo:
     """Asks a server about itself.
 
@@ -79,8 +94,8 @@ class ServerInfo:
                 found[name] = f"{config.backend} x{count}{''.join(threads)}"
         return found
 
-    def detection_settings(self) -> tuple[str, list[ClusteringParameters]]:
-        """Return the colour that FaceNet is fed, and the clustering's parameters.
+    def settings(self) -> Settings:
+        """Return what the bound must know to do the same work.
 
         Raises:
             ServerError: There is no server, or it does not serve the models.
@@ -91,8 +106,12 @@ class ServerInfo:
         texts = {name: value.string_value for name, value in postprocess.parameters.items()}
         classes = int(postprocess.input[1].dims[0])
         names = [f"class {k}" for k in range(classes)]
-        color = preprocess.default_model_filename.partition(".")[0]
-        return color, parse_parameters(texts, names, others=("label_file",))
+        fpenet = self._ask(self._client.get_model_config, "fpenet").config
+        return Settings(
+            color=preprocess.default_model_filename.partition(".")[0],
+            parameters=parse_parameters(texts, names, others=("label_file",)),
+            points=int(fpenet.output[0].dims[0]),
+        )
 
     def counters(self) -> dict[str, Any]:
         """Return Triton's statistics by model, to be given to ``stages_since``.

@@ -78,7 +78,9 @@ def _missing(text: str, model: str) -> str:
 def _refused(text: str, lower: str, model: str) -> FacekitError:
     if match := _OF_ONE_PHOTO.match(text):
         what = text[match.end() :]
-        kind = BoxError if _OF_ITS_BOXES.match(what) else PhotoError
+        kind: type[InputError] = BoxError if _OF_ITS_BOXES.match(what) else PhotoError
+        if what.startswith("`"):  # Of a tensor, which is not for the photo to mend.
+            kind = InputError
         # This client asks about one photo at a time, and then which one it was needs no saying.
         return kind(what if match[1] == match[2] == "1" else text)
     if any(words in lower for words in _CONTRACT):

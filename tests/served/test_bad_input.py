@@ -54,7 +54,7 @@ def test_bad_photo_in_a_batch_is_named(call: Call) -> None:
 
 def test_too_many_pixels_in_one_request(call: Call) -> None:
     large = encode(Image.new("L", (7000, 7000)), "JPEG", quality=30)
-    with pytest.raises(InferenceServerException, match="send them in several requests"):
+    with pytest.raises(InferenceServerException, match="send the photos in several requests"):
         call("facenet_ensemble", {"input_image_data": batch([large] * 4)})
 
 
