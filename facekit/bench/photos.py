@@ -111,5 +111,5 @@ def _portraits() -> tuple[Image.Image, Image.Image]:
     astronaut = Image.fromarray(skimage.data.astronaut()).crop((100, 10, 350, 260))
     path = Path(str(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)))
     with Image.open(path) as image:
-        admiral = image.convert("RGB").crop((70, 0, 470, 400))
+        admiral = image.convert("RGB").crop((85, 88, 455, 458))
     return astronaut, admiral

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,13 @@ class UnequalError(FacekitError):
     """The kit and the reference do not find the same."""
 
 
-def compare(frames: Sequence[tuple[Grid, Grid]], name: str, *, seconds: float) -> PostprocessResult:
+def compare(
+    frames: Sequence[tuple[Grid, Grid]],
+    name: str,
+    *,
+    seconds: float,
+    chosen: ClusteringParameters,
+) -> PostprocessResult:
     """Check that both find the same, then time them in turns.
 
     Args:
@@ -53,11 +59,12 @@ def compare(frames: Sequence[tuple[Grid, Grid]], name: str, *, seconds: float) -
         name: What the report calls the frames.
         seconds: How long to repeat; the best time of each frame counts, because whatever else the
             machine does can only add to it.
+        chosen: The clustering's parameters; the algorithm is DBSCAN whatever they say.
 
     Raises:
         UnequalError: Labels, boxes or scores differ.
     """
-    chosen = ClusteringParameters()
+    chosen = replace(chosen, clustering_algorithm="DBSCAN")
 
     def kit(bbox: Grid, cov: Grid) -> Any:
         return detect(bbox, cov, size_wh=_SIZE_WH, parameters=[chosen])

@@ -183,7 +183,7 @@ class Bench:
             )
 
     def _measure_postprocess(self, advance: Callable[[], None]) -> None:
-        rng = np.random.default_rng(0)
+        rng, chosen = np.random.default_rng(0), self._info.settings().parameters[0]
         photos = mosaics((1280, 720), FRAME_FACES).photos
         frames = {
             f"frames of the network, {FRAME_FACES} faces": [self._grids(p) for p in photos],
@@ -192,7 +192,7 @@ class Bench:
             ],
         }
         for name, grids in frames.items():
-            result = compare(grids, name, seconds=self._options.seconds)
+            result = compare(grids, name, seconds=self._options.seconds, chosen=chosen)
             self.results.postprocess.append(result)
             advance()
 

@@ -5,6 +5,7 @@ Triton's own ready flag stays up when a backend process has died and every reque
 
 from __future__ import annotations
 
+import struct
 import time
 from dataclasses import dataclass
 from types import TracebackType
@@ -205,7 +206,10 @@ def _input(name: str, dtype: str, model: str) -> InferInput:
 
 def _check_answer(spec: ModelSpec, answer: Any) -> None:
     for tensor in spec.outputs:
-        value = answer.as_numpy(tensor.name)
+        try:
+            value = answer.as_numpy(tensor.name)
+        except (ValueError, TypeError, struct.error) as e:
+            raise ResponseError(f"{spec.name}: {tensor.name} can't be read: {e}") from e
         if value is None:
             raise ResponseError(f"{spec.name}: the answer has no {tensor.name}")
         dims = (1, *tensor.dims)

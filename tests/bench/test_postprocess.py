@@ -12,6 +12,7 @@ from facekit.detection.parameters import ClusteringParameters
 from tests import reference as slow
 
 SIZE_WH = (1000, 700)
+CHOSEN = ClusteringParameters()
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -39,7 +40,7 @@ def test_reference_decode_equals_the_slow_form() -> None:
 
 def test_compare_reports_both_times_and_what_was_found() -> None:
     rng = np.random.default_rng(0)
-    result = postprocess.compare([face_grids(rng, 10)] * 2, "frames", seconds=0.01)
+    result = postprocess.compare([face_grids(rng, 10)] * 2, "frames", seconds=0.01, chosen=CHOSEN)
     assert result.frames == "2 frames"
     assert result.cells > result.faces > 0
     assert result.ratio == pytest.approx(result.reference_ms / result.kit_ms)
@@ -56,4 +57,4 @@ def test_compare_refuses_unequal_labels(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(fast, "cluster", wrong)
     with pytest.raises(postprocess.UnequalError, match="1 of .* labels differ"):
-        postprocess.compare([frame], "frames", seconds=0.01)
+        postprocess.compare([frame], "frames", seconds=0.01, chosen=CHOSEN)
