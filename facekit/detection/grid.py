@@ -8,6 +8,7 @@ are those of DeepStream's parser and of TAO (tao_deploy, cv/detectnet_v2/postpro
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -36,15 +37,18 @@ def decode_cells(
     Returns:
         float64 (N, 4), x1 y1 x2 y2 in network pixels; not clipped, and possibly inverted.
     """
-    columns = bbox.shape[2]
-    rows, cols = np.divmod(cells, columns)
-    points = np.empty((4, len(cells)))
-    points[0::2] = cols
-    points[1::2] = rows
-    points *= GRID_STRIDE
-    points += BOX_OFFSET
-    points += bbox.reshape(4, -1)[:, cells] * _SIGNS
-    return points.T
+    _, rows, columns = bbox.shape
+    offsets = bbox.reshape(4, -1).take(cells, axis=1)
+    corners: npt.NDArray[np.float64]
+    corners = _points(rows, columns).take(cells, axis=1) + offsets * _SIGNS
+    return corners.T
+
+
+@lru_cache(maxsize=8)
+def _points(rows: int, columns: int) -> npt.NDArray[np.float64]:
+    """Return the point each cell's offsets count from as x, y, x, y: float64 (4, cells)."""
+    y, x = np.mgrid[:rows, :columns].reshape(2, -1) * GRID_STRIDE + BOX_OFFSET
+    return np.stack([x, y, x, y])
 
 
 def encode_boxes(
@@ -60,8 +64,7 @@ def encode_boxes(
     Returns:
         float32 (4, N).
     """
-    rows, cols = np.divmod(cells, columns)
-    points = np.stack([cols, rows, cols, rows]) * GRID_STRIDE + BOX_OFFSET
+    points = _points(int(cells.max(initial=0)) // columns + 1, columns).take(cells, axis=1)
     offsets: npt.NDArray[np.float32]
     offsets = ((np.asarray(boxes_xyxy, np.float64).T - points) / _SIGNS).astype(np.float32)
     return offsets

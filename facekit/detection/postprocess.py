@@ -79,10 +79,11 @@ def _one_class(
     cells = np.flatnonzero(coverage > np.float32(chosen.coverage_threshold))
     boxes = decode_cells(bbox, cells)
     # NaN compares false, so a broken engine's NaN boxes go here as well.
-    sound = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    sound = boxes[:, 2:] > boxes[:, :2]
     if not sound.all():
-        boxes, cells = boxes[sound], cells[sound]
-    scores = coverage[cells].astype(np.float64)
+        kept = np.flatnonzero(sound.all(axis=1))
+        boxes, cells = boxes.take(kept, axis=0), cells.take(kept)
+    scores = coverage.take(cells).astype(np.float64)
     if chosen.clustering_algorithm != "NMS":
         labels = dbscan(boxes, scores, eps=chosen.dbscan_eps, min_samples=chosen.dbscan_min_samples)
         clusters, sums, peaks = _summarise(boxes, scores, labels)
@@ -106,12 +107,14 @@ def _summarise(
     boxes: Float64Array, scores: Float64Array, labels: npt.NDArray[np.intp]
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return each cluster's coverage-weighted mean box, summed coverage and highest coverage."""
-    member = np.flatnonzero(labels >= 0)
-    if not len(member):
+    # Noise, labelled -1, comes first when the boxes are ordered by their labels.
+    ends = np.bincount(labels + 1).cumsum()
+    if len(ends) < 2:
         return np.empty((0, 4)), np.empty(0), np.empty(0)
-    member = member[np.argsort(labels[member], kind="stable")]
-    starts = np.flatnonzero(np.diff(labels[member], prepend=-1))
-    weights = scores[member]
+    member = labels.argsort(kind="stable")[ends[0] :]
+    starts = ends[:-1] - ends[0]
+    weights = scores.take(member)
     sums = np.add.reduceat(weights, starts)
-    means = np.add.reduceat(boxes[member] * weights[:, None], starts, axis=0) / sums[:, None]
+    weighted = boxes.take(member, axis=0) * weights[:, None]
+    means = np.add.reduceat(weighted, starts, axis=0) / sums[:, None]
     return means, sums, np.maximum.reduceat(weights, starts)
