@@ -1,0 +1,1 @@
+"""Readers of the public face sets the trainers use."""

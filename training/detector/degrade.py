@@ -1,0 +1,89 @@
+"""Photometric changes: from modern colour to grainy old gray."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+GRAY_SHARE = 0.7
+_GRAIN = np.random.default_rng(7).standard_normal((640, 1024), dtype=np.float32)
+_COARSE = np.asarray(
+    Image.fromarray(_GRAIN[:320, :512]).resize((1024, 640), Image.Resampling.BILINEAR)
+)
+
+
+def _tone(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a random tone curve as a table of 256 values: gamma, contrast, brightness."""
+    ramp = np.linspace(0.0, 1.0, 256) ** np.exp(rng.normal(0.0, 0.3))
+    if rng.random() < 0.3:
+        low, high = rng.uniform(0.0, 0.35), rng.uniform(0.6, 1.0)
+    else:
+        low, high = rng.uniform(-0.15, 0.12), rng.uniform(0.85, 1.15)
+    curve: NDArray[np.uint8] = (np.clip(low + (high - low) * ramp, 0, 1) * 255).astype(np.uint8)
+    return curve
+
+
+def _grain(rng: np.random.Generator, height: int, width: int) -> NDArray[np.float32]:
+    """Return unit-variance noise [height, width], fine or coarse."""
+    pool = _COARSE if rng.random() < 0.4 else _GRAIN
+    top = int(rng.integers(0, pool.shape[0] - height + 1))
+    left = int(rng.integers(0, pool.shape[1] - width + 1))
+    noise = pool[top : top + height, left : left + width]
+    return noise[:: int(rng.choice([-1, 1])), :: int(rng.choice([-1, 1]))]
+
+
+def _soften(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Blur by a small kernel, or scale down and up as a low-resolution original would be."""
+    if rng.random() < 0.5:
+        return image.filter(ImageFilter.BoxBlur(float(rng.uniform(0.3, 1.3))))
+    factor = rng.uniform(1.2, 2.2)
+    small = (max(8, int(image.width / factor)), max(8, int(image.height / factor)))
+    method = Image.Resampling.BICUBIC if rng.random() < 0.5 else Image.Resampling.BILINEAR
+    return image.resize(small, Image.Resampling.BILINEAR).resize(image.size, method)
+
+
+def degrade(
+    image: Image.Image, rng: np.random.Generator, gray: bool | None = None
+) -> NDArray[np.uint8]:
+    """Return a changed copy of a frame.
+
+    Args:
+        image: Mode RGB.
+        rng: Source of chance.
+        gray: Force gray (True) or colour (False); None draws one, mostly gray.
+
+    Returns:
+        uint8 [3, height, width]; the three channels are equal when gray.
+    """
+    if gray is None:
+        gray = bool(rng.random() < GRAY_SHARE)
+    if gray:
+        image = image.convert("L")
+    old = rng.random() < 0.35
+    if rng.random() < (0.6 if old else 0.15):
+        image = _soften(image, rng)
+    bands = 1 if gray else 3
+    if rng.random() < 0.8:
+        curve = _tone(rng)
+        tables = [curve] * bands
+        if not gray and rng.random() < 0.5:
+            gains = rng.uniform(0.85, 1.1, size=3)
+            tables = [np.clip(curve * gain, 0, 255).astype(np.uint8) for gain in gains]
+        image = image.point([int(value) for value in np.concatenate(tables)])
+    if rng.random() < (0.7 if old else 0.2):
+        strength = np.float32(rng.uniform(2.0, 16.0 if old else 7.0))
+        pixels = np.asarray(image).astype(np.float32)
+        noise = strength * _grain(rng, image.height, image.width)
+        pixels += noise if gray else noise[:, :, None]
+        image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    if rng.random() < 0.3:
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=int(rng.integers(25, 90)))
+        image = Image.open(buffer)
+    pixels_out = np.asarray(image)
+    if gray:
+        return np.repeat(pixels_out[None], 3, axis=0)
+    return np.ascontiguousarray(pixels_out.transpose(2, 0, 1))

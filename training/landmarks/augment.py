@@ -1,0 +1,176 @@
+# mypy: allow-subclassing-any
+"""Training crops: faces turned, shifted, scaled, hidden in part, and degraded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from training.data.photos import AFW_FOLDER, PORTRAIT_FOLDER, Photo, pts_photos
+from training.data.pts import LEFT_TO_RIGHT_MIRROR
+from training.landmarks.network import CROP_SIZE
+from training.runs import step_rng
+
+EXPAND = 1.2
+"""Mean side of a training crop over the longer side of the face box."""
+PATCH_SIZE = 208
+PATCH_FACE = 80.0
+"""Longer side of the face box in a stored patch, in pixels."""
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class FacePatch:
+    """A face and its surroundings, gray, at a size close to that of a crop.
+
+    Attributes:
+        image: Mode L, 208x208; the box's centre in the middle, its longer side 80 pixels.
+        points: float32 [68, 2] in patch pixels, measured from the patch's top left corner.
+    """
+
+    image: Image.Image
+    points: NDArray[np.float32]
+
+
+def make_patch(photo: Photo, index: int) -> FacePatch:
+    """Cut the stored patch of a photo's face; the border of the photo is repeated outwards."""
+    x1, y1, x2, y2 = (float(value) for value in photo.boxes[index])
+    side = max(x2 - x1, y2 - y1) * PATCH_SIZE / PATCH_FACE
+    left, top = (x1 + x2 - side) / 2, (y1 + y2 - side) / 2
+    pad = math.ceil(max(0, -left, -top, left + side - photo.image.width,
+                        top + side - photo.image.height)) + 1
+    pixels = np.pad(np.asarray(photo.image.convert("L")), pad, mode="edge")
+    box = (left + pad, top + pad, left + side + pad, top + side + pad)
+    image = Image.fromarray(pixels).resize(
+        (PATCH_SIZE, PATCH_SIZE), Image.Resampling.BILINEAR, box=box
+    )
+    points = (photo.points[index] - [left, top]) * (PATCH_SIZE / side)
+    return FacePatch(image, points.astype(np.float32))
+
+
+def load_patches(data: Path) -> list[FacePatch]:
+    """Read every training face: the training portraits and the photos of several faces."""
+    patches = []
+    for folder in (PORTRAIT_FOLDER, AFW_FOLDER):
+        for photo in pts_photos(data / folder, complete=False):
+            patches += [make_patch(photo, index) for index in range(len(photo.points))]
+    return patches
+
+
+def warp(
+    patch: FacePatch, rng: np.random.Generator
+) -> tuple[Image.Image, NDArray[np.float32]]:
+    """Cut an 80x80 crop, turned, shifted, scaled and stretched at random.
+
+    Returns:
+        The crop, mode L, and the points in crop pixels from its top left corner (the rule by
+        which the kit maps points back to the photo), float32 [68, 2].
+    """
+    angle = math.radians(float(rng.normal(0, 14) if rng.random() < 0.7 else rng.uniform(-45, 45)))
+    scale = CROP_SIZE / (PATCH_FACE * EXPAND) * float(np.exp(rng.normal(0, 0.1)))
+    stretch = float(np.exp(rng.normal(0, 0.06)))
+    turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    forward = np.diag([scale * stretch, scale / stretch]) @ turn
+    if rng.random() < 0.5:
+        forward[0] *= -1
+    middle = PATCH_SIZE / 2
+    goal = CROP_SIZE / 2 + rng.normal(0, 0.045, size=2) * CROP_SIZE
+    inverse = np.linalg.inv(forward)
+    corner = np.array([middle, middle]) - inverse @ goal
+    coefficients = (*inverse[0], corner[0], *inverse[1], corner[1])
+    image = patch.image.transform(
+        (CROP_SIZE, CROP_SIZE), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
+    )
+    points = (patch.points - middle) @ forward.T + goal
+    if np.linalg.det(forward) < 0:
+        points = points[list(LEFT_TO_RIGHT_MIRROR)]
+    return image, points.astype(np.float32)
+
+
+def _random_gray(rng: np.random.Generator) -> int:
+    return int(rng.integers(0, 256))
+
+
+def hide(
+    image: Image.Image, points: NDArray[np.float32], rng: np.random.Generator
+) -> None:
+    """Draw over part of a crop: a mask over mouth and nose, dark glasses, or a rectangle."""
+    draw = ImageDraw.Draw(image)
+    kind = rng.random()
+    if kind < 0.4:
+        bridge = points[27 + int(rng.integers(0, 4))]
+        low = int(rng.integers(1, 4))
+        outline = [tuple(point) for point in points[low : 17 - low]]
+        outline.append(tuple(bridge + rng.normal(0, 1, 2)))
+        draw.polygon(outline, fill=_random_gray(rng))
+        if rng.random() < 0.5:
+            draw.line([tuple(points[3]), tuple(points[33]), tuple(points[13])],
+                      fill=_random_gray(rng))
+    elif kind < 0.55:
+        tone = int(rng.integers(0, 80))
+        for eye in (points[36:42], points[42:48]):
+            middle, reach = eye.mean(axis=0), np.ptp(eye[:, 0]) * rng.uniform(0.6, 1.0) + 2
+            draw.ellipse((*(middle - [reach, 0.75 * reach]), *(middle + [reach, 0.75 * reach])),
+                         fill=tone)
+    else:
+        for _ in range(int(rng.integers(1, 3))):
+            middle, half = rng.uniform(0, CROP_SIZE, 2), rng.uniform(4, 16, 2)
+            draw.rectangle((*(middle - half), *(middle + half)), fill=_random_gray(rng))
+
+
+def degrade(image: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Change tone and sharpness of a crop, mode L; return uint8 [80, 80]."""
+    drawn = rng.random()
+    if drawn < 0.2:
+        image = image.filter(ImageFilter.BoxBlur(float(rng.uniform(0.3, 1.5))))
+    elif drawn < 0.4:
+        side = int(rng.integers(20, 60))
+        small = image.resize((side, side), Image.Resampling.BILINEAR)
+        image = small.resize(image.size, Image.Resampling.BICUBIC)
+    pixels = np.asarray(image).astype(np.float32) / 255.0
+    pixels = pixels ** float(np.exp(rng.normal(0, 0.3)))
+    pixels = (pixels - 0.5) * float(rng.uniform(0.5, 1.25)) + 0.5 + float(rng.normal(0, 0.1))
+    if rng.random() < 0.3:
+        slope = rng.normal(0, 0.25, size=2)
+        ramp = np.linspace(-1, 1, CROP_SIZE, dtype=np.float32)
+        pixels = pixels + slope[0] * ramp[:, None] + slope[1] * ramp[None, :]
+    if rng.random() < 0.4:
+        noise = rng.standard_normal(pixels.shape, dtype=np.float32)
+        pixels = pixels + float(rng.uniform(0.005, 0.06)) * noise
+    result: NDArray[np.uint8] = (np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    return result
+
+
+class Crops(Dataset[dict[str, Tensor]]):
+    """Item k is the batch of step k; nothing depends on what was drawn before."""
+
+    def __init__(self, patches: list[FacePatch], seed: int, steps: int) -> None:
+        """Draw from ``patches`` for ``steps`` steps."""
+        self.patches, self.seed, self.steps = patches, seed, steps
+
+    def __len__(self) -> int:
+        """Return the number of steps."""
+        return self.steps
+
+    def __getitem__(self, step: int) -> dict[str, Tensor]:
+        """Return ``crops`` uint8 [32, 1, 80, 80] and ``points`` float32 [32, 68, 2]."""
+        rng = step_rng(self.seed, step)
+        crops, points = [], []
+        for _ in range(BATCH):
+            image, marks = warp(self.patches[int(rng.integers(len(self.patches)))], rng)
+            if rng.random() < 0.35:
+                hide(image, marks, rng)
+            crops.append(degrade(image, rng)[None])
+            points.append(marks)
+        return {
+            "crops": torch.from_numpy(np.stack(crops)),
+            "points": torch.from_numpy(np.stack(points)),
+        }

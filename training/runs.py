@@ -1,0 +1,133 @@
+"""What every training run needs: averaged weights, schedule, checkpoints, progress line."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+LOGGER = logging.getLogger("training")
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+def step_rng(seed: int, step: int, stream: int = 0) -> np.random.Generator:
+    """Return the generator of one step: the same however often a run was interrupted."""
+    return np.random.default_rng([seed, stream, step])
+
+
+def learning_rate(step: int, total: int, peak: float, warmup: int, cooldown: float) -> float:
+    """Return the learning rate of a step: ramp up, stay, then fall to 1 % of the peak.
+
+    The plateau lets a run be resumed with another total before its fall begins, and end as
+    if it had been started with that total.
+
+    Args:
+        step: Step from 0.
+        total: Steps of the run.
+        peak: Rate of the plateau.
+        warmup: Steps of the ramp.
+        cooldown: Share of the run, from its end, over which the rate falls.
+    """
+    rise = min(1.0, (step + 1) / max(warmup, 1))
+    left = (total - step) / max(total * cooldown, 1.0)
+    return peak * rise * max(0.01, min(1.0, left))
+
+
+class AveragedModel:
+    """An exponential moving average of a model's weights and batch statistics."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        """Start from the model's present weights.
+
+        Args:
+            model: The model that is trained.
+            decay: Share of the average kept at a step, once warmed up.
+        """
+        self.model = copy.deepcopy(model).eval()
+        self.decay = decay
+        self.updates = 0
+
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards the model's present weights."""
+        self.updates += 1
+        decay = min(self.decay, self.updates / (self.updates + 10))
+        source = model.state_dict()
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                if value.dtype.is_floating_point:
+                    value.lerp_(source[name].to(value.dtype), 1.0 - decay)
+                else:
+                    value.copy_(source[name])
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint so that a kill leaves either the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(path.suffix + ".partial")
+    torch.save(dict(state), partial)
+    partial.replace(path)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint.
+
+    Raises:
+        SystemExit: The file is missing or damaged; the message names it.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise SystemExit(f"{path}: no such checkpoint") from None
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise SystemExit(f"{path}: is not a usable checkpoint: {error}") from error
+    return state
+
+
+class Progress:
+    """One line on standard error: step, losses, rate and time left."""
+
+    def __init__(self, start: int, total: int, every: int = 20) -> None:
+        """Begin at step ``start`` of ``total``; write at every ``every``-th step."""
+        self.start, self.total, self.every = start, total, every
+        self.began = time.monotonic()
+        self.sums: dict[str, float] = {}
+        self.count = 0
+
+    def update(self, step: int, values: Mapping[str, float]) -> None:
+        """Add the losses of a finished step."""
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
+        if (step + 1) % self.every and step + 1 < self.total:
+            return
+        rate = (step + 1 - self.start) / max(time.monotonic() - self.began, 1e-6)
+        left = int((self.total - step - 1) / max(rate, 1e-6))
+        shown = "  ".join(f"{name} {value / self.count:.4f}" for name, value in self.sums.items())
+        clock = f"{left // 60}m{left % 60:02d}s left"
+        line = f"step {step + 1}/{self.total}  {shown}  {rate:.2f} steps/s  {clock}"
+        end = "\n" if not sys.stderr.isatty() or step + 1 == self.total else ""
+        sys.stderr.write(("\r" if sys.stderr.isatty() else "") + line + end)
+        sys.stderr.flush()
+        self.sums, self.count = {}, 0
+
+
+def prepare(seed: int, threads: int) -> torch.device:
+    """Seed torch, set its threads, and return the device: CUDA where there is one."""
+    torch.manual_seed(seed)
+    if threads > 0:
+        torch.set_num_threads(threads)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def place(model: ModuleT, device: torch.device) -> ModuleT:
+    """Move a model to a device, channels last: the layout the convolutions are fastest in."""
+    moved: ModuleT = cast(Any, model).to(device, memory_format=torch.channels_last)
+    return moved
