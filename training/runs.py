@@ -6,16 +6,50 @@ import copy
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 LOGGER = logging.getLogger("training")
+CHECKPOINT = "checkpoint.pt"
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options every run has; each trainer has its own defaults.
+
+    Attributes:
+        data: Folder of the face sets.
+        out: Folder for the checkpoint.
+        steps: Steps in all.
+        seed: Seed of weights and batches.
+        rate: Peak learning rate.
+        warmup: Steps of the rising rate.
+        cooldown: Share of the run, from its end, over which the rate falls.
+        decay: Decay of the averaged weights.
+        threads: Threads of torch; 0 leaves its default.
+        workers: Processes that make batches.
+        save_every: Steps between checkpoints.
+    """
+
+    data: Path
+    out: Path
+    steps: int = 8000
+    seed: int = 0
+    rate: float = 2e-3
+    warmup: int = 200
+    cooldown: float = 0.5
+    decay: float = 0.998
+    threads: int = 1
+    workers: int = 1
+    save_every: int = 250
 
 
 def step_rng(seed: int, step: int, stream: int = 0) -> np.random.Generator:
@@ -131,3 +165,63 @@ def place(model: ModuleT, device: torch.device) -> ModuleT:
     """Move a model to a device, channels last: the layout the convolutions are fastest in."""
     moved: ModuleT = cast(Any, model).to(device, memory_format=torch.channels_last)
     return moved
+
+
+def fit(
+    options: RunOptions,
+    model: nn.Module,
+    read: Callable[[], Dataset[dict[str, Any]]],
+    take_step: Callable[[int, torch.optim.Optimizer, dict[str, Any]], dict[str, float]],
+) -> Path:
+    """Train, or go on from the checkpoint in the output folder.
+
+    Args:
+        options: The run's options.
+        model: The network, on its device.
+        read: Reads the photos; item k of what it returns is the batch of step k.
+        take_step: Takes a step and returns its losses by name.
+
+    Returns:
+        The checkpoint.
+    """
+    average = AveragedModel(model, options.decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=0.01)
+    path = options.out / CHECKPOINT
+    start = 0
+    if path.exists():
+        state = load_checkpoint(path)
+        model.load_state_dict(state["model"])
+        average.model.load_state_dict(state["average"])
+        average.updates = state["step"]
+        optimizer.load_state_dict(state["optimizer"])
+        start = int(state["step"])
+        LOGGER.info("going on from step %d of %s", start, path)
+    LOGGER.info("reading photos")
+    loader = DataLoader(
+        read(),
+        batch_size=None,
+        sampler=range(start, options.steps),
+        num_workers=options.workers,
+        prefetch_factor=6 if options.workers else None,
+    )
+    progress = Progress(start, options.steps)
+    model.train()
+    for step, batch in enumerate(loader, start):
+        rate = learning_rate(step, options.steps, options.rate, options.warmup, options.cooldown)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        losses = take_step(step, optimizer, batch)
+        average.update(model)
+        progress.update(step, losses)
+        if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
+            save_checkpoint(
+                path,
+                {
+                    "step": step + 1,
+                    "seed": options.seed,
+                    "model": model.state_dict(),
+                    "average": average.model.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                },
+            )
+    return path

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 _JOIN_TIMEOUT_S = 120.0
+_PAUSE_S = 0.01
+"""After an error, so that a server that refuses at once is not drowned in requests."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class Rate:
         p99_ms: 99th percentile.
         jobs: Jobs that ended inside the window.
         errors: Jobs that failed, which count as no work.
+        first_error: What the first of them said.
         cpu_ms: Processor time a job of the processes that were watched, milliseconds.
         own_cpu_ms: Processor time a job of this process.
     """
@@ -35,6 +38,7 @@ class Rate:
     errors: int
     cpu_ms: float
     own_cpu_ms: float
+    first_error: str = ""
 
 
 def measure(
@@ -58,22 +62,26 @@ def measure(
     """
     stop = threading.Event()
     spans: list[list[tuple[float, float]]] = [[] for _ in workers]
-    failures: list[Exception] = []
+    errors = [0] * len(workers)
+    first: list[Exception] = []
 
-    def repeat(job: Callable[[], None], done: list[tuple[float, float]]) -> None:
+    def repeat(k: int, job: Callable[[], None], done: list[tuple[float, float]]) -> None:
         clock = time.perf_counter
         while not stop.is_set():
             start = clock()
             try:
                 job()
-            except Exception as e:  # counted, and reported when nothing else happened
-                failures.append(e)
+            except Exception as e:  # counted; the first is reported
+                errors[k] += 1
+                if not first:
+                    first.append(e)
+                stop.wait(_PAUSE_S)
                 continue
             done.append((start, clock()))
 
     threads = [
-        threading.Thread(target=repeat, args=(job, done), daemon=True)
-        for job, done in zip(workers, spans, strict=True)
+        threading.Thread(target=repeat, args=(k, job, done), daemon=True)
+        for k, (job, done) in enumerate(zip(workers, spans, strict=True))
     ]
     for thread in threads:
         thread.start()
@@ -86,9 +94,10 @@ def measure(
     for thread in threads:
         thread.join(_JOIN_TIMEOUT_S)
     jobs = np.array([span for done in spans for span in done]).reshape(-1, 2)
-    if not len(jobs) and failures:
-        raise failures[0]
-    return _rate(jobs, (opened, closed), len(failures), cpu, own_cpu)
+    if not len(jobs) and first:
+        raise first[0]
+    rate = _rate(jobs, (opened, closed), sum(errors), cpu, own_cpu)
+    return replace(rate, first_error=str(first[0])) if first else rate
 
 
 def _rate(

@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from facekit.bench.processes import Memory, memory
 from facekit.bench.wire import Sender
 from facekit.errors import ServerError
@@ -14,8 +16,8 @@ from facekit.errors import ServerError
 SAMPLES = 20
 """Measurements along the way."""
 
-SETTLED = SAMPLES // 10
-"""The sample that growth counts from."""
+SETTLED = SAMPLES // 2
+"""The sample that growth counts from: by then pools and caches have the size that they need."""
 
 CONCURRENCY = 4
 
@@ -40,17 +42,21 @@ class SoakResult:
         samples: From the soak's first request to its last.
         requests: Requests that were answered.
         refused: Of these, the broken photos among them, which the server refused.
-        growth_mib: PSS at the end less that after the first tenth of the requests, by when
-            pools and caches have about the size that this load needs.
-        growth_percent: The same in parts of the latter.
+        start_mib: PSS before the soak's first request.
+        end_mib: PSS after its last.
+        peak_mib: The largest PSS among the samples.
+        growth_mib_per_1000: Slope of the straight line through the PSS of the second half, MiB in
+            1,000 requests.
     """
 
     at_start: Memory
     samples: tuple[MemorySample, ...]
     requests: int
     refused: int
-    growth_mib: float
-    growth_percent: float
+    start_mib: float
+    end_mib: float
+    peak_mib: float
+    growth_mib_per_1000: float
 
 
 def soak(
@@ -116,14 +122,17 @@ def soak(
         advance()
     if refused != sent // _BAD_EVERY:
         raise ServerError(f"{sent // _BAD_EVERY} broken photos were sent, and {refused} refused")
-    growth = samples[-1].pss_mib - samples[SETTLED].pss_mib
+    pss = [sample.pss_mib for sample in samples]
+    at = [sample.requests / 1000 for sample in samples]
     return SoakResult(
         at_start=at_start,
         samples=tuple(samples),
         requests=sent,
         refused=refused,
-        growth_mib=growth,
-        growth_percent=100 * growth / samples[SETTLED].pss_mib,
+        start_mib=pss[0],
+        end_mib=pss[-1],
+        peak_mib=max(pss),
+        growth_mib_per_1000=float(np.polyfit(at[SETTLED:], pss[SETTLED:], 1)[0]),
     )
 
 

@@ -28,10 +28,12 @@ class PhotoSet:
     Attributes:
         name: What the report calls them.
         photos: Encoded photos, uint8 (n,).
+        faces: How many faces each shows, where that is known.
     """
 
     name: str
     photos: tuple[npt.NDArray[np.uint8], ...]
+    faces: int | None = None
 
     def mean_bytes(self) -> float:
         """Return the mean length of an encoded photo."""
@@ -49,7 +51,7 @@ def mosaics(size_wh: tuple[int, int], faces: int) -> PhotoSet:
         faces: Portraits a photo.
     """
     photos = tuple(_mosaic(size_wh, faces, seed) for seed in range(VARIANTS))
-    return PhotoSet(f"{size_wh[0]}x{size_wh[1]}, {faces} faces", photos)
+    return PhotoSet(f"{size_wh[0]}x{size_wh[1]}, {faces} faces", photos, faces)
 
 
 def own_photos(paths: Sequence[Path]) -> PhotoSet:

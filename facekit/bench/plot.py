@@ -140,7 +140,7 @@ def _draw_memory(axis: Any, results: Results) -> None:
     start = results.memory.at_start.pss_mib
     axis.axhline(start, color=_GRAY, linestyle="--", linewidth=1)
     axis.annotate("new", (x[0], start), (4, 4), textcoords="offset points", color=_GRAY)
-    text = f"{results.memory.growth_percent:+.1f} %"
+    text = f"{results.memory.growth_mib_per_1000:+.1f} MiB in 1,000"
     axis.annotate(text, (x[-1], y[-1]), (0, 8), textcoords="offset points", ha="right")
 
 

@@ -17,12 +17,13 @@ from facekit.detection.postprocess import detect
 from facekit.errors import FacekitError
 
 _SIZE_WH = (1280, 720)
+_RUNS = 3
 _BOX_TOLERANCE_PX = 1e-3
 
 
 @dataclass(frozen=True)
 class PostprocessResult:
-    """Times of one frame, best of many runs, mean over the frames.
+    """Times of one frame, median of many runs, mean over the frames.
 
     Attributes:
         frames: Which frames, how many.
@@ -57,8 +58,7 @@ def compare(
     Args:
         frames: bbox float32 (4, 26, 46) and cov float32 (1, 26, 46) each.
         name: What the report calls the frames.
-        seconds: How long to repeat; the best time of each frame counts, because whatever else the
-            machine does can only add to it.
+        seconds: How long to repeat; both run as often, each after a run that does not count.
         chosen: The clustering's parameters; the algorithm is DBSCAN whatever they say.
 
     Raises:
@@ -77,16 +77,16 @@ def compare(
         found, count = _check_equal(bbox, cov, chosen)
         faces.append(found)
         cells.append(count)
-    best = np.full((2, len(frames)), np.inf)
+    times: list[list[list[float]]] = [[[] for _ in frames] for _ in range(2)]
     end = time.perf_counter() + seconds
     while True:
         for k, frame in enumerate(frames):
-            # Several runs of the shorter one, so that it does not always start on a cold cache.
-            best[0, k] = min(best[0, k], *(_time(kit, frame) for _ in range(5)))
-            best[1, k] = min(best[1, k], _time(scikit_learn, frame))
+            for way, run in enumerate((kit, scikit_learn)):
+                run(*frame)  # neither starts on what the other left in the caches
+                times[way][k] += [_time(run, frame) for _ in range(_RUNS)]
         if time.perf_counter() >= end:
             break
-    kit_ms, reference_ms = best.mean(axis=1) * 1e3
+    kit_ms, reference_ms = (np.mean([np.median(t) for t in way]) * 1e3 for way in times)
     return PostprocessResult(
         frames=f"{len(frames)} {name}",
         cells=float(np.mean(cells)),

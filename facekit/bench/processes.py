@@ -1,4 +1,4 @@
-"""Processor time and memory of a process and its children, read from ``/proc``."""
+"""Memory of a process and its children, read from ``/proc``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from facekit.serving.processes import Process, children, read
+
 _PROC = Path("/proc")
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _MIB = 1024 * 1024
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -27,54 +28,30 @@ class Memory:
     processes: int
 
 
-def tree(root: int) -> list[int]:
-    """Return the process ids of ``root`` and all its descendants, ``root`` first."""
-    children: dict[int, list[int]] = {}
-    for entry in _PROC.iterdir():
-        if entry.name.isdigit():
-            fields = _stat(int(entry.name))
-            if fields is not None:
-                children.setdefault(int(fields[1]), []).append(int(entry.name))
-    found = [root]
-    for pid in found:
-        found.extend(sorted(children.get(pid, [])))
+def tree(root: int) -> list[Process]:
+    """Return the process ``root`` and all its descendants, ``root`` first; none if it is gone."""
+    found = [process for process in [read(root)] if process is not None]
+    for process in found:
+        found.extend(sorted(children(process.pid), key=lambda child: child.pid))
     return found
-
-
-def cpu_seconds(pids: list[int]) -> float:
-    """Return the processor time, user and system, that the processes have used so far."""
-    ticks = 0
-    for pid in pids:
-        fields = _stat(pid)
-        if fields is not None:
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / _TICKS_PER_S
 
 
 def memory(root: int) -> Memory:
     """Return the memory of a process tree; processes that end meanwhile count as nothing."""
-    pids = tree(root)
+    found = tree(root)
     rss = pss = 0
-    for pid in pids:
+    for process in found:
+        folder = _PROC / str(process.pid)
         try:
-            rss += int((_PROC / str(pid) / "statm").read_text().split()[1]) * _PAGE_BYTES
-            pss += _pss_bytes(pid)
+            rss += int((folder / "statm").read_text().split()[1]) * _PAGE_BYTES
+            pss += _pss_bytes(folder)
         except OSError:
             continue
-    return Memory(rss / _MIB, pss / _MIB, len(pids))
+    return Memory(rss / _MIB, pss / _MIB, len(found))
 
 
-def _pss_bytes(pid: int) -> int:
-    for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+def _pss_bytes(folder: Path) -> int:
+    for line in (folder / "smaps_rollup").read_text().splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     return 0
-
-
-def _stat(pid: int) -> list[str] | None:
-    """Return the fields of ``/proc/<pid>/stat`` behind the name, which may hold spaces."""
-    try:
-        text = (_PROC / str(pid) / "stat").read_text()
-    except OSError:
-        return None
-    return text.rpartition(")")[2].split()

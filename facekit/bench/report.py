@@ -31,6 +31,7 @@ def results_text(results: Results) -> str:
         _comparisons(results),
         _postprocess(results),
         _memory(results),
+        _skipped(results),
         _promises(results),
     ]
     return "\n".join(block for block in blocks if block)
@@ -84,14 +85,15 @@ def _comparisons(results: Results) -> str:
     found = [*results.bound, *results.seed]
     if not found:
         return ""
-    header = ("server", "against", "photos", "at a time", "a second", "against it", "ratio",
-              "CPU ms", "against it")  # fmt: skip
+    header = ("server", "against", "photos", "faces found", "at a time", "a second", "against it",
+              "ratio", "CPU ms", "against it")  # fmt: skip
     rows = [
         (
             row.what,
             row.against,
             row.photos,
-            str(row.concurrency),
+            " ".join(map(str, row.found)),
+            f"{row.concurrency} and {row.their_concurrency}",
             f"{row.ours:.1f}",
             f"{row.theirs:.1f}",
             f"{row.ratio:.2f}",
@@ -133,11 +135,17 @@ def _memory(results: Results) -> str:
     note = (
         f"  {memory.at_start.pss_mib:.0f} MiB when the server was new; "
         f"{memory.at_start.processes} processes\n"
-        f"  growth {memory.growth_mib:+.1f} MiB of PSS since the first tenth "
-        f"({memory.growth_percent:+.1f} %)\n"
+        f"  PSS {memory.start_mib:.0f} MiB at the start, {memory.end_mib:.0f} at the end, "
+        f"{memory.peak_mib:.0f} at most\n"
+        f"  growth {memory.growth_mib_per_1000:+.2f} MiB in 1,000 requests of the second half\n"
         f"  {memory.refused:,} broken photos among the requests, all refused\n"
     )
     return "Memory of the server's processes\n" + _table(header, rows) + note
+
+
+def _skipped(results: Results) -> str:
+    rows = [f"  {name}: {why}\n" for name, why in results.skipped.items()]
+    return "Not measured\n" + "".join(rows) if rows else ""
 
 
 def _promises(results: Results) -> str:
@@ -146,7 +154,7 @@ def _promises(results: Results) -> str:
             promise.name,
             f"{promise.value:.2f}",
             f"{'at most' if promise.at_most else 'at least'} {promise.goal:g}",
-            "yes" if promise.kept else "NO",
+            ("yes" if promise.kept else "NO") + (f": {promise.unlike}" if promise.unlike else ""),
         )
         for promise in results.promises()
     ]

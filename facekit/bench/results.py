@@ -10,14 +10,15 @@ from facekit.bench.memory import SoakResult
 from facekit.bench.postprocess import PostprocessResult
 from facekit.bench.server import Stage
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Of the JSON; it changes when a key changes its meaning or goes."""
 
 BOUND_GOAL = 0.85
 SEED_GOAL = 4.0
 POSTPROCESS_GOAL = 10.0
-MEMORY_GOAL_PERCENT = 5.0
-"""Growth over a soak that still counts as flat: pools settle by and by, leaks go on."""
+MEMORY_GOAL_MIB = 5.0
+"""Growth in 1,000 requests that still counts as flat: one leaked network input in a thousand
+requests is 4 MiB."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,10 @@ class Comparison:
         what: The first way, which the ratio is about.
         against: The second.
         photos: Which photos.
-        concurrency: Requests at a time; of the second way too, unless it is the bound, which has
-            one worker a core.
+        faces: How many faces each shows; None for the caller's own.
+        found: How many the server finds in each.
+        concurrency: Requests at a time of the first way.
+        their_concurrency: Of the second; the bound's workers.
         ours: Median photos a second of the first way.
         theirs: Median photos a second of the second.
         ratio: Median of the pairs' ratios.
@@ -50,7 +53,10 @@ class Comparison:
     what: str
     against: str
     photos: str
+    faces: int | None
+    found: tuple[int, ...]
     concurrency: int
+    their_concurrency: int
     ours: float
     theirs: float
     ratio: float
@@ -58,19 +64,31 @@ class Comparison:
     our_cpu_ms: float
     their_cpu_ms: float
 
+    def unlike(self) -> str:
+        """Return what is wrong with the faces found, if anything."""
+        if self.faces is None or set(self.found) == {self.faces}:
+            return ""
+        return f"{', '.join(map(str, self.found))} faces found, not {self.faces}"
+
 
 @dataclass(frozen=True)
 class Promise:
-    """One figure beside what it should be: at least ``goal``, or at most."""
+    """One figure beside what it should be: at least ``goal``, or at most.
+
+    ``unlike`` says what was not as the promise has it; then it is not kept, whatever the figure.
+    """
 
     name: str
     value: float
     goal: float
     at_most: bool = False
+    unlike: str = ""
 
     @property
     def kept(self) -> bool:
         """Whether the figure is as good as promised."""
+        if self.unlike:
+            return False
         return self.value <= self.goal if self.at_most else self.value >= self.goal
 
 
@@ -86,6 +104,7 @@ class Results:
         seed: ``faces`` beside the published way.
         postprocess: Kit beside scikit-learn.
         memory: The soak.
+        skipped: Why a section could not be measured, by its name.
     """
 
     configuration: dict[str, Any]
@@ -95,6 +114,7 @@ class Results:
     seed: list[Comparison] = field(default_factory=list)
     postprocess: list[PostprocessResult] = field(default_factory=list)
     memory: SoakResult | None = None
+    skipped: dict[str, str] = field(default_factory=dict)
 
     def best(self, model: str) -> Throughput | None:
         """Return the fastest measurement of a model."""
@@ -104,20 +124,21 @@ class Results:
     def promises(self) -> list[Promise]:
         """Return the promised figures among those measured."""
         found = [
-            Promise(f"{row.what} / bound, {row.photos}", row.ratio, BOUND_GOAL)
+            Promise(f"{row.what} / bound, {row.photos}", row.ratio, BOUND_GOAL, unlike=row.unlike())
             for row in self.bound
         ]
         found += [
-            Promise(f"faces / seed's way, {row.photos}", row.ratio, SEED_GOAL) for row in self.seed
+            Promise(f"faces / seed's way, {row.photos}", row.ratio, SEED_GOAL, unlike=row.unlike())
+            for row in self.seed
         ]
         found += [
             Promise(f"postprocess / scikit-learn, {row.frames}", row.ratio, POSTPROCESS_GOAL)
             for row in self.postprocess
         ]
         if self.memory is not None:
-            name = f"memory growth in percent, {self.memory.requests:,} requests"
-            goal = MEMORY_GOAL_PERCENT
-            found.append(Promise(name, self.memory.growth_percent, goal, at_most=True))
+            name = f"memory, MiB in 1,000 requests, {self.memory.requests:,} requests"
+            value = self.memory.growth_mib_per_1000
+            found.append(Promise(name, value, MEMORY_GOAL_MIB, at_most=True))
         return found
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,59 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from facekit.bench import machine, processes
-from facekit.bench.bound import BoundWorker, turns
+from facekit.bench import machine
+from facekit.bench.bound_process import BoundProcess
 from facekit.bench.grids import Grid, face_grids
 from facekit.bench.measure import Rate, measure
 from facekit.bench.memory import SAMPLES, soak
+from facekit.bench.options import SECTIONS, Options
 from facekit.bench.photos import PhotoSet, mosaics
-from facekit.bench.postprocess import compare
+from facekit.bench.postprocess import UnequalError, compare
+from facekit.bench.processes import memory, tree
 from facekit.bench.results import Comparison, Results, Throughput
 from facekit.bench.seed import find_boxes, seed_job
 from facekit.bench.server import ServerInfo
 from facekit.bench.wire import Job, Sender, request
-from facekit.errors import PhotoError
+from facekit.errors import PhotoError, ServerError
+from facekit.serving.processes import cpu_seconds
 
-SECTIONS = ("throughput", "bound", "seed", "postprocess", "memory")
 MODELS = ("facenet_ensemble", "fpenet_ensemble", "faces")
 PAIRS = 5
 """How often two ways are measured in turns."""
 
 FRAME_FACES = 10
 _FRAMES = 20
+_SEED_CONCURRENCY = (1, 2, 4)
+_TOLERANCE_PX = 1e-2
 _INPUTS = {"facenet_ensemble": "input_image_data", "faces": "image"}
 _GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
-
-
-@dataclass(frozen=True)
-class Options:
-    """What to measure, and for how long.
-
-    Attributes:
-        photo_sets: Photos that are measured together; the sweep uses the first set.
-        repository: The server's models, for the bound and for hashes.
-        seconds: Length of one measurement; those in turns take half of it each.
-        concurrency: Requests at a time, one measurement each.
-        soak: Requests of the memory measurement.
-        only: The sections to measure.
-    """
-
-    photo_sets: tuple[PhotoSet, ...]
-    repository: Path
-    seconds: float = 5.0
-    concurrency: tuple[int, ...] = (1, 2, 4, 8, 16)
-    soak: int = 5000
-    only: tuple[str, ...] = field(default=SECTIONS)
 
 
 class Bench:
@@ -72,8 +54,8 @@ class Bench:
         self._pid = pid
         self._sender = Sender(url)
         self._info = ServerInfo(url)
-        self._pids = processes.tree(pid) if pid is not None else []
-        self._at_start = processes.memory(pid) if pid is not None else None
+        self._processes = tree(pid) if pid is not None else []
+        self._at_start = memory(pid) if pid is not None else None
         self.results = Results(self._describe(url))
 
     def close(self) -> None:
@@ -86,7 +68,7 @@ class Bench:
         options, pairs = self._options, 2 * PAIRS
         counts = {
             "throughput": len(MODELS) * len(options.concurrency),
-            "bound": 2 * len(options.photo_sets) * pairs,
+            "bound": len(_INPUTS) * len(options.photo_sets) * pairs if self._pid is not None else 0,
             "seed": len(options.photo_sets) * pairs,
             "postprocess": 2,
             "memory": SAMPLES if self._pid is not None else 0,
@@ -103,7 +85,7 @@ class Bench:
             ServerError: A request that should succeed failed.
             PhotoError: The server finds no face in any photo of a set.
             ConfigError: The bound's model files do not load.
-            UnequalError: Kit and scikit-learn find different faces.
+            UnequalError: Kit and scikit-learn, or server and bound, find different faces.
         """
         # As in the server's processes: NumPy's own threads would only get in each other's way.
         with threadpool_limits(1):
@@ -148,39 +130,66 @@ class Bench:
                 advance()
 
     def _measure_bound(self, advance: Callable[[], None]) -> None:
-        settings, count = self._info.settings(), machine.cores()
-        workers = [BoundWorker(self._options.repository, settings) for _ in range(count)]
-        for photo_set, model in itertools.product(self._options.photo_sets, _INPUTS):
-            jobs = self._jobs(model, photo_set)
-            concurrency = self._best_concurrency(model, jobs)
-            method = "faces" if model == "faces" else "detect"
-            bound = [turns(getattr(worker, method), photo_set.photos) for worker in workers]
-            self.results.bound.append(
-                self._compare(
+        if self._pid is None:
+            why = "the server's process is unknown: it may run on another machine than the bound"
+            self.results.skipped["bound"] = why
+            return
+        options, settings, count = self._options, self._info.settings(), machine.cores()
+        bound = BoundProcess(self._pid, options.repository, settings, options.photo_sets, count)
+        with contextlib.closing(bound):
+            for k, model in itertools.product(range(len(options.photo_sets)), _INPUTS):
+                photo_set = options.photo_sets[k]
+                jobs = self._jobs(model, photo_set)
+                found = self._check_bound(bound, model, k)
+                concurrency = self._best_concurrency(model, jobs)
+                comparison = self._compare(
                     (model, f"the same work in {count} threads of one process"),
-                    photo_set.name,
-                    concurrency,
-                    jobs,
-                    functools.partial(_measure_alone, bound),
+                    photo_set,
+                    found,
+                    (concurrency, count),
+                    functools.partial(self._rate, jobs, concurrency),
+                    functools.partial(bound.rate, model, k),
                     advance,
                 )
-            )
+                self.results.bound.append(comparison)
+
+    def _check_bound(self, bound: BoundProcess, model: str, set_index: int) -> list[int]:
+        """Return how many faces are in each photo of a set, the same for server and bound.
+
+        Raises:
+            UnequalError: Their boxes differ, so that their times can't be compared.
+        """
+        boxes, found = "boxes" if model == "faces" else "true_boxes", []
+        count = "count" if model == "faces" else "true_count"
+        for k, photo in enumerate(self._options.photo_sets[set_index].photos):
+            answer = self._sender.ask(model, {_INPUTS[model]: photo[None]})
+            ours = answer[boxes][0, : int(answer[count][0, 0])]
+            theirs = bound.boxes(model, set_index, k)
+            if ours.shape != theirs.shape or np.abs(ours - theirs).max(initial=0) > _TOLERANCE_PX:
+                raise UnequalError(f"{model}: server and bound find different boxes in photo {k}")
+            found.append(len(ours))
+        return found
 
     def _measure_seed(self, advance: Callable[[], None]) -> None:
         for photo_set in self._options.photo_sets:
-            jobs = self._jobs("faces", photo_set)
-            theirs = [seed_job(self._sender, photo) for photo in photo_set.photos]
-            concurrency = self._best_concurrency("faces", jobs)
-            self.results.seed.append(
-                self._compare(
-                    ("faces", "facenet_ensemble, then one fpenet_ensemble call a face"),
-                    photo_set.name,
-                    concurrency,
-                    jobs,
-                    functools.partial(self._rate, theirs, concurrency),
-                    advance,
-                )
+            ways = (
+                self._jobs("faces", photo_set),
+                [seed_job(self._sender, photo) for photo in photo_set.photos],
             )
+            known = self.results.best("faces")
+            tried = {*_SEED_CONCURRENCY, *([known.concurrency] if known is not None else [])}
+            # Each way at its own best, both looked for among the same.
+            ours, theirs = (self._fastest(jobs, sorted(tried)) for jobs in ways)
+            comparison = self._compare(
+                ("faces", "facenet_ensemble, then one fpenet_ensemble call a face"),
+                photo_set,
+                [len(job) - 1 for job in ways[1]],
+                (ours, theirs),
+                functools.partial(self._rate, ways[0], ours),
+                functools.partial(self._rate, ways[1], theirs),
+                advance,
+            )
+            self.results.seed.append(comparison)
 
     def _measure_postprocess(self, advance: Callable[[], None]) -> None:
         rng, chosen = np.random.default_rng(0), self._info.settings().parameters[0]
@@ -198,6 +207,7 @@ class Bench:
 
     def _measure_memory(self, advance: Callable[[], None]) -> None:
         if self._pid is None or self._at_start is None:
+            self.results.skipped["memory"] = "the server's process is unknown"
             return
         sets = self._options.photo_sets
         by_model = [[job[0] for s in sets for job in self._jobs(model, s)] for model in MODELS]
@@ -217,25 +227,35 @@ class Bench:
     def _compare(
         self,
         names: tuple[str, str],
-        photos: str,
-        concurrency: int,
-        jobs: Sequence[Job],
+        photo_set: PhotoSet,
+        found: Sequence[int],
+        concurrency: tuple[int, int],
+        one: Callable[[float], Rate],
         other: Callable[[float], Rate],
         advance: Callable[[], None],
     ) -> Comparison:
-        """Measure jobs on the server and another way in turns: the machine's drift cancels."""
+        """Measure two ways in turns: the machine's drift cancels.
+
+        Raises:
+            ServerError: A job failed; a rate without it would not mean anything.
+        """
         seconds = self._options.seconds / 2
         ours, theirs = [], []
         for _ in range(PAIRS):
-            ours.append(self._rate(jobs, concurrency, seconds))
-            advance()
-            theirs.append(other(seconds))
-            advance()
+            for way, rates in ((one, ours), (other, theirs)):
+                rates.append(way(seconds))
+                if rates[-1].errors:
+                    failed = f"{rates[-1].errors} failed, the first with: {rates[-1].first_error}"
+                    raise ServerError(f"{names[0]} beside {names[1]}: {failed}")
+                advance()
         ratios = [a.per_second / b.per_second for a, b in zip(ours, theirs, strict=True)]
         return Comparison(
             *names,
-            photos=photos,
-            concurrency=concurrency,
+            photos=photo_set.name,
+            faces=photo_set.faces,
+            found=tuple(found),
+            concurrency=concurrency[0],
+            their_concurrency=concurrency[1],
             ours=float(np.median([rate.per_second for rate in ours])),
             theirs=float(np.median([rate.per_second for rate in theirs])),
             ratio=float(np.median(ratios)),
@@ -249,13 +269,16 @@ class Bench:
         known = self.results.best(model)
         if known is not None:
             return known.concurrency
-        seconds = self._options.seconds / 4
-        rates = {c: self._rate(jobs, c, seconds) for c in self._options.concurrency}
-        return max(rates, key=lambda c: rates[c].per_second)
+        return self._fastest(jobs, self._options.concurrency)
+
+    def _fastest(self, jobs: Sequence[Job], tried: Sequence[int]) -> int:
+        seconds = self._options.seconds / 3
+        rates = {c: self._rate(jobs, c, seconds).per_second for c in tried}
+        return max(rates, key=lambda c: rates[c])
 
     def _rate(self, jobs: Sequence[Job], concurrency: int, seconds: float) -> Rate:
         workers = self._sender.workers(jobs, concurrency)
-        return measure(workers, seconds=seconds, cpu_s=lambda: processes.cpu_seconds(self._pids))
+        return measure(workers, seconds=seconds, cpu_s=lambda: cpu_seconds(self._processes))
 
     def _jobs(self, model: str, photo_set: PhotoSet) -> list[Job]:
         if model in _INPUTS:
@@ -276,7 +299,3 @@ class Bench:
         network_input = self._sender.ask("facenet_preprocess", checked)
         grids = self._sender.ask("facenet", network_input)
         return grids[_GRIDS[0]][0], grids[_GRIDS[1]][0]
-
-
-def _measure_alone(workers: Sequence[Callable[[], None]], seconds: float) -> Rate:
-    return measure(workers, seconds=seconds)

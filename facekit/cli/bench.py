@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-Value = TypeVar("Value")
+from facekit.bench.options import FACES, PHOTO_SIZES, SECTIONS, Options
 
-_SECTIONS = ("throughput", "bound", "seed", "postprocess", "memory")
+Value = TypeVar("Value")
 
 
 def add_parser(subparsers: Any) -> None:
@@ -29,8 +29,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--url",
         metavar="HOST:PORT",
-        help="gRPC address of a running server, of which memory and processor time then stay "
-        "unknown (without: an embedded server runs meanwhile)",
+        help="gRPC address of a running server, whose memory, processor time and bound then "
+        "stay unknown (without: an embedded server runs meanwhile)",
     )
     parser.add_argument(
         "--photos",
@@ -44,44 +44,44 @@ def add_parser(subparsers: Any) -> None:
         metavar="WxH",
         nargs="+",
         type=_size,
-        default=[(1280, 720), (1920, 1080), (4032, 3024)],
+        default=PHOTO_SIZES,
         help="sizes of the mosaics, the first for the sweep "
-        "(default: 1280x720 1920x1080 4032x3024)",
+        f"(default: {' '.join(f'{width}x{height}' for width, height in PHOTO_SIZES)})",
     )
     parser.add_argument(
         "--faces",
         metavar="N",
         type=_positive(int),
-        default=8,
+        default=FACES,
         help="faces of a mosaic (default: %(default)s)",
     )
     parser.add_argument(
         "--seconds",
         metavar="S",
         type=_positive(float),
-        default=5.0,
+        default=Options.seconds,
         help="length of one measurement (default: %(default)g)",
     )
     parser.add_argument(
         "--concurrency",
         metavar="N,...",
         type=_list(_positive(int)),
-        default=(1, 2, 4, 8, 16),
-        help="requests at a time (default: 1,2,4,8,16)",
+        default=Options.concurrency,
+        help=f"requests at a time (default: {','.join(map(str, Options.concurrency))})",
     )
     parser.add_argument(
         "--soak",
         metavar="N",
         type=_positive(int),
-        default=5000,
+        default=Options.soak,
         help="requests of the memory measurement (default: %(default)s)",
     )
     parser.add_argument(
         "--only",
         metavar="SECTION,...",
         type=_list(_section),
-        default=_SECTIONS,
-        help=f"measure only these: {', '.join(_SECTIONS)}",
+        default=SECTIONS,
+        help=f"measure only these: {', '.join(SECTIONS)}",
     )
     parser.add_argument(
         "--json",
@@ -100,12 +100,12 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         FacekitError: A measurement could not be made: no server, no photos, or a request failed
-            that must not; or the kit and scikit-learn do not find the same faces.
+            that must not; or what is compared does not find the same faces.
         SetupError: A file that was asked for can't be written.
     """
     from facekit.bench.photos import mosaics, own_photos
     from facekit.bench.report import configuration_text, results_text
-    from facekit.bench.run import Bench, Options
+    from facekit.bench.run import Bench
     from facekit.progress import ProgressBar
     from facekit.report import show
     from facekit.serving.embedded import EmbeddedServer, default_model_repository
@@ -178,8 +178,8 @@ def _positive(kind: Callable[[str], Value]) -> Callable[[str], Value]:
 
 
 def _section(text: str) -> str:
-    if text not in _SECTIONS:
-        raise argparse.ArgumentTypeError(f"no section {text!r}; there are {', '.join(_SECTIONS)}")
+    if text not in SECTIONS:
+        raise argparse.ArgumentTypeError(f"no section {text!r}; there are {', '.join(SECTIONS)}")
     return text
 
 

@@ -42,10 +42,10 @@ def write_pts(path: Path, points: np.ndarray) -> None:
     path.write_text(f"version: 1\nn_points: {len(points)}\n{{\n{lines}\n}}\n")
 
 
-def write_sets(root: Path, count: int = 3) -> Path:
-    """Write ``count`` photos of each set under ``root`` and return it."""
+def write_sets(root: Path, count: int = 3, split: str = "training") -> Path:
+    """Write ``count`` photos of a split of each set under ``root`` and return it."""
     rng = np.random.default_rng(0)
-    names = [name for name in (f"p{k}" for k in range(400)) if split_of(name) == "training"]
+    names = [name for name in (f"p{k}" for k in range(400)) if split_of(name) == split]
     for folder in ("face-mask-detection/images", "face-mask-detection/annotations"):
         (root / folder).mkdir(parents=True)
     for name in names[:count]:

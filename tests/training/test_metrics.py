@@ -6,8 +6,12 @@ import pytest
 from training.metrics import FrameResult, curve, iou_matrix
 
 
-def result(boxes: list[list[float]], scores: list[float], truth: list[list[float]],
-           counted: list[bool] | None = None) -> FrameResult:
+def result(
+    boxes: list[list[float]],
+    scores: list[float],
+    truth: list[list[float]],
+    counted: list[bool] | None = None,
+) -> FrameResult:
     return FrameResult(
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(scores, np.float32),

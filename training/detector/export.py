@@ -6,11 +6,10 @@ from pathlib import Path
 
 import torch
 
+from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
 from training.detector.network import (
     BBOX_NAME,
     COVERAGE_NAME,
-    FRAME_HEIGHT,
-    FRAME_WIDTH,
     INPUT_NAME,
     DetectNet,
 )
@@ -28,7 +27,7 @@ def export(checkpoint: Path, path: Path) -> float:
     model = DetectNet()
     model.load_state_dict(state["average"])
     chance = torch.Generator().manual_seed(0)
-    example = torch.rand(2, 3, FRAME_HEIGHT, FRAME_WIDTH, generator=chance)
+    example = torch.rand(2, 3, NETWORK_HEIGHT, NETWORK_WIDTH, generator=chance)
     return write_onnx(
         model,
         example,

@@ -1,28 +1,61 @@
-"""Running an exported detector on photos the way the kit serves it."""
+"""Running an exported detector on photos, with the clustering the kit serves or another one.
+
+Decoding and clustering are the kit's own. The photo is scaled by Pillow here and by DALI in the
+server: both average over the source pixels (antialiased, triangular), and differ by rounding.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
-from facekit.detection.parameters import ClusteringParameters
+from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
+from facekit.detection.parameters import ClusteringParameters, parse_parameters
 from facekit.detection.postprocess import Detections, detect
-from training.detector.network import (
-    BBOX_NAME,
-    COVERAGE_NAME,
-    FRAME_HEIGHT,
-    FRAME_WIDTH,
-    INPUT_NAME,
+from training.data.errors import DataError
+from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
+from training.inference import open_session
+
+POSTPROCESS_FOLDER = Path(__file__).parents[2] / "model_repository" / "facenet_postprocess"
+NEARLY_ALL = ClusteringParameters(
+    clustering_algorithm="NMS",
+    coverage_threshold=0.05,
+    nms_confidence_threshold=0.05,
+    nms_iou_threshold=0.5,
 )
+"""Lets boxes of nearly any coverage through: for the whole curve of precision and recall."""
+_PARAMETER = re.compile(r'key:\s*"(\w+)"\s*value:\s*\{\s*string_value:\s*"([^"]*)"')
 
-Array = NDArray[np.float32]
+
+def served_parameters(folder: Path = POSTPROCESS_FOLDER) -> list[ClusteringParameters]:
+    """Read the clustering the model repository serves, one a class.
+
+    Args:
+        folder: Folder of the postprocess model, with ``config.pbtxt`` and the label file.
+
+    Raises:
+        DataError: A file is missing, or the configuration sets no parameters.
+        ConfigError: A parameter is wrong.
+    """
+    path = folder / "config.pbtxt"
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = dict(_PARAMETER.findall(re.sub(r"#.*", "", text)))
+        labels = folder / values.get("label_file", "labels.txt")
+        names = labels.read_text(encoding="utf-8").split()
+    except OSError as error:
+        raise DataError(path, f"cannot be read with its label file: {error}") from error
+    if not values:
+        raise DataError(path, "sets no parameters")
+    return parse_parameters(values, names, others=("label_file",))
 
 
-def network_input(image: Image.Image, gray: bool = True) -> Array:
+def network_input(image: Image.Image, gray: bool = True) -> NDArray[np.float32]:
     """Return a photo as the detector takes it: stretched to 736x416, 0..1.
 
     Args:
@@ -33,7 +66,7 @@ def network_input(image: Image.Image, gray: bool = True) -> Array:
         float32 [1, 3, 416, 736].
     """
     source = image.convert("L") if gray else image.convert("RGB")
-    frame = source.resize((FRAME_WIDTH, FRAME_HEIGHT), Image.Resampling.BILINEAR)
+    frame = source.resize((NETWORK_WIDTH, NETWORK_HEIGHT), Image.Resampling.BILINEAR)
     pixels = np.asarray(frame, dtype=np.float32) / np.float32(255)
     if gray:
         pixels = np.repeat(pixels[:, :, None], 3, axis=2)
@@ -41,42 +74,27 @@ def network_input(image: Image.Image, gray: bool = True) -> Array:
 
 
 class Detector:
-    """An exported detector with decoding and suppression."""
+    """An exported detector with the kit's decoding and clustering."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Load an ONNX file for ``threads`` threads."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = open_session(path, threads)
 
     def detect(
-        self,
-        image: Image.Image,
-        threshold: float = 0.05,
-        overlap: float = 0.5,
-        gray: bool = True,
+        self, image: Image.Image, parameters: Sequence[ClusteringParameters], gray: bool = True
     ) -> Detections:
         """Find the faces of a photo.
 
         Args:
             image: The upright photo.
-            threshold: Smallest coverage of a cell.
-            overlap: Boxes that overlap a surer one by more than this are dropped.
+            parameters: The clustering, one a class.
             gray: As in ``network_input``.
         """
         inputs = {INPUT_NAME: network_input(image, gray)}
         bbox, coverage = self.session.run([BBOX_NAME, COVERAGE_NAME], inputs)
-        parameters = ClusteringParameters(
-            clustering_algorithm="NMS",
-            coverage_threshold=threshold,
-            nms_iou_threshold=overlap,
-            nms_confidence_threshold=threshold,
-        )
         return detect(
             np.asarray(bbox)[0],
             np.asarray(coverage)[0],
             size_wh=image.size,
-            parameters=[parameters],
+            parameters=parameters,
         )

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from facekit.contract import GRID_STRIDE, NETWORK_HEIGHT, NETWORK_WIDTH
 from training.data.photos import (
     AFW_FOLDER,
     PORTRAIT_FOLDER,
@@ -25,7 +26,6 @@ from training.data.photos import (
 from training.data.webfaces import read_webfaces
 from training.detector import scenes
 from training.detector.degrade import degrade
-from training.detector.network import FRAME_HEIGHT, FRAME_WIDTH, STRIDE
 from training.detector.scenes import Frame, Patch, log_uniform
 from training.detector.targets import build_targets
 from training.runs import step_rng
@@ -108,12 +108,12 @@ class Mixture(Dataset[dict[str, Tensor]]):
         """
         rng = step_rng(self.seed, step)
         whole = step % WHOLE_EVERY == 0
-        size = (FRAME_WIDTH, FRAME_HEIGHT) if whole else CROP_FRAME
+        size = (NETWORK_WIDTH, NETWORK_HEIGHT) if whole else CROP_FRAME
         images, targets = [], []
         for _ in range(WHOLE_BATCH if whole else CROP_BATCH):
             frame = self.draw(rng, size, late=whole and step >= LARGE_FACES_FROM)
             images.append(degrade(frame.image, rng))
-            grid = (size[1] // STRIDE, size[0] // STRIDE)
+            grid = (size[1] // GRID_STRIDE, size[0] // GRID_STRIDE)
             boxes = np.array(frame.boxes, dtype=np.float32).reshape(-1, 4)
             ignored = np.array(frame.ignored, dtype=np.float32).reshape(-1, 4)
             targets.append(build_targets(boxes, ignored, grid, frame.complete))
@@ -125,9 +125,7 @@ class Mixture(Dataset[dict[str, Tensor]]):
             "coverage_weight": torch.from_numpy(np.stack([t.coverage_weight for t in targets])),
         }
 
-    def draw(
-        self, rng: np.random.Generator, size: tuple[int, int], late: bool = False
-    ) -> Frame:
+    def draw(self, rng: np.random.Generator, size: tuple[int, int], late: bool = False) -> Frame:
         """Draw one frame, colour not yet degraded.
 
         Args:
@@ -163,12 +161,12 @@ class Mixture(Dataset[dict[str, Tensor]]):
         frame = self._backdrop(rng, size)
         width, height = photo.image.size
         zoom = log_uniform(rng, 0.45, 1.7)
-        if size[0] == FRAME_WIDTH and rng.random() < 0.5:
+        if size[0] == NETWORK_WIDTH and rng.random() < 0.5:
             zoom = 1.0
         stretch = scenes.frame_stretch(width, height) * float(np.exp(rng.normal(0, 0.12)))
         if rng.random() < 0.2:
             stretch = scenes.random_stretch(rng)
-        scale_y = zoom * FRAME_HEIGHT / height
+        scale_y = zoom * NETWORK_HEIGHT / height
         centre = self._aim(rng, photo, size, (scale_y * stretch, scale_y))
         scenes.paste_view(frame, photo, rng, (scale_y * stretch, scale_y), centre)
         if rng.random() < 0.35:
@@ -267,9 +265,7 @@ class Mixture(Dataset[dict[str, Tensor]]):
             frame.boxes = [b for b in frame.boxes if not any(b is i for i in frame.ignored)]
         scenes.paste_patch(frame, patch, rng, centre, height, stretch, allow_overlap=True)
 
-    def _portrait(
-        self, rng: np.random.Generator, size: tuple[int, int], smallest: float
-    ) -> Frame:
+    def _portrait(self, rng: np.random.Generator, size: tuple[int, int], smallest: float) -> Frame:
         """Return a view of a photo with annotated points: a face of any size up to the frame."""
         partial = rng.random() < 0.25
         photo = _pick(rng, self.sources.partial if partial else self.sources.portraits)
@@ -294,7 +290,7 @@ class Mixture(Dataset[dict[str, Tensor]]):
         frame.image = scenes.plain_background(rng, size)
         photo = _pick(rng, self.sources.empty)
         stretch = scenes.frame_stretch(*photo.image.size) * float(np.exp(rng.normal(0, 0.15)))
-        scale = FRAME_HEIGHT / photo.image.height * log_uniform(rng, 0.4, 1.8)
+        scale = NETWORK_HEIGHT / photo.image.height * log_uniform(rng, 0.4, 1.8)
         scenes.paste_view(frame, photo, rng, (scale * stretch, scale))
         for _ in range(int(rng.integers(0, 5))):
             patch = self._distractor(rng)

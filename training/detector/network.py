@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-INPUT_NAME = "input_1"
-BBOX_NAME = "output_bbox/BiasAdd"
-COVERAGE_NAME = "output_cov/Sigmoid"
-FRAME_WIDTH, FRAME_HEIGHT = 736, 416
-STRIDE = 16
+from facekit.contract import MODELS
+
+INPUT_NAME = MODELS["facenet"].inputs[0].name
+BBOX_NAME, COVERAGE_NAME = (tensor.name for tensor in MODELS["facenet"].outputs)
 WIDTHS: tuple[int, ...] = (16, 16, 32, 64, 128)
 DILATIONS: tuple[int, ...] = (2, 2, 4, 2)
 

@@ -36,17 +36,18 @@ def tighten(box: NDArray[np.float32]) -> NDArray[np.float32]:
     return result
 
 
-def group_photos(data: Path, split: str = "evaluation") -> Iterator[Photo]:
-    """Make gray, grainy group photos from held-out faces and scenes.
+def group_photos(data: Path) -> Iterator[Photo]:
+    """Make gray, grainy group photos from evaluation faces and scenes.
+
+    The faces are the held-out web-face crops and the test portraits.
 
     Args:
         data: Folder of the face sets.
-        split: Split of the scenes. Faces are the held-out web-face crops and test portraits.
 
     Yields:
         Photos of 400 to 900 pixels with tight boxes; the same ones each time.
     """
-    empty = list(no_face_photos(data, split))
+    empty = list(no_face_photos(data, "evaluation"))
     crops = read_webfaces(data / WEBFACE_FILE, evaluation=True)
     portraits = list(pts_photos(data / PORTRAIT_TEST_FOLDER, complete=True))
     for index in range(PHOTO_COUNT):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
 from training.data.photos import Photo
 from training.data.webfaces import CROP_FACE_BOX, CROP_SIZE
 
@@ -16,7 +17,7 @@ SMALLEST_FACE = 7.0
 KEPT_SHARE = 0.5
 """A face cut by the frame counts while this share of its box is visible."""
 PHOTO_ASPECTS = (16 / 9, 3 / 2, 4 / 3, 4 / 3, 1.2, 1.0, 3 / 4, 2 / 3)
-FRAME_ASPECT = 736 / 416
+FRAME_ASPECT = NETWORK_WIDTH / NETWORK_HEIGHT
 
 
 @dataclass

@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.detector.network import STRIDE
+from facekit.contract import GRID_STRIDE
+from facekit.detection.grid import BOX_OFFSET, BOX_SCALE
 
-BOX_SCALE = 35.0
-BOX_OFFSET = 0.5
 COVERAGE_SHARE = 0.27
 """Radii of the covered ellipse as a share of the box's width and height."""
 MINIMUM_RADIUS = 11.5
@@ -43,12 +42,15 @@ class GridTargets:
 
 def cell_positions(count: int) -> NDArray[np.float32]:
     """Return the coordinate, in frame pixels, that each row or column of cells stands at."""
-    places: NDArray[np.float32] = np.arange(count, dtype=np.float32) * STRIDE + BOX_OFFSET
+    places: NDArray[np.float32] = np.arange(count, dtype=np.float32) * GRID_STRIDE + BOX_OFFSET
     return places
 
 
 def decode(bbox: Tensor) -> Tensor:
     """Turn the box head's output of one class into corners.
+
+    ``facekit.detection.grid.decode_cells`` for whole grids of tensors, through which the losses
+    can be derived.
 
     Args:
         bbox: float [n, 4, h, w], offsets in units of 35 pixels.
@@ -62,23 +64,6 @@ def decode(bbox: Tensor) -> Tensor:
     centre = torch.stack([x, y, x, y])
     sign = torch.tensor([-1.0, -1.0, 1.0, 1.0], device=bbox.device)[:, None, None]
     return centre + BOX_SCALE * sign * bbox
-
-
-def encode(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn corners into what the box head should put out; the inverse of ``decode``.
-
-    Args:
-        boxes: float32 [4, h, w] in frame pixels.
-
-    Returns:
-        float32 [4, h, w], offsets in units of 35 pixels.
-    """
-    rows, columns = boxes.shape[-2:]
-    y = np.broadcast_to(cell_positions(rows)[:, None], (rows, columns))
-    x = np.broadcast_to(cell_positions(columns)[None, :], (rows, columns))
-    sign = np.array([-1.0, -1.0, 1.0, 1.0], dtype=np.float32)[:, None, None]
-    result: NDArray[np.float32] = (boxes - np.stack([x, y, x, y])) * sign / np.float32(BOX_SCALE)
-    return result
 
 
 def build_targets(

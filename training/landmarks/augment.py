@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from facekit.contract import CROP_SIDE
 from training.data.photos import AFW_FOLDER, PORTRAIT_FOLDER, Photo, pts_photos
 from training.data.pts import LEFT_TO_RIGHT_MIRROR
-from training.landmarks.network import CROP_SIZE
 from training.runs import step_rng
 
 EXPAND = 1.2
@@ -45,8 +45,12 @@ def make_patch(photo: Photo, index: int) -> FacePatch:
     x1, y1, x2, y2 = (float(value) for value in photo.boxes[index])
     side = max(x2 - x1, y2 - y1) * PATCH_SIZE / PATCH_FACE
     left, top = (x1 + x2 - side) / 2, (y1 + y2 - side) / 2
-    pad = math.ceil(max(0, -left, -top, left + side - photo.image.width,
-                        top + side - photo.image.height)) + 1
+    pad = (
+        math.ceil(
+            max(0, -left, -top, left + side - photo.image.width, top + side - photo.image.height)
+        )
+        + 1
+    )
     pixels = np.pad(np.asarray(photo.image.convert("L")), pad, mode="edge")
     box = (left + pad, top + pad, left + side + pad, top + side + pad)
     image = Image.fromarray(pixels).resize(
@@ -65,9 +69,7 @@ def load_patches(data: Path) -> list[FacePatch]:
     return patches
 
 
-def warp(
-    patch: FacePatch, rng: np.random.Generator
-) -> tuple[Image.Image, NDArray[np.float32]]:
+def warp(patch: FacePatch, rng: np.random.Generator) -> tuple[Image.Image, NDArray[np.float32]]:
     """Cut an 80x80 crop, turned, shifted, scaled and stretched at random.
 
     Returns:
@@ -75,19 +77,19 @@ def warp(
         which the kit maps points back to the photo), float32 [68, 2].
     """
     angle = math.radians(float(rng.normal(0, 14) if rng.random() < 0.7 else rng.uniform(-45, 45)))
-    scale = CROP_SIZE / (PATCH_FACE * EXPAND) * float(np.exp(rng.normal(0, 0.1)))
+    scale = CROP_SIDE / (PATCH_FACE * EXPAND) * float(np.exp(rng.normal(0, 0.1)))
     stretch = float(np.exp(rng.normal(0, 0.06)))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     forward = np.diag([scale * stretch, scale / stretch]) @ turn
     if rng.random() < 0.5:
         forward[0] *= -1
     middle = PATCH_SIZE / 2
-    goal = CROP_SIZE / 2 + rng.normal(0, 0.045, size=2) * CROP_SIZE
+    goal = CROP_SIDE / 2 + rng.normal(0, 0.045, size=2) * CROP_SIDE
     inverse = np.linalg.inv(forward)
     corner = np.array([middle, middle]) - inverse @ goal
     coefficients = (*inverse[0], corner[0], *inverse[1], corner[1])
     image = patch.image.transform(
-        (CROP_SIZE, CROP_SIZE), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
+        (CROP_SIDE, CROP_SIDE), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
     )
     points = (patch.points - middle) @ forward.T + goal
     if np.linalg.det(forward) < 0:
@@ -99,9 +101,7 @@ def _random_gray(rng: np.random.Generator) -> int:
     return int(rng.integers(0, 256))
 
 
-def hide(
-    image: Image.Image, points: NDArray[np.float32], rng: np.random.Generator
-) -> None:
+def hide(image: Image.Image, points: NDArray[np.float32], rng: np.random.Generator) -> None:
     """Draw over part of a crop: a mask over mouth and nose, dark glasses, or a rectangle."""
     draw = ImageDraw.Draw(image)
     kind = rng.random()
@@ -112,17 +112,19 @@ def hide(
         outline.append(tuple(bridge + rng.normal(0, 1, 2)))
         draw.polygon(outline, fill=_random_gray(rng))
         if rng.random() < 0.5:
-            draw.line([tuple(points[3]), tuple(points[33]), tuple(points[13])],
-                      fill=_random_gray(rng))
+            draw.line(
+                [tuple(points[3]), tuple(points[33]), tuple(points[13])], fill=_random_gray(rng)
+            )
     elif kind < 0.55:
         tone = int(rng.integers(0, 80))
         for eye in (points[36:42], points[42:48]):
             middle, reach = eye.mean(axis=0), np.ptp(eye[:, 0]) * rng.uniform(0.6, 1.0) + 2
-            draw.ellipse((*(middle - [reach, 0.75 * reach]), *(middle + [reach, 0.75 * reach])),
-                         fill=tone)
+            draw.ellipse(
+                (*(middle - [reach, 0.75 * reach]), *(middle + [reach, 0.75 * reach])), fill=tone
+            )
     else:
         for _ in range(int(rng.integers(1, 3))):
-            middle, half = rng.uniform(0, CROP_SIZE, 2), rng.uniform(4, 16, 2)
+            middle, half = rng.uniform(0, CROP_SIDE, 2), rng.uniform(4, 16, 2)
             draw.rectangle((*(middle - half), *(middle + half)), fill=_random_gray(rng))
 
 
@@ -140,7 +142,7 @@ def degrade(image: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
     pixels = (pixels - 0.5) * float(rng.uniform(0.5, 1.25)) + 0.5 + float(rng.normal(0, 0.1))
     if rng.random() < 0.3:
         slope = rng.normal(0, 0.25, size=2)
-        ramp = np.linspace(-1, 1, CROP_SIZE, dtype=np.float32)
+        ramp = np.linspace(-1, 1, CROP_SIDE, dtype=np.float32)
         pixels = pixels + slope[0] * ramp[:, None] + slope[1] * ramp[None, :]
     if rng.random() < 0.4:
         noise = rng.standard_normal(pixels.shape, dtype=np.float32)

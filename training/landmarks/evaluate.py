@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from facekit.contract import CROP_SIDE
+from facekit.detection.parameters import ClusteringParameters
 from training.data.photos import PORTRAIT_TEST_FOLDER, Photo, pts_photos
-from training.detector.inference import Detector
-from training.landmarks.inference import SERVED_EXPAND, Landmarker
+from training.detector.inference import Detector, served_parameters
+from training.inference import latency
+from training.landmarks.inference import Landmarker
 from training.landmarks.network import INPUT_NAME
 from training.metrics import iou_matrix
 
 OUTER_EYE_CORNERS = (36, 45)
 FAILURE = 0.08
 """A face whose error is larger counts as failed."""
+ON_FACE = 0.2
+"""Overlap from which a found box lies on a face: low, so that bad boxes count in the errors."""
 REGIONS: dict[str, slice] = {
     "jaw": slice(0, 17),
     "brows": slice(17, 27),
@@ -40,84 +44,76 @@ def point_errors(found: Array, true: Array) -> Array:
     return result
 
 
-def latency(landmarker: Landmarker, batch: int, rounds: int = 30) -> float:
-    """Return the median time a face of a batch in milliseconds."""
-    crops = np.random.default_rng(0).random((batch, 1, 80, 80), dtype=np.float32) * 255
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        landmarker.session.run(None, {INPUT_NAME: crops})
-        times.append(time.perf_counter() - start)
-    return 1000 * float(np.median(times)) / batch
+def detected_box(
+    detector: Detector, photo: Photo, parameters: Sequence[ClusteringParameters]
+) -> Array | None:
+    """Return the surest found box that lies on the photo's face, or None: the face is missed."""
+    boxes = detector.detect(photo.image, parameters).boxes_xyxy
+    on_face = np.flatnonzero(iou_matrix(boxes, photo.boxes[:1])[:, 0] >= ON_FACE)
+    if not len(on_face):
+        return None
+    surest: Array = boxes[on_face[0]]
+    return surest
 
 
 def measure(
-    landmarker: Landmarker,
-    photos: list[Photo],
-    choose: Callable[[Photo], Array | None],
-    expand: float,
-) -> Array:
-    """Return the errors of the first face of each photo, float32 [photos, 68].
+    landmarker: Landmarker, photos: list[Photo], choose: Callable[[Photo], Array | None]
+) -> dict[str, float]:
+    """Measure on the first face of each photo.
 
     Args:
         landmarker: The network.
         photos: Photos with points.
-        choose: Gives the box to cut for a photo, or None: that face is left out.
-        expand: Side of the crop over the box's longer side.
+        choose: Gives the box to cut for a photo, or None where the face is missed.
+
+    Returns:
+        Figures by name. Errors are over the faces that are not missed; the share of failed
+        faces is over all, and a missed face has failed.
     """
-    errors = []
+    found = []
     for photo in photos:
         box = choose(photo)
         if box is not None:
-            points, _ = landmarker.find(photo.image, box[None], expand)
-            errors.append(point_errors(points[0], photo.points[0]))
-    return np.stack(errors)
+            points, _ = landmarker.find(photo.image, box[None])
+            found.append(point_errors(points[0], photo.points[0]))
+    missed = len(photos) - len(found)
+    errors = np.stack(found) if found else np.full((1, 68), np.nan, np.float32)
+    failed = int((errors.mean(axis=1) > FAILURE).sum()) + missed
+    return {
+        "faces": len(photos),
+        "missed": missed,
+        "mean error": float(errors.mean()),
+        "median error": float(np.median(errors.mean(axis=1))),
+        **{region: float(errors[:, part].mean()) for region, part in REGIONS.items()},
+        f"missed or over {FAILURE:.0%}": failed / len(photos),
+    }
 
 
-def detected_box(detector: Detector, photo: Photo, threshold: float) -> Array | None:
-    """Return the found box that overlaps the photo's face most, or None where none does."""
-    boxes = detector.detect(photo.image, threshold).boxes_xyxy
-    overlaps = iou_matrix(boxes, photo.boxes[:1])[:, 0]
-    if not len(boxes) or overlaps.max() < 0.2:
-        return None
-    best: Array = boxes[int(overlaps.argmax())]
-    return best
-
-
-def evaluate(
-    data: Path,
-    model: Path,
-    detector_model: Path | None = None,
-    expand: float = SERVED_EXPAND,
-    threshold: float = 0.3,
-) -> dict[str, float]:
+def evaluate(data: Path, model: Path, detector_model: Path | None = None) -> dict[str, float]:
     """Measure a landmark network on the test portraits.
 
     Args:
         data: Folder of the face sets.
         model: The ONNX file.
-        detector_model: The detector's ONNX file, to measure from detected boxes too.
-        expand: Side of the crop over the box's longer side.
-        threshold: Coverage threshold of the detector.
+        detector_model: The detector's ONNX file, to measure from its boxes too, with the
+            clustering the model repository serves.
 
     Returns:
         Figures by name; errors as shares of the distance of the outer eye corners.
     """
     landmarker = Landmarker(model)
     photos = list(pts_photos(data / PORTRAIT_TEST_FOLDER, complete=True))
-    figures: dict[str, float] = {}
     runs: dict[str, Callable[[Photo], Array | None]] = {"true boxes": lambda p: p.boxes[0]}
     if detector_model is not None:
-        detector = Detector(detector_model)
-        runs["detected boxes"] = lambda p: detected_box(detector, p, threshold)
-    for name, choose in runs.items():
-        errors = measure(landmarker, photos, choose, expand)
-        figures[f"{name}: faces"] = len(errors)
-        figures[f"{name}: mean error"] = float(errors.mean())
-        figures[f"{name}: median error"] = float(np.median(errors.mean(axis=1)))
-        figures[f"{name}: over {FAILURE:.0%}"] = float((errors.mean(axis=1) > FAILURE).mean())
-        for region, part in REGIONS.items():
-            figures[f"{name}: {region}"] = float(errors[:, part].mean())
-    figures["latency ms, 1 thread, batch 1"] = latency(landmarker, 1)
-    figures["latency ms a face, 1 thread, batch 8"] = latency(landmarker, 8)
+        detector, served = Detector(detector_model), served_parameters()
+        runs["detected boxes"] = lambda p: detected_box(detector, p, served)
+    figures = {
+        f"{name}: {title}": value
+        for name, choose in runs.items()
+        for title, value in measure(landmarker, photos, choose).items()
+    }
+    for batch in (1, 8):
+        crops = np.random.default_rng(0).random((batch, 1, CROP_SIDE, CROP_SIDE), np.float32) * 255
+        spent = latency(landmarker.session, {INPUT_NAME: crops}) / batch
+        figures[f"latency ms a face, 1 thread, batch {batch}"] = spent
     return figures

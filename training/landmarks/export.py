@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
+from facekit.contract import CROP_SIDE
 from training.export import write_onnx
 from training.landmarks.network import (
-    CROP_SIZE,
     INPUT_NAME,
     MAPS_NAME,
     PEAKS_NAME,
@@ -27,7 +27,7 @@ def export(checkpoint: Path, path: Path) -> float:
     state = load_checkpoint(checkpoint)
     model = LandmarkNet()
     model.load_state_dict(state["average"])
-    noise = torch.rand(2, 1, CROP_SIZE, CROP_SIZE, generator=torch.Generator().manual_seed(0))
+    noise = torch.rand(2, 1, CROP_SIDE, CROP_SIDE, generator=torch.Generator().manual_seed(0))
     return write_onnx(
         model,
         noise * 255.0,

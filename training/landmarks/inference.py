@@ -1,19 +1,17 @@
-"""Running an exported landmark network on boxes the way the kit serves it."""
+"""Running an exported landmark network on boxes, with the crops the kit serves."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
 from facekit.landmarks.crops import crop_squares, cut_crops, to_photo
+from training.inference import open_session
 from training.landmarks.network import INPUT_NAME, PEAKS_NAME, POINTS_NAME
 
-SERVED_EXPAND = 1.15
-"""Side of a served crop over the box's longer side: the best found for this network."""
 Array = NDArray[np.float32]
 
 
@@ -22,26 +20,19 @@ class Landmarker:
 
     def __init__(self, path: Path, threads: int = 1) -> None:
         """Load an ONNX file for ``threads`` threads."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        self.session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        self.session = open_session(path, threads)
 
-    def find(
-        self, image: Image.Image, boxes: Array, expand: float = SERVED_EXPAND
-    ) -> tuple[Array, Array]:
+    def find(self, image: Image.Image, boxes: Array) -> tuple[Array, Array]:
         """Find the points of faces.
 
         Args:
             image: The upright photo.
             boxes: float32 [n, 4], pixels of the photo.
-            expand: Side of the crop over the box's longer side.
 
         Returns:
             Points float32 [n, k, 2] in pixels of the photo, and their peaks float32 [n, k].
         """
-        squares = crop_squares(boxes, size_wh=image.size, expand=expand)
+        squares = crop_squares(boxes, size_wh=image.size)
         crops = cut_crops(np.asarray(image.convert("L")), squares)
         points, peaks = self.session.run([POINTS_NAME, PEAKS_NAME], {INPUT_NAME: crops})
         return to_photo(np.asarray(points), squares), np.asarray(peaks, dtype=np.float32)

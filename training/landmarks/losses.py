@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from training.landmarks.network import CROP_SIZE, map_places
+from facekit.contract import CROP_SIDE
+from training.landmarks.network import map_places
 
 WING_WIDTH = 4.0
 WING_CURVATURE = 0.8
@@ -36,7 +37,7 @@ def map_loss(maps: Tensor, points: Tensor) -> Tensor:
     Returns:
         The mean over the points that lie inside the crop.
     """
-    inside = ((points >= 0) & (points <= CROP_SIZE - 1)).all(dim=-1)
+    inside = ((points >= 0) & (points <= CROP_SIDE - 1)).all(dim=-1)
     places = map_places(maps.shape[-1]).to(maps.device)
     blobs = torch.exp(-0.5 * ((places - points[..., None]) / MAP_SIGMA) ** 2)
     blobs = blobs / blobs.sum(dim=-1, keepdim=True).clamp(min=1e-6)

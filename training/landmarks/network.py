@@ -8,11 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-INPUT_NAME = "input_face_images"
-MAPS_NAME = "conv_keypoints_m80"
-POINTS_NAME = "softargmax"
-PEAKS_NAME = "softargmax:1"
-CROP_SIZE = 80
+from facekit.contract import CROP_SIDE, MODELS
+
+INPUT_NAME = MODELS["fpenet"].inputs[0].name
+MAPS_NAME, POINTS_NAME, PEAKS_NAME = (tensor.name for tensor in MODELS["fpenet"].outputs)
 MAP_SIZE = 20
 """Side of the maps the network computes; they are then interpolated to the crop's size."""
 
@@ -43,7 +42,7 @@ def interpolation_matrix(small: int, large: int) -> NDArray[np.float32]:
 
 def map_places(size: int) -> Tensor:
     """Return where the columns of a map lie in the 80-pixel crop, float32 [size]."""
-    return (torch.arange(size, dtype=torch.float32) + 0.5) * (CROP_SIZE / size) - 0.5
+    return (torch.arange(size, dtype=torch.float32) + 0.5) * (CROP_SIDE / size) - 0.5
 
 
 class Unit(nn.Module):
@@ -97,7 +96,7 @@ class LandmarkNet(nn.Module):
         self.up20 = Unit(width, 2 * width)
         self.maps = nn.Conv2d(2 * width, points, 1)
         self.grow = nn.Upsample(scale_factor=2, mode="nearest")
-        self.set_map_size(CROP_SIZE)
+        self.set_map_size(CROP_SIDE)
 
     def set_map_size(self, size: int) -> None:
         """Choose the side of the interpolated maps: 80 to serve, less for quicker training.

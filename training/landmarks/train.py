@@ -2,59 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import DataLoader
 
+from facekit.contract import CROP_SIDE
 from training import runs
 from training.landmarks.augment import Crops, load_patches
 from training.landmarks.losses import MAP_WEIGHT, map_loss, wing_loss
-from training.landmarks.network import CROP_SIZE, LandmarkNet
+from training.landmarks.network import LandmarkNet
 
-LOGGER = logging.getLogger(__name__)
-CHECKPOINT = "checkpoint.pt"
 COARSE_SIZE = 40
 """Side of the maps during most of the training: a quarter of the work."""
+COARSE_SHARE = 0.85
+"""Share of a run, from its start, that trains on the coarse maps."""
 
 
 @dataclass(frozen=True)
-class TrainOptions:
-    """Options of a run.
-
-    Attributes:
-        data: Folder of the face sets.
-        out: Folder for the checkpoint.
-        steps: Steps in all.
-        seed: Seed of weights and crops.
-        rate: Peak learning rate.
-        warmup: Steps of the rising rate.
-        cooldown: Share of the run, from its end, over which the rate falls.
-        decay: Decay of the averaged weights.
-        threads: Threads of torch; 0 leaves its default.
-        workers: Processes that make crops.
-        save_every: Steps between checkpoints.
-        coarse: Share of the run, from its start, that trains on 40x40 maps.
-    """
-
-    data: Path
-    out: Path
-    steps: int = 8000
-    seed: int = 0
-    rate: float = 2e-3
-    warmup: int = 200
-    cooldown: float = 0.5
-    decay: float = 0.998
-    threads: int = 1
-    workers: int = 1
-    save_every: int = 250
-    coarse: float = 0.85
+class TrainOptions(runs.RunOptions):
+    """Options of a run, with the landmark network's defaults."""
 
 
-def train(options: TrainOptions) -> Path:
+def train(options: runs.RunOptions) -> Path:
     """Train, or go on from the checkpoint in the output folder.
 
     Returns:
@@ -62,51 +33,19 @@ def train(options: TrainOptions) -> Path:
     """
     device = runs.prepare(options.seed, options.threads)
     model = runs.place(LandmarkNet(), device)
-    average = runs.AveragedModel(model, options.decay)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=0.01)
-    path = options.out / CHECKPOINT
-    start = 0
-    if path.exists():
-        state = runs.load_checkpoint(path)
-        model.load_state_dict(state["model"])
-        average.model.load_state_dict(state["average"])
-        average.updates = state["step"]
-        optimizer.load_state_dict(state["optimizer"])
-        start = int(state["step"])
-        LOGGER.info("going on from step %d of %s", start, path)
-    LOGGER.info("reading photos")
-    crops = Crops(load_patches(options.data), options.seed, options.steps)
-    loader = DataLoader(
-        crops,
-        batch_size=None,
-        sampler=range(start, options.steps),
-        num_workers=options.workers,
-        prefetch_factor=6 if options.workers else None,
+
+    def take_step(
+        step: int, optimizer: torch.optim.Optimizer, batch: dict[str, Any]
+    ) -> dict[str, float]:
+        model.set_map_size(COARSE_SIZE if step < COARSE_SHARE * options.steps else CROP_SIDE)
+        return train_step(model, optimizer, batch, device)
+
+    return runs.fit(
+        options,
+        model,
+        lambda: Crops(load_patches(options.data), options.seed, options.steps),
+        take_step,
     )
-    progress = runs.Progress(start, options.steps)
-    model.train()
-    for step, batch in enumerate(loader, start):
-        rate = runs.learning_rate(
-            step, options.steps, options.rate, options.warmup, options.cooldown
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        model.set_map_size(COARSE_SIZE if step < options.coarse * options.steps else CROP_SIZE)
-        losses = train_step(model, optimizer, batch, device)
-        average.update(model)
-        progress.update(step, losses)
-        if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            runs.save_checkpoint(
-                path,
-                {
-                    "step": step + 1,
-                    "seed": options.seed,
-                    "model": model.state_dict(),
-                    "average": average.model.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                },
-            )
-    return path
 
 
 def train_step(

@@ -1,0 +1,67 @@
+"""The command line both trainers share: ``train``, ``export`` and ``evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from facekit.errors import FacekitError
+from training.data.errors import DataError
+from training.runs import RunOptions
+
+
+def make_parser(
+    name: str, description: str | None, defaults: type[RunOptions]
+) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    """Return the parser of ``python -m NAME`` and that of its ``evaluate``, to add options to."""
+    parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("train", help="train, or go on from OUT/checkpoint.pt")
+    run.add_argument("--data", type=Path, required=True, help="folder of the face sets")
+    run.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
+    run.add_argument("--steps", type=int, default=defaults.steps)
+    run.add_argument("--seed", type=int, default=defaults.seed)
+    run.add_argument("--rate", type=float, default=defaults.rate, help="peak learning rate")
+    run.add_argument("--threads", type=int, default=defaults.threads, help="0: torch's own")
+    run.add_argument("--workers", type=int, default=defaults.workers)
+    write = commands.add_parser("export", help="write a checkpoint as an ONNX file")
+    write.add_argument("--checkpoint", type=Path, required=True)
+    write.add_argument("--out", type=Path, required=True, help="the ONNX file")
+    measure = commands.add_parser("evaluate", help="measure an ONNX file")
+    measure.add_argument("--data", type=Path, required=True, help="folder of the face sets")
+    measure.add_argument("--model", type=Path, required=True, help="the ONNX file")
+    measure.add_argument("--json", type=Path, help="write the figures here as well")
+    return parser, measure
+
+
+def run_command(
+    options: argparse.Namespace,
+    defaults: type[RunOptions],
+    train: Callable[[RunOptions], Path],
+    export: Callable[[Path, Path], float],
+    evaluate: Callable[[argparse.Namespace], dict[str, float]],
+) -> int:
+    """Run the command of a parsed command line and return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        if options.command == "train":
+            names = ("data", "out", "steps", "seed", "rate", "threads", "workers")
+            path = train(defaults(**{name: getattr(options, name) for name in names}))
+            sys.stdout.write(f"{path}\n")
+        elif options.command == "export":
+            difference = export(options.checkpoint, options.out)
+            sys.stdout.write(f"{options.out}: differs from torch by at most {difference:.1e}\n")
+        else:
+            figures = evaluate(options)
+            for name, value in figures.items():
+                sys.stdout.write(f"{name:45s} {value:.4f}\n")
+            if options.json:
+                options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    except (DataError, FacekitError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
