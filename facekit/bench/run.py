@@ -240,7 +240,8 @@ class Bench:
             ServerError: A job failed; a rate without it would not mean anything.
         """
         seconds = self._options.seconds / 2
-        ours, theirs = [], []
+        ours: list[Rate] = []
+        theirs: list[Rate] = []
         for _ in range(PAIRS):
             for way, rates in ((one, ours), (other, theirs)):
                 rates.append(way(seconds))

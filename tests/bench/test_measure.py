@@ -39,10 +39,22 @@ def test_measure_runs_every_worker_and_counts_failures() -> None:
         if next(turn) % 2:
             raise RuntimeError("every other one")
 
-    rate = measure([good, flaky], seconds=0.02, warm_up_s=0.0)
+    rate = measure([good, flaky], seconds=0.05, warm_up_s=0.0)
     assert min(done) > 0
     assert rate.errors == done[1] // 2
+    assert rate.first_error == "every other one"
     assert rate.per_second > 0
+
+
+def test_measure_does_not_spin_on_errors() -> None:
+    calls = itertools.count()
+
+    def refused() -> None:
+        if next(calls):
+            raise RuntimeError("refused")
+
+    rate = measure([refused], seconds=0.2, warm_up_s=0.0)
+    assert 1 <= rate.errors <= 25
 
 
 def test_measure_raises_when_nothing_succeeds() -> None:

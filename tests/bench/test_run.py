@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -13,16 +15,20 @@ from PIL import Image
 
 from facekit.bench import run
 from facekit.bench.bound import BoundWorker
+from facekit.bench.bound_process import BoundProcess
+from facekit.bench.measure import Rate
+from facekit.bench.options import Options
 from facekit.bench.photos import PhotoSet, mosaics
 from facekit.bench.plot import write_plot
+from facekit.bench.postprocess import UnequalError
 from facekit.bench.report import configuration_text, results_text
-from facekit.bench.results import Results
-from facekit.bench.run import MODELS, PAIRS, Bench, Options
+from facekit.bench.results import Comparison, Results
+from facekit.bench.run import MODELS, PAIRS, Bench
 from facekit.bench.seed import OUTPUTS, find_boxes, seed_job
 from facekit.bench.server import ServerInfo
 from facekit.bench.wire import Sender
 from facekit.cli import main
-from facekit.errors import PhotoError, ServerError
+from facekit.errors import FacekitError, PhotoError, ServerError
 from facekit.serving.embedded import EmbeddedServer
 
 FACES = 4
@@ -72,15 +78,89 @@ def test_json_is_complete_and_finite(results: Results) -> None:
     memory = data["memory"]
     assert (memory["requests"], memory["refused"]) == (40, 2)
     assert memory["samples"][0]["requests"] == 0
-    after_a_tenth, last = memory["samples"][2], memory["samples"][-1]
-    assert (after_a_tenth["requests"], last["requests"]) == (4, 40)
-    growth = last["pss_mib"] - after_a_tenth["pss_mib"]
-    assert memory["growth_mib"] == pytest.approx(growth)
-    assert memory["growth_percent"] == pytest.approx(100 * growth / after_a_tenth["pss_mib"])
+    pss = [sample["pss_mib"] for sample in memory["samples"]]
+    assert memory["samples"][-1]["requests"] == 40
+    assert (memory["start_mib"], memory["end_mib"]) == (pss[0], pss[-1])
+    assert memory["peak_mib"] == max(pss)
+    assert math.isfinite(memory["growth_mib_per_1000"])
+    assert data["skipped"] == {}
     assert len(data["promises"]) == 6
     assert set(data["configuration"]) == {
         "machine", "packages", "server", "model files", "photos", "run"
     }  # fmt: skip
+
+
+def _comparison(found: tuple[int, ...]) -> Comparison:
+    return Comparison("faces", "x", "p", 8, found, 2, 2, 50.0, 10.0, 5.0, (5.0,), 1.0, 1.0)
+
+
+def test_promise_holds_only_with_the_faces_that_were_asked_for() -> None:
+    assert [p.kept for p in Results({}, seed=[_comparison((8, 8))]).promises()] == [True]
+    results = Results({}, seed=[_comparison((8, 7))])
+    assert [p.kept for p in results.promises()] == [False]
+    assert "NO: 8, 7 faces found, not 8" in results_text(results)
+
+
+def test_without_the_process_bound_and_memory_are_skipped_and_named(
+    server: EmbeddedServer, photos: PhotoSet
+) -> None:
+    options = Options((photos,), server.model_repository, only=("bound", "memory"))
+    bench = Bench(server.grpc_url, None, options)
+    assert bench.steps() == 0
+    text = results_text(bench.run(lambda: None))
+    bench.close()
+    assert not bench.results.bound and bench.results.memory is None
+    assert "Not measured" in text and "another machine" in text
+
+
+def test_compare_refuses_rates_with_failures(server: EmbeddedServer, photos: PhotoSet) -> None:
+    bench = Bench(server.grpc_url, None, Options((photos,), server.model_repository, seconds=0.01))
+    right = Rate(1.0, 1.0, 1.0, 1.0, 1, 0, 1.0, 1.0)
+    wrong = replace(right, per_second=0.0, errors=3, first_error="out of memory")
+    with pytest.raises(ServerError, match="a beside b: 3 failed, the first with: out of memory"):
+        bench._compare(
+            ("a", "b"), photos, [], (1, 1), lambda s: right, lambda s: wrong, lambda: None
+        )
+    bench.close()
+
+
+def test_bound_must_find_the_server_s_boxes(server: EmbeddedServer, photos: PhotoSet) -> None:
+    class Shifted:
+        def boxes(self, model: str, photo_set: int, photo: int) -> Any:
+            key = "boxes" if model == "faces" else "true_boxes"
+            name = "image" if model == "faces" else "input_image_data"
+            return bench._sender.ask(model, {name: photos.photos[photo][None]})[key][0] + 0.5
+
+    bench = Bench(server.grpc_url, None, Options((photos,), server.model_repository))
+    for model in ("facenet_ensemble", "faces"):
+        with pytest.raises(UnequalError, match=f"{model}: server and bound"):
+            bench._check_bound(cast(BoundProcess, Shifted()), model, 0)
+    bench.close()
+
+
+def test_bound_process_has_the_server_s_environment(
+    server: EmbeddedServer, photos: PhotoSet
+) -> None:
+    assert server.pid is not None
+    info = ServerInfo(server.grpc_url)
+    settings = info.settings()
+    info.close()
+    arguments = (server.model_repository, settings, [photos], 1)
+    with contextlib.closing(BoundProcess(server.pid, *arguments)) as bound:
+        for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS"):
+            assert (bound.variable(name) or "").isdecimal()
+        assert bound.rate("faces", 0, 0.05).per_second > 0
+        with pytest.raises(ServerError, match="the bound failed: IndexError"):
+            bound.boxes("faces", 7, 0)
+
+
+def test_bound_process_names_missing_models(server: EmbeddedServer, tmp_path: Path) -> None:
+    info = ServerInfo(server.grpc_url)
+    settings = info.settings()
+    info.close()
+    assert server.pid is not None
+    with pytest.raises(FacekitError, match="facenet_preprocess"):
+        BoundProcess(server.pid, tmp_path, settings, [], 1)
 
 
 def test_text_names_every_part(results: Results) -> None:
