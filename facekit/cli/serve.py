@@ -81,8 +81,10 @@ def run(args: argparse.Namespace) -> int:
         if args.quiet and line.startswith(("ready:", "starting", "stopping")):
             return
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        sys.stderr.write(f"{stamp} facekit serve: {line}\n")
-        sys.stderr.flush()
+        # Who closed it, such as a terminal that is gone, does not stop the service.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(f"{stamp} facekit serve: {line}\n")
+            sys.stderr.flush()
 
     with contextlib.ExitStack() as stack:
         repository = args.model_repository or default_model_repository()

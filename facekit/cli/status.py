@@ -34,7 +34,7 @@ def add_parser(subparsers: Any) -> None:
         type=timeout,
         default=30.0,
         metavar="S",
-        help="seconds that one inference may take (30)",
+        help="seconds that the inferences may take together (30)",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 

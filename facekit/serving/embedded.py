@@ -121,7 +121,10 @@ class EmbeddedServer:
         check_shared_memory()
         self._listen = ports.resolve(self.address)
         self._ports = ports.choose_ports(self._listen, self._ports or self._wanted)
-        self._runtime = Runtime(installation)
+        try:
+            self._runtime = Runtime(installation)
+        except OSError as error:
+            raise SetupError(f"Cannot write the server's temporary folder: {error}.") from error
         path = self._log_path()
         assert path is not None
         try:
@@ -184,11 +187,13 @@ class EmbeddedServer:
 
     def __enter__(self) -> EmbeddedServer:
         """Start and wait until ready."""
-        self.start()
+        running = self.pid is not None
         try:
+            self.start()
             self.wait_ready()
         except BaseException:
-            self.kill()
+            if not running:
+                self.kill()
             raise
         return self
 

@@ -20,7 +20,7 @@ from facekit.client.connection import Connection
 from facekit.client.failures import translate
 from facekit.contract import MODELS, NETWORK_HEIGHT, NETWORK_WIDTH, ModelSpec
 from facekit.data import probe_photo
-from facekit.errors import FacekitError, ResponseError
+from facekit.errors import DeadlineError, FacekitError, ResponseError
 
 Array = NDArray[Any]
 
@@ -94,8 +94,13 @@ class Prober:
         """
         return tuple(name for name in PROBED if name in self._index())
 
-    def probe(self, name: str) -> ModelHealth:
-        """Run one real inference of the built-in photo through a model."""
+    def probe(self, name: str, timeout_s: float | None = None) -> ModelHealth:
+        """Run one real inference of the built-in photo through a model.
+
+        Args:
+            name: the model.
+            timeout_s: what it may take; by default what the connection says.
+        """
         spec = MODELS[name]
         started = time.monotonic()
         error: FacekitError | None = None
@@ -103,7 +108,7 @@ class Prober:
             answer = self._triton.infer(
                 name,
                 [_input(tensor.name, tensor.dtype, name) for tensor in spec.inputs],
-                client_timeout=self._connection.timeout_s,
+                client_timeout=timeout_s or self._connection.timeout_s,
             )
             _check_answer(spec, answer)
         except InferenceServerException as e:
@@ -112,8 +117,8 @@ class Prober:
             error = e
         return ModelHealth(name, (time.monotonic() - started) * 1e3, error)
 
-    def successes(self) -> dict[str, int]:
-        """Return how many requests each model has answered well since the server started.
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Return how many requests each model has answered, and refused, since the start.
 
         Raises:
             ServerError: the server does not answer.
@@ -125,23 +130,28 @@ class Prober:
         except InferenceServerException as e:
             raise self._translated(e, "") from e
         return {
-            str(model.name): int(model.inference_stats.success.count)
+            str(model.name): (
+                int(model.inference_stats.success.count),
+                int(model.inference_stats.fail.count),
+            )
             for model in answer.model_stats
         }
 
     def check(self) -> Health:
-        """Probe every served model."""
+        """Probe every served model, within the connection's time for all of them together."""
+        deadline = time.monotonic() + self._connection.timeout_s
         url = self._connection.url
         try:
             names = self.served()
             ready = bool(self._triton.is_server_ready(client_timeout=self._connection.timeout_s))
+            times = self._instances()
         except InferenceServerException as e:
             return Health(url, False, (), str(self._translated(e, "")))
         except FacekitError as e:
             return Health(url, False, (), str(e))
         if not names:
             return Health(url, ready, (), f"it serves none of {', '.join(PROBED)}")
-        return Health(url, ready, tuple(self.probe(name) for name in names))
+        return Health(url, ready, tuple(self._probe_all(name, times, deadline) for name in names))
 
     def close(self) -> None:
         """Close the connection."""
@@ -159,6 +169,33 @@ class Prober:
     ) -> None:
         """Close the connection."""
         self.close()
+
+    def _probe_all(self, name: str, times: int, deadline: float) -> ModelHealth:
+        """Probe a model as often as gives every instance below it a turn; they take turns."""
+        results: list[ModelHealth] = []
+        while len(results) < times and (not results or results[-1].ok):
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                connection = self._connection
+                late = DeadlineError(
+                    f"no time was left of {connection.timeout_s:g} s for the whole check"
+                )
+                return ModelHealth(name, 0.0, late)
+            results.append(self.probe(name, left_s))
+        return results[-1]
+
+    def _instances(self) -> int:
+        """Return the largest number of instances that a model of the server has."""
+        counts = [1]
+        for name in self._index():
+            try:
+                answer = self._triton.get_model_config(
+                    name, client_timeout=self._connection.timeout_s
+                )
+            except InferenceServerException:  # it is not loaded, and its probe will tell
+                continue
+            counts.append(sum(int(group.count) for group in answer.config.instance_group))
+        return max(counts)
 
     def _index(self) -> set[str]:
         try:
@@ -179,7 +216,7 @@ def check(url: str = "localhost:8001", *, timeout_s: float = 30.0, **ssl: Any) -
 
     Args:
         url: ``host:port`` of the gRPC endpoint.
-        timeout_s: what one inference may take.
+        timeout_s: what the inferences may take together.
         **ssl: as for ``facekit.client.Client``.
 
     Raises:

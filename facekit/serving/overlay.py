@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from facekit.errors import SetupError
+from facekit.serving.claim import Claim, remove_stale
 
 COLORS = ("gray", "rgb")
 """What FaceNet is fed; each is a serialised pipeline beside the others."""
@@ -23,8 +24,10 @@ def colored_repository(repository: Path, color: str) -> Iterator[Path]:
     Raises:
         SetupError: a model has no pipeline of this colour.
     """
-    with tempfile.TemporaryDirectory(prefix="facekit-repository-") as name:
-        folder = Path(name)
+    remove_stale()
+    claim = Claim("repository", Path(tempfile.gettempdir()))
+    try:
+        folder = claim.folder
         for model in sorted(path for path in repository.iterdir() if path.is_dir()):
             configs = [*model.glob("config.pbtxt"), *model.glob("configs/*.pbtxt")]
             texts = {path: path.read_text("utf-8") for path in configs}
@@ -33,6 +36,8 @@ def colored_repository(repository: Path, color: str) -> Iterator[Path]:
             else:
                 (folder / model.name).symlink_to(model.absolute())
         yield folder
+    finally:
+        claim.remove()
 
 
 def _write_model(model: Path, target: Path, texts: dict[Path, str], color: str) -> None:

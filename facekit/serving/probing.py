@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 
 from facekit.client.connection import Connection
 from facekit.errors import DeadlineError, FacekitError
-from facekit.serving.health import Prober
+from facekit.serving.health import PROBED, Prober
 
 # A backend that hangs uses no processor time; one that computes uses a core.
 _IDLE_SHARE = 0.1
 # Unanswered inferences in a row that are too many even then: some loop does not end.
 _MISSES = 8
+# What callers send shows that a model works, but not that it works for all of them.
+_PROBE_ANYWAY_S = 10.0
 
 
 class BackgroundProber:
@@ -35,12 +38,17 @@ class BackgroundProber:
         self._misses = 0
         self._interval_s = interval_s
         self._failure: tuple[str, FacekitError] | None = None
+        self._remark: str | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="facekit-probe", daemon=True)
 
     def failure(self) -> tuple[str, FacekitError] | None:
         """Return the model that failed and its error, once there is one."""
         return self._failure
+
+    def remark(self) -> str | None:
+        """Return why nothing is probed, if so."""
+        return self._remark
 
     def __enter__(self) -> BackgroundProber:
         """Start."""
@@ -60,28 +68,40 @@ class BackgroundProber:
 
     def _run(self) -> None:
         try:
-            seen: dict[str, int] = {}
-            for name in itertools.cycle(self._prober.served()):
-                answered = self._prober.successes().get(name, 0)
-                # What callers sent shows as well that the model works.
-                if seen.get(name) in (None, answered):
-                    failure = self._failed(name)
-                    if failure is not None:
-                        self._report(name, failure)
-                        return
-                    answered = self._prober.successes().get(name, 0)
-                seen[name] = answered
-                if self._closing.wait(self._interval_s):
-                    return
+            self._probe_on()
         except FacekitError as error:
-            self._report("its statistics", error)
-        except ValueError:
-            # What gRPC raises if the connection is closed meanwhile.
+            self._report("", error)
+        except Exception as error:
+            # Some of them are what gRPC raises if the connection is closed meanwhile.
             if not self._closing.is_set():
-                raise
+                self._remark = f"the probing of the models ended by {error!r}"
+
+    def _probe_on(self) -> None:
+        names = self._prober.served()
+        if not names:
+            self._remark = f"none of {', '.join(PROBED)} is served, so none is probed"
+        seen: dict[str, tuple[int, int]] = {}
+        probed: dict[str, float] = {}
+        for name in itertools.cycle(names):
+            successes, failures = self._prober.counts().get(name, (0, 0))
+            before = seen.get(name)
+            # What callers sent shows as well that the model works.
+            answers = before is not None and successes > before[0] and failures == before[1]
+            due = time.monotonic() - probed.get(name, 0.0) > _PROBE_ANYWAY_S
+            if due or not answers:
+                # A single failure may have a passing reason; a restart ends every request.
+                failure = self._failed(name) and self._failed(name)
+                if failure is not None:
+                    self._report(name, failure)
+                    return
+                probed[name] = time.monotonic()
+                successes, failures = self._prober.counts().get(name, (0, 0))
+            seen[name] = successes, failures
+            if self._closing.wait(self._interval_s):
+                return
 
     def _failed(self, name: str) -> FacekitError | None:
-        successes, cpu_s = sum(self._prober.successes().values()), self._cpu_s()
+        successes, cpu_s = self._successes(), self._cpu_s()
         error = self._prober.probe(name).error
         if not isinstance(error, DeadlineError):
             self._misses = 0
@@ -89,11 +109,14 @@ class BackgroundProber:
         # No answer in time: the server hangs, or works off what others sent, one request of which
         # may be a minute's work.
         self._misses += 1
-        if sum(self._prober.successes().values()) > successes:
+        if self._successes() > successes:
             self._misses = 0
             return None
         works = self._cpu_s() - cpu_s > _IDLE_SHARE * self._timeout_s
         return None if works and self._misses < _MISSES else error
+
+    def _successes(self) -> int:
+        return sum(successes for successes, _ in self._prober.counts().values())
 
     def _report(self, name: str, error: FacekitError) -> None:
         if not self._closing.is_set():

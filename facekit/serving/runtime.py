@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sys
 import sysconfig
-import tempfile
 from pathlib import Path
 
+from facekit.serving.claim import Claim, remove_stale
 from facekit.serving.installation import Installation, executable_folder
 
 PACKAGE = Path(__file__).resolve().parent.parent
 _UTILITIES = "triton_python_backend_utils.py"
 _STAND_INS = ("dali", "onnxruntime")
-_SHM = Path("/dev/shm")
-_SHM_PREFIX = "facekit-"
-_FOLDER_PREFIX = "facekit-server-"
 
 
 class Runtime:
@@ -25,16 +21,23 @@ class Runtime:
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
-        self.folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX, dir=executable_folder()))
+        remove_stale()
+        self._claim = Claim("server", executable_folder())
+        self.shm_prefix = self._claim.shm_prefix
+        self.folder = self._claim.folder
         self.backends = self.folder / "backends"
         self.default_log = self.folder / "server.log"
         self._lifeline = self.folder / "lifeline"
-        os.mkfifo(self._lifeline)
-        # Open for both, so that it does not wait for a reader; it closes when this process ends.
-        self._lifeline_end = os.open(self._lifeline, os.O_RDWR | os.O_NONBLOCK)
-        self._fill_backends()
-        remove_stale()
-        self.shm_prefix, self._shm_lock = _claim_shm_prefix(self.folder)
+        self._lifeline_end = -1
+        try:
+            os.mkfifo(self._lifeline)
+            # Open for both, so that it does not wait for a reader; it closes when this process
+            # ends.
+            self._lifeline_end = os.open(self._lifeline, os.O_RDWR | os.O_NONBLOCK)
+            self._fill_backends()
+        except BaseException:
+            self.remove()
+            raise
 
     def _fill_backends(self) -> None:
         python = self.backends / "python"
@@ -69,18 +72,16 @@ class Runtime:
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
             values.setdefault(name, "1")
         # By default glibc gives memory back to the kernel after every request and takes it again,
-        # page by page, at the next: half the time of the post-processing.
+        # page by page, at the next.
         values.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 2**20))
         values.setdefault("MALLOC_TRIM_THRESHOLD_", str(128 * 2**20))
         return values
 
     def remove(self) -> None:
         """Delete the folder and what the server may have left in shared memory."""
-        _remove_shm(self.shm_prefix)
-        (_SHM / f"{self.shm_prefix}.lock").unlink(missing_ok=True)
-        os.close(self._shm_lock)
-        os.close(self._lifeline_end)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._lifeline_end >= 0:
+            os.close(self._lifeline_end)
+        self._claim.remove()
 
 
 def _joined(parts: list[str]) -> str:
@@ -115,43 +116,11 @@ _lifeline = os.open({str(lifeline)!r}, os.O_RDONLY | os.O_NONBLOCK)
 fcntl.fcntl(_lifeline, fcntl.F_SETSIG, signal.SIGKILL)
 fcntl.fcntl(_lifeline, fcntl.F_SETOWN, os.getpid())
 fcntl.fcntl(_lifeline, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)
+try:
+    # No signal tells of a writer that was gone before the pipe was opened here.
+    if not os.read(_lifeline, 1):
+        os._exit(1)
+except BlockingIOError:
+    pass
 
 """
-
-
-def _claim_shm_prefix(folder: Path) -> tuple[str, int]:
-    """Return a free prefix and the open lock file that marks it as used while this process lives.
-
-    A lock and not a process id, because containers may share /dev/shm and not their process ids.
-    """
-    handle, name = tempfile.mkstemp(prefix=_SHM_PREFIX, suffix=".lock", dir=_SHM)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    os.write(handle, os.fsencode(folder))
-    return Path(name).stem, handle
-
-
-def remove_stale() -> None:
-    """Remove what servers left behind that were killed together with their supervisor."""
-    for lock in _SHM.glob(f"{_SHM_PREFIX}*.lock"):
-        try:
-            handle = os.open(lock, os.O_RDWR)
-        except OSError:  # another user's, or gone meanwhile
-            continue
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # its server is alive
-            continue
-        else:
-            folder = Path(os.fsdecode(os.read(handle, 4096)))
-            if folder.name.startswith(_FOLDER_PREFIX):
-                shutil.rmtree(folder, ignore_errors=True)
-            _remove_shm(lock.stem)
-            lock.unlink(missing_ok=True)
-        finally:
-            os.close(handle)
-
-
-def _remove_shm(prefix: str) -> None:
-    for path in _SHM.glob(f"{prefix}*"):
-        if path.suffix != ".lock":
-            path.unlink(missing_ok=True)

@@ -56,7 +56,7 @@ class Supervisor:
         self._signals = 0
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT; a second one ends everything at once.
+        """Serve until SIGTERM, SIGINT or SIGHUP; a second one ends everything at once.
 
         Raises:
             SetupError: the first start failed. Later ones are tried again for ever.
@@ -64,7 +64,9 @@ class Supervisor:
         processes.adopt_orphans()
         handlers = {
             number: signal.signal(number, self._on_signal)
-            for number in (signal.SIGTERM, signal.SIGINT)
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+            # `nohup` has that one ignored.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
         }
         try:
             self._start()
@@ -72,12 +74,14 @@ class Supervisor:
                 self._say(self._where("ready"))
                 self._keep_up()
         finally:
-            if self._stopping():
-                self._say("stopping")
-            self._server.stop()
-            processes.reap_orphans(keep=None)
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+            try:
+                if self._stopping():
+                    self._say("stopping")
+            finally:
+                self._server.stop()
+                processes.reap_orphans(keep=None)
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
 
     def stop(self) -> None:
         """Make ``run`` return, as the first signal does."""
@@ -142,6 +146,7 @@ class Supervisor:
         with BackgroundProber(
             connection, self._interval_s, lambda: processes.cpu_seconds(stubs)
         ) as prober:
+            remark = None
             while not self._stopping():
                 if self._server.pid is None:
                     return "the server process died"
@@ -151,6 +156,9 @@ class Supervisor:
                 failure = prober.failure()
                 if failure is not None:
                     return _described(failure)
+                if prober.remark() != remark:
+                    remark = prober.remark()
+                    self._say(f"{remark}; only the processes are watched")
                 processes.reap_orphans(keep=pid)
                 time.sleep(_WATCH_S)
         return None
@@ -181,6 +189,8 @@ def _backend_name(pid: int) -> str:
 
 def _described(failure: tuple[str, FacekitError]) -> str:
     name, error = failure
+    if not name:
+        return f"asking the server for its statistics failed: {' '.join(str(error).split())}"
     if isinstance(error, DeadlineError):
         return f"a real inference of {name} got {error}, nor was any other request answered"
     return f"a real inference of {name} failed: {' '.join(str(error).split())}"

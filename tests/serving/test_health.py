@@ -95,3 +95,12 @@ def test_check_of_a_server_without_known_models_is_not_ok(tmp_path: Path) -> Non
 def test_check_of_a_wrong_url_is_refused() -> None:
     with pytest.raises(ConfigError, match="host:port"):
         check("http://localhost:8001")
+
+
+def test_check_with_one_of_two_instances_dead_always_fails(tmp_path: Path) -> None:
+    with EmbeddedServer(tiny_repository(tmp_path, instances=2)) as server:
+        assert check(server.grpc_url).ok
+        assert server.pid is not None
+        os.kill(processes.children(server.pid)[0].pid, signal.SIGKILL)
+
+        assert [check(server.grpc_url).ok for _ in range(6)] == [False] * 6
