@@ -80,7 +80,9 @@ def show(text: str, stream: TextIO | None = None) -> None:
     A file's name may hold any bytes, control characters among them, and a terminal may know no
     more than ASCII.
     """
-    out = sys.stdout if stream is None else stream
+    out: TextIO | None = sys.stdout if stream is None else stream
+    if out is None:  # Python's own sign that the stream was closed before the start
+        return
     encoding = out.encoding or "utf-8"
     out.write(_escaped(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
     out.flush()
@@ -94,9 +96,16 @@ def one_line(text: str) -> str:
 def write_json(path: Path, results: Iterable[PhotoResult], **about: Any) -> None:
     """Write the results, and what else is said about the run, whole or not at all.
 
+    A link is followed; a device or a pipe is written to, never replaced.
+
     Raises:
         OSError: The file can't be written.
     """
+    if path.is_symlink():
+        path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_text(to_json(results, **about) + "\n", encoding="utf-8")
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:

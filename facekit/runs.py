@@ -61,7 +61,10 @@ def connect(url: str | None, *, timeout_s: float = 30.0) -> Iterator[Client]:
     if url is not None:
         with Client(url, timeout_s=timeout_s) as client:
             if not client.server_ready():
-                raise ServerUnavailableError(f"no server is ready at {url} (gRPC)")
+                raise ServerUnavailableError(
+                    f"no server is ready at {url} (gRPC, not the HTTP port): start one with "
+                    "scripts/serve, or leave out --url"
+                )
             yield client
         return
     from facekit.serving import EmbeddedServer

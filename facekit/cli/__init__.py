@@ -100,3 +100,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read the output has seen enough. Python would fail again on its own flush.
         sys.stderr.close()
         return EXIT_FAILED
+    except OSError as e:
+        show(f"facekit: cannot write the output: {e.strerror or e}", sys.stderr)
+        return EXIT_UNUSABLE

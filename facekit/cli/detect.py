@@ -18,7 +18,7 @@ def add_parser(subparsers: Any) -> None:
         "can't be used is reported and does not stop the others; the exit code is then 1.",
     )
     parser.add_argument(
-        "photos", metavar="PHOTO", nargs="+", type=Path, help="a photo, or a folder of photos"
+        "photos", metavar="PHOTO", nargs="+", type=_path, help="a photo, or a folder of photos"
     )
     parser.add_argument(
         "--url",
@@ -48,6 +48,12 @@ def add_parser(subparsers: Any) -> None:
         default=30.0,
         help="how long one photo may take (default: %(default)g)",
     )
+
+
+def _path(text: str) -> Path:
+    if not text:  # an unset variable of a script, which pathlib would take for this folder
+        raise argparse.ArgumentTypeError("an empty name is no photo")
+    return Path(text)
 
 
 def run(args: argparse.Namespace) -> int:

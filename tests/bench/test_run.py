@@ -22,7 +22,7 @@ from facekit.bench.photos import PhotoSet, mosaics
 from facekit.bench.plot import write_plot
 from facekit.bench.postprocess import UnequalError
 from facekit.bench.report import configuration_text, results_text
-from facekit.bench.results import Comparison, Results
+from facekit.bench.results import SEED_LOOP, Comparison, Results
 from facekit.bench.run import MODELS, PAIRS, Bench
 from facekit.bench.seed import OUTPUTS, find_boxes, seed_job
 from facekit.bench.server import ServerInfo
@@ -91,7 +91,7 @@ def test_json_is_complete_and_finite(results: Results) -> None:
 
 
 def _comparison(found: tuple[int, ...]) -> Comparison:
-    return Comparison("faces", "x", "p", 8, found, 2, 2, 50.0, 10.0, 5.0, (5.0,), 1.0, 1.0)
+    return Comparison("faces", SEED_LOOP, "p", 8, found, 2, 2, 50.0, 10.0, 5.0, (5.0,), 1.0, 1.0)
 
 
 def test_promise_holds_only_with_the_faces_that_were_asked_for() -> None:

@@ -247,7 +247,10 @@ def test_detect_with_no_server_there_says_so(
     with FakeTriton() as gone:
         pass
     assert main(["detect", str(photo), "--url", gone.url, "--timeout", "5"]) == 2
-    assert capsys.readouterr().err == f"facekit: no server is ready at {gone.url} (gRPC)\n"
+    assert capsys.readouterr().err == (
+        f"facekit: no server is ready at {gone.url} (gRPC, not the HTTP port): start one with "
+        "scripts/serve, or leave out --url\n"
+    )
 
 
 def test_detect_wrong_url_is_refused(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +111,25 @@ def test_names_that_cannot_be_shown_are_escaped(tmp_path: Path, encoding: str) -
     path = tmp_path / "faces.json"
     write_json(path, [found(name, 1)])
     assert json.loads(path.read_text("utf-8"))["photos"][0]["photo"] == name
+
+
+def test_write_json_follows_a_link_and_never_replaces_a_device(tmp_path: Path) -> None:
+    target, link = tmp_path / "real.json", tmp_path / "link.json"
+    link.symlink_to(target)
+    write_json(link, [])
+    assert link.is_symlink()
+    assert target.read_text()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_json(pipe, [])
+        assert os.read(reader, 10)
+        assert pipe.is_fifo()
+    finally:
+        os.close(reader)
+
+
+def test_show_without_a_stream_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    show("nobody reads this")
