@@ -28,7 +28,7 @@ def model_of(path: Path) -> str:
 
 
 def is_cpu(path: Path) -> bool:
-    return path.parent.name == "configs"
+    return path.match("configs/cpu.pbtxt")
 
 
 def tensors(fields) -> tuple[TensorSpec, ...]:  # type: ignore[no-untyped-def]
@@ -88,6 +88,26 @@ def test_model_with_another_cpu_backend_has_a_cpu_config(name: str) -> None:
 def test_cpu_model_file_lies_in_the_repository(path: Path) -> None:
     config = read_config(path)
     assert (REPOSITORY / model_of(path) / "1" / config.default_model_filename).stat().st_size
+
+
+def test_config_sets_are_the_two_that_are_documented() -> None:
+    sets = {path.stem for path in CONFIGS if path.parent.name == "configs"}
+    assert sets == {"cpu", "open"}
+
+
+def test_open_config_gives_the_open_networks_points_and_else_equals_the_gpu_one() -> None:
+    open_set = read_config(REPOSITORY / "fpenet" / "configs" / "open.pbtxt")
+    cpu = read_config(REPOSITORY / "fpenet" / "configs" / "cpu.pbtxt")
+    gpu = read_config(REPOSITORY / "fpenet" / "config.pbtxt")
+    assert [list(o.dims) for o in open_set.output] == [list(o.dims) for o in cpu.output]
+    for mine, other in zip(open_set.output, gpu.output, strict=True):
+        mine.dims[0] = other.dims[0]
+    assert open_set == gpu
+
+
+def test_open_detections_are_clustered_alike_on_every_device() -> None:
+    folder = REPOSITORY / "facenet_postprocess" / "configs"
+    assert read_config(folder / "open.pbtxt") == read_config(folder / "cpu.pbtxt")
 
 
 @pytest.mark.parametrize("name", COLORS_OF)

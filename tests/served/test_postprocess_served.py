@@ -31,7 +31,7 @@ def copy_model(
     classes: int = 1,
 ) -> None:
     """Put a copy of ``facenet_postprocess`` with other parameters under another name."""
-    shutil.copytree(MODEL, repository / name)
+    shutil.copytree(MODEL, repository / name, ignore=shutil.ignore_patterns("configs"))
     (repository / name / "labels.txt").write_text(labels)
     path = repository / name / "config.pbtxt"
     kept = [line for line in path.read_text().splitlines() if not line.startswith("parameters")]

@@ -36,13 +36,16 @@ def served_parameters(folder: Path = POSTPROCESS_FOLDER) -> list[ClusteringParam
     """Read the clustering the model repository serves, one a class.
 
     Args:
-        folder: Folder of the postprocess model, with ``config.pbtxt`` and the label file.
+        folder: Folder of the postprocess model, with the label file and ``configs/cpu.pbtxt``, or
+            else ``config.pbtxt``, as Triton chooses on the CPU.
 
     Raises:
         DataError: A file is missing, or the configuration sets no parameters.
         ConfigError: A parameter is wrong.
     """
-    path = folder / "config.pbtxt"
+    path = folder / "configs" / "cpu.pbtxt"
+    if not path.exists():
+        path = folder / "config.pbtxt"
     try:
         text = path.read_text(encoding="utf-8")
         values = dict(_PARAMETER.findall(re.sub(r"#.*", "", text)))

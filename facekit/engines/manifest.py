@@ -1,0 +1,152 @@
+"""What is known of an engine: ``plan.json`` beside each ``model.plan``.
+
+An engine runs only with the TensorRT version and on the kind of GPU it was built with, and says so
+in words that help nobody. So the converter writes down what it used, and the server's start reads it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facekit.errors import ConfigError
+
+ENGINE_FILE = "model.plan"
+MANIFEST_FILE = "plan.json"
+VERSION_DIR = "1"
+FORMAT = 1
+"""Version of the file's layout; a later one is not read."""
+
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Batch sizes that an engine takes (``minimum`` to ``maximum``) and is tuned for."""
+
+    minimum: int
+    optimum: int
+    maximum: int
+
+
+@dataclass(frozen=True)
+class EngineManifest:
+    """One engine.
+
+    Attributes:
+        model: the model's name in the repository, such as ``facenet``.
+        weights: the name of the source in the converter's catalogue, such as ``nvidia``.
+        config: the set of ``configs/<name>.pbtxt`` that fits these weights; "" for ``config.pbtxt``.
+        source: the network's file name.
+        source_sha256: of the network's file.
+        source_format: ``uff-etlt``, ``onnx-etlt`` or ``onnx``.
+        tensorrt: the TensorRT that built it, such as ``8.6.3``.
+        gpu: the GPU's name, such as ``NVIDIA A10``.
+        compute_capability: the GPU's, such as ``8.6``.
+        precision: ``int8``, ``fp16`` or ``fp32``: what was built, which may be less than was asked.
+        batch: batch sizes it takes.
+        outputs: output name to dims without batch.
+        engine_sha256: of ``model.plan``, so that a foreign or half file is known.
+        engine_bytes: size of ``model.plan``.
+        created: UTC, ISO 8601, seconds.
+        command: the tool's arguments; a secret key is replaced by ``***``.
+    """
+
+    model: str
+    weights: str
+    config: str
+    source: str
+    source_sha256: str
+    source_format: str
+    tensorrt: str
+    gpu: str
+    compute_capability: str
+    precision: str
+    batch: Batch
+    outputs: Mapping[str, tuple[int, ...]]
+    engine_sha256: str
+    engine_bytes: int
+    created: str
+    command: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """Return the text of ``plan.json``."""
+        values = {"format": FORMAT, **dataclasses.asdict(self)}
+        return json.dumps(values, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str) -> EngineManifest:
+        """Read the text of a ``plan.json``.
+
+        Args:
+            text: the file's text.
+            where: the file's name for messages.
+
+        Raises:
+            ConfigError: it is no such file; the message names ``where`` and what is wrong.
+        """
+        try:
+            values: Any = json.loads(text)
+        except ValueError as error:
+            raise ConfigError(f"{where}: not JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise ConfigError(f"{where}: expected an object, got {type(values).__name__}")
+        layout = values.pop("format", None)
+        if layout != FORMAT:
+            raise ConfigError(f"{where}: format is {layout!r}, expected {FORMAT}")
+        names = {field.name for field in dataclasses.fields(cls)}
+        for problem, keys in (("missing", names - set(values)), ("unknown", set(values) - names)):
+            if keys:
+                raise ConfigError(f"{where}: {problem}: {', '.join(sorted(keys))}")
+        try:
+            values["batch"] = Batch(**values["batch"])
+            values["outputs"] = {name: tuple(dims) for name, dims in values["outputs"].items()}
+            values["command"] = tuple(values["command"])
+            values["engine_bytes"] = int(values["engine_bytes"])
+        except (TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"{where}: {error}") from error
+        return cls(**values)
+
+
+def engine_path(repository: Path, model: str) -> Path:
+    """Return where a model's engine lies."""
+    return repository / model / VERSION_DIR / ENGINE_FILE
+
+
+def manifest_path(repository: Path, model: str) -> Path:
+    """Return where what is known of a model's engine lies."""
+    return repository / model / VERSION_DIR / MANIFEST_FILE
+
+
+def read_manifest(repository: Path, model: str) -> EngineManifest | None:
+    """Return what is known of a model's engine; ``None`` if nothing is.
+
+    Raises:
+        ConfigError: the file is damaged or can't be read.
+    """
+    path = manifest_path(repository, model)
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return EngineManifest.from_json(text, str(path))
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's SHA-256 as hexadecimal digits.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
