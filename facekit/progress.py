@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
 _INTERVAL_S = 0.1
+_LINE_INTERVAL_S = 10.0
 _BAR_WIDTH = 24
 
 
@@ -34,9 +36,9 @@ class ProgressBar:
         self._full, self._hollow = ("█", "░") if unicode else ("#", ".")
         self._drawn_at = float("-inf")
 
-    def advance(self, *, failed: bool = False) -> None:
-        """Count one item more."""
-        self._done += 1
+    def advance(self, count: int = 1, *, failed: bool = False) -> None:
+        """Count so many items more."""
+        self._done += count
         self._failed += failed
         now = time.monotonic()
         if self._enabled and (now - self._drawn_at >= _INTERVAL_S or self._done == self._total):
@@ -76,6 +78,65 @@ class ProgressBar:
             self._draw("")
             self._stream.write("\r")
             self._stream.flush()
+
+
+class TransferBar(ProgressBar):
+    """The bar of a download: bytes, and where there is no terminal a line now and then.
+
+    Args:
+        name: what is moved.
+        total: its size in bytes; ``None`` if nobody says.
+        already: how many bytes of it an earlier attempt left.
+        say: takes a line where there is no terminal.
+        stream: where to draw; standard error when left out.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        total: int | None,
+        already: int,
+        say: Callable[[str], None],
+        stream: TextIO | None = None,
+    ) -> None:
+        super().__init__(total or 0, name, stream)
+        self._known = total is not None
+        self._already, self._done = already, already
+        self._say, self._said_at = say, self._start
+
+    def advance(self, count: int = 1, *, failed: bool = False) -> None:
+        """Count so many bytes more."""
+        super().advance(count, failed=failed)
+        now = time.monotonic()
+        if not self._enabled and now - self._said_at >= _LINE_INTERVAL_S:
+            self._said_at = now
+            self._say(f"{self._noun}: {self._amounts(now - self._start)}")
+
+    def text(self, elapsed_s: float) -> str:
+        """Return the line as it is after so many seconds."""
+        share = self._done / self._total if self._total else 0.0
+        bar = (self._full * round(min(share, 1.0) * _BAR_WIDTH)).ljust(_BAR_WIDTH, self._hollow)
+        return f"{bar} {self._noun}  {self._amounts(elapsed_s)}"
+
+    def _amounts(self, elapsed_s: float) -> str:
+        rate = (self._done - self._already) / elapsed_s if elapsed_s > 0 else 0.0
+        size = f" of {byte_count(self._total)}" if self._known else ""
+        parts = [f"{byte_count(self._done)}{size}", f"{byte_count(rate)}/s"]
+        if rate > 0 and self._known:
+            parts.append(f"{_clock(max(0.0, self._total - self._done) / rate)} left")
+        return "  ".join(parts)
+
+
+def byte_count(number: float) -> str:
+    """Return a number of bytes for people.
+
+    >>> byte_count(999), byte_count(5_510_000), byte_count(2_300_000_000)
+    ('999 B', '5.5 MB', '2.3 GB')
+    """
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= size:
+            return f"{number / size:.1f} {unit}"
+    return f"{number:.0f} B"
 
 
 def _clock(seconds: float) -> str:
