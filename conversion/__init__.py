@@ -1,6 +1,12 @@
 """From NVIDIA's published networks, or open ONNX ones, to TensorRT engines in a model repository.
 
-``python -m conversion plan`` says what would be done; ``all`` does it. The parts, in the order of
-their imports: ``errors``, ``catalog`` (what can be converted), ``releases`` (which versions fit
-together), ``fetch``, ``build``, ``serialize``, ``verify``, ``cli``.
+``python -m conversion plan`` says what would be done; ``all`` does it. In the order of their imports:
+
+- ``errors``, ``catalog`` (what can be converted), ``catalog_file`` (``models.yaml``), ``releases``
+  (``releases.yaml``: which versions fit together), ``choose`` (``--weights``), ``places`` (folders)
+- ``fetch``: ``ngc``, ``ngc_client``, ``download``, ``licence``
+- ``build``: ``commands`` (the tools' arguments), ``toolrun``, ``reasons`` (whether to build at all)
+- ``serialize`` and ``placement`` (DALI), ``verify``, ``lock``
+- ``plan``, ``planning``, ``stages``, ``cli``
+- ``host``: starts all of it in a container, for ``scripts/convert``
 """

@@ -1,0 +1,96 @@
+"""Which weights are chosen for which models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from conversion import catalog_file
+from conversion.catalog import Catalog
+from conversion.choose import choose
+from conversion.errors import CatalogError
+
+
+def chosen(
+    catalog: Catalog,
+    selections: Sequence[str] = (),
+    models: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    jobs = choose(catalog, selections, models, environment or {})
+    return {job.model.name: job.weights.name for job in jobs}
+
+
+@pytest.mark.parametrize(
+    ("selections", "environment", "expected"),
+    [
+        ([], "", {"facenet": "nvidia", "fpenet": "nvidia"}),
+        (["open"], "", {"facenet": "open", "fpenet": "open"}),
+        (["facenet=nvidia-fp16"], "", {"facenet": "nvidia-fp16", "fpenet": "nvidia"}),
+        (["facenet=nvidia", "open"], "", {"facenet": "nvidia", "fpenet": "open"}),
+        (["open", "open"], "", {"facenet": "open", "fpenet": "open"}),
+        ([], " open  facenet=nvidia ", {"facenet": "nvidia", "fpenet": "open"}),
+        (["nvidia"], "open", {"facenet": "nvidia", "fpenet": "nvidia"}),
+    ],
+)
+def test_choice_is_the_narrowest_selection(
+    catalog: Catalog, selections: list[str], environment: str, expected: dict[str, str]
+) -> None:
+    assert chosen(catalog, selections, (), {"FACEKIT_WEIGHTS": environment}) == expected
+
+
+def test_choice_of_models_leaves_the_others_out(catalog: Catalog) -> None:
+    assert chosen(catalog, ["open"], ["fpenet"]) == {"fpenet": "open"}
+
+
+@pytest.mark.parametrize(
+    ("selections", "models", "words"),
+    [
+        (["opne"], [], "facenet has no weights 'opne'; there are nvidia, nvidia-fp16, open"),
+        (["nvidia-fp16"], [], "fpenet has no weights 'nvidia-fp16'; there are nvidia, open"),
+        (["fcenet=open"], [], "--weights fcenet=open: unknown model 'fcenet'; there are facenet"),
+        ([], ["emotion"], "unknown model 'emotion'; there are facenet, fpenet"),
+        ([""], [], "expected a name such as open, or facenet=open, got ''"),
+        (["facenet="], [], "expected a name such as open, or facenet=open, got 'facenet='"),
+        (["=open"], [], "got '=open'"),
+        (["open", "nvidia"], [], "both open and nvidia for all models; give one"),
+        (["facenet=open", "facenet=nvidia"], [], "both open and nvidia for facenet; give one"),
+    ],
+)
+def test_choice_that_cannot_be_lists_what_there_is(
+    catalog: Catalog, selections: list[str], models: list[str], words: str
+) -> None:
+    with pytest.raises(CatalogError) as caught:
+        chosen(catalog, selections, models)
+    assert words in str(caught.value)
+
+
+def test_mistake_in_the_variable_names_it(catalog: Catalog) -> None:
+    with pytest.raises(CatalogError, match=r"^FACEKIT_WEIGHTS: expected a name"):
+        chosen(catalog, environment={"FACEKIT_WEIGHTS": "facenet="})
+
+
+def test_open_weights_whose_file_is_gone_say_where_it_should_be(repository: Path) -> None:
+    catalog = catalog_file.load(repository=repository)
+    (repository / "fpenet" / "1" / "model.onnx").unlink()
+    assert chosen(catalog, ["open"], ["facenet"]) == {"facenet": "open"}
+    with pytest.raises(CatalogError, match="there is no .*/models/fpenet/1/model.onnx"):
+        chosen(catalog, ["open"])
+
+
+def test_model_of_one_s_own_needs_no_choice(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "e.onnx").touch()
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "models: {emotion: {input: face, input_dims: [1, 64, 64], outputs: {logits: [7]}, "
+        "batch: {minimum: 1, optimum: 4, maximum: 32}, "
+        "weights: {mine: {file: e.onnx, precision: fp16, licence: mine}}}}"
+    )
+    catalog = catalog_file.load([path], repository=repository)
+    assert chosen(catalog)["emotion"] == "mine"
+
+
+def test_choice_is_in_the_catalogue_s_order(catalog: Catalog) -> None:
+    assert list(chosen(catalog, models=["fpenet", "facenet"])) == ["facenet", "fpenet"]

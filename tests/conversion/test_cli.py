@@ -1,0 +1,189 @@
+"""``python -m conversion``: options, exit codes, and what is said on which stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from conversion import cli
+from tests.conversion.conftest import ROOT
+
+# Refuses every connection, runs the command, and prints the packages that it imported.
+_ALONE = """
+import json, sys
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        raise RuntimeError(f"the network was used: {event} {arguments}")
+sys.addaudithook(refuse)
+from conversion.cli import main
+code = main(sys.argv[1:])
+sys.stderr.write(json.dumps([code, sorted({name.split(".")[0] for name in sys.modules})]))
+"""
+
+
+def run(*argv: str, repository: Path | None = None) -> int:
+    options = [] if repository is None else ["--repository", str(repository)]
+    options += [] if repository is None else ["--weights-dir", str(repository.parent / "weights")]
+    return cli.main([*argv, *options])
+
+
+def test_plan_on_a_clone_needs_no_network_and_nothing_heavy() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _ALONE, "plan"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    code, packages = json.loads(done.stderr)
+    assert code == 0
+    assert not {"numpy", "nvidia", "tritonclient", "docker", "PIL", "pytriton"} & set(packages)
+    assert "nvidia/tao/facenet:pruned_quantized_v2.0.1" in done.stdout
+    assert done.stdout.rstrip().endswith("do it: docker compose run --rm converter")
+
+
+def test_plan_repeats_the_options_that_the_run_needs(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("plan", "fpenet", "--weights", "open", "--device", "cpu", repository=repository) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == (
+        "do it: docker compose run --rm converter all fpenet --weights open --device cpu"
+    )
+
+
+def test_plan_as_json_is_one_value(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan", "--json", "facenet", repository=repository) == 0
+    assert [e["model"] for e in json.loads(capsys.readouterr().out)["engines"]] == ["facenet"]
+
+
+def test_plan_of_commands_is_a_code_block(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("plan", "--commands") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[-1]) == ("```sh", "```")
+    assert lines[1] == "# facenet, weights nvidia"
+
+
+def test_plan_that_cannot_be_done_ends_with_1(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("plan", "--triton", "24.08", repository=repository) == cli.EXIT_FAILED
+    assert "cannot read a UFF or .etlt model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["plan", "--weights", "opne"], "facenet has no weights 'opne'; there are nvidia"),
+        (["plan", "emotion"], "unknown model 'emotion'; there are facenet, fpenet"),
+        (["plan", "--models", "none.yaml"], "none.yaml: can't be read: No such file"),
+        (["plan", "--triton", "20.01"], "Triton 20.01 is not in releases.yaml"),
+        (["fetch"], "is under the NVIDIA TAO Toolkit Model EULA"),
+        (["fetch", "--from", "none", "--accept-eula"], "--from none: there is no such folder"),
+        (["build", "--weights", "open"], "there is no TensorRT here"),
+    ],
+)
+def test_command_that_cannot_begin_says_why_on_one_stream(
+    repository: Path, capsys: pytest.CaptureFixture[str], argv: list[str], words: str
+) -> None:
+    assert run(*argv, repository=repository) == cli.EXIT_UNUSABLE
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("conversion: ") and words in printed.err
+
+
+@pytest.mark.parametrize(
+    ("make_folder", "words"),
+    [(False, "there is no such folder; name the model repository"), (True, "has no model facenet")],
+)
+def test_folder_that_is_no_repository_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], make_folder: bool, words: str
+) -> None:
+    repository = tmp_path / "models"
+    if make_folder:
+        repository.mkdir()
+    assert run("plan", "--weights", "nvidia", repository=repository) == cli.EXIT_UNUSABLE
+    assert words in capsys.readouterr().err
+
+
+def test_repository_and_weights_are_taken_from_the_environment(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FACEKIT_MODEL_REPOSITORY", str(repository))
+    monkeypatch.setenv("FACEKIT_WEIGHTS_DIR", "/somewhere")
+    monkeypatch.setenv("FACEKIT_WEIGHTS", "open facenet=nvidia")
+    monkeypatch.setenv("FACEKIT_ACCEPT_EULA", "yes")
+    assert run("plan", "--json") == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["repository"], plan["weights_dir"]) == (str(repository), "/somewhere")
+    assert [(e["weights"], e["accepted"]) for e in plan["engines"]] == [
+        ("nvidia", True),
+        ("open", None),
+    ]
+
+
+def test_missing_package_names_the_extra_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "conversion.catalog_file", None)
+    monkeypatch.setitem(cli._EXTRAS, "conversion", "convert")
+    assert run("plan") == cli.EXIT_UNUSABLE
+    assert "is not installed: pip install 'facekit[convert]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("interrupt", "code"),
+    [(KeyboardInterrupt, 130), (lambda: signal.raise_signal(signal.SIGTERM), 143)],
+)
+def test_signal_ends_the_work_and_is_told_by_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    interrupt: object,
+    code: int,
+) -> None:
+    def probe() -> object:
+        assert callable(interrupt)
+        result = interrupt()
+        raise result if isinstance(result, BaseException) else AssertionError("not stopped")
+
+    monkeypatch.setattr("facekit.engines.machine.probe_machine", probe)
+    before = signal.getsignal(signal.SIGTERM)
+    assert run("plan") == code
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert "engines that were there before still are" in capsys.readouterr().err
+
+
+def test_reader_that_left_early_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m conversion plan; echo code $? >&2",
+        shell=True,
+        cwd=ROOT,
+        stdout=_closed_pipe(),
+        stderr=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == "code 1\n"
+
+
+def _closed_pipe() -> int:
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+def test_text_that_a_terminal_would_obey_is_shown_as_escapes(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    cli.say("NGC said \x1b[2Jhello\r\n\tworld")
+    assert capsys.readouterr().err == "NGC said \\x1b[2Jhello\\r\n\tworld\n"
+
+
+def test_help_of_each_command_names_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("plan", "fetch", "build", "serialize", "verify", "all"):
+        with pytest.raises(SystemExit) as ended:
+            cli.main([command, "--help"])
+        assert ended.value.code == 0
+        assert "Exit codes: 0 done; 1 some of the work failed" in capsys.readouterr().out

@@ -1,0 +1,226 @@
+"""What a plan finds out, without a network and without writing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from conversion import catalog_file, plan_text, planning
+from conversion.catalog import Catalog
+from conversion.choose import choose
+from conversion.plan import EnginePlan, Plan
+from facekit.engines.machine import Gpu, Machine
+from tests.conversion.conftest import REPOSITORY
+
+NOTHING = Machine(None, (), "x86_64")
+A10 = Machine("8.6.3", (Gpu("NVIDIA A10", "8.6"),), "x86_64")
+P100 = Machine("8.6.3", (Gpu("Tesla P100", "6.0"),), "x86_64")
+
+
+def make(
+    repository: Path,
+    *selections: str,
+    machine: Machine = NOTHING,
+    models: Sequence[str] = (),
+    **about: object,
+) -> Plan:
+    catalog = catalog_file.load(repository=repository)
+    jobs = choose(catalog, selections, models, {})
+    weights_dir = repository.parent / "weights"
+    return planning.make_plan(
+        jobs,
+        planning.Circumstances(repository, weights_dir, machine, **about),  # type: ignore[arg-type]
+        {},
+    )
+
+
+def engine_of(plan: Plan, model: str) -> EnginePlan:
+    return next(engine for engine in plan.engines if engine.model == model)
+
+
+def test_plan_of_a_machine_without_tensorrt_is_for_the_default_release(repository: Path) -> None:
+    plan = make(repository)
+    assert (plan.release, plan.tensorrt, plan.dali_wheel) == ("24.04", "8.6.3", "1.35.0")
+    assert "none here, so the plan is for release 24.04: TensorRT 8.6.3" in plan_text.text(plan)
+
+
+def test_plan_of_a_machine_with_tensorrt_is_for_that(repository: Path) -> None:
+    plan = make(repository, machine=A10)
+    assert (plan.release, plan.tensorrt) == (None, "8.6.3")
+    first = plan_text.text(plan).splitlines()[0]
+    assert first == "this machine: TensorRT 8.6.3, NVIDIA A10 (8.6), x86_64"
+
+
+def test_plan_for_a_release_asked_for_uses_its_tensorrt(repository: Path) -> None:
+    plan = make(repository, "open", machine=A10, triton="24.07")
+    assert (plan.release, plan.tensorrt) == ("24.07", "10.2.0")
+
+
+def test_plan_names_every_file_that_is_fetched_and_its_address(repository: Path) -> None:
+    engine = engine_of(make(repository), "facenet")
+    assert [(download.url, download.present) for download in engine.downloads] == [
+        (
+            "https://api.ngc.nvidia.com/v2/models/nvidia/tao/facenet/versions/"
+            "pruned_quantized_v2.0.1/files/model.etlt",
+            False,
+        ),
+        (
+            "https://api.ngc.nvidia.com/v2/models/nvidia/tao/facenet/versions/"
+            "pruned_quantized_v2.0.1/files/int8_calibration.txt",
+            False,
+        ),
+        (
+            "https://api.ngc.nvidia.com/v2/resources/nvidia/tao/tao-converter/versions/"
+            "v5.1.0_8.6.3.1_x86/files/tao-converter",
+            False,
+        ),
+    ]
+
+
+def test_plan_sees_what_was_fetched_before(repository: Path) -> None:
+    folder = repository.parent / "weights" / "fpenet_vdeployable_v3.0"
+    folder.mkdir(parents=True)
+    (folder / "model.etlt").write_bytes(b"network")
+    network, converter = engine_of(make(repository), "fpenet").downloads
+    assert network.present and network.path == folder / "model.etlt"
+    assert not converter.present
+
+
+def test_plan_of_open_weights_fetches_nothing_and_asks_for_no_terms(repository: Path) -> None:
+    plan = make(repository, "open")
+    assert all(engine.downloads == () for engine in plan.engines)
+    assert all(engine.accepted is None for engine in plan.engines)
+    assert "--accept-eula" not in plan_text.text(plan)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "words"), [(False, "to be accepted with --accept-eula or"), (True, "; accepted")]
+)
+def test_plan_names_the_terms_and_whether_they_are_accepted(
+    repository: Path, accepted: bool, words: str
+) -> None:
+    text = plan_text.text(make(repository, accepted=accepted))
+    assert "NVIDIA TAO Toolkit Model EULA, https://developer.nvidia.com/" in text
+    assert words in text
+    assert ("first read the terms" in text) == (not accepted)
+
+
+def test_plan_shows_the_arguments_that_the_build_uses(repository: Path) -> None:
+    engine = engine_of(make(repository), "facenet")
+    folder = repository.parent / "weights" / "facenet_vpruned_quantized_v2.0.1"
+    assert engine.command[0] == "tao-converter" and engine.tool_version == "v5.1.0_8.6.3.1_x86"
+    assert engine.command[-1] == str(folder / "model.etlt")
+    assert str(folder / "int8_calibration.txt") in engine.command
+    assert planning.shell(engine.command) in plan_text.text(make(repository))
+
+
+def test_plan_for_a_gpu_without_int8_falls_back_aloud(repository: Path) -> None:
+    plan = make(repository, machine=P100, models=["facenet"])
+    [engine] = plan.engines
+    assert engine.precision == "fp16"
+    assert "int8" not in engine.command
+    assert "Tesla P100 (compute capability 6.0) has no fast INT8" in plan_text.text(plan)
+
+
+def test_plan_of_an_etlt_for_tensorrt_10_says_the_ways_out(repository: Path) -> None:
+    plan = make(repository, "facenet=nvidia", "fpenet=open", triton="24.08")
+    assert plan.failed
+    text = plan_text.text(plan)
+    assert "TensorRT 10.3.0 cannot read a UFF or .etlt model. Ways out: --weights open" in text
+    assert (
+        "1 engine to build (minutes each), 1 pipeline to serialise, 1 model with a problem" in text
+    )
+
+
+def test_plan_without_a_buildable_model_names_no_command_to_do_it(repository: Path) -> None:
+    assert "do it:" not in plan_text.text(make(repository, triton="24.08"))
+
+
+def test_plan_of_mixed_configurations_says_so(repository: Path) -> None:
+    text = plan_text.text(make(repository, "facenet=nvidia", "fpenet=open"))
+    assert "but config.pbtxt fits facenet, configs/open.pbtxt fits fpenet" in text
+
+
+def test_plan_writes_nothing(repository: Path) -> None:
+    before = sorted(repository.parent.rglob("*"))
+    make(repository)
+    make(repository, "open", machine=A10, force=True)
+    assert sorted(repository.parent.rglob("*")) == before
+
+
+def test_plan_says_why_an_engine_is_built(repository: Path) -> None:
+    engine = engine_of(make(repository, "open", machine=A10), "facenet")
+    assert engine.reason
+    assert f"build    yes: {engine.reason}" in plan_text.text(make(repository, "open", machine=A10))
+
+
+def test_plan_as_json_holds_plain_values(repository: Path) -> None:
+    values = json.loads(json.dumps(make(repository, machine=A10).to_dict()))
+    assert values["engines"][0]["engine"] == str(repository / "facenet" / "1" / "model.plan")
+    assert values["machine"]["gpus"] == [{"name": "NVIDIA A10", "compute_capability": "8.6"}]
+
+
+def test_key_that_is_not_public_is_not_shown(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.etlt").touch()
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "models: {facenet: {weights: {mine: {file: a.etlt, format: uff-etlt, key: geheim, "
+        "precision: fp16, licence: mine}}}}"
+    )
+    catalog = catalog_file.load([path], repository=repository)
+    jobs = choose(catalog, ["facenet=mine"], ["facenet"], {})
+    plan = planning.make_plan(jobs, planning.Circumstances(repository, tmp_path, NOTHING), {})
+    text = plan_text.text(plan) + json.dumps(plan.to_dict())
+    assert "geheim" not in text and "-k '***'" in text
+
+
+def test_pipeline_files_of_the_kit_are_those_that_are_written() -> None:
+    from facekit.pipelines.definitions import COLORS_OF
+    from facekit.pipelines.serialize import file_name
+
+    expected = {
+        REPOSITORY / model / "1" / file_name(color, "gpu")
+        for model, colors in COLORS_OF.items()
+        for color in colors
+    }
+    assert {file.path for file in planning.pipeline_files(REPOSITORY, "gpu")} == expected
+
+
+def test_pipeline_files_for_the_cpu_are_there_in_a_clone() -> None:
+    assert all(file.present for file in planning.pipeline_files(REPOSITORY, "cpu"))
+
+
+def test_command_lines_hold_each_weights_of_the_kit(catalog: Catalog) -> None:
+    titles = [line for line in planning.command_lines() if line.startswith("# ")]
+    assert titles == [
+        f"# {model.name}, weights {name}"
+        for model in catalog.models.values()
+        for name in model.weights
+    ]
+
+
+def test_command_lines_name_no_path_of_this_machine() -> None:
+    text = "\n".join(planning.command_lines())
+    assert str(REPOSITORY) not in text
+    assert "/weights/fpenet_vdeployable_v3.0/model.etlt" in text
+    assert "--onnx=/models/facenet/1/model.onnx" in text
+    assert "-e $ENGINE" in text and "--saveEngine=$ENGINE" in text
+
+
+def test_command_lines_hold_what_a_plan_would_run(repository: Path) -> None:
+    lines = planning.command_lines()
+    for selection in ("nvidia", "open"):
+        for engine in make(repository, selection).engines:
+            line = planning.shell(engine.command)
+            line = line.replace(str(repository.parent / "weights"), "/weights")
+            assert line.replace(str(repository), "/models") in lines
+
+
+def test_shell_quotes_what_a_shell_would_read_otherwise() -> None:
+    argv = ["trtexec", "--shapes='input:0':1x3", "--saveEngine=$ENGINE", "a b"]
+    assert planning.shell(argv) == (
+        """trtexec '--shapes='"'"'input:0'"'"':1x3' --saveEngine=$ENGINE 'a b'"""
+    )
