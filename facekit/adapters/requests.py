@@ -32,14 +32,46 @@ def respond(outputs: dict[str, Array]) -> Response:
     )
 
 
+class _Refusals:
+    """Counts refused requests for the metrics page.
+
+    Triton counts a Python model's error response as a success, so its own counters miss them. One
+    of this name adds up over all backend processes.
+    """
+
+    def __init__(self) -> None:
+        self._family: Any = None
+        self._counters: dict[str, Any] = {}
+
+    def add(self, reason: str) -> None:
+        """Count one; ``reason`` is the gRPC status."""
+        try:
+            if self._family is None:
+                self._family = pb_utils.MetricFamily(
+                    name="facekit_request_failure",
+                    description="Number of requests answered with an error, by gRPC status",
+                    kind=pb_utils.MetricFamily.COUNTER,
+                )
+            if reason not in self._counters:
+                self._counters[reason] = self._family.Metric(labels={"reason": reason})
+            self._counters[reason].increment(1)
+        except pb_utils.TritonModelException:
+            # The server runs without metrics; the caller gets the answer all the same.
+            return
+
+
+_REFUSALS = _Refusals()
+
+
 def refuse(error: Exception) -> Response:
     """Return an error response whose gRPC status tells whose fault it is."""
     if isinstance(error, InputError):
-        code = pb_utils.TritonError.INVALID_ARG
+        code, reason = pb_utils.TritonError.INVALID_ARG, "INVALID_ARGUMENT"
     elif isinstance(error, ServerUnavailableError):
-        code = pb_utils.TritonError.UNAVAILABLE
+        code, reason = pb_utils.TritonError.UNAVAILABLE, "UNAVAILABLE"
     else:
-        code = pb_utils.TritonError.INTERNAL
+        code, reason = pb_utils.TritonError.INTERNAL, "INTERNAL"
+    _REFUSALS.add(reason)
     text = str(error) if isinstance(error, FacekitError) else f"{type(error).__name__}: {error}"
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
 

@@ -8,6 +8,8 @@ device to be written on.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from facekit.errors import SetupError
@@ -31,20 +33,15 @@ def serialize(model: str, *, device: str, color: str | None) -> bytes:
     Raises:
         SetupError: The GPU variant was asked for on a machine without a CUDA device.
     """
-    from nvidia.dali._utils import dali_trace
-
-    # Traces would put source lines and this machine's paths into the file.
-    dali_trace.set_tracing(enabled=False)
     try:
-        pipeline = PIPELINES[model](device, color)
-        pipeline.build()
-        data = pipeline.serialize()
+        with _untraced():
+            pipeline = PIPELINES[model](device, color)
+            pipeline.build()
+            data = pipeline.serialize()
     except RuntimeError as e:
         if device == "gpu":
             raise SetupError(f"a GPU pipeline can only be serialised where CUDA is: {e}") from e
         raise
-    finally:
-        dali_trace.set_tracing(enabled=True)
     return data if isinstance(data, bytes) else bytes(data, "latin-1")
 
 
@@ -68,3 +65,18 @@ def write_all(repository: Path, *, devices: tuple[str, ...] = DEVICES) -> list[P
                 part.replace(path)
                 written.append(path)
     return written
+
+
+@contextmanager
+def _untraced() -> Iterator[None]:
+    """Keep source lines and this machine's paths out of the files; DALI 1.35 writes none."""
+    try:
+        from nvidia.dali._utils import dali_trace
+    except ImportError:
+        yield
+        return
+    dali_trace.set_tracing(enabled=False)
+    try:
+        yield
+    finally:
+        dali_trace.set_tracing(enabled=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import ClassVar
@@ -80,11 +81,28 @@ def get_input_tensor_by_name(request: dict[str, np.ndarray], name: str) -> Tenso
     return Tensor(name, request[name])
 
 
+class MetricFamily:
+    """Counts as the server does: one family of a name, one counter a set of labels."""
+
+    COUNTER = "counter"
+    totals: ClassVar[Counter[tuple[str, str]]] = Counter()
+
+    def __init__(self, name: str, description: str, kind: str) -> None:
+        assert description and kind == self.COUNTER
+        self._name = name
+
+    def Metric(self, labels: dict[str, str]) -> SimpleNamespace:  # noqa: N802
+        key = (self._name, labels["reason"])
+        return SimpleNamespace(increment=lambda by: self.totals.update({key: by}))
+
+
 @pytest.fixture(autouse=True)
 def pb_utils(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     fake = SimpleNamespace(
         Tensor=Tensor,
         TritonError=TritonError,
+        TritonModelException=RuntimeError,
+        MetricFamily=MetricFamily,
         InferenceResponse=InferenceResponse,
         InferenceRequest=InferenceRequest,
         PreferredMemory=lambda kind, device: (kind, device),
@@ -92,6 +110,7 @@ def pb_utils(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
         get_input_tensor_by_name=get_input_tensor_by_name,
         get_output_tensor_by_name=get_output_tensor_by_name,
     )
+    MetricFamily.totals.clear()
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", fake)
     yield fake
     # The adapters have bound the fake by import: the next test gets them fresh.

@@ -100,3 +100,23 @@ def test_execute_blames_the_caller_for_input_and_itself_for_the_rest() -> None:
     model = make_model("photo_check", "photo_check")
     responses = model.execute([{"image": batch([b"words"])}, {}])
     assert [r.error.code for r in responses] == ["INVALID_ARG", "INTERNAL"]
+
+
+def test_execute_counts_each_refused_request_by_its_status(pb_utils: Any) -> None:
+    model = make_model("photo_check", "photo_check")
+    model.execute([{"image": batch([b"words"])}, {"image": GOOD_PHOTO}, {}])
+    model.execute([{"image": batch([b"words"])}])
+    name = "facekit_request_failure"
+    counted = pb_utils.MetricFamily.totals
+    assert counted == {(name, "INVALID_ARGUMENT"): 2, (name, "INTERNAL"): 1}
+
+
+def test_execute_answers_where_the_server_keeps_no_metrics(pb_utils: Any) -> None:
+    class Disabled(pb_utils.MetricFamily):  # type: ignore[misc]
+        def __init__(self, **_: Any) -> None:
+            raise pb_utils.TritonModelException("metrics are disabled")
+
+    pb_utils.MetricFamily = Disabled
+    model = make_model("photo_check", "photo_check")
+    (response,) = model.execute([{"image": batch([b"words"])}])
+    assert response.error.code == "INVALID_ARG"

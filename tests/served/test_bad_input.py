@@ -46,6 +46,21 @@ def test_bad_photo_is_refused_with_its_reason(call: Call, model: str, name: str)
     assert call(model, inputs_with(model, probe_photo()))
 
 
+def refused_requests(server: EmbeddedServer) -> int:
+    with urllib.request.urlopen(server.metrics_url) as page:
+        text = page.read().decode()
+    counted = re.search(r'^facekit_request_failure{reason="INVALID_ARGUMENT"} (\d+)', text, re.M)
+    return int(counted[1]) if counted else 0
+
+
+def test_refused_photos_are_counted_on_the_metrics_page(call: Call, server: EmbeddedServer) -> None:
+    before = refused_requests(server)
+    for model in ("faces", "facenet_ensemble"):
+        with pytest.raises(InferenceServerException):
+            call(model, inputs_with(model, b"words"))
+    assert refused_requests(server) == before + 2
+
+
 def test_bad_photo_in_a_batch_is_named(call: Call) -> None:
     photos = [probe_photo(), BAD["gif"][0], probe_photo()]
     with pytest.raises(InferenceServerException, match="photo 2 of 3: not a photo but"):
