@@ -1,7 +1,8 @@
 """What is known of an engine: ``plan.json`` beside each ``model.plan``.
 
 An engine runs only with the TensorRT version and on the kind of GPU it was built with, and says so
-in words that help nobody. So the converter writes down what it used, and the server's start reads it.
+in words that help nobody. So the converter writes down what it used, and the server's start reads
+it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class EngineManifest:
     Attributes:
         model: the model's name in the repository, such as ``facenet``.
         weights: the name of the source in the converter's catalogue, such as ``nvidia``.
-        config: the set of ``configs/<name>.pbtxt`` that fits these weights; "" for ``config.pbtxt``.
+        config: the set of ``configs/<name>.pbtxt`` that fits; "" for ``config.pbtxt``.
         source: the network's file name.
         source_sha256: of the network's file.
         source_format: ``uff-etlt``, ``onnx-etlt`` or ``onnx``.
