@@ -1,13 +1,20 @@
-"""``facekit serve``: the embedded Triton server in the foreground, kept up."""
+"""``facekit serve``: a Triton server in the foreground, kept up."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facekit.serving.server import TritonServer
+
+_STOCK = "/opt/tritonserver"
 
 
 def add_parser(subparsers: Any) -> None:
@@ -16,9 +23,15 @@ def add_parser(subparsers: Any) -> None:
         "serve",
         help="run the Triton server on this machine",
         description=(
-            "Run the embedded Triton server in the foreground. A dead backend process, or a real "
-            "inference that fails, is noticed and mended. Ctrl-C stops the server when the "
-            "requests under way have ended; a second Ctrl-C at once."
+            "Run a Triton server in the foreground: the embedded one, or with --native the one "
+            "of a container. A dead backend process, or a real inference that fails, is noticed "
+            "and mended. Ctrl-C stops the server when the requests under way have ended; a "
+            "second Ctrl-C at once."
+        ),
+        epilog=(
+            "Options that name a variable take it as their default. With --native every start "
+            "checks first that the engines fit this TensorRT and this GPU, and says what repairs "
+            "one that does not."
         ),
     )
     parser.set_defaults(run=run)
@@ -37,9 +50,12 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--address",
-        default="127.0.0.1",
+        default=_variable("FACEKIT_ADDRESS") or "127.0.0.1",
         metavar="IP",
-        help="where to listen (127.0.0.1: this machine only; 0.0.0.0: every network)",
+        help=(
+            "where to listen (127.0.0.1: this machine only; 0.0.0.0: every network; also "
+            "FACEKIT_ADDRESS)"
+        ),
     )
     parser.add_argument(
         "--model-repository",
@@ -48,22 +64,62 @@ def add_parser(subparsers: Any) -> None:
         help="the models (the kit's own; also FACEKIT_MODEL_REPOSITORY)",
     )
     parser.add_argument(
+        "--native",
+        nargs="?",
+        type=Path,
+        const=Path(_STOCK),
+        default=_variable("FACEKIT_TRITON"),
+        metavar="DIR",
+        help=f"run the Triton in this folder with its own backends ({_STOCK}; also FACEKIT_TRITON)",
+    )
+    parser.add_argument(
         "--config-name",
-        default="cpu",
+        default=_variable("FACEKIT_CONFIG_NAME"),
         metavar="NAME",
-        help="prefer <model>/configs/NAME.pbtxt to config.pbtxt (cpu)",
+        help=(
+            "prefer <model>/configs/NAME.pbtxt to config.pbtxt (cpu; with --native what the "
+            "engines were made for, '' for config.pbtxt; also FACEKIT_CONFIG_NAME)"
+        ),
     )
     parser.add_argument(
         "--color",
         choices=("gray", "rgb"),
         default=None,
-        help="what FaceNet is fed (as the repository is configured: gray)",
+        help="what FaceNet is fed (as the repository is configured: gray; also FACEKIT_COLOR)",
+    )
+    parser.add_argument(
+        "--restrict-management",
+        action="store_true",
+        help=(
+            "refuse callers what is no inference: loading models, shared memory, trace and log "
+            "settings"
+        ),
+    )
+    parser.add_argument(
+        "--tls-cert",
+        type=Path,
+        default=_variable("FACEKIT_TLS_CERT"),
+        metavar="FILE",
+        help=(
+            "PEM certificate: gRPC is encrypted, with --tls-key. HTTP and metrics are not, "
+            "whatever is given here (also FACEKIT_TLS_CERT)"
+        ),
+    )
+    parser.add_argument(
+        "--tls-key",
+        type=Path,
+        default=_variable("FACEKIT_TLS_KEY"),
+        metavar="FILE",
+        help="PEM key of --tls-cert, without a password (also FACEKIT_TLS_KEY)",
     )
     parser.add_argument(
         "--log-file",
-        type=Path,
+        default=_variable("FACEKIT_LOG_FILE"),
         metavar="FILE",
-        help="append Triton's log to this file (it is dropped otherwise)",
+        help=(
+            "append Triton's log to this file, - for standard error (it is dropped otherwise; "
+            "also FACEKIT_LOG_FILE)"
+        ),
     )
     parser.add_argument(
         "--quiet", action="store_true", help="say only what goes wrong, not where it listens"
@@ -72,9 +128,22 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal; return the exit code."""
+    # The imports take a while, and the kernel ends the first process of a container by no signal
+    # that it has no handler for.
+    handlers = {
+        number: signal.signal(number, _stop_early) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        return _serve(args)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _serve(args: argparse.Namespace) -> int:
     # Here, so that `facekit --help` needs none of it.
-    from facekit.serving.embedded import EmbeddedServer, default_model_repository
-    from facekit.serving.overlay import colored_repository
+    from facekit.serving.overlay import COLORS, colored_repository
+    from facekit.serving.server import default_model_repository
     from facekit.serving.supervisor import Supervisor
 
     def say(line: str) -> None:
@@ -88,17 +157,59 @@ def run(args: argparse.Namespace) -> int:
 
     with contextlib.ExitStack() as stack:
         repository = args.model_repository or default_model_repository()
-        if args.color is not None and repository.is_dir():
-            repository = stack.enter_context(colored_repository(repository, args.color))
-        server = EmbeddedServer(
-            repository,
-            http_port=args.http_port,
-            grpc_port=args.grpc_port,
-            metrics_port=args.metrics_port,
-            address=args.address,
-            config_name=args.config_name,
-            log_file=args.log_file,
-        )
+        color = _chosen("FACEKIT_COLOR", args.color, COLORS)
+        if color is not None and repository.is_dir():
+            repository = stack.enter_context(colored_repository(repository, color))
+        server = _server(args, repository)
         say("starting")
         Supervisor(server, say).run()
     return 0
+
+
+def _server(args: argparse.Namespace, repository: Path) -> TritonServer:
+    from facekit.errors import SetupError
+    from facekit.serving.embedded import EmbeddedServer
+    from facekit.serving.stock import StockServer
+    from facekit.serving.tls import Tls
+
+    tls = None
+    if args.tls_cert is not None or args.tls_key is not None:
+        if args.tls_cert is None or args.tls_key is None:
+            given, missing = ("cert", "key") if args.tls_key is None else ("key", "cert")
+            raise SetupError(
+                f"--tls-{given} is given and --tls-{missing} is not: TLS needs both "
+                f"(FACEKIT_TLS_CERT and FACEKIT_TLS_KEY)."
+            )
+        tls = Tls(Path(args.tls_cert).absolute(), Path(args.tls_key).absolute())
+    options: dict[str, Any] = {
+        "http_port": args.http_port,
+        "grpc_port": args.grpc_port,
+        "metrics_port": args.metrics_port,
+        "address": args.address,
+        "log_file": args.log_file,
+        "tls": tls,
+        "restrict_management": args.restrict_management,
+    }
+    if args.native is None:
+        config = "cpu" if args.config_name is None else args.config_name
+        return EmbeddedServer(repository, config_name=config, **options)
+    return StockServer(repository, root=args.native, config_name=args.config_name, **options)
+
+
+def _variable(name: str) -> str | None:
+    """Return an environment variable; an empty one counts as none, as Compose leaves them."""
+    return os.environ.get(name) or None
+
+
+def _chosen(name: str, given: str | None, known: tuple[str, ...]) -> str | None:
+    from facekit.errors import SetupError
+
+    value = given or _variable(name)
+    if value is not None and value not in known:
+        raise SetupError(f"{name}: expected {' or '.join(known)}, got {value!r}.")
+    return value
+
+
+def _stop_early(number: int, frame: object) -> None:
+    del number, frame
+    raise SystemExit(0)

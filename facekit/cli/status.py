@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facekit.cli import timeout
@@ -36,6 +38,16 @@ def add_parser(subparsers: Any) -> None:
         metavar="S",
         help="seconds that the inferences may take together (30)",
     )
+    parser.add_argument(
+        "--tls-cert",
+        type=Path,
+        default=os.environ.get("FACEKIT_TLS_CERT") or None,
+        metavar="FILE",
+        help=(
+            "the server's PEM certificate: the connection is encrypted, and this certificate is "
+            "trusted whatever name it carries (also FACEKIT_TLS_CERT)"
+        ),
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -45,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from facekit.report import show
     from facekit.serving.health import check
 
-    health = check(args.url, timeout_s=args.timeout)
+    health = check(args.url, timeout_s=args.timeout, tls_certificate=args.tls_cert)
     show(json.dumps(health.to_dict(), indent=2) if args.json else describe(health))
     return 0 if health.ok else 1
 

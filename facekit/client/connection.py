@@ -27,6 +27,8 @@ class Connection:
     Raises:
         ConfigError: ``url`` is no ``host:port``, ``timeout_s`` is not above 0 and at most
             ``MAX_TIMEOUT_S``, a certificate file can't be read, or one is given without ``ssl``.
+
+    ``server_name`` is the name that the server's certificate must carry, in place of ``url``'s.
     """
 
     url: str
@@ -35,6 +37,7 @@ class Connection:
     root_certificates: str | os.PathLike[str] | None = None
     private_key: str | os.PathLike[str] | None = None
     certificate_chain: str | os.PathLike[str] | None = None
+    server_name: str | None = None
 
     def __post_init__(self) -> None:
         if self.url.startswith(("http://", "https://", "grpc://", "grpcs://")):
@@ -57,6 +60,8 @@ class Connection:
                 Path(value).read_bytes()
             except OSError as e:
                 raise ConfigError(f"{name}: {value}: {e.strerror or e}") from e
+        if self.server_name is not None and not self.ssl:
+            raise ConfigError("server_name: needs ssl=True")
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of tritonclient's gRPC clients."""
@@ -69,8 +74,8 @@ class Connection:
             "channel_args": self._channel_arguments(),
         }
 
-    def _channel_arguments(self) -> list[tuple[str, int]]:
-        arguments = [
+    def _channel_arguments(self) -> list[tuple[str, int | str]]:
+        arguments: list[tuple[str, int | str]] = [
             ("grpc.max_send_message_length", MAX_GRPC_MESSAGE_SIZE),
             ("grpc.max_receive_message_length", MAX_GRPC_MESSAGE_SIZE),
             # A server that is restarted is back within seconds, but gRPC waits up to two minutes
@@ -83,4 +88,6 @@ class Connection:
         if self.url.startswith(_LOOPBACK):
             # A company's http_proxy can't reach this machine.
             arguments.append(("grpc.enable_http_proxy", 0))
+        if self.server_name is not None:
+            arguments.append(("grpc.ssl_target_name_override", self.server_name))
         return arguments

@@ -1,7 +1,8 @@
-"""Serving the model repository with the Triton server of the ``nvidia-pytriton`` wheel."""
+"""Serving the model repository: with the Triton of a wheel, or with that of a container."""
 
 from __future__ import annotations
 
 from facekit.serving.embedded import EmbeddedServer
+from facekit.serving.stock import StockServer
 
-__all__ = ["EmbeddedServer"]
+__all__ = ["EmbeddedServer", "StockServer"]

@@ -5,9 +5,11 @@ Triton's own ready flag stays up when a backend process has died and every reque
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,13 +22,23 @@ from facekit.client.connection import Connection
 from facekit.client.failures import translate
 from facekit.contract import MODELS, NETWORK_HEIGHT, NETWORK_WIDTH, ModelSpec
 from facekit.data import probe_photo
-from facekit.errors import DeadlineError, FacekitError, ResponseError
+from facekit.errors import (
+    DeadlineError,
+    FacekitError,
+    ModelMissingError,
+    ResponseError,
+    ServerError,
+    ServerUnavailableError,
+)
+from facekit.serving.tls import certified_name
 
 Array = NDArray[Any]
 
 PROBED = ("faces", "facenet_ensemble", "fpenet_ensemble", "landmarks", "facenet_resized")
 """The models that callers use; together they run through every other one."""
 
+# What Triton says of a model in its repository that it could not load.
+_NOT_LOADED = "has no available versions"
 # A box on the built-in photo; what is in it does not matter to a probe.
 _BOX = (80, 60, 200, 180)
 
@@ -92,7 +104,8 @@ class Prober:
         Raises:
             ServerError: the server does not answer.
         """
-        return tuple(name for name in PROBED if name in self._index())
+        served = self._instances_by_model()
+        return tuple(name for name in PROBED if name in served)
 
     def probe(self, name: str, timeout_s: float | None = None) -> ModelHealth:
         """Run one real inference of the built-in photo through a model.
@@ -142,9 +155,10 @@ class Prober:
         deadline = time.monotonic() + self._connection.timeout_s
         url = self._connection.url
         try:
-            names = self.served()
+            served = self._instances_by_model()
+            names = [name for name in PROBED if name in served]
+            times = max(served.values(), default=1)
             ready = bool(self._triton.is_server_ready(client_timeout=self._connection.timeout_s))
-            times = self._instances()
         except InferenceServerException as e:
             return Health(url, False, (), str(self._translated(e, "")))
         except FacekitError as e:
@@ -184,45 +198,64 @@ class Prober:
             results.append(self.probe(name, left_s))
         return results[-1]
 
-    def _instances(self) -> int:
-        """Return the largest number of instances that a model of the server has."""
-        counts = [1]
-        for name in self._index():
+    def _instances_by_model(self) -> dict[str, int]:
+        """Return how many instances each of the kit's models has that the server knows.
+
+        They are asked for one by one: a server may keep its list of models to itself.
+        """
+        found = {}
+        for name in MODELS:
             try:
                 answer = self._triton.get_model_config(
                     name, client_timeout=self._connection.timeout_s
                 )
-            except InferenceServerException:  # it is not loaded, and its probe will tell
-                continue
-            counts.append(sum(int(group.count) for group in answer.config.instance_group))
-        return max(counts)
-
-    def _index(self) -> set[str]:
-        try:
-            index = self._triton.get_model_repository_index(
-                client_timeout=self._connection.timeout_s
-            )
-        except InferenceServerException as e:
-            raise self._translated(e, "") from e
-        return {str(model.name) for model in index.models}
+            except InferenceServerException as e:
+                error = self._translated(e, name)
+                if isinstance(error, ServerUnavailableError | DeadlineError):
+                    raise error from e
+                # One that is there and could not be loaded is served badly: its probe will tell.
+                if not isinstance(error, ModelMissingError) or _NOT_LOADED in str(error):
+                    found[name] = 1
+            else:
+                groups = answer.config.instance_group
+                found[name] = max(1, sum(int(group.count) for group in groups))
+        return found
 
     def _translated(self, error: InferenceServerException, model: str) -> FacekitError:
         connection = self._connection
         return translate(error, model=model, url=connection.url, timeout_s=connection.timeout_s)
 
 
-def check(url: str = "localhost:8001", *, timeout_s: float = 30.0, **ssl: Any) -> Health:
+def check(
+    url: str = "localhost:8001",
+    *,
+    timeout_s: float = 30.0,
+    tls_certificate: str | os.PathLike[str] | None = None,
+    **ssl: Any,
+) -> Health:
     """Probe every served model of a server.
 
     Args:
         url: ``host:port`` of the gRPC endpoint.
         timeout_s: what the inferences may take together.
+        tls_certificate: the PEM file of an encrypted server's certificate, which is trusted
+            whatever name it carries.
         **ssl: as for ``facekit.client.Client``.
 
     Raises:
         ConfigError: an argument is wrong. A server that does not answer is a result.
+        SetupError: the certificate's file can't be read.
     """
-    with Prober(Connection(url, timeout_s, **ssl)) as prober:
+    connection = Connection(url, timeout_s, **ssl)
+    if tls_certificate is not None:
+        try:
+            name = certified_name(url, Path(tls_certificate), timeout_s)
+        except ServerError as e:
+            return Health(url, False, (), str(e))
+        connection = Connection(
+            url, timeout_s, ssl=True, root_certificates=tls_certificate, server_name=name
+        )
+    with Prober(connection) as prober:
         return prober.check()
 
 

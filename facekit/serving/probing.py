@@ -16,6 +16,8 @@ from facekit.serving.health import PROBED, Prober
 _IDLE_SHARE = 0.1
 # Unanswered inferences in a row that are too many even then: some loop does not end.
 _MISSES = 8
+# The second look at a model that did not answer may be shorter than the first.
+_SECOND_LOOK = 1 / 3
 # What callers send shows that a model works, but not that it works for all of them.
 _PROBE_ANYWAY_S = 10.0
 
@@ -90,7 +92,9 @@ class BackgroundProber:
             due = time.monotonic() - probed.get(name, 0.0) > _PROBE_ANYWAY_S
             if due or not answers:
                 # A single failure may have a passing reason; a restart ends every request.
-                failure = self._failed(name) and self._failed(name)
+                failure = self._failed(name, self._timeout_s)
+                if failure is not None:
+                    failure = self._failed(name, self._timeout_s * _SECOND_LOOK)
                 if failure is not None:
                     self._report(name, failure)
                     return
@@ -100,9 +104,9 @@ class BackgroundProber:
             if self._closing.wait(self._interval_s):
                 return
 
-    def _failed(self, name: str) -> FacekitError | None:
+    def _failed(self, name: str, timeout_s: float) -> FacekitError | None:
         successes, cpu_s = self._successes(), self._cpu_s()
-        error = self._prober.probe(name).error
+        error = self._prober.probe(name, timeout_s).error
         if not isinstance(error, DeadlineError):
             self._misses = 0
             return error
@@ -112,7 +116,7 @@ class BackgroundProber:
         if self._successes() > successes:
             self._misses = 0
             return None
-        works = self._cpu_s() - cpu_s > _IDLE_SHARE * self._timeout_s
+        works = self._cpu_s() - cpu_s > _IDLE_SHARE * timeout_s
         return None if works and self._misses < _MISSES else error
 
     def _successes(self) -> int:

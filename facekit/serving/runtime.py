@@ -1,4 +1,4 @@
-"""The temporary folder of one server: backend directory, log, names in shared memory."""
+"""The temporary folder of one server: log, names in shared memory, backend directory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 
 from facekit.serving.claim import Claim, remove_stale
@@ -17,16 +18,46 @@ _STAND_INS = ("dali", "onnxruntime")
 
 
 class Runtime:
-    """What one server needs on disk and in shared memory; ``remove`` takes all of it away."""
+    """What any server needs on disk and in shared memory; ``remove`` takes all of it away.
 
-    def __init__(self, installation: Installation) -> None:
-        self._installation = installation
+    Args:
+        parent: where its folder is made; by default where temporary files go.
+    """
+
+    def __init__(self, parent: Path | None = None) -> None:
         remove_stale()
-        self._claim = Claim("server", executable_folder())
+        self._claim = Claim("server", parent or Path(tempfile.gettempdir()))
         self.shm_prefix = self._claim.shm_prefix
         self.folder = self._claim.folder
-        self.backends = self.folder / "backends"
         self.default_log = self.folder / "server.log"
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of the server and of its backend processes."""
+        values = dict(os.environ)
+        # The stub takes its Python home, and so the virtual environment, from the first `python3`.
+        values["PATH"] = joined([str(Path(sys.executable).parent), values.get("PATH", "")])
+        # Post-processing works on small arrays: threads of NumPy's libraries would only take the
+        # cores away from the decoder and the network.
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+            values.setdefault(name, "1")
+        # By default glibc gives memory back to the kernel after every request and takes it again,
+        # page by page, at the next.
+        values.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 2**20))
+        values.setdefault("MALLOC_TRIM_THRESHOLD_", str(128 * 2**20))
+        return values
+
+    def remove(self) -> None:
+        """Delete the folder and what the server may have left in shared memory."""
+        self._claim.remove()
+
+
+class EmbeddedRuntime(Runtime):
+    """What the embedded server needs besides: a backend directory of its own."""
+
+    def __init__(self, installation: Installation) -> None:
+        super().__init__(executable_folder())
+        self._installation = installation
+        self.backends = self.folder / "backends"
         self._lifeline = self.folder / "lifeline"
         self._lifeline_end = -1
         try:
@@ -62,29 +93,20 @@ class Runtime:
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the server and of its backend processes."""
-        values = dict(os.environ)
+        values = super().environment()
         libraries = [str(folder) for folder in self._installation.library_dirs]
-        values["LD_LIBRARY_PATH"] = _joined([*libraries, values.get("LD_LIBRARY_PATH", "")])
-        # The stub takes its Python home, and so the virtual environment, from the first `python3`.
-        values["PATH"] = _joined([str(Path(sys.executable).parent), values.get("PATH", "")])
-        # Post-processing works on small arrays: threads of NumPy's libraries would only take the
-        # cores away from the decoder and the network.
-        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-            values.setdefault(name, "1")
-        # By default glibc gives memory back to the kernel after every request and takes it again,
-        # page by page, at the next.
-        values.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 2**20))
-        values.setdefault("MALLOC_TRIM_THRESHOLD_", str(128 * 2**20))
+        values["LD_LIBRARY_PATH"] = joined([*libraries, values.get("LD_LIBRARY_PATH", "")])
         return values
 
     def remove(self) -> None:
         """Delete the folder and what the server may have left in shared memory."""
         if self._lifeline_end >= 0:
             os.close(self._lifeline_end)
-        self._claim.remove()
+        super().remove()
 
 
-def _joined(parts: list[str]) -> str:
+def joined(parts: list[str]) -> str:
+    """Return a search path of the parts that are not empty."""
     return os.pathsep.join(part for part in parts if part)
 
 

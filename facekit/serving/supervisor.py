@@ -1,4 +1,4 @@
-"""Keeps an embedded server working: notices a dead or broken one and starts it again.
+"""Keeps a server working: notices a dead or broken one and starts it again.
 
 Triton never replaces a backend process that died; it goes on saying ready and fails every request
 of that model. So the processes are watched here, and real inferences are run while no caller's
@@ -13,11 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from facekit.client.connection import Connection
-from facekit.errors import DeadlineError, FacekitError, SetupError
+from facekit.errors import ConfigError, DeadlineError, FacekitError, SetupError
 from facekit.serving import processes
-from facekit.serving.embedded import EmbeddedServer
 from facekit.serving.probing import BackgroundProber
+from facekit.serving.server import TritonServer
 
 _STUB = "triton_python_backend_stub"
 _WATCH_S = 0.2
@@ -41,7 +40,7 @@ class Supervisor:
 
     def __init__(
         self,
-        server: EmbeddedServer,
+        server: TritonServer,
         say: Callable[[str], None],
         *,
         probe_interval_s: float = 2.0,
@@ -98,6 +97,8 @@ class Supervisor:
 
     def _start(self) -> None:
         self._server.start()
+        for remark in self._server.remarks:
+            self._say(remark)
         self._server.wait_ready(self._start_timeout_s, self._stopping)
 
     def _keep_up(self) -> None:
@@ -142,9 +143,16 @@ class Supervisor:
             return "the server ended while it started"
         stubs = [child for child in processes.children(pid) if _is_stub(child)]
         names = {stub.pid: _backend_name(stub.pid) for stub in stubs}
-        connection = Connection(self._server.grpc_url, self._timeout_s)
+        works = [*stubs]
+        server = processes.read(pid)
+        if self._server.computes and server is not None:
+            works.append(server)
+        try:
+            connection = self._server.connection(self._timeout_s)
+        except ConfigError as error:
+            return f"the server can't be reached: {error}"
         with BackgroundProber(
-            connection, self._interval_s, lambda: processes.cpu_seconds(stubs)
+            connection, self._interval_s, lambda: processes.cpu_seconds(works)
         ) as prober:
             remark = None
             while not self._stopping():
@@ -166,6 +174,7 @@ class Supervisor:
     def _pause(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not self._stopping():
+            processes.reap_orphans(keep=None)
             time.sleep(min(_WATCH_S, seconds))
 
     def _where(self, state: str) -> str:

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
 
 from facekit import AsyncClient, Client, ConfigError, ServerUnavailableError
+from facekit.client.connection import Connection
 from tests.fake_triton import FakeTriton
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program")
@@ -61,6 +64,31 @@ def test_encrypted_calls_work_with_the_right_files(
             return len(await twin.detect(b"photo"))
 
     assert asyncio.run(work()) == 2
+
+
+def test_certificate_of_another_name_needs_that_name(
+    secure: tuple[FakeTriton, bool], pem: Path
+) -> None:
+    fake, mutual = secure
+    own = (pem / "key.pem", pem / "cert.pem") if mutual else (None, None)
+    # The certificate is for localhost and 127.0.0.1.
+    right, wrong = (
+        Connection(fake.url, 10, True, pem / "cert.pem", *own, server_name=name).arguments()
+        for name in ("localhost", "elsewhere.example")
+    )
+
+    with InferenceServerClient(**right) as client:
+        assert client.is_server_ready()
+    with (
+        InferenceServerClient(**wrong) as client,
+        pytest.raises(InferenceServerException, match="Hostname Verification Check failed"),
+    ):
+        client.is_server_ready()
+
+
+def test_server_name_without_ssl_is_refused() -> None:
+    with pytest.raises(ConfigError, match="server_name: needs ssl=True"):
+        Connection("localhost:8001", 5, server_name="localhost")
 
 
 def test_unencrypted_call_to_an_encrypted_port_fails_with_a_hint(

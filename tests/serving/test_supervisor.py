@@ -49,6 +49,9 @@ class Served:
             lambda: self.said.count(": ready") >= times or self.process.poll() is not None
         ) and (self.process.poll() is None)
 
+    def says(self, words: str) -> bool:
+        return wait_for(lambda: words in self.said)
+
     def server(self) -> processes.Process:
         children = processes.children(self.process.pid)
         (server,) = [child for child in children if child.alive]

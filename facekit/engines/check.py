@@ -1,0 +1,258 @@
+"""Tells before a server starts which engines it could not run, and what repairs that.
+
+TensorRT refuses a foreign engine with an assertion that names neither; Triton then lists every
+model that depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from facekit.engines.configs import active_configs, active_file
+from facekit.engines.machine import Machine
+from facekit.engines.manifest import (
+    VERSION_DIR,
+    EngineManifest,
+    engine_path,
+    manifest_path,
+    read_manifest,
+    sha256_of,
+)
+from facekit.errors import ConfigError
+
+REPAIR = "docker compose run --rm converter"
+"""Makes every engine and pipeline that is missing or does not fit."""
+
+_WITHOUT_GPU = "docker compose --profile cpu up triton-cpu"
+# The one model whose tensors depend on the weights chosen: the number of its points.
+_DECIDES = "fpenet"
+# The weights that are the repository's own ``model.onnx``.
+_OPEN = "open"
+
+
+def active_config(repository: Path) -> str:
+    """Return the name of the configurations that fit the engines, "" for ``config.pbtxt``."""
+    try:
+        manifest = read_manifest(repository, _DECIDES)
+    except ConfigError:  # `check_engines` tells
+        return ""
+    return "" if manifest is None else manifest.config
+
+
+def config_remark(repository: Path) -> str | None:
+    """Return what to know of engines whose weights name several configurations, if they do."""
+    names = {}
+    for model in sorted(path.name for path in repository.iterdir() if path.is_dir()):
+        try:
+            manifest = read_manifest(repository, model)
+        except ConfigError:
+            continue
+        if manifest is not None:
+            names[model] = manifest.config
+    if len(set(names.values())) < 2:
+        return None
+    chosen = active_config(repository)
+    engines = ", ".join(f"{model}'s {_config_words(name)}" for model, name in names.items())
+    return (
+        f"the engines were made for several configurations ({engines}); "
+        f"{_config_words(chosen)} is served, as {_DECIDES} needs it"
+    )
+
+
+def needs_machine(repository: Path, config: str) -> bool:
+    """Whether any model is served by TensorRT.
+
+    Raises:
+        ConfigError: a configuration can't be read.
+    """
+    return any(found.backend == "tensorrt" for found in active_configs(repository, config).values())
+
+
+def check_engines(
+    repository: Path,
+    models: Iterable[str] | None,
+    machine: Machine,
+    config: str | None = None,
+) -> list[str]:
+    """Return one sentence for everything that keeps a model's engine or pipeline from serving.
+
+    Each names the model and the file, and ends with the one command that repairs it.
+
+    Args:
+        repository: the model repository.
+        models: the names of those to check; ``None`` for all.
+        machine: what they shall run on.
+        config: the set of ``configs/<name>.pbtxt`` that is served; by default what the engines
+            were made for.
+    """
+    name = active_config(repository) if config is None else config
+    try:
+        configs = active_configs(repository, name)
+    except ConfigError as error:
+        return [f"{error}: mend the file"]
+    wanted = set(configs) if models is None else set(models)
+    engines = {
+        model: found
+        for model, found in configs.items()
+        if model in wanted and found.backend == "tensorrt"
+    }
+    problems = _machine_problems(machine) if engines else []
+    for model, found in engines.items():
+        problems += [
+            f"{model}: {problem}"
+            for problem in _engine_problems(repository, model, found, name, machine)
+        ]
+    for model, found in configs.items():
+        if model in wanted and found.backend == "dali":
+            problems += _pipeline_problems(repository / model, found)
+    return problems
+
+
+def _machine_problems(machine: Machine) -> list[str]:
+    why = "".join(f" ({note})" for note in machine.notes)
+    if machine.tensorrt is None:
+        return [
+            f"this server has no TensorRT (libnvinfer){why}, and engines need it; "
+            f"without one: {_WITHOUT_GPU}"
+        ]
+    if not machine.gpus:
+        return [
+            f"this server sees no NVIDIA GPU{why}, and engines need one; check the driver and the "
+            f"NVIDIA container toolkit; without a GPU: {_WITHOUT_GPU}"
+        ]
+    kinds = list(dict.fromkeys(map(str, machine.gpus)))
+    if len(kinds) > 1:
+        return [
+            f"this server sees several kinds of GPU ({', '.join(kinds)}), and an engine runs on "
+            f"one; show it one kind: set CUDA_VISIBLE_DEVICES or the device_ids of "
+            f"docker-compose.yml, then: {REPAIR}"
+        ]
+    return []
+
+
+def _engine_problems(
+    repository: Path, model: str, config: Any, name: str, machine: Machine
+) -> list[str]:
+    engine = engine_path(repository, model)
+    if not engine.is_file():
+        return [f"the engine {engine} is missing; repair it with: {REPAIR}"]
+    try:
+        manifest = read_manifest(repository, model)
+    except ConfigError as error:
+        return [f"the description of its engine is damaged: {error}; repair it with: {REPAIR}"]
+    if manifest is None:
+        return [
+            f"{manifest_path(repository, model)} is missing, so nothing tells what the engine "
+            f"{engine.name} was built for; repair it with: {REPAIR}"
+        ]
+    problem = (
+        _file_problem(engine, manifest)
+        or _tensorrt_problem(engine, manifest, machine)
+        or _gpu_problem(engine, manifest, machine)
+        or _source_problem(repository, manifest)
+    )
+    problems = [] if problem is None else [f"{problem}; repair it with: {REPAIR}"]
+    return problems + _config_problems(manifest, config, repository / model, name)
+
+
+def _file_problem(engine: Path, manifest: EngineManifest) -> str | None:
+    try:
+        size = engine.stat().st_size
+        if size != manifest.engine_bytes:
+            return (
+                f"the engine {engine} has {size:,} bytes, and its plan.json says "
+                f"{manifest.engine_bytes:,}"
+            )
+        if sha256_of(engine) != manifest.engine_sha256:
+            return f"the engine {engine} is not the one that its plan.json describes (SHA-256)"
+    except OSError as error:
+        return f"the engine {engine} can't be read ({error.strerror})"
+    return None
+
+
+def _tensorrt_problem(engine: Path, manifest: EngineManifest, machine: Machine) -> str | None:
+    if machine.tensorrt is None or _patch(manifest.tensorrt) == _patch(machine.tensorrt):
+        return None
+    return (
+        f"the engine {engine} was built by TensorRT {manifest.tensorrt}, and this server has "
+        f"{machine.tensorrt}"
+    )
+
+
+def _patch(version: str) -> str:
+    """Return major, minor and patch: a fourth number tells builds of one version apart."""
+    return ".".join(version.split(".")[:3])
+
+
+def _gpu_problem(engine: Path, manifest: EngineManifest, machine: Machine) -> str | None:
+    built = (manifest.gpu, manifest.compute_capability)
+    if len(set(machine.gpus)) > 1:  # `_machine_problems` tells
+        return None
+    for gpu in machine.gpus:
+        if (gpu.name, gpu.compute_capability) != built:
+            return f"the engine {engine} was built for {built[0]} ({built[1]}), and this is {gpu}"
+    return None
+
+
+def _source_problem(repository: Path, manifest: EngineManifest) -> str | None:
+    source = repository / manifest.model / VERSION_DIR / manifest.source
+    if manifest.weights != _OPEN or not source.is_file():
+        return None
+    try:
+        if sha256_of(source) == manifest.source_sha256:
+            return None
+    except OSError as error:
+        return f"the network {source} can't be read ({error.strerror})"
+    return f"the network {source} was changed after its engine was built"
+
+
+def _config_problems(manifest: EngineManifest, config: Any, model: Path, name: str) -> list[str]:
+    file = active_file(model, name)
+    remedy = f"choose weights that fit, or mend the file, then: {REPAIR}"
+    if name != manifest.config:
+        option = f"--config-name '{manifest.config}'"
+        remedy = f"the engine is for {_config_words(manifest.config)}: facekit serve {option}"
+    problems = []
+    for output in config.output:
+        dims = manifest.outputs.get(output.name)
+        if dims is None:
+            given = ", ".join(manifest.outputs)
+            problems.append(
+                f"{file} wants the output {output.name}, and the engine gives {given}; {remedy}"
+            )
+        elif not _fits(tuple(output.dims), tuple(dims)):
+            problems.append(
+                f"{file} says {output.name} {list(output.dims)}, and the engine gives "
+                f"{list(dims)}; {remedy}"
+            )
+    batch = manifest.batch
+    if config.max_batch_size > batch.maximum:
+        problems.append(
+            f"{file} allows batches of {config.max_batch_size}, and the engine takes "
+            f"{batch.maximum} at most; repair it with: {REPAIR}"
+        )
+    if batch.minimum > 1:
+        problems.append(
+            f"the engine takes no batch below {batch.minimum}, and single photos would fail; "
+            f"repair it with: {REPAIR}"
+        )
+    return problems
+
+
+def _fits(wanted: tuple[int, ...], given: tuple[int, ...]) -> bool:
+    return len(wanted) == len(given) and all(
+        want in (-1, got) for want, got in zip(wanted, given, strict=True)
+    )
+
+
+def _pipeline_problems(model: Path, config: Any) -> list[str]:
+    file = model / VERSION_DIR / (config.default_model_filename or "model.dali")
+    if file.is_file() and file.stat().st_size > 0:
+        return []
+    return [f"{model.name}: the pipeline {file} is missing; repair it with: {REPAIR}"]
+
+
+def _config_words(name: str) -> str:
+    return f"configs/{name}.pbtxt" if name else "config.pbtxt"

@@ -1,0 +1,308 @@
+"""A Triton server as a child process; which program that is, is told by the classes below it."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from facekit.client.connection import Connection
+from facekit.errors import SetupError
+from facekit.serving import log, ports, processes
+from facekit.serving.child import kill_group, spawn
+from facekit.serving.installation import check_shared_memory
+from facekit.serving.output import Output
+from facekit.serving.restrictions import help_text, restrictions
+from facekit.serving.runtime import PACKAGE, Runtime
+from facekit.serving.tls import Tls
+
+_OPTIONS = ("--http-port", "--grpc-port", "--metrics-port")
+# Seconds that requests under way get at a stop.
+_EXIT_TIMEOUT_S = 10
+_POLL_S = 0.02
+_Self = TypeVar("_Self", bound="TritonServer")
+
+
+def default_model_repository() -> Path:
+    """Return ``FACEKIT_MODEL_REPOSITORY``, or the ``model_repository`` beside the package."""
+    return Path(os.environ.get("FACEKIT_MODEL_REPOSITORY") or PACKAGE.parent / "model_repository")
+
+
+class TritonServer(ABC):
+    """One Triton server process: ``start``, ``wait_ready``, ``stop``; also a context manager.
+
+    A stopped server can be started again and keeps its ports. The process ends with this one,
+    whatever happens to it.
+
+    Args:
+        model_repository: the folder of models; by default the kit's own.
+        http_port: 0 for any free one, as for the other two.
+        grpc_port: see ``http_port``.
+        metrics_port: see ``http_port``.
+        address: the IPv4 address, or a name for it, to listen on.
+        log_file: gets the server's log, appended; ``-`` is standard error; by default a temporary
+            file.
+        tls: encrypts gRPC; HTTP stays plain.
+        restrict_management: refuses every caller what is no inference: loading models, shared
+            memory, trace and log settings.
+        extra_args: more options for the ``tritonserver`` program.
+    """
+
+    computes = False
+    """Whether models compute in the server's own process, and not only in backend processes."""
+
+    def __init__(
+        self,
+        model_repository: str | os.PathLike[str] | None = None,
+        *,
+        http_port: int = 0,
+        grpc_port: int = 0,
+        metrics_port: int = 0,
+        address: str = "127.0.0.1",
+        log_file: str | os.PathLike[str] | None = None,
+        tls: Tls | None = None,
+        restrict_management: bool = False,
+        extra_args: Sequence[str] = (),
+    ) -> None:
+        self.model_repository = Path(model_repository or default_model_repository()).absolute()
+        self.address = address
+        self.remarks: list[str] = []
+        self._listen = address
+        self._wanted = dict(zip(_OPTIONS, (http_port, grpc_port, metrics_port), strict=True))
+        self._ports: dict[str, int] = {}
+        self._output = Output(log_file)
+        self._tls = tls
+        self._tls_name: str | None = None
+        self._restrict_management = restrict_management
+        self._extra_args = tuple(extra_args)
+        self._runtime: Runtime | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def http_url(self) -> str:
+        """``host:port`` of the HTTP endpoint."""
+        return self._url("--http-port")
+
+    @property
+    def grpc_url(self) -> str:
+        """``host:port`` of the gRPC endpoint."""
+        return self._url("--grpc-port")
+
+    @property
+    def metrics_url(self) -> str:
+        """URL of the metrics page."""
+        return f"http://{self._url('--metrics-port')}/metrics"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running server."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    def connection(self, timeout_s: float) -> Connection:
+        """Return how this process reaches the gRPC endpoint.
+
+        Raises:
+            ConfigError: the certificate was taken away meanwhile.
+        """
+        if self._tls is None:
+            return Connection(self.grpc_url, timeout_s)
+        return Connection(
+            self.grpc_url,
+            timeout_s,
+            ssl=True,
+            root_certificates=self._tls.certificate,
+            server_name=self._tls_name,
+        )
+
+    def log_tail(self, lines: int = 50) -> list[str]:
+        """Return the last lines of the server's log."""
+        return self._output.tail(lines)
+
+    def start(self) -> None:
+        """Start the process; ``wait_ready`` tells when it answers.
+
+        Raises:
+            SetupError: something that the server needs is missing; the message says what.
+        """
+        if self.pid is not None:
+            raise SetupError(f"The server runs already (process {self.pid}).")
+        self._release()
+        self.remarks = []
+        self._check_repository()
+        if self._tls is not None:
+            self._tls_name = self._tls.name()
+        check_shared_memory()
+        self._prepare()
+        self._listen = ports.resolve(self.address)
+        self._ports = ports.choose_ports(self._listen, self._ports or self._wanted)
+        try:
+            self._runtime = self._new_runtime()
+        except OSError as error:
+            raise SetupError(f"Cannot write the server's temporary folder: {error}.") from error
+        try:
+            self._spawn(self._runtime)
+        except BaseException:
+            self._release()
+            raise
+
+    def wait_ready(
+        self, timeout_s: float = 120.0, cancelled: Callable[[], bool] | None = None
+    ) -> None:
+        """Wait until every model is loaded, or until ``cancelled`` says to give up.
+
+        Raises:
+            SetupError: the server ended instead, or is not ready in time; the message names the
+                model and the reason. The server is stopped.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self._is_ready():
+            process = self._process
+            if process is None:
+                raise SetupError("The server is not started.")
+            if process.poll() is not None:
+                self._fail(f"The server ended with exit code {process.returncode} at its start")
+            if time.monotonic() > deadline:
+                self._fail(f"The server was not ready after {timeout_s:g} s")
+            if cancelled is not None and cancelled():
+                return
+            time.sleep(_POLL_S)
+
+    def stop(self, timeout_s: float = _EXIT_TIMEOUT_S + 5) -> None:
+        """Stop the server and its backend processes; requests under way end first."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            deadline = time.monotonic() + timeout_s
+            backends = processes.children(process.pid)
+            while process.poll() is None and time.monotonic() < deadline:
+                # Each ends with its last request; the server itself then takes another second.
+                if backends and not any(map(processes.still_runs, backends)):
+                    break
+                time.sleep(_POLL_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End the server and its backend processes at once."""
+        self.abort()
+        if self._process is not None:
+            self._process.wait()
+        self._release()
+
+    def abort(self) -> None:
+        """Send the processes their end and return, as a signal handler may."""
+        if self._process is not None:
+            kill_group(self._process.pid)
+
+    def __enter__(self: _Self) -> _Self:
+        """Start and wait until ready."""
+        running = self.pid is not None
+        try:
+            self.start()
+            self.wait_ready()
+        except BaseException:
+            if not running:
+                self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """End the server at once: whoever leaves the block has got all answers."""
+        self.kill()
+
+    @abstractmethod
+    def _prepare(self) -> None:
+        """Find the program and check what it needs, before anything is made."""
+
+    @abstractmethod
+    def _new_runtime(self) -> Runtime:
+        """Make the temporary folder of one run."""
+
+    @abstractmethod
+    def _binary(self) -> Path:
+        """Return the program."""
+
+    @abstractmethod
+    def _own_arguments(self, runtime: Runtime) -> list[str]:
+        """Return the options that only this kind of server gets."""
+
+    def _spawn(self, runtime: Runtime) -> None:
+        environment = runtime.environment()
+        command = [str(self._binary()), *self._arguments(runtime, environment), *self._extra_args]
+        self._process = self._output.begin(
+            runtime.default_log, lambda handle: spawn(command, environment, handle)
+        )
+
+    def _arguments(self, runtime: Runtime, environment: dict[str, str]) -> list[str]:
+        arguments = [
+            f"--model-repository={self.model_repository}",
+            f"--http-address={self._listen}",
+            f"--grpc-address={self._listen}",
+            f"--metrics-address={self._listen}",
+            f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
+            # The configurations are complete; to complete them the server would start every
+            # backend process twice.
+            "--disable-auto-complete-config",
+            "--backend-config=python,stub-timeout-seconds=120",
+            f"--backend-config=python,shm-region-prefix-name={runtime.shm_prefix}",
+            *self._own_arguments(runtime),
+        ]
+        if self._tls is not None:
+            arguments += self._tls.arguments()
+        if self._restrict_management:
+            closed, remarks = restrictions(help_text(self._binary(), environment))
+            arguments += closed
+            self.remarks += remarks
+        return arguments + [f"{option}={port}" for option, port in self._ports.items()]
+
+    def _url(self, option: str) -> str:
+        if option not in self._ports:
+            raise SetupError("The server is not started: its ports are not chosen yet.")
+        # A server that listens everywhere is reached on this machine.
+        host = "127.0.0.1" if self._listen == "0.0.0.0" else self._listen
+        return f"{host}:{self._ports[option]}"
+
+    def _check_repository(self) -> None:
+        if not self.model_repository.is_dir():
+            raise SetupError(
+                f"The model repository {self.model_repository} does not exist: give "
+                f"--model-repository or set FACEKIT_MODEL_REPOSITORY."
+            )
+
+    def _is_ready(self) -> bool:
+        connection = http.client.HTTPConnection(self.http_url, timeout=5)
+        try:
+            connection.request("GET", "/v2/health/ready")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _fail(self, what: str) -> None:
+        if self.pid is None:
+            self._output.finish()
+        reasons = "\n  ".join(log.reasons(self.log_tail(2000)))
+        self.kill()
+        file = self._output.file
+        where = f"\nThe whole log: {file}" if file is not None else ""
+        raise SetupError(f"{what}:\n  {reasons}{where}")
+
+    def _release(self) -> None:
+        if self._runtime is not None:
+            self._output.end()
+            self._runtime.remove()
+        self._runtime = None
+        self._process = None

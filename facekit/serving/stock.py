@@ -1,0 +1,111 @@
+"""The Triton of a container, with its own backends and, on a GPU, TensorRT engines."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from facekit.engines.check import active_config, check_engines, config_remark, needs_machine
+from facekit.engines.machine import Machine, probe_machine
+from facekit.errors import ConfigError, SetupError
+from facekit.serving.runtime import Runtime
+from facekit.serving.server import TritonServer
+from facekit.serving.tls import Tls
+
+DEFAULT_ROOT = Path("/opt/tritonserver")
+"""Where NVIDIA's images have it."""
+
+
+class StockServer(TritonServer):
+    """The Triton below a folder such as ``/opt/tritonserver``.
+
+    Every start checks first that the engines fit this TensorRT and this GPU.
+
+    Args:
+        model_repository: the folder of models; by default the kit's own.
+        root: the folder with ``bin/tritonserver`` and ``backends``.
+        http_port: 0 for any free one, as for the other two.
+        grpc_port: see ``http_port``.
+        metrics_port: see ``http_port``.
+        address: the IPv4 address, or a name for it, to listen on.
+        config_name: the set of ``configs/<name>.pbtxt`` that goes before ``config.pbtxt``; "" for
+            none; by default the one that the engines were made for.
+        log_file: see ``TritonServer``.
+        tls: see ``TritonServer``.
+        restrict_management: see ``TritonServer``.
+        extra_args: more options for the ``tritonserver`` program.
+    """
+
+    computes = True
+
+    def __init__(
+        self,
+        model_repository: str | os.PathLike[str] | None = None,
+        *,
+        root: str | os.PathLike[str] = DEFAULT_ROOT,
+        http_port: int = 0,
+        grpc_port: int = 0,
+        metrics_port: int = 0,
+        address: str = "127.0.0.1",
+        config_name: str | None = None,
+        log_file: str | os.PathLike[str] | None = None,
+        tls: Tls | None = None,
+        restrict_management: bool = False,
+        extra_args: Sequence[str] = (),
+    ) -> None:
+        super().__init__(
+            model_repository,
+            http_port=http_port,
+            grpc_port=grpc_port,
+            metrics_port=metrics_port,
+            address=address,
+            log_file=log_file,
+            tls=tls,
+            restrict_management=restrict_management,
+            extra_args=extra_args,
+        )
+        self.root = Path(root).absolute()
+        self._wanted_config = config_name
+        self._config_name = ""
+
+    def _prepare(self) -> None:
+        for part in (self._binary(), self.root / "backends"):
+            if not part.exists():
+                raise SetupError(
+                    f"There is no Triton in {self.root} ({part} is missing): name its folder "
+                    f"(facekit serve --native DIR), or leave --native out for the embedded server."
+                )
+        if self._wanted_config is None:
+            self._config_name = active_config(self.model_repository)
+            remark = config_remark(self.model_repository)
+            if remark is not None:
+                self.remarks.append(remark)
+        else:
+            self._config_name = self._wanted_config
+        self._check_engines()
+
+    def _check_engines(self) -> None:
+        repository, config = self.model_repository, self._config_name
+        # TensorRT's libraries are not asked where nothing needs them.
+        try:
+            needed = needs_machine(repository, config)
+        except ConfigError as error:
+            raise SetupError(str(error)) from error
+        machine = probe_machine() if needed else Machine(None, (), "")
+        problems = check_engines(repository, None, machine, config)
+        if problems:
+            lines = "\n  ".join(problems)
+            raise SetupError(f"These models can't be served here:\n  {lines}")
+
+    def _new_runtime(self) -> Runtime:
+        return Runtime()
+
+    def _binary(self) -> Path:
+        return self.root / "bin" / "tritonserver"
+
+    def _own_arguments(self, runtime: Runtime) -> list[str]:
+        arguments = [f"--backend-directory={self.root / 'backends'}"]
+        if self._config_name:
+            arguments.append(f"--model-config-name={self._config_name}")
+        return arguments

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from facekit.engines.check import (
+    REPAIR,
+    active_config,
+    check_engines,
+    config_remark,
+    needs_machine,
+)
+from facekit.engines.machine import Gpu, Machine
+from facekit.engines.manifest import Batch, engine_path, manifest_path
+from tests.engines.engine_files import A10, MACHINE, change, engine_repository, write
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    return engine_repository(tmp_path / "models")
+
+
+def only_problem(repository: Path, machine: Machine = MACHINE, config: str | None = None) -> str:
+    (problem,) = check_engines(repository, None, machine, config)
+    return problem
+
+
+def test_check_engines_of_fitting_ones_finds_nothing(repository: Path) -> None:
+    assert check_engines(repository, None, MACHINE) == []
+
+
+def test_check_engines_of_a_missing_engine_names_it(repository: Path) -> None:
+    engine = engine_path(repository, "facenet")
+    engine.unlink()
+
+    assert (
+        only_problem(repository)
+        == f"facenet: the engine {engine} is missing; repair it with: {REPAIR}"
+    )
+
+
+def test_check_engines_without_a_manifest_names_the_file(repository: Path) -> None:
+    path = manifest_path(repository, "fpenet")
+    path.unlink()
+
+    problem = only_problem(repository)
+
+    assert problem.startswith(f"fpenet: {path} is missing")
+    assert problem.endswith(REPAIR)
+
+
+def test_check_engines_with_a_damaged_manifest_says_what_is_wrong(repository: Path) -> None:
+    path = manifest_path(repository, "fpenet")
+    path.write_text('{"format": 1}', "utf-8")
+
+    problem = only_problem(repository)
+
+    assert f"{path}: missing: batch" in problem
+    assert problem.endswith(REPAIR)
+
+
+def test_check_engines_of_half_an_engine_tells_the_sizes(repository: Path) -> None:
+    write(engine_path(repository, "facenet"), "engine")
+
+    assert "has 6 bytes, and its plan.json says 17" in only_problem(repository)
+
+
+def test_check_engines_of_another_file_of_the_same_size_tells_it(repository: Path) -> None:
+    write(engine_path(repository, "facenet"), "ENGINE of facenet")
+
+    problem = only_problem(repository)
+
+    assert "is not the one that its plan.json describes (SHA-256)" in problem
+
+
+def test_check_engines_of_another_tensorrt_names_both(repository: Path) -> None:
+    change(repository, "facenet", tensorrt="8.6.1")
+
+    problem = only_problem(repository)
+
+    assert problem.endswith(
+        f"was built by TensorRT 8.6.1, and this server has 8.6.3; repair it with: {REPAIR}"
+    ), problem
+
+
+def test_check_engines_of_another_build_of_the_same_tensorrt_fits(repository: Path) -> None:
+    change(repository, "facenet", tensorrt="8.6.3.1")
+
+    assert check_engines(repository, None, MACHINE) == []
+
+
+@pytest.mark.parametrize("gpu", [Gpu("Tesla T4", "7.5"), Gpu("NVIDIA A10G", "8.6")])
+def test_check_engines_of_another_gpu_names_both(repository: Path, gpu: Gpu) -> None:
+    problems = check_engines(repository, ["facenet"], Machine("8.6.3", (gpu,), "x86_64"))
+
+    engine = engine_path(repository, "facenet")
+    assert problems == [
+        f"facenet: the engine {engine} was built for NVIDIA A10 (8.6), and this is {gpu}; "
+        f"repair it with: {REPAIR}"
+    ]
+
+
+def test_check_engines_with_two_kinds_of_gpu_says_to_show_one(repository: Path) -> None:
+    machine = Machine("8.6.3", (A10, Gpu("Tesla T4", "7.5")), "x86_64")
+
+    problem = only_problem(repository, machine)
+
+    assert "several kinds of GPU (NVIDIA A10 (8.6), Tesla T4 (7.5))" in problem
+    assert "CUDA_VISIBLE_DEVICES" in problem
+
+
+def test_check_engines_with_two_equal_gpus_fits(repository: Path) -> None:
+    assert check_engines(repository, None, Machine("8.6.3", (A10, A10), "x86_64")) == []
+
+
+def test_check_engines_without_a_gpu_says_why_and_names_the_way_out(repository: Path) -> None:
+    machine = Machine("8.6.3", (), "x86_64", ("CUDA's driver answered with error 803",))
+
+    problem = only_problem(repository, machine)
+
+    assert "sees no NVIDIA GPU (CUDA's driver answered with error 803)" in problem
+    assert problem.endswith("docker compose --profile cpu up triton-cpu")
+
+
+def test_check_engines_without_tensorrt_names_the_way_out(repository: Path) -> None:
+    problem = only_problem(repository, Machine(None, (), "x86_64"))
+
+    assert "has no TensorRT (libnvinfer)" in problem
+    assert problem.endswith("docker compose --profile cpu up triton-cpu")
+
+
+def test_check_engines_of_a_network_changed_since_tells_it(repository: Path) -> None:
+    source = repository / "facenet" / "1" / "model.onnx"
+    write(source, "network")
+    digest = hashlib.sha256(b"network").hexdigest()
+    change(repository, "facenet", weights="open", source="model.onnx", source_sha256=digest)
+    assert check_engines(repository, None, MACHINE) == []
+
+    write(source, "another network")
+
+    assert only_problem(repository) == (
+        f"facenet: the network {source} was changed after its engine was built; "
+        f"repair it with: {REPAIR}"
+    )
+
+
+def test_check_engines_with_other_outputs_names_file_and_dims(repository: Path) -> None:
+    change(repository, "fpenet", outputs={"softargmax": (68, 2), "softargmax:1": (80,)})
+
+    problems = check_engines(repository, None, MACHINE)
+
+    file = repository / "fpenet" / "config.pbtxt"
+    assert problems[0].startswith(
+        f"fpenet: {file} wants the output conv_keypoints_m80, and the engine gives softargmax, "
+    )
+    assert f"{file} says softargmax [80, 2], and the engine gives [68, 2]" in problems[1]
+    assert all(problem.endswith(REPAIR) for problem in problems)
+
+
+def test_check_engines_served_with_another_configuration_says_which(repository: Path) -> None:
+    outputs = {"conv_keypoints_m80": (68, 80, 80), "softargmax": (68, 2), "softargmax:1": (68,)}
+    change(repository, "fpenet", outputs=outputs, config="open")
+
+    problems = check_engines(repository, ["fpenet"], MACHINE, "")
+
+    assert problems[0].endswith(
+        "the engine is for configs/open.pbtxt: facekit serve --config-name 'open'"
+    )
+
+
+def test_check_engines_with_smaller_batches_tells_both(repository: Path) -> None:
+    change(repository, "facenet", batch=Batch(1, 4, 16))
+
+    assert "allows batches of 32, and the engine takes 16 at most" in only_problem(repository)
+
+
+def test_check_engines_that_refuse_single_photos_tells_it(repository: Path) -> None:
+    change(repository, "facenet", batch=Batch(2, 8, 32))
+
+    assert "takes no batch below 2, and single photos would fail" in only_problem(repository)
+
+
+def test_check_engines_without_a_pipeline_names_it(repository: Path) -> None:
+    file = repository / "photo_gray" / "1" / "gpu.dali"
+    file.unlink()
+
+    assert (
+        only_problem(repository)
+        == f"photo_gray: the pipeline {file} is missing; repair it with: {REPAIR}"
+    )
+
+
+def test_check_engines_of_a_configuration_without_engines_needs_none(repository: Path) -> None:
+    engine_path(repository, "facenet").unlink()
+
+    assert check_engines(repository, None, Machine(None, (), ""), "cpu") == []
+    assert not needs_machine(repository, "cpu")
+    assert needs_machine(repository, "")
+
+
+def test_check_engines_with_a_damaged_configuration_names_the_file(repository: Path) -> None:
+    write(repository / "fpenet" / "config.pbtxt", "backend: tensorrt")
+
+    problem = only_problem(repository)
+
+    assert problem.startswith(f"{repository / 'fpenet' / 'config.pbtxt'}: 1:10")
+
+
+def test_active_config_is_what_the_landmarks_engine_needs(repository: Path) -> None:
+    assert active_config(repository) == ""
+    assert config_remark(repository) is None
+
+    change(repository, "fpenet", config="open")
+
+    assert active_config(repository) == "open"
+    remark = config_remark(repository)
+    assert remark is not None
+    assert "facenet's config.pbtxt, fpenet's configs/open.pbtxt" in remark
+    assert "configs/open.pbtxt is served" in remark
+
+
+def test_active_config_without_engines_is_the_default(tmp_path: Path) -> None:
+    assert active_config(tmp_path) == ""
+    assert config_remark(tmp_path) is None
