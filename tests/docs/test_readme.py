@@ -7,10 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 
+from conversion.catalog_file import load
+from conversion.planning import command_lines
 from facekit import limits
 from facekit.contract import MODELS
 from facekit.data import probe_photo
@@ -91,6 +95,38 @@ def test_limits_are_the_ones_in_force() -> None:
     assert f"{limits.MAX_PHOTO_SIDE:,} pixels a photo" in README
     assert f"{limits.MAX_REQUEST_PIXELS // 10**6} megapixels a request" in README
     assert f"{limits.MAX_BOXES:,} boxes a photo" in README
+
+
+def test_tools_commands_are_the_ones_the_converter_runs() -> None:
+    (block,) = (text for text in SHELL if "tao-converter" in text)
+    assert block.splitlines() == command_lines()
+
+
+def test_weights_table_names_every_choice_of_the_catalogue() -> None:
+    catalog = load(repository=ROOT / "model_repository")
+    names = {name for model in catalog.models.values() for name in model.weights}
+    assert set(re.findall(r"^\| `([\w-]+)`(?: \(default\))? \| `?[^|]*FP16", README, re.M)) | {
+        "nvidia"
+    } == names
+    for model in catalog.models.values():
+        for weights in model.weights.values():
+            if weights.ngc is not None:
+                assert f"`{weights.ngc.version}`, {weights.precision.value.upper()}" in README
+
+
+def test_every_service_and_port_the_readme_names_is_composes() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))["services"]
+    named = re.findall(r"docker compose .*?(?:up --detach|run --rm) ([\w-]+)", README)
+    assert set(named) == set(services)
+
+
+def test_metrics_of_the_queries_are_on_the_metrics_page(server: EmbeddedServer) -> None:
+    queries = "\n".join(re.findall(r"^\| [^|]+ \| `(.*(?:rate|nv_).*)` \|$", README, re.M))
+    with urllib.request.urlopen(server.metrics_url) as page:
+        text = page.read().decode()
+    assert "facekit_request_failure" in queries  # made with the first refusal: tests/served
+    for name in set(re.findall(r"nv_\w+", queries)):
+        assert f"# TYPE {name} " in text, name
 
 
 def test_changelog_and_readme_name_the_tested_versions() -> None:
