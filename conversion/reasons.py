@@ -1,0 +1,120 @@
+"""Why an engine has to be built, and what it can be built in here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from conversion.catalog import Job, Precision, Weights
+from conversion.commands import states_precision
+from facekit.engines.machine import Gpu, Machine, supports
+from facekit.engines.manifest import EngineManifest, engine_path, read_manifest, sha256_of
+from facekit.errors import ConfigError
+
+
+def reason_to_build(
+    job: Job, network: Path | None, repository: Path, machine: Machine, force: bool
+) -> str | None:
+    """Return why a model's engine has to be built; ``None`` if the one that is there fits.
+
+    Args:
+        job: the model and its weights.
+        network: the network's file; ``None`` where it is not here, and so is not compared.
+        repository: the model repository.
+        machine: what the engine shall run on; what it lacks is not compared.
+        force: whether to build in any case.
+    """
+    if force:
+        return "--force"
+    model = job.model.name
+    engine = engine_path(repository, model)
+    if not engine.is_file():
+        return "there is no engine yet"
+    try:
+        manifest = read_manifest(repository, model)
+    except ConfigError as error:
+        return f"what is known of its engine is damaged: {error}"
+    if manifest is None:
+        return "nothing is known of its engine: plan.json is missing"
+    return (
+        _other_file(manifest, engine)
+        or _other_source(manifest, job, network)
+        or _other_machine(manifest, machine)
+        or _other_shape(manifest, job, machine)
+    )
+
+
+def precision_for(weights: Weights, machine: Machine) -> tuple[Precision, str | None]:
+    """Return what an engine can be computed in here, and why if it is not what was asked for."""
+    asked = weights.precision
+    if states_precision(machine.tensorrt):
+        if asked is Precision.FP32:
+            return asked, None
+        return Precision.FP32, (
+            f"TensorRT {machine.tensorrt} computes in the types that the network's file states, "
+            f"and can't be asked for {asked.value.upper()}; counted as FP32"
+        )
+    if not machine.gpus:
+        return asked, None
+    gpu = machine.gpus[0]
+    order = list(Precision)
+    chosen = next(
+        choice
+        for choice in order[order.index(asked) :]
+        if supports(gpu.compute_capability, choice.value)
+    )
+    if chosen is asked:
+        return asked, None
+    return chosen, (
+        f"{_words(gpu)} has no fast {asked.value.upper()}: building {chosen.value.upper()} instead"
+    )
+
+
+def _other_file(manifest: EngineManifest, engine: Path) -> str | None:
+    try:
+        if engine.stat().st_size != manifest.engine_bytes:
+            return "the engine is not the one of its plan.json: its size differs"
+        if sha256_of(engine) != manifest.engine_sha256:
+            return "the engine is not the one of its plan.json: its SHA-256 differs"
+    except OSError as error:
+        return f"the engine can't be read: {error.strerror}"
+    return None
+
+
+def _other_source(manifest: EngineManifest, job: Job, network: Path | None) -> str | None:
+    weights = job.weights
+    if manifest.weights != weights.name:
+        return f"the engine was made of the weights {manifest.weights!r}, not {weights.name!r}"
+    if manifest.source_format != weights.format.value:
+        return f"the engine was made of {manifest.source_format}, not {weights.format.value}"
+    if network is not None and sha256_of(network) != manifest.source_sha256:
+        return f"the network {network.name} has changed since its engine was built"
+    return None
+
+
+def _other_machine(manifest: EngineManifest, machine: Machine) -> str | None:
+    if machine.tensorrt is not None and manifest.tensorrt != machine.tensorrt:
+        return f"the engine is for TensorRT {manifest.tensorrt}, here is {machine.tensorrt}"
+    if machine.gpus:
+        gpu = machine.gpus[0]
+        built = Gpu(manifest.gpu, manifest.compute_capability)
+        if gpu != built:
+            return f"the engine is for {_words(built)}, here is {_words(gpu)}"
+    return None
+
+
+def _other_shape(manifest: EngineManifest, job: Job, machine: Machine) -> str | None:
+    precision, _ = precision_for(job.weights, machine)
+    if manifest.precision != precision.value:
+        built, wanted = manifest.precision.upper(), precision.value.upper()
+        return f"the engine computes in {built}, {wanted} is wanted"
+    if manifest.batch != job.model.batch:
+        return f"the engine takes batches of {manifest.batch}, {job.model.batch} is wanted"
+    if manifest.outputs != dict(job.weights.outputs):
+        return "the engine's outputs are not those of the weights"
+    if manifest.config != job.weights.config:
+        return f"the engine is for the configurations {manifest.config!r}, not the weights'"
+    return None
+
+
+def _words(gpu: Gpu) -> str:
+    return f"{gpu.name} (compute capability {gpu.compute_capability})"
