@@ -1,6 +1,6 @@
 """From NVIDIA's published networks, or open ONNX ones, to TensorRT engines in a model repository.
 
-``python -m conversion plan`` says what would be done; ``all`` does it. In the order of their imports:
+``python -m conversion plan`` says what would be done; ``all`` does it. In order of their imports:
 
 - ``errors``, ``catalog`` (what can be converted), ``catalog_file`` (``models.yaml``), ``releases``
   (``releases.yaml``: which versions fit together), ``choose`` (``--weights``), ``places`` (folders)

@@ -105,9 +105,8 @@ def test_tools_commands_are_the_ones_the_converter_runs() -> None:
 def test_weights_table_names_every_choice_of_the_catalogue() -> None:
     catalog = load(repository=ROOT / "model_repository")
     names = {name for model in catalog.models.values() for name in model.weights}
-    assert set(re.findall(r"^\| `([\w-]+)`(?: \(default\))? \| `?[^|]*FP16", README, re.M)) | {
-        "nvidia"
-    } == names
+    (table,) = re.findall(r"^\| `--weights` .*\n\|-.*\n((?:\|.*\n)+)", README, re.M)
+    assert set(re.findall(r"^\| `([\w-]+)`", table, re.M)) == names
     for model in catalog.models.values():
         for weights in model.weights.values():
             if weights.ngc is not None:

@@ -1,0 +1,120 @@
+"""docker-compose.yml, the Dockerfiles, .env.example and the table of releases: of one mind."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = (ROOT / "docker-compose.yml").read_text("utf-8")
+ENV = (ROOT / ".env.example").read_text("utf-8")
+DOCKERFILES = {
+    name: (ROOT / name).read_text("utf-8") for name in ("Dockerfile.triton", "Dockerfile.converter")
+}
+
+
+def release() -> tuple[str, str]:
+    """The default Triton tag and its DALI wheel."""
+    table = yaml.safe_load((ROOT / "conversion" / "releases.yaml").read_text("utf-8"))
+    tag = table["default"]
+    return tag, table["releases"][tag]["dali_wheel"]
+
+
+def version() -> str:
+    found = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert found is not None
+    return found[1]
+
+
+def arguments(dockerfile: str) -> dict[str, str]:
+    found = re.findall(r"^ARG (\w+)=(\S+)$", DOCKERFILES[dockerfile], re.MULTILINE)
+    return dict(found)
+
+
+def variables() -> dict[str, str]:
+    """Every variable of docker-compose.yml with its default; "" where there is none."""
+    found = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE))
+    for service in yaml.safe_load(COMPOSE)["services"].values():
+        found.update(dict.fromkeys(service["environment"], ""))
+    return found
+
+
+def examples() -> dict[str, str]:
+    """Every key of .env.example with the value it shows."""
+    return dict(re.findall(r"^#?(\w+)=(.*)$", ENV, re.MULTILINE))
+
+
+def test_compose_file_fits_the_schema_of_the_compose_specification() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*command, str(ROOT / "docker-compose.yml")], capture_output=True)
+    assert done.returncode == 0, done.stdout.decode()
+
+
+def test_compose_file_asks_for_no_variable_without_a_default() -> None:
+    plain = re.findall(r"\$\{?\w+\}?(?!\w*:-)", re.sub(r"\$\{\w+:-[^}]*\}", "", COMPOSE))
+    assert plain == []
+
+
+def test_env_example_has_every_variable_and_no_other() -> None:
+    assert set(examples()) == set(variables())
+
+
+def test_env_example_shows_the_defaults_of_the_compose_file() -> None:
+    shown = examples()
+    defaults = {name: value for name, value in variables().items() if value}
+    assert {name: shown[name] for name in defaults} == defaults
+
+
+def test_env_example_says_what_each_key_is_for() -> None:
+    blocks = re.split(r"\n\s*\n", ENV)
+    keyed = [block for block in blocks if re.search(r"^#?\w+=", block, re.MULTILINE)]
+    assert keyed
+    assert all(re.match(r"# \S", block) for block in keyed)
+
+
+@pytest.mark.parametrize("name", DOCKERFILES)
+def test_dockerfile_is_built_on_the_release_of_the_table(name: str) -> None:
+    tag, _ = release()
+    assert arguments(name)["TRITON_IMAGE"] == f"nvcr.io/nvidia/tritonserver:{tag}-py3"
+
+
+def test_converter_has_the_dali_of_the_table() -> None:
+    assert arguments("Dockerfile.converter")["DALI_VERSION"] == release()[1]
+
+
+def test_compose_file_has_the_bases_of_the_dockerfiles() -> None:
+    defaults = variables()
+    for name in DOCKERFILES:
+        known = {key: value for key, value in arguments(name).items() if key in defaults}
+        assert known
+        assert known == {key: defaults[key] for key in known}
+
+
+def test_image_names_carry_the_version_of_the_package() -> None:
+    names = [value for name, value in variables().items() if re.match(r"FACEKIT_\w+_IMAGE", name)]
+    assert len(names) == 3
+    assert all(name.endswith(f":{version()}") for name in names)
+
+
+def test_images_are_labelled_with_the_version_of_the_package() -> None:
+    label = r'org\.opencontainers\.image\.version="([^"$]+)"'
+    assert re.findall(label, DOCKERFILES["Dockerfile.triton"]) == [version()] * 2
+    assert arguments("Dockerfile.converter")["FACEKIT_VERSION"] == version()
+
+
+def test_cpu_target_comes_before_the_gpu_base_so_that_it_is_not_fetched() -> None:
+    stages = re.findall(r"^FROM (\S+) AS (\w+)$", DOCKERFILES["Dockerfile.triton"], re.MULTILINE)
+    assert stages == [("${PYTHON_IMAGE}", "cpu"), ("${TRITON_IMAGE}", "gpu")]
+
+
+def test_build_context_leaves_out_everything_that_is_not_named() -> None:
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    named = {rule[1:] for rule in rules if rule.startswith("!")}
+    assert named == {"pyproject.toml", "README.md", "LICENSE", "facekit", "conversion"}
