@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from facekit.bench.photos import PhotoSet
 
-SECTIONS = ("throughput", "bound", "seed", "postprocess", "memory")
+SECTIONS = ("throughput", "bound", "beside", "seed", "postprocess", "memory")
 PHOTO_SIZES = ((1280, 720), (1920, 1080), (4032, 3024))
 FACES = 8
 
@@ -25,6 +25,7 @@ class Options:
         concurrency: Requests at a time, one measurement each.
         soak: Requests of the memory measurement.
         only: The sections to measure.
+        beside: ``host:port`` of another server to hold this one against; None for none.
     """
 
     photo_sets: tuple[PhotoSet, ...]
@@ -33,3 +34,4 @@ class Options:
     concurrency: tuple[int, ...] = (1, 2, 4, 8, 16)
     soak: int = 5000
     only: tuple[str, ...] = field(default=SECTIONS)
+    beside: str | None = None

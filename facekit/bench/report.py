@@ -82,7 +82,7 @@ def _stages(results: Results) -> str:
 
 
 def _comparisons(results: Results) -> str:
-    found = [*results.bound, *results.seed]
+    found = [*results.bound, *results.beside, *results.seed]
     if not found:
         return ""
     header = ("server", "against", "photos", "faces found", "at a time", "a second", "against it",

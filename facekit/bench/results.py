@@ -103,6 +103,7 @@ class Results:
         throughput: Each model at each concurrency.
         stages: By model called: each step's mean times at the model's best concurrency.
         bound: Server beside the same work with no server.
+        beside: ``faces`` beside the same of another server.
         seed: ``faces`` beside the published way.
         postprocess: Kit beside scikit-learn.
         memory: The soak.
@@ -113,6 +114,7 @@ class Results:
     throughput: list[Throughput] = field(default_factory=list)
     stages: dict[str, list[Stage]] = field(default_factory=dict)
     bound: list[Comparison] = field(default_factory=list)
+    beside: list[Comparison] = field(default_factory=list)
     seed: list[Comparison] = field(default_factory=list)
     postprocess: list[PostprocessResult] = field(default_factory=list)
     memory: SoakResult | None = None

@@ -69,6 +69,7 @@ class Bench:
         counts = {
             "throughput": len(MODELS) * len(options.concurrency),
             "bound": len(_INPUTS) * len(options.photo_sets) * pairs if self._pid is not None else 0,
+            "beside": len(options.photo_sets) * pairs if options.beside is not None else 0,
             "seed": 2 * len(options.photo_sets) * pairs,
             "postprocess": 2,
             "memory": SAMPLES if self._pid is not None else 0,
@@ -169,6 +170,28 @@ class Bench:
                 raise UnequalError(f"{model}: server and bound find different boxes in photo {k}")
             found.append(len(ours))
         return found
+
+    def _measure_beside(self, advance: Callable[[], None]) -> None:
+        other = self._options.beside
+        if other is None:
+            return
+        with contextlib.closing(Sender(other)) as sender:
+            for photo_set in self._options.photo_sets:
+                jobs = self._jobs("faces", photo_set)
+                found = [len(find_boxes(self._sender, photo)) for photo in photo_set.photos]
+                if found != [len(find_boxes(sender, photo)) for photo in photo_set.photos]:
+                    raise UnequalError(f"this server and {other} find different faces")
+                concurrency = self._best_concurrency("faces", jobs)
+                comparison = self._compare(
+                    ("faces", f"faces of {other}"),
+                    photo_set,
+                    found,
+                    (concurrency, concurrency),
+                    functools.partial(self._rate, jobs, concurrency),
+                    functools.partial(_rate_of, sender.workers(jobs, concurrency)),
+                    advance,
+                )
+                self.results.beside.append(comparison)
 
     def _measure_seed(self, advance: Callable[[], None]) -> None:
         for photo_set in self._options.photo_sets:
@@ -302,3 +325,7 @@ class Bench:
         network_input = self._sender.ask("facenet_preprocess", checked)
         grids = self._sender.ask("facenet", network_input)
         return grids[_GRIDS[0]][0], grids[_GRIDS[1]][0]
+
+
+def _rate_of(workers: Sequence[Callable[[], None]], seconds: float) -> Rate:
+    return measure(workers, seconds=seconds)

@@ -33,6 +33,11 @@ def add_parser(subparsers: Any) -> None:
         "stay unknown (without: an embedded server runs meanwhile)",
     )
     parser.add_argument(
+        "--beside",
+        metavar="HOST:PORT",
+        help="gRPC address of another running server: measure `faces` of both in turns",
+    )
+    parser.add_argument(
         "--photos",
         metavar="PATH",
         nargs="+",
@@ -120,6 +125,7 @@ def run(args: argparse.Namespace) -> int:
         concurrency=args.concurrency,
         soak=args.soak,
         only=args.only,
+        beside=args.beside,
     )
     with contextlib.ExitStack() as stack:
         url, pid = args.url, None

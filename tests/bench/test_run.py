@@ -30,6 +30,7 @@ from facekit.bench.wire import Sender
 from facekit.cli import main
 from facekit.errors import FacekitError, PhotoError, ServerError
 from facekit.serving.embedded import EmbeddedServer
+from tests.fake_triton import FakeTriton
 
 FACES = 4
 
@@ -111,6 +112,41 @@ def test_without_the_process_bound_and_memory_are_skipped_and_named(
     bench.close()
     assert not bench.results.bound and bench.results.memory is None
     assert "Not measured" in text and "another machine" in text
+
+
+def test_beside_measures_another_server_in_turns(server: EmbeddedServer, photos: PhotoSet) -> None:
+    options = Options(
+        (photos,), server.model_repository, 0.1, (1,), only=("beside",), beside=server.grpc_url
+    )
+    advanced = []
+    with contextlib.closing(Bench(server.grpc_url, None, options)) as bench:
+        results = bench.run(lambda: advanced.append(1))
+        assert len(advanced) == bench.steps() == 2 * PAIRS
+    (row,) = results.beside
+    assert row.against == f"faces of {server.grpc_url}"
+    assert set(row.found) == {FACES}
+    assert min(row.ours, row.theirs, *row.ratios) > 0
+    assert row.against in results_text(results)
+
+
+def test_beside_refuses_a_server_that_finds_other_faces(
+    server: EmbeddedServer, photos: PhotoSet
+) -> None:
+    nothing = {
+        "true_boxes": np.zeros((1, 0, 4), np.float32),
+        "true_proba": np.zeros((1, 0, 1), np.float32),
+        "true_image_size": np.array([[480, 640, 3]]),
+        "true_count": np.zeros((1, 1), np.int32),
+    }
+    options = Options((photos,), server.model_repository, only=("beside",))
+    with (
+        FakeTriton(lambda model, inputs, context: nothing) as fake,
+        contextlib.closing(
+            Bench(server.grpc_url, None, replace(options, beside=fake.url))
+        ) as bench,
+        pytest.raises(UnequalError, match=f"{fake.url} find different faces"),
+    ):
+        bench.run(lambda: None)
 
 
 def test_compare_refuses_rates_with_failures(server: EmbeddedServer, photos: PhotoSet) -> None:
