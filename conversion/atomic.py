@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from conversion.catalog import RemoteFile
 from conversion.errors import FetchError
 from facekit.engines.manifest import sha256_of
 from facekit.progress import byte_count
+
+_WEIGHTS_DIR = "FACEKIT_WEIGHTS_DIR"
 
 Say = Callable[[str], None]
 """Takes a line for people."""
@@ -52,7 +55,7 @@ def publish(part: Path, target: Path, mode: int) -> None:
 
 @contextlib.contextmanager
 def writing(target: Path, error: Callable[[str, str], FetchError]) -> Iterator[None]:
-    """Turn what a file system refuses into the error that says what to do.
+    """Turn what a file system refuses of a download into the error that says what to do.
 
     Args:
         target: the file that shall come to be.
@@ -61,28 +64,61 @@ def writing(target: Path, error: Callable[[str, str], FetchError]) -> Iterator[N
     try:
         yield
     except OSError as problem:
-        said = f"{target} can't be written: {problem.strerror or problem}"
-        raise error(said, _remedy(_nearest_folder(target), problem.errno)) from problem
+        raise error(*_refusal(target, problem, _WEIGHTS_DIR)) from problem
 
 
-def _nearest_folder(target: Path) -> Path:
+def writable_problem(folder: Path, *, variable: str) -> str | None:
+    """Return why files can't be made in a folder, and what to do; ``None`` if they can.
+
+    Args:
+        folder: made where it is missing.
+        variable: sets another folder, such as ``FACEKIT_MODEL_REPOSITORY``.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as problem:
+        return write_problem(folder, problem, variable=variable)
+
+
+def write_problem(path: Path, problem: OSError, *, variable: str) -> str:
+    """Return why a file or folder could not be written, and what to do.
+
+    Args:
+        path: what was to be written.
+        problem: what the file system said.
+        variable: sets another folder, such as ``FACEKIT_MODEL_REPOSITORY``.
+    """
+    return ". ".join(_refusal(path, problem, variable))
+
+
+def _refusal(path: Path, problem: OSError, variable: str) -> tuple[str, str]:
+    said = f"{path} can't be written: {problem.strerror or problem}"
+    return said, _remedy(_nearest_folder(path), problem.errno, variable)
+
+
+def _nearest_folder(path: Path) -> Path:
     """Return the innermost folder on the way to a file that exists and may be looked at."""
-    for folder in target.parents:
+    for folder in (path, *path.parents):
         with contextlib.suppress(OSError):
-            if folder.exists():
+            if folder.is_dir():
                 return folder
-    return Path(target.anchor or ".")
+    return Path(path.anchor or ".")
 
 
-def _remedy(folder: Path, number: int | None) -> str:
-    other = "give another --weights-dir (FACEKIT_WEIGHTS_DIR)"
+def _remedy(folder: Path, number: int | None, variable: str) -> str:
+    other = f"set {variable} to another folder"
     if number in (errno.ENOSPC, errno.EDQUOT):
         return f"{byte_count(shutil.disk_usage(folder).free)} are free there: make room, or {other}"
     if number in (errno.EACCES, errno.EPERM):
-        owner, uid, gid = folder.stat(), os.getuid(), os.getgid()
+        owner, uid, gid = folder.stat(), os.geteuid(), os.getegid()
         said = f"This runs as user {uid}:{gid}, and {folder} is {owner.st_uid}:{owner.st_gid}'s"
+        if owner.st_uid == uid:
+            return f"{said}, without the right to write: on the host, chmod u+rwx that folder"
         if owner.st_uid == 0:
-            return f"{said}: give the folder to that user (chown -R {uid}:{gid}), or {other}"
+            # As Docker leaves a folder that was missing when it was mounted.
+            return f"{said}: on the host, sudo chown -R {uid}:{gid} that folder"
         return (
             f"{said}: set FACEKIT_UID={owner.st_uid} and FACEKIT_GID={owner.st_gid} in .env, or "
             f"{other}"
@@ -105,7 +141,7 @@ def folder_lock(folder: Path, say: Say) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say(f"{folder}: another converter downloads to it; waiting for that")
+            say(f"{folder}: another converter works in it; waiting for that")
             fcntl.flock(handle, fcntl.LOCK_EX)
         except OSError:
             # Some network file systems have no locks: go on as every other downloader does.

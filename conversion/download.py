@@ -1,7 +1,8 @@
 """One file from the network to its place: resumed, tried again, checked, never visible by half.
 
 Next to ``model.etlt`` an unfinished ``model.etlt.part`` is kept, with what the server said of it in
-``model.etlt.part.json``, so that the next attempt, or the next run, goes on where this one ended.
+``model.etlt.part.json``, so that the next attempt, or the next run, goes on where this one ended. A
+server that names no version of the file leaves no such note: then it begins again.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from conversion.atomic import Say, mismatch, publish, writing
 from conversion.catalog import RemoteFile
 from conversion.errors import FetchError
 from conversion.patience import Policy, Setback
+from conversion.server_words import FETCH_ELSEWHERE
 from facekit.progress import TransferBar, byte_count
 
 _PIECE = 256 * 1024
@@ -85,7 +87,8 @@ def download(
             if failures >= policy.attempts:
                 times = "one attempt" if failures == 1 else f"{failures} attempts"
                 said = f"{setback}; given up after {times}"
-                raise source.error(said, _later(setback, _size(part))) from None
+                kept = _size(part) if _read_state(state) else 0
+                raise source.error(said, _later(setback, kept)) from None
             pause_s = policy.pause_s(failures, setback.wait_s)
             say(f"{source.name}: {setback}; trying again in {pause_s:.0f} s")
             time.sleep(pause_s)
@@ -111,7 +114,7 @@ def _later(setback: Setback, kept: int) -> str:
         if kept
         else setback.remedy or "Try again later"
     )
-    return f"{again}. Or fetch the file where you can, and give its folder with --from"
+    return f"{again}. Or {FETCH_ELSEWHERE}"
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ def _refuse_wrong_kind(source: Source, response: requests.Response) -> None:
         raise source.error(
             "the answer is a web page, not the file",
             "A proxy or a sign-in page stands in between: open the address in a browser to see "
-            "which, or fetch the file there and give its folder with --from",
+            f"which, or {FETCH_ELSEWHERE}",
         )
     coding = response.headers.get("Content-Encoding", "identity")
     if coding != "identity":

@@ -8,20 +8,23 @@ Both ways end in the layout that NGC's own command line leaves, in one folder fo
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from conversion.atomic import Say, folder_lock, mismatch, publish, writing
 from conversion.catalog import RemoteFile, Weights
-from conversion.download import download
 from conversion.errors import FetchError
 from conversion.ngc import Artifact
-from conversion.ngc_client import Ngc
 from conversion.patience import Policy
 from facekit.engines.manifest import sha256_of
 from facekit.progress import byte_count
+
+if TYPE_CHECKING:
+    from conversion.ngc_client import Ngc
 
 TAO_CONVERTER = "tao-converter"
 _EXECUTABLE = 0o755
@@ -79,10 +82,37 @@ def fetch_tao_converter(
         FetchError: it could not be had; it says from where, and what to do.
     """
     artifact = Artifact("resources", "nvidia", "tao", TAO_CONVERTER, version)
-    # NGC's command line puts a "v" before every version, before one that has its own too.
-    folders = (f"{TAO_CONVERTER}_{version}", f"{TAO_CONVERTER}_v{version}")
     files = [RemoteFile(TAO_CONVERTER)]
-    return _bring(artifact, folders, files, directory, source, key, say, _EXECUTABLE)[0]
+    folders = _tao_converter_folders(version)
+    path = _bring(artifact, folders, files, directory, source, key, say, _EXECUTABLE)[0]
+    return find_tao_converter(version, directory) or path
+
+
+def find_tao_converter(version: str, directory: Path) -> Path | None:
+    """Return NVIDIA's ``tao-converter`` among the downloads, made executable; ``None`` without it.
+
+    Raises:
+        FetchError: it may not be run, and that can't be mended.
+    """
+    for folder in _tao_converter_folders(version):
+        path = directory / folder / TAO_CONVERTER
+        if not path.is_file() or not path.stat().st_size:
+            continue
+        if not os.access(path, os.X_OK):
+            # A copy from a Windows share or out of an archive has lost it.
+            try:
+                path.chmod(_EXECUTABLE)
+            except OSError as error:
+                raise FetchError(
+                    f"{path} is not executable: {error.strerror}. Run: chmod 755 {path}"
+                ) from error
+        return path
+    return None
+
+
+def _tao_converter_folders(version: str) -> tuple[str, ...]:
+    # NGC's command line puts a "v" before every version, before one that has its own too.
+    return f"{TAO_CONVERTER}_{version}", f"{TAO_CONVERTER}_v{version}"
 
 
 def _local(weights: Weights) -> Fetched:
@@ -124,8 +154,12 @@ def _bring(
         for origin, target, file in zip(found, targets, files, strict=True):
             _copy(origin, target, file, f"{file.name} of {artifact.label}", mode, say)
         return targets
+    # The plan looks for files with this module, and does without the library for the network.
+    from conversion.download import download
+    from conversion.ngc_client import Ngc
+
     ngc: Ngc | None = None
-    policy = Policy.from_environment()
+    policy = Policy()
     for target, file in zip(targets, files, strict=True):
         if _is_there(target, file, say):
             continue

@@ -17,10 +17,17 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-from conversion.answers import answer_text, origin, reason, retry_after_s, shown
 from conversion.errors import FetchError
 from conversion.ngc import KEY_PAGE, NGC_URL, TOKEN_URL, Artifact, base_url
 from conversion.patience import Policy, Setback
+from conversion.server_words import (
+    FETCH_ELSEWHERE,
+    answer_text,
+    origin,
+    reason,
+    retry_after_s,
+    shown,
+)
 
 _REDIRECTS = 5
 _REFUSED = (401, 403)
@@ -131,7 +138,7 @@ class Ngc:
         self, file: NgcFile, url: str, headers: Mapping[str, str], policy: Policy
     ) -> requests.Response:
         host = urlsplit(url).netloc
-        unreachable = f"See that this machine reaches {host}; a proxy is set with HTTPS_PROXY"
+        unreachable = f"See that this machine reaches {host}; .env takes a proxy as https_proxy"
         # The library's own errors repeat the URL with its query, so none of them is chained.
         try:
             return self._session.get(
@@ -144,7 +151,7 @@ class Ngc:
         except requests.exceptions.SSLError as error:
             raise file.error(
                 f"{host} has no certificate that is trusted here ({self._hide(reason(error))})",
-                "Behind a proxy that reads along, set REQUESTS_CA_BUNDLE to its certificate",
+                f"A proxy that reads along stands in between: {FETCH_ELSEWHERE}",
             ) from None
         except requests.exceptions.ConnectTimeout:
             said = f"{host} did not answer in {policy.connect_timeout_s:g} s"
@@ -200,8 +207,7 @@ class Ngc:
         if refusal.status in _REFUSED and self._key is None:
             return file.error(
                 said,
-                f"Set NGC_API_KEY in .env; a key is made at {KEY_PAGE}. Or fetch the file where "
-                "you can and give its folder with --from",
+                f"Set NGC_API_KEY in .env; a key is made at {KEY_PAGE}. Or {FETCH_ELSEWHERE}",
             )
         if refusal.status in _REFUSED:
             return file.error(
@@ -212,8 +218,7 @@ class Ngc:
         if refusal.status == _UNKNOWN:
             return file.error(
                 said,
-                f"See at {file.artifact.page} which versions there are, or give the file with "
-                "--from",
+                f"See at {file.artifact.page} which versions there are, or {FETCH_ELSEWHERE}",
             )
         return file.error(said)
 
@@ -242,9 +247,7 @@ class NgcFile:
 
     def error(self, said: str, remedy: str | None = None) -> FetchError:
         """Return the error that says which file, from where, what happened and what to do."""
-        remedy = remedy or (
-            "Try again later. Or fetch the file where you can, and give its folder with --from"
-        )
+        remedy = remedy or f"Try again later. Or {FETCH_ELSEWHERE}"
         return FetchError(f"{self.label}: {shown(self.url)}: {said}. {remedy}.")
 
 

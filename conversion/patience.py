@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-from conversion.errors import FetchError
-
-_TIMEOUT_VARIABLE = "FACEKIT_DOWNLOAD_TIMEOUT"
 
 
 class Setback(Exception):  # noqa: N818 - it becomes a FetchError only when patience ends
@@ -44,24 +38,6 @@ class Policy:
     retry_after_limit_s: float = 120.0
     connect_timeout_s: float = 15.0
     read_timeout_s: float = 60.0
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Policy:
-        """Return the usual patience; ``FACEKIT_DOWNLOAD_TIMEOUT`` replaces ``read_timeout_s``.
-
-        Raises:
-            FetchError: the variable is no number of seconds.
-        """
-        text = environment.get(_TIMEOUT_VARIABLE, "")
-        if not text:
-            return cls()
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = 0.0
-        if not 0 < seconds < float("inf"):
-            raise FetchError(f"{_TIMEOUT_VARIABLE}: expected seconds, more than 0, got {text!r}")
-        return cls(read_timeout_s=seconds)
 
     def pause_s(self, failures: int, asked_s: float | None) -> float:
         """Return how long to wait after so many failures in a row, seconds.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from conversion.cli import main as converter
 from conversion.host.checks import check_disk, check_folders, check_image, check_running
 from conversion.host.engine import check_engine, connect
 from conversion.host.findings import Finding, HostError, State
@@ -18,16 +19,18 @@ from conversion.host.images import make_image
 from conversion.host.job import Job, run_job
 from conversion.host.report import look, report
 from conversion.host.settings import Settings, load_settings
-from facekit.errors import ConfigError
+from facekit.errors import ConfigError, FacekitError
 
 _ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("plan", "fetch", "build", "serialize", "verify", "all")
 # What these say is better with the GPU, but they do their work without.
 _NEED_NO_GPU = ("plan", "fetch")
+OPTIONS_WITH_VALUES = ("--weights", "--device", "--triton")
+"""Options of the converter alone that are followed by a value, which may be named as a command."""
 
 _EPILOG = """\
 Everything else goes to the converter in the container, where COMMAND is plan, fetch, build,
-serialize, verify or all (the default). `scripts/convert plan --help` lists its options. Settings
+serialize, verify or all (the default); `scripts/convert plan --help` lists its options. Settings
 come from the environment and from .env, as for docker compose; .env.example names them.
 
   scripts/convert --check                  look at this machine, do nothing
@@ -79,12 +82,13 @@ def main(
     """
     parser = _parser()
     words = list(sys.argv[1:] if argv is None else argv)
-    command = _command(words)
-    # `--help` before a command is about this program, after it about the converter's command.
-    if {"-h", "--help"} & set(words) and command is None:
+    args, rest = parser.parse_known_args(words)
+    command, rest = _split(rest)
+    if {"-h", "--help"} & set(rest):
+        if command is not None:
+            return converter([command, "--help"])
         sys.stdout.write(parser.format_help())
         return 0
-    args, rest = parser.parse_known_args(words)
     try:
         settings = load_settings(
             root,
@@ -93,7 +97,7 @@ def main(
             weights_dir=_absolute(args.weights_dir),
             gpu=args.gpu,
         )
-        job = _job(args, rest, settings)
+        job = _job(args, [command or "all", *rest], settings)
         client = client or connect(environ)
         settings = _fit_rootless(client, settings)
         if not _checks(client, settings, job, args):
@@ -104,15 +108,18 @@ def main(
             # It needs none, but what it says of a GPU that it sees is nearer to the truth.
             job = dataclasses.replace(job, gpu=True)
         before = look(settings.repository)
-        code = run_job(client, settings, job)
-        if job.arguments[0] not in _NEED_NO_GPU and "--help" not in rest:
-            _say_all(report(settings.repository, before, look(settings.repository)))
-            if code == 0 and job.arguments[0] == "all":
-                _say("next: docker compose up triton-server")
+        try:
+            code = run_job(client, settings, job)
+        finally:
+            # Also of a run that was killed: what it made before is there.
+            if job.arguments[0] not in _NEED_NO_GPU:
+                _say_all(report(settings.repository, before, look(settings.repository)))
+        if code == 0 and job.arguments[0] == "all":
+            _say("next: docker compose up triton-server")
     except HostError as error:
         _say_all(error.finding.lines())
         return 2
-    except ConfigError as error:
+    except FacekitError as error:
         _say(str(error))
         return 2
     except KeyboardInterrupt:
@@ -120,13 +127,17 @@ def main(
     return code
 
 
-def _command(words: Sequence[str]) -> str | None:
-    return next((word for word in words if word in COMMANDS), None)
+def _split(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Return the command, wherever it stands, and the other words."""
+    for index, word in enumerate(words):
+        if word in COMMANDS and (not index or words[index - 1] not in OPTIONS_WITH_VALUES):
+            return word, [*words[:index], *words[index + 1 :]]
+    return None, list(words)
 
 
-def _job(args: argparse.Namespace, rest: list[str], settings: Settings) -> Job:
+def _job(args: argparse.Namespace, words: Sequence[str], settings: Settings) -> Job:
     """Return the job; paths of this machine become their places in the container."""
-    arguments = rest if rest and rest[0] in COMMANDS else ["all", *rest]
+    arguments = list(words)
     folders: dict[str, Path] = {}
     for name, path in (("--from", args.source), *(("--models", path) for path in args.models)):
         if path is None:
@@ -139,8 +150,8 @@ def _job(args: argparse.Namespace, rest: list[str], settings: Settings) -> Job:
         place = f"/host{len(folders)}"
         folders[place] = folder
         arguments += [name, place if path.is_dir() else f"{place}/{path.name}"]
-    needed = arguments[0] not in _NEED_NO_GPU and "--help" not in rest
-    return Job(arguments=arguments, folders=folders, gpu=needed and bool(settings.gpu))
+    gpu = arguments[0] not in _NEED_NO_GPU and bool(settings.gpu)
+    return Job(arguments=arguments, folders=folders, gpu=gpu)
 
 
 def _fit_rootless(client: Any, settings: Settings) -> Settings:

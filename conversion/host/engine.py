@@ -18,6 +18,8 @@ from conversion.host.findings import Finding, HostError, State
 _API_MINIMUM = (1, 40)
 _INSTALL = "https://docs.docker.com/engine/install/"
 _PING_TIMEOUT_S = 20
+# A first start with a GPU waits for the driver, a busy disk for the layers.
+_TIMEOUT_S = 600
 
 
 def connect(environ: Mapping[str, str] = os.environ) -> Any:
@@ -40,6 +42,7 @@ def connect(environ: Mapping[str, str] = os.environ) -> Any:
                 base_url=address, tls=context.TLSConfig or False, timeout=_PING_TIMEOUT_S
             )
         client.ping()
+        client.api.timeout = _TIMEOUT_S
     except (DockerException, requests.RequestException, OSError, ValueError) as error:
         raise HostError(_unreachable(address, error)) from error
     return client

@@ -100,7 +100,7 @@ def check_gpu(client: Any, settings: Settings) -> Finding:
             "GPU",
             State.FAILED,
             f"{names}, but the image has no TensorRT: {settings.base} is no Triton image",
-            ("set TRITON_IMAGE in .env to nvcr.io/nvidia/tritonserver:24.04-py3",),
+            ("set TRITON_IMAGE in .env to one that conversion/releases.yaml lists",),
         )
     return Finding("GPU", State.OK, f"{names}, TensorRT {tensorrt} in the image")
 

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 import requests
 from docker.errors import DockerException, NotFound
+from docker.types import Mount
 
 from conversion.host.findings import Finding, HostError, State
 from conversion.host.gpu import explain_start, gpu_request
@@ -25,6 +26,7 @@ KEY_FILE = "/run/secrets/ngc_api_key"
 ROLE = {"facekit.role": "converter"}
 # Tools get this long to end when the run is interrupted; as `docker stop` gives.
 _GRACE_S = 10
+_KILLED, _TERMINATED = 128 + signal.SIGKILL, 128 + signal.SIGTERM
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,18 @@ def container_options(
     settings: Settings, job: Job, key_file: Path | None, *, terminal: bool
 ) -> dict[str, Any]:
     """Return what the SDK's ``containers.create`` takes; no secret is among it."""
-    mounts = {
-        str(settings.repository): {"bind": "/models", "mode": "rw"},
-        str(settings.weights_dir): {"bind": "/weights", "mode": "rw"},
-        **{str(path): {"bind": place, "mode": "ro"} for place, path in job.folders.items()},
-    }
+    # A list by place: one folder of this machine may have several places.
+    mounts = [
+        Mount("/models", str(settings.repository), type="bind"),
+        Mount("/weights", str(settings.weights_dir), type="bind"),
+        *(
+            Mount(place, str(path), type="bind", read_only=True)
+            for place, path in job.folders.items()
+        ),
+    ]
     environment = dict(settings.environment)
     if key_file is not None:
-        mounts[str(key_file)] = {"bind": KEY_FILE, "mode": "ro"}
+        mounts.append(Mount(KEY_FILE, str(key_file), type="bind", read_only=True))
         environment["NGC_API_KEY_FILE"] = KEY_FILE
     if terminal:
         environment["TERM"] = os.environ.get("TERM", "xterm")
@@ -61,7 +67,7 @@ def container_options(
         "image": settings.image,
         "command": list(job.arguments),
         "user": settings.user,
-        "volumes": mounts,
+        "mounts": mounts,
         "environment": environment,
         "labels": ROLE,
         "device_requests": gpu_request(settings.gpu) if job.gpu else [],
@@ -132,18 +138,20 @@ def run_job(
     terminal = out.isatty() and err.isatty()
     # The engine would make a missing folder as root's own.
     settings.weights_dir.mkdir(parents=True, exist_ok=True)
-    with secret_file(settings.key) as key_file:
+    # The signals outermost: whichever ends this, the key does not stay on the disk.
+    with _interruptible(), secret_file(settings.key) as key_file:
         options = container_options(settings, job, key_file, terminal=terminal)
         try:
             container = client.containers.create(**options)
         except (DockerException, requests.RequestException) as error:
             raise HostError(explain_start(error, settings)) from error
         try:
-            with _interruptible():
-                return _follow(container, settings, out, err, terminal=terminal)
+            return _follow(container, settings, out, err, terminal=terminal)
         except KeyboardInterrupt:
-            err.write(b"\nstopping the converter; what is half done is never used\n")
-            err.flush()
+            # A terminal that was closed takes no more lines.
+            with contextlib.suppress(OSError):
+                err.write(b"\nstopping the converter; what is half done is never used\n")
+                err.flush()
             with contextlib.suppress(DockerException, requests.RequestException):
                 container.stop(timeout=_GRACE_S)
             return 130
@@ -187,8 +195,8 @@ def _hand_on(piece: Any, out: BinaryIO, err: BinaryIO) -> None:
 
 
 def _exit_code(code: int, container: Any, settings: Settings) -> int:
-    state = container.attrs.get("State", {})
-    if state.get("OOMKilled"):
+    # The flag is set too when one tool was ended so, and the converter itself went on.
+    if code == _KILLED and container.attrs.get("State", {}).get("OOMKilled"):
         raise HostError(
             Finding(
                 "container",
@@ -197,7 +205,7 @@ def _exit_code(code: int, container: Any, settings: Settings) -> int:
                 ("set FACEKIT_CONVERTER_MEMORY in .env to more, such as 32g",),
             )
         )
-    if code in (137, 143):
+    if code in (_KILLED, _TERMINATED):
         raise HostError(
             Finding(
                 "container",
@@ -211,13 +219,24 @@ def _exit_code(code: int, container: Any, settings: Settings) -> int:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Make a SIGTERM end the block as Ctrl-C does."""
+    """Make a SIGTERM, and the end of the terminal, end the block as Ctrl-C does."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
+        # Once: another one must not cut short what puts things in order.
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    # What is ignored stays so: that is what nohup is for.
+    before = {
+        number: handler
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if (handler := signal.getsignal(number)) is not signal.SIG_IGN
+    }
+    for number in before:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from conversion import releases
 from facekit.errors import ConfigError
 
-_QUOTES = ("'", '"')
+_QUOTED = re.compile(r"""(['"])(.*?)\1(?:\s+#.*)?""")
+_BASE_TAG = re.compile(r":(\d\d\.\d\d)-py3")
 
 # Handed on to the container as they are, where they are set.
 _PASSED_ON = (
@@ -65,13 +68,13 @@ def read_env_file(path: Path) -> dict[str, str]:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read: {error}") from error
-    values = {}
+    values: dict[str, str] = {}
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
         name, equals, value = line.partition("=")
-        name = name.strip()
+        name = name.removeprefix("export ").strip()
         if not equals or not name.isidentifier():
             # The line is not shown: it may hold a key.
             raise ConfigError(f"{path}:{number}: expected NAME=VALUE or a # comment")
@@ -80,9 +83,10 @@ def read_env_file(path: Path) -> dict[str, str]:
 
 
 def _value(text: str) -> str:
-    if len(text) >= 2 and text[0] in _QUOTES and text[-1] == text[0]:
-        return text[1:-1]
-    # As Compose v2 reads it: a comment begins after a blank.
+    """Return a value as Compose v2 reads it: in quotes or not, a comment may follow."""
+    if quoted := _QUOTED.fullmatch(text):
+        return quoted[2]
+    # Without quotes a comment begins after a blank.
     return text.split(" #", 1)[0].rstrip()
 
 
@@ -98,6 +102,7 @@ def load_settings(
 
     Raises:
         ConfigError: ``.env`` is damaged, a value makes no sense, or the key's file is missing.
+        ReleaseError: the table of releases is damaged.
     """
     values = read_env_file(root / ".env")
     # As Compose does: the environment wins, also when it is empty.
@@ -106,6 +111,8 @@ def load_settings(
     def get(name: str, default: str) -> str:
         return values.get(name) or default
 
+    table = releases.load()
+    base = get("TRITON_IMAGE", f"nvcr.io/nvidia/tritonserver:{table.default.tag}-py3")
     repository = repository or _folder(root, get("FACEKIT_MODEL_REPOSITORY", "model_repository"))
     gpu = get("FACEKIT_GPU", "0") if gpu is None else gpu
     return Settings(
@@ -113,14 +120,43 @@ def load_settings(
         repository=repository,
         weights_dir=weights_dir or _folder(root, get("FACEKIT_WEIGHTS_DIR", "weights")),
         image=get("FACEKIT_CONVERTER_IMAGE", "facekit/converter:0.1.0"),
-        base=get("TRITON_IMAGE", "nvcr.io/nvidia/tritonserver:24.04-py3"),
-        dali=get("DALI_VERSION", "1.35.0"),
+        base=base,
+        dali=_dali(table, base, values.get("DALI_VERSION", "")),
         user=_user(values, repository),
         gpu="" if gpu.lower() == "none" else gpu,
         memory=get("FACEKIT_CONVERTER_MEMORY", "16g"),
         environment={name: values[name] for name in _PASSED_ON if values.get(name)},
         key=_key(values, root),
     )
+
+
+def _dali(table: releases.Releases, base: str, wanted: str) -> str:
+    """Return the DALI for a base: what is wanted, or the newest that the base's Triton reads.
+
+    Raises:
+        ConfigError: the base's Triton does not read what that DALI writes; or it is unknown.
+    """
+    found = _BASE_TAG.search(base)
+    if found is None:
+        # An image of one's own: nobody here knows what is in it.
+        return wanted or table.default.dali_wheel
+    # A release that is not in the table reads at least what the one before it does.
+    before = [release for release in table.known if release.tag <= found[1]]
+    if not before:
+        if wanted:
+            return wanted
+        raise ConfigError(
+            f"{base}: conversion/releases.yaml knows no Triton this old (the first is "
+            f"{table.known[0].tag}): set DALI_VERSION in .env to a version that it reads"
+        )
+    release = before[-1]
+    newest = releases.numbers(release.dali)
+    if release.tag == found[1] and releases.numbers(wanted)[: len(newest)] > newest:
+        raise ConfigError(
+            f"DALI_VERSION={wanted} is newer than the DALI of {base} ({release.dali}), which reads "
+            f"no pipelines of a newer one: leave it out, or set it to {release.dali_wheel}"
+        )
+    return wanted or release.dali_wheel
 
 
 def _is_ours(name: str) -> bool:

@@ -107,6 +107,22 @@ def test_download_of_a_file_that_changed_in_between_begins_again(start: Start) -
     assert not any("going on" in line for line in download.said)
 
 
+@pytest.mark.parametrize(
+    ("rule", "remedy"),
+    [({}, "goes on after the 1.0 kB that came"), ({"no_etag": True}, "Try again later")],
+)
+def test_download_promises_to_go_on_only_where_it_does(
+    start: Start, rule: dict[str, bool], remedy: str
+) -> None:
+    cut = {"path": ETLT, "on": "storage", "cut_after": 1000, "times": 1, **rule}
+    download = start({"rules": [cut]})
+    download.policy = Policy(attempts=1)
+    with pytest.raises(FetchError, match=remedy):
+        download.run()
+    assert download.run() == NETWORK
+    assert ranges(download)[1] == (None if rule else "bytes=1000-")
+
+
 def test_download_complete_but_not_in_its_place_is_put_there(start: Start) -> None:
     download = start({"rules": [{"path": ETLT, "on": "storage", "cut_after": 1000}]})
     download.policy = Policy(attempts=1)
@@ -212,17 +228,6 @@ def test_server_that_stays_busy_is_left_alone_after_some_attempts(start: Start) 
     with pytest.raises(FetchError, match="429 Too Many Requests; given up after 3 attempts"):
         download.run()
     assert len(download.server.requests) == 3
-
-
-@pytest.mark.parametrize(("text", "message"), [("soon", "'soon'"), ("0", "'0'"), ("inf", "'inf'")])
-def test_timeout_of_no_seconds_names_the_variable(text: str, message: str) -> None:
-    with pytest.raises(FetchError, match=f"FACEKIT_DOWNLOAD_TIMEOUT: .* got {message}"):
-        Policy.from_environment({"FACEKIT_DOWNLOAD_TIMEOUT": text})
-
-
-def test_timeout_of_the_environment_is_taken() -> None:
-    policy = Policy.from_environment({"FACEKIT_DOWNLOAD_TIMEOUT": "2.5"})
-    assert policy == Policy(read_timeout_s=2.5)
 
 
 KILLED = """

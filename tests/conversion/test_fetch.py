@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from conversion import licence
-from conversion.atomic import folder_lock
+from conversion.atomic import folder_lock, writable_problem
 from conversion.catalog import Format, Licence, NgcVersion, Precision, RemoteFile, Weights
 from conversion.errors import FetchError
-from conversion.fetch import Fetched, fetch_tao_converter, fetch_weights
+from conversion.fetch import Fetched, fetch_tao_converter, fetch_weights, find_tao_converter
 from tests.conversion.downloads import FOLDER, NETWORK, write_files
 from tests.fakes.ngc_server import NgcServer
 
@@ -130,6 +130,47 @@ def test_converter_from_a_folder_is_found_by_either_name(
     assert tool.stat().st_mode & stat.S_IXUSR and tool.is_relative_to(tmp_path / "weights")
 
 
+@pytest.mark.parametrize("name", [f"tao-converter_{CONVERTER}", f"tao-converter_v{CONVERTER}"])
+def test_converter_that_is_there_is_found_by_either_name_and_made_executable(
+    folder: Path, name: str
+) -> None:
+    (folder / f"tao-converter_{CONVERTER}").rename(folder / name)
+    tool = folder / name / "tao-converter"
+    tool.chmod(0o644)
+    assert find_tao_converter(CONVERTER, folder) == tool
+    assert os.access(tool, os.X_OK)
+
+
+def test_converter_that_is_there_without_its_mode_is_not_fetched_again(
+    ngc: NgcServer, folder: Path
+) -> None:
+    (folder / f"tao-converter_{CONVERTER}" / "tao-converter").chmod(0o644)
+    tool = fetch_tao_converter(
+        CONVERTER, directory=folder, source=None, key=None, say=lambda _: None
+    )
+    assert os.access(tool, os.X_OK) and ngc.requests == []
+
+
+def test_converter_of_another_version_or_without_content_is_not_found(folder: Path) -> None:
+    assert find_tao_converter("v5.1.0_other", folder) is None
+    (folder / f"tao-converter_{CONVERTER}" / "tao-converter").write_bytes(b"")
+    assert find_tao_converter(CONVERTER, folder) is None
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
+def test_converter_of_another_user_without_its_mode_says_what_to_run(folder: Path) -> None:
+    tool = folder / f"tao-converter_{CONVERTER}" / "tao-converter"
+    tool.chmod(0o644)
+    for parent in folder.parents[:3]:
+        parent.chmod(0o755)
+    os.seteuid(1234)
+    try:
+        with pytest.raises(FetchError, match=f"not executable: .*chmod 755 {tool}"):
+            find_tao_converter(CONVERTER, folder)
+    finally:
+        os.seteuid(0)
+
+
 def test_weights_from_a_folder_are_copied(folder: Path, tmp_path: Path) -> None:
     fetched, said = fetch(tmp_path / "weights", folder)
     assert fetched.network == tmp_path / "weights" / FOLDER / "model.etlt"
@@ -233,7 +274,7 @@ def test_second_download_to_a_folder_waits_for_the_first(ngc: NgcServer, tmp_pat
         thread = threading.Thread(target=second)
         thread.start()
         assert waits.wait(10)
-        assert said == [f"{tmp_path / FOLDER}: another converter downloads to it; waiting for that"]
+        assert said == [f"{tmp_path / FOLDER}: another converter works in it; waiting for that"]
         assert ngc.requests == []
     thread.join(10)
     assert (tmp_path / FOLDER / "model.etlt").read_bytes() == NETWORK
@@ -241,7 +282,7 @@ def test_second_download_to_a_folder_waits_for_the_first(ngc: NgcServer, tmp_pat
 
 def test_folder_for_downloads_that_is_a_file_says_so(ngc: NgcServer, tmp_path: Path) -> None:
     (tmp_path / "weights").touch()
-    with pytest.raises(FetchError, match="can't be written: Not a directory.*--weights-dir"):
+    with pytest.raises(FetchError, match="can't be written: Not a directory.*FACEKIT_WEIGHTS_DIR"):
         fetch(tmp_path / "weights")
     assert ngc.requests == []
 
@@ -263,6 +304,47 @@ def test_folder_for_downloads_of_another_user_says_whose_and_what_to_set(
         os.seteuid(0)
     assert "can't be written: Permission denied" in str(caught.value)
     assert "FACEKIT_UID=4321 and FACEKIT_GID=4322 in .env" in str(caught.value)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
+@pytest.mark.parametrize(
+    ("owner", "remedy"),
+    [
+        (4321, "set FACEKIT_UID=4321 and FACEKIT_GID=0 in .env, or set THE_VARIABLE to another"),
+        (0, "on the host, sudo chown -R 1234:0 that folder"),
+        (1234, "on the host, chmod u+rwx that folder"),
+    ],
+)
+def test_folder_that_may_not_be_written_says_what_to_do(
+    tmp_path: Path, owner: int, remedy: str
+) -> None:
+    folder = tmp_path / "shut"
+    folder.mkdir()
+    os.chown(folder, owner, 0)
+    folder.chmod(0o555)
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    os.seteuid(1234)
+    try:
+        problem = writable_problem(folder, variable="THE_VARIABLE")
+    finally:
+        os.seteuid(0)
+    assert problem is not None
+    assert problem.startswith(f"{folder} can't be written: Permission denied. This runs as user ")
+    assert remedy in problem
+
+
+def test_folder_that_may_be_written_is_no_problem_and_made(tmp_path: Path) -> None:
+    assert writable_problem(tmp_path / "a" / "b", variable="THE_VARIABLE") is None
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_folder_below_a_file_can_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    problem = writable_problem(tmp_path / "file" / "b", variable="THE_VARIABLE")
+    assert problem == (
+        f"{tmp_path}/file/b can't be written: Not a directory. Set THE_VARIABLE to another folder"
+    )
 
 
 def test_licence_that_is_not_accepted_names_terms_and_both_ways() -> None:

@@ -127,7 +127,7 @@ def test_netrc_is_not_sent(start: Start, tmp_path: Path, monkeypatch: pytest.Mon
 def test_refusal_without_a_key_says_how_to_set_one(start: Start) -> None:
     words = refusal(start(SCENARIOS["locked"]))
     assert "401 Unauthorized: 'Authentication is required'. Set NGC_API_KEY in .env" in words
-    assert "--from" in words
+    assert "give its folder: scripts/convert --from DIR" in words
 
 
 def test_refusal_of_the_key_says_where_terms_are_accepted(start: Start) -> None:
@@ -158,6 +158,7 @@ def test_missing_file_is_asked_for_at_both_addresses_and_not_again(start: Start)
     download = start(SCENARIOS["missing"])
     words = refusal(download)
     assert "404 Not Found: 'no such version'" in words and "which versions there are" in words
+    assert "scripts/convert --from DIR" in words
     assert [entry["path"] for entry in download.server.requests] == [
         "/v2/models/nvidia/tao/facenet/versions/pruned_quantized_v2.0.1/files/model.etlt",
         "/v2/models/org/nvidia/team/tao/facenet/pruned_quantized_v2.0.1/files"
@@ -221,6 +222,7 @@ def test_server_that_is_not_there_is_named(start: Start) -> None:
     download.environment = {"FACEKIT_NGC_URL": f"http://{address}"}
     words = refusal(download)
     assert f"no connection to {address} (Connection refused); given up after 3" in words
+    assert ".env takes a proxy as https_proxy" in words
 
 
 def test_host_name_that_is_not_known_is_named(start: Start) -> None:
@@ -256,7 +258,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_server_with_an_unknown_certificate_gets_no_key(certificate: Path, tmp_path: Path) -> None:
     with NgcServer(write_files(tmp_path / "ngc"), {"key": KEY}, certificate=certificate) as server:
         download = Download(server, tmp_path / "weights", key=KEY)
-        with pytest.raises(FetchError, match=r"no certificate that is trusted here \(self.signed"):
+        with pytest.raises(
+            FetchError,
+            match=r"no certificate that is trusted here \(self.signed.*convert --from DIR",
+        ):
             download.run()
         assert download.said == [] and server.requests == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,13 +127,39 @@ def test_script_hands_the_key_on_without_showing_it(script: Script, tmp_path: Pa
     assert not list(tmp_path.glob("facekit-*"))
 
 
-def test_script_interrupted_removes_its_container(script: Script) -> None:
+def test_script_with_downloads_and_networks_in_its_own_folders_finds_them(
+    script: Script, downloads: Path
+) -> None:
+    weights = Path(script.env["FACEKIT_WEIGHTS_DIR"])
+    shutil.copytree(downloads, weights, dirs_exist_ok=True)
+    for path in (weights, *weights.rglob("*")):
+        os.chown(path, USER, USER)
+    script.ngc.stop()
+    own = script.repository / "mine.yaml"
+    stanza = {"file": "facenet/1/model.onnx", "precision": "fp32", "licence": "mine"}
+    own.write_text(json.dumps({"models": {"facenet": {"weights": {"mine": stanza}}}}))
+    options = ("--from", str(weights), "--models", str(own), "--weights", "facenet=mine")
+    code, out, err = script("--gpu", "none", *options, "all", "--device", "cpu")
+    assert code == 0, out + err
+    made = [read_manifest(script.repository, model) for model in ("facenet", "fpenet")]
+    assert [each.weights for each in made if each is not None] == ["mine", "nvidia"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_script_interrupted_removes_its_container_and_the_key(
+    script: Script, tmp_path: Path, number: signal.Signals
+) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip(f"whoever started the tests ignores {number.name}")
+    script.env["NGC_API_KEY"] = KEY
     slow = {"path": "*model.etlt", "on": "storage", "bytes_per_second": 500}
     script.ngc.script = {"rules": [slow]}
     process = script.start("fetch", "facenet")
     engine.wait_until(lambda: any(r["on"] == "storage" for r in script.ngc.requests), "it fetches")
-    process.send_signal(signal.SIGINT)
+    assert list(tmp_path.glob("facekit-*/ngc_api_key"))
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "stopping the converter" in err
     assert engine.docker("ps", "--all", "--quiet", "--filter", LABEL) == ""
+    assert not list(tmp_path.glob("facekit-*"))

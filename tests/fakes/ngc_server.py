@@ -27,7 +27,8 @@ The first rule that fits a request and has ``times`` left is used (left out: for
 - ``stall_after``: send nothing more after so many bytes of the body, for ``stall_s`` seconds
 - ``bytes_per_second``: a trickle
 - ``corrupt``: one wrong byte in the middle of the file
-- ``ignore_range``: the whole file whatever was asked for; ``etag``: another file each time
+- ``ignore_range``: the whole file whatever was asked for; ``etag``: another file each time;
+  ``no_etag``: nothing tells one version of the file from another
 - ``length_add``: the length announced is wrong by so much; ``no_length``: none is announced
 - ``chunked``: chunks in place of a length
 - ``content_type``
@@ -361,7 +362,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = content[first or 0 :]
         self.send_response(206 if first else 200)
         self.send_header("Content-Type", rule.get("content_type", "application/octet-stream"))
-        self.send_header("ETag", etag)
+        if not rule.get("no_etag"):
+            self.send_header("ETag", etag)
         if first:
             self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
         if rule.get("chunked"):

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 
+FETCH_ELSEWHERE = "fetch the file where you can, and give its folder: scripts/convert --from DIR"
+
 _BODY_BYTES = 4096
 _BODY_CHARACTERS = 200
 

@@ -1,0 +1,220 @@
+"""What the host driver looks at before anything starts."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from docker.errors import DockerException
+
+from conversion.host import checks, gpu
+from conversion.host.engine import check_engine, connect
+from conversion.host.findings import HostError, State
+from conversion.host.images import sources_digest
+from conversion.host.settings import Settings, load_settings
+from tests.conversion.host.setups import (
+    IMAGE,
+    ready,
+)
+from tests.fakes.docker_engine import FakeEngine, api_error
+
+
+def test_connect_without_a_socket_says_how_to_start_docker(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="not installed, or not started") as error:
+        connect({"DOCKER_HOST": f"unix://{tmp_path}/docker.sock"})
+    assert "sudo systemctl start docker" in str(error.value)
+
+
+def test_connect_to_a_socket_nobody_listens_on_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "docker.sock"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+    with pytest.raises(HostError, match="not running: nothing listens"):
+        connect({"DOCKER_HOST": f"unix://{path}"})
+
+
+def test_connect_without_permission_names_the_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> None:
+        raise DockerException("Error while fetching server API version") from PermissionError(13)
+
+    monkeypatch.setattr("docker.from_env", refuse)
+    with pytest.raises(HostError, match="sudo usermod -aG docker"):
+        connect({"DOCKER_HOST": "unix:///var/run/docker.sock"})
+
+
+def test_connect_to_nonsense_says_what_chooses_the_engine() -> None:
+    with pytest.raises(HostError, match="DOCKER_HOST"):
+        connect({"DOCKER_HOST": "nonsense://"})
+
+
+def test_connection_is_patient_once_the_engine_has_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def from_env(**options: Any) -> SimpleNamespace:
+        asked.append(options["timeout"])
+        return SimpleNamespace(ping=lambda: True, api=SimpleNamespace(timeout=options["timeout"]))
+
+    asked: list[int] = []
+    monkeypatch.setattr("docker.from_env", from_env)
+    client = connect({"DOCKER_HOST": "tcp://127.0.0.1:1"})
+    assert asked[0] <= 20
+    assert client.api.timeout >= 300
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "words"),
+    [
+        ({}, State.OK, "24.0.7 on linux amd64"),
+        ({"ApiVersion": "1.39"}, State.FAILED, "older than 1.40"),
+        ({"Os": "windows"}, State.FAILED, "Linux containers"),
+    ],
+)
+def test_check_engine_tells_what_it_is(version: dict[str, str], state: State, words: str) -> None:
+    found = check_engine(FakeEngine(version=version))
+    assert (found.state, words in found.text) == (state, True), found
+
+
+@pytest.mark.parametrize(
+    ("info", "programs", "state", "words"),
+    [
+        ({"Runtimes": {"nvidia": {}}}, (), State.OK, "registered"),
+        (
+            {"Runtimes": {"runc": {}}},
+            ("nvidia-ctk",),
+            State.WARNING,
+            "nvidia-ctk runtime configure",
+        ),
+        ({"Runtimes": {"runc": {}}}, (), State.FAILED, "install the NVIDIA Container Toolkit"),
+        ({"DockerRootDir": "/var/snap/docker"}, (), State.FAILED, "sudo snap remove docker"),
+    ],
+)
+def test_check_runtime_tells_whether_a_gpu_can_be_handed_out(
+    info: dict[str, Any], programs: tuple[str, ...], state: State, words: str
+) -> None:
+    found = gpu.check_runtime(info, lambda name: name if name in programs else None)
+    assert found.state is state
+    assert words in "\n".join(found.lines())
+
+
+def test_check_disk_with_too_little_room_for_the_base_says_how_much(settings: Settings) -> None:
+    info = {"DockerRootDir": "/"}
+    images, files = checks.check_disk(FakeEngine(), settings, info, lambda _: 20_000_000_000)
+    assert images.state is State.FAILED
+    assert images.text == "20.0 GB free at /, and 27 GB are needed"
+    assert files.state is State.OK
+
+
+def test_check_disk_with_the_image_there_needs_none_for_it(root: Path, settings: Settings) -> None:
+    found = checks.check_disk(
+        ready(root), settings, {"DockerRootDir": "/"}, lambda _: 2_000_000_000
+    )
+    assert [each.state for each in found] == [State.OK, State.OK]
+
+
+def test_check_disk_of_another_machine_says_that_it_can_not_look(settings: Settings) -> None:
+    info = {"DockerRootDir": "/of/a/virtual/machine"}
+    assert checks.check_disk(FakeEngine(), settings, info)[0].state is State.WARNING
+
+
+def test_check_folders_of_another_user_names_both_ways_out(root: Path) -> None:
+    owner = (root / "model_repository").stat()
+    settings = load_settings(root, {"FACEKIT_UID": "4711", "FACEKIT_GID": "4711"})
+    (found,) = checks.check_folders(settings)
+    assert found.state is State.FAILED
+    assert found.remedy == (
+        f"sudo chown -R 4711:4711 {settings.repository}",
+        f"or in .env: FACEKIT_UID={owner.st_uid} and FACEKIT_GID={owner.st_gid}",
+    )
+
+
+def test_check_folders_without_a_model_says_so(root: Path) -> None:
+    settings = load_settings(root, {}, repository=root / "facekit")
+    (found,) = checks.check_folders(settings)
+    assert "holds no model" in found.text
+
+
+@pytest.mark.parametrize(
+    ("labels", "state", "words"),
+    [
+        (None, State.TODO, "is not there"),
+        ({}, State.TODO, "not built by this command"),
+        ({"facekit.sources": "old"}, State.TODO, "built from other sources"),
+    ],
+)
+def test_check_image_that_does_not_fit_is_built_again(
+    settings: Settings, labels: dict[str, str] | None, state: State, words: str
+) -> None:
+    engine = FakeEngine({} if labels is None else {IMAGE: labels})
+    found = checks.check_image(engine, settings)
+    assert (found.state, words in found.text) == (state, True), found
+
+
+def test_check_image_of_these_sources_is_good(root: Path, settings: Settings) -> None:
+    assert checks.check_image(ready(root), settings).state is State.OK
+
+
+def test_sources_digest_follows_an_edited_file_and_the_base(root: Path, settings: Settings) -> None:
+    before = sources_digest(settings)
+    (root / "facekit" / "__pycache__" / "other.pyc").write_text("")
+    assert sources_digest(settings) == before
+    (root / "conversion" / "code.py").write_text("pass  # edited\n")
+    edited = sources_digest(settings)
+    other_base = sources_digest(load_settings(root, {"TRITON_IMAGE": "another:1"}))
+    assert len({before, edited, other_base}) == 3
+
+
+def test_check_gpu_that_is_there_is_named(settings: Settings) -> None:
+    found = gpu.check_gpu(FakeEngine(), settings)
+    assert found.text == "NVIDIA A10 (8.6), TensorRT 8.6.3 in the image"
+
+
+@pytest.mark.parametrize(
+    ("machine", "words"),
+    [
+        ({"gpus": []}, "the container sees no GPU: CUDA shows it none"),
+        ({"gpus": [], "notes": ["error 803"]}, "the container sees no GPU: error 803"),
+        ({"tensorrt": None}, "the image has no TensorRT"),
+    ],
+)
+def test_check_gpu_that_does_not_work_says_why(
+    settings: Settings, machine: dict[str, Any], words: str
+) -> None:
+    found = gpu.check_gpu(FakeEngine(machine=machine), settings)
+    assert found.state is State.FAILED
+    assert words in found.text
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            'could not select device driver "nvidia" with capabilities: [[gpu]]',
+            "sudo nvidia-ctk runtime configure --runtime=docker",
+        ),
+        (
+            "nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1",
+            "this machine has no NVIDIA driver",
+        ),
+        (
+            "nvidia-container-cli: initialization error: nvml error: driver/library version "
+            "mismatch",
+            "sudo reboot",
+        ),
+        (
+            "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.4",
+            "the NVIDIA driver is too old",
+        ),
+        ("nvidia-container-cli: device error: 7: unknown device", "nvidia-smi -L"),
+        ("write /x: no space left on device", "docker system df"),
+        ("something new", "something new"),
+    ],
+)
+def test_start_that_the_engine_refuses_is_explained(
+    settings: Settings, said: str, words: str
+) -> None:
+    found = gpu.check_gpu(FakeEngine(probe_error=api_error(said)), settings)
+    assert found.state is State.FAILED
+    assert words in "\n".join(found.lines())
