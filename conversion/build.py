@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -9,7 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from conversion.atomic import publish
+from conversion import places
+from conversion.atomic import Say
 from conversion.catalog import Format, Job, Precision
 from conversion.commands import (
     redacted,
@@ -19,12 +21,12 @@ from conversion.commands import (
 )
 from conversion.errors import BuildError
 from conversion.faults import explain
-from conversion.lock import writable_words
-from conversion.reasons import precision_for, reason_to_build
-from conversion.toolrun import Say, ToolRun, run_tool
+from conversion.reasons import precision_for
+from conversion.toolrun import ToolRun, run_tool
 from facekit.engines.machine import Machine
 from facekit.engines.manifest import (
     ENGINE_FILE,
+    REPAIR,
     EngineManifest,
     engine_path,
     manifest_path,
@@ -32,10 +34,8 @@ from facekit.engines.manifest import (
 )
 
 if TYPE_CHECKING:
-    # It loads an HTTP client, and the plan, which asks this module for reasons, has no use for one.
+    # It loads an HTTP client, of which a build has no use.
     from conversion.fetch import Fetched
-
-__all__ = ["build_engine", "find_trtexec", "reason_to_build", "try_engine"]
 
 _TRTEXEC_OF_IMAGE = Path("/usr/src/tensorrt/bin/trtexec")
 """Where NVIDIA's images have it, which is not on their PATH."""
@@ -68,8 +68,8 @@ def build_engine(
 ) -> EngineManifest:
     """Build a model's engine in ``work``, try it, and put it and its ``plan.json`` in place.
 
-    Until the last step the repository's engine is the old one. The caller holds the repository's
-    lock, so what a killed run left in ``work`` and beside the engine is nobody's and is removed.
+    Until the last step the repository's engine is the old one. The caller holds the locks of the
+    repository and of ``work``, so what a killed run left there is nobody's and is removed.
 
     Args:
         job: the model and its weights.
@@ -87,8 +87,7 @@ def build_engine(
     if machine.tensorrt is None or not machine.gpus:
         raise BuildError(
             f"{model.name}: building an engine needs TensorRT and an NVIDIA GPU, and here is "
-            f"{'no TensorRT' if machine.tensorrt is None else 'no GPU'}: "
-            "docker compose run --rm converter"
+            f"{'no TensorRT' if machine.tensorrt is None else 'no GPU'}: {REPAIR}"
         )
     precision, remark = precision_for(weights, machine)
     if remark:
@@ -115,6 +114,12 @@ def build_engine(
         engine_bytes=engine.stat().st_size,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=tuple(redacted(argv, weights)),
+        inputs={model.input: model.input_dims},
+        calibration_sha256=(
+            sha256_of(fetched.calibration)
+            if precision is Precision.INT8 and fetched.calibration is not None
+            else None
+        ),
     )
     _put_in_place(engine, manifest, repository)
     shutil.rmtree(work, ignore_errors=True)
@@ -126,10 +131,11 @@ def _prepare(work: Path, repository: Path, model: str) -> None:
     """See that both folders can be written, before minutes are spent, and tidy them."""
     folder = engine_path(repository, model).parent
     try:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True, exist_ok=True)
+        if work.exists():
+            shutil.rmtree(work)
+        work.mkdir(parents=True)
     except OSError as error:
-        raise BuildError(f"{model}: {writable_words(work)}: {error.strerror}") from error
+        raise BuildError(f"{model}: {places.refused(work.parent, error)}") from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for part in folder.glob(".*.part"):
@@ -138,7 +144,7 @@ def _prepare(work: Path, repository: Path, model: str) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise BuildError(f"{model}: {writable_words(folder)}: {error.strerror}") from error
+        raise BuildError(f"{model}: {places.refused(folder, error)}") from error
 
 
 def _command(
@@ -156,7 +162,7 @@ def _command(
         if tool is None:
             raise BuildError(
                 f"{model.name}: trtexec is not here (PATH, {_TRTEXEC_OF_IMAGE}, FACEKIT_TRTEXEC); "
-                "it comes with TensorRT: docker compose run --rm converter"
+                f"it comes with TensorRT: {REPAIR}"
             )
         return trtexec_build_command(
             tool, weights, model, network, calibration, engine, precision, machine.tensorrt
@@ -172,12 +178,10 @@ def _make(argv: list[str], job: Job, engine: Path, precision: Precision, say: Sa
     """Run the tool; what counts is the engine, because its exit code says little."""
     name, weights, tool = job.model.name, job.weights, Path(argv[0]).name
     secret = None if weights.key_is_public else weights.key
-    marker = engine.with_name(".started")
-    marker.touch()
     task = f"building {name} {precision.value.upper()}"
     say(f"{task} with {tool}")
     run = run_tool(argv, task=task, say=say, secret=secret)
-    problem = _engine_problem(engine, marker, run)
+    problem = _engine_problem(engine, run)
     if problem is not None:
         raise BuildError(explain(run, problem, tool, name))
     if run.code != 0:
@@ -187,18 +191,14 @@ def _make(argv: list[str], job: Job, engine: Path, precision: Precision, say: Sa
         say(f"{name}: {tool} {run.ending}, and there is an engine all the same: trying it")
 
 
-def _engine_problem(engine: Path, marker: Path, run: ToolRun) -> str | None:
+def _engine_problem(engine: Path, run: ToolRun) -> str | None:
     if run.timed_out:
         return "so its engine is not used"
     try:
-        found, started = engine.stat(), marker.stat()
+        empty = engine.stat().st_size == 0
     except FileNotFoundError:
         return f"it wrote no engine to {engine}"
-    if found.st_mtime_ns < started.st_mtime_ns:
-        return "the engine is older than this run"
-    if found.st_size == 0:
-        return "the engine is empty"
-    return None
+    return "the engine is empty" if empty else None
 
 
 def try_engine(engine: Path, job: Job, say: Say) -> None:
@@ -248,21 +248,52 @@ def _compare_outputs(found: dict[str, tuple[int, ...]], job: Job) -> None:
 
 
 def _put_in_place(engine: Path, manifest: EngineManifest, repository: Path) -> None:
-    target = engine_path(repository, manifest.model)
-    part = target.with_name(f".{target.name}.part")
-    note = manifest_path(repository, manifest.model)
-    note_part = note.with_name(f".{note.name}.part")
+    """Put an engine and its ``plan.json`` in place of the old ones.
+
+    Each file appears whole, and if one of them can't be written both are the old ones again. Only
+    a run that is killed, or a loss of power, between the two renames leaves the new engine with
+    the old ``plan.json``: the server refuses that pair by its SHA-256, and the next run builds
+    again.
+    """
+    model = manifest.model
+    target, note = engine_path(repository, model), manifest_path(repository, model)
+    part, note_part, old = (
+        target.with_name(f".{name}.part") for name in (target.name, note.name, "old")
+    )
+    first = not target.exists()
     try:
         shutil.copyfile(engine, part)
         note_part.write_text(manifest.to_json(), "utf-8")
-        # Killed between the two, the old plan.json does not fit the engine, and both are remade.
-        publish(part, target, _FILE_MODE)
-        publish(note_part, note, _FILE_MODE)
+        for path in (part, note_part):
+            path.chmod(_FILE_MODE)
+            _sync(path)
+        # Not every file system has links; there a failure is as a killed run is.
+        with contextlib.suppress(OSError):
+            old.hardlink_to(target)
+        try:
+            part.replace(target)
+            note_part.replace(note)
+        except BaseException:
+            if old.exists():
+                old.replace(target)
+            elif first:
+                target.unlink(missing_ok=True)
+            raise
+        _sync(target.parent)
     except OSError as error:
-        for left in (part, note_part):
-            left.unlink(missing_ok=True)
         raise BuildError(
-            f"{manifest.model}: the engine can't be put into {target.parent}: {error.strerror}\n"
-            "what to do: see who owns the folder and how much room is left, then run the "
-            "converter again"
+            f"{manifest.model}: the engine can't be put in place: "
+            f"{places.refused(target.parent, error)}, then run the converter again"
         ) from error
+    finally:
+        for left in (part, note_part, old):
+            with contextlib.suppress(OSError):
+                left.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

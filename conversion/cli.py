@@ -174,7 +174,7 @@ def say(text: str) -> None:
 def _plan(args: argparse.Namespace) -> int:
     import json
 
-    from conversion import choose, licence, places, plan_text, planning
+    from conversion import choice, licence, places, plan_text, planning
     from conversion.catalog_file import load
     from facekit.engines.machine import probe_machine
 
@@ -182,7 +182,7 @@ def _plan(args: argparse.Namespace) -> int:
     if args.commands:
         _write("\n".join(("```sh", *planning.command_lines(), "```")), sys.stdout)
         return 0
-    jobs = choose.choose(load(args.models, repository=repository), args.weights, args.model)
+    jobs = choice.choose(load(args.models, repository=repository), args.weights, args.model)
     places.check_repository(repository, jobs)
     plan = planning.make_plan(
         jobs,
@@ -206,23 +206,23 @@ def _given(args: argparse.Namespace) -> list[str]:
     given = [*args.model]
     for selection in args.weights:
         given += ["--weights", selection]
-    for path in args.models:
-        given += ["--models", str(path)]
-    if args.source is not None:
-        given += ["--from", str(args.source)]
+    paths = [("--models", path) for path in args.models]
+    paths += [("--repository", args.repository), ("--weights-dir", args.weights_dir)]
+    for option, path in (*paths, ("--from", args.source)):
+        given += [] if path is None else [option, str(path)]
     given += ["--accept-eula"] * args.accept_eula + ["--force"] * args.force
     return given + (["--device", args.device] if args.device != "gpu" else [])
 
 
 def _run(args: argparse.Namespace) -> int:
-    from conversion import choose, licence, places
+    from conversion import choice, licence, places
     from conversion.catalog_file import load
     from conversion.ngc import api_key
     from conversion.stages import Options, run
     from facekit.engines.machine import probe_machine
 
     repository = args.repository or places.model_repository()
-    jobs = choose.choose(load(args.models, repository=repository), args.weights, args.model)
+    jobs = choice.choose(load(args.models, repository=repository), args.weights, args.model)
     options = Options(
         repository=repository,
         weights_dir=args.weights_dir or places.weights_dir(),

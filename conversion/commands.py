@@ -15,8 +15,7 @@ from conversion.errors import BuildError
 FileName = str | os.PathLike[str]
 
 _CALIBRATION_BATCH = 8
-"""Photos a batch when the calibration cache was made: what TAO exports with, and the tool's own
-default (TAO Converter documentation)."""
+"""Photos a batch of a calibration: the tool's own default (TAO Converter documentation)."""
 
 _WORKSPACE_MIB = 1024
 """Scratch memory for the builder, as much as ``tao-converter`` takes by default. ``trtexec`` would

@@ -6,6 +6,7 @@ import re
 import signal
 
 from conversion.toolrun import ToolRun
+from facekit.engines.manifest import REPAIR
 
 # What the tools print, the likely cause, and the way out; the first that fits is said.
 _CAUSES: tuple[tuple[str, str, str], ...] = (
@@ -22,8 +23,7 @@ _CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"error while loading shared libraries: (\S+?):",
         "a library that the tool needs is missing",
-        "run it in the converter's image, whose TensorRT fits the tool: "
-        "docker compose run --rm converter",
+        f"run it in the converter's image, whose TensorRT fits the tool: {REPAIR}",
     ),
     (
         r"not compatible with this version of TensorRT|version tag does not match",

@@ -1,47 +1,51 @@
-"""One converter a repository: a lock that its holder's death gives back."""
+"""One converter a folder: a lock that its holder's death gives back."""
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import fcntl
 import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
+from conversion import places
+from conversion.atomic import Say
 from conversion.errors import ConversionError, LockedError
 
 LOCK_FILE = ".converter.lock"
 _POLL_S = 0.5
 _HEARTBEAT_S = 30.0
+# What some network file systems answer.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager
-def repository_lock(
-    repository: Path, *, wait: bool, say: Callable[[str], None], heartbeat_s: float = _HEARTBEAT_S
+def converter_lock(
+    folder: Path, *, wait: bool, say: Say, heartbeat_s: float = _HEARTBEAT_S
 ) -> Iterator[None]:
-    """Hold the repository for this converter.
+    """Hold a folder for this converter.
 
     The kernel keeps the lock, not the file's presence: a converter that was killed holds nothing.
     The file stays, because deleting it would let two converters lock two files of one name.
 
     Args:
-        repository: the model repository.
+        folder: the model repository, or where engines are built.
         wait: whether to wait for the holder, with a word now and then, or to give up.
         say: takes the words.
         heartbeat_s: seconds between two words.
 
     Raises:
         LockedError: another converter holds it and ``wait`` is false; the message names it.
-        ConversionError: the repository can't be written to.
+        ConversionError: the folder can't be written to.
     """
-    handle = _open(repository)
+    handle = _open(folder)
     try:
-        _acquire(handle, repository, wait, say, heartbeat_s)
+        _acquire(handle, folder, wait, say, heartbeat_s)
         _write_holder(handle)
         try:
             yield
@@ -51,38 +55,38 @@ def repository_lock(
         os.close(handle)
 
 
-def writable_words(folder: Path) -> str:
-    """Say who can't write where, and how that is mended."""
-    return (
-        f"{folder} can't be written to by user {os.geteuid()}; give it to that user, or run the "
-        "converter as the folder's owner (FACEKIT_UID and FACEKIT_GID in .env)"
-    )
-
-
-def _open(repository: Path) -> int:
-    if not repository.is_dir():
-        raise ConversionError(f"{repository}: no such folder; --repository names the model one")
+def _open(folder: Path) -> int:
+    if not folder.is_dir():
+        raise ConversionError(f"{folder}: no such folder; --repository names the model one")
     try:
         # Not inherited by tools: one that outlived its converter must not keep the lock.
-        return os.open(repository / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise ConversionError(f"{writable_words(repository)}: {error.strerror}") from error
+        raise ConversionError(places.refused(folder, error)) from error
 
 
-def _acquire(
-    handle: int, repository: Path, wait: bool, say: Callable[[str], None], heartbeat_s: float
-) -> None:
+def _acquire(handle: int, folder: Path, wait: bool, say: Say, heartbeat_s: float) -> None:
     start = time.monotonic()
     spoke: float | None = None
     while True:
-        with contextlib.suppress(BlockingIOError):
+        try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            say(
+                f"warning: {folder} is on a file system without locks ({error.strerror}): see that "
+                "no other converter works there"
+            )
             return
         now = time.monotonic()
         holder = _read_holder(handle)
         if not wait:
             raise LockedError(
-                f"another converter works on {repository}: {holder}; wait for it, or leave out "
+                f"another converter works on {folder}: {holder}; wait for it, or leave out "
                 "--no-wait"
             )
         if spoke is None or now - spoke >= heartbeat_s:

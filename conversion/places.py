@@ -12,9 +12,6 @@ from conversion.errors import CatalogError, ConversionError
 REPOSITORY_VARIABLE = "FACEKIT_MODEL_REPOSITORY"
 WEIGHTS_DIR_VARIABLE = "FACEKIT_WEIGHTS_DIR"
 
-COMPOSE = "docker compose run --rm converter"
-"""What runs the converter where all that it needs is."""
-
 _CLONE = Path(__file__).resolve().parent.parent
 
 
@@ -73,25 +70,38 @@ def check_writable(folder: Path) -> None:
     Raises:
         ConversionError: they can't; tells who asks, whose it is, and what to do.
     """
-    user = os.geteuid()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConversionError(
-            f"{folder}: user {user} can't make it: {error.strerror or error}"
+            f"{folder}: user {os.geteuid()} can't make it: {error.strerror or error}"
         ) from error
+    if problem := _unwritable(folder):
+        raise ConversionError(f"{folder}: {problem}")
+
+
+def refused(folder: Path, error: OSError) -> str:
+    """Return why a file can't be made in a folder, and what to do."""
+    there = next(path for path in (folder, *folder.parents) if os.access(path, os.F_OK))
+    if problem := _unwritable(there):
+        return f"{there}: {problem}"
+    words = "see who owns what lies there, and how much room is left"
+    return f"{folder}: {error.strerror or error}; {words}"
+
+
+def _unwritable(folder: Path) -> str | None:
+    """Return why a folder can't be written to, and what to do; ``None`` if it can be."""
+    user = os.geteuid()
     if os.access(folder, os.W_OK | os.X_OK):
-        return
+        return None
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
-        raise ConversionError(f"{folder}: is mounted read-only, and the converter writes there")
+        return "is mounted read-only, and the converter writes there"
     about = folder.stat()
-    start = f"{folder}: user {user} may not write there, it belongs to user {about.st_uid}. "
+    start = f"user {user} may not write there, it belongs to user {about.st_uid}. "
     if about.st_uid == 0:
         # As Docker leaves a folder that was missing when it was mounted.
-        raise ConversionError(f"{start}On the host: sudo chown {user} on that folder")
-    raise ConversionError(
-        f"{start}In .env: FACEKIT_UID={about.st_uid} and FACEKIT_GID={about.st_gid}"
-    )
+        return f"{start}On the host: sudo chown {user} on that folder"
+    return f"{start}In .env: FACEKIT_UID={about.st_uid} and FACEKIT_GID={about.st_gid}"
 
 
 def spoken(path: Path) -> str:

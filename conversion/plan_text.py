@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from conversion.places import COMPOSE, counted, spoken
+from conversion.places import counted, spoken
 from conversion.plan import EnginePlan, Plan
 from conversion.planning import shell
+from facekit.engines.manifest import REPAIR
 
 _INDENT = "  "
 _LABEL_WIDTH = 9
+_HOST_PATHS = {"--repository", "--weights-dir", "--models", "--from"}
 
 
 def text(plan: Plan, arguments: Sequence[str] = ()) -> str:
@@ -54,7 +56,8 @@ def _engine(engine: EnginePlan) -> Iterator[str]:
     yield _row(
         "build", "no, it is up to date" if engine.reason is None else f"yes: {engine.reason}"
     )
-    yield _row("source", engine.source if engine.downloads else spoken(Path(engine.source)))
+    source = Path(engine.source)
+    yield _row("source", spoken(source) if source.is_absolute() else engine.source)
     yield _row("terms", _terms(engine))
     for warning in engine.warnings:
         yield _row("warning", warning)
@@ -113,4 +116,6 @@ def _next_steps(plan: Plan, arguments: Sequence[str]) -> Iterator[str]:
     if any(e.accepted is False and e.reason is not None and not e.problem for e in plan.engines):
         yield "first read the terms above; then accept them (in .env: FACEKIT_ACCEPT_EULA=yes)"
     if not all(engine.problem for engine in plan.engines):
-        yield f"do it: {shell((*COMPOSE.split(), *(('all', *arguments) if arguments else ())))}"
+        # The container sees no path of this machine, but what this script mounts.
+        tool = ["scripts/convert"] if _HOST_PATHS & set(arguments) else REPAIR.split()
+        yield f"do it: {shell((*tool, *(('all', *arguments) if arguments else ())))}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conversion import catalog_file, commands, places, releases
-from conversion.catalog import Catalog, Format, Job, Precision, Weights
+from conversion.catalog import Catalog, Format, Job, Licence, Precision, Weights
 from conversion.errors import ConversionError
 from conversion.plan import Download, EnginePlan, PipelineFile, Plan
 from conversion.reasons import precision_for, reason_to_build
@@ -55,7 +55,7 @@ def make_plan(
         found = table.by_tag(about.triton) if about.triton else table.default
         tensorrt, release, wheel = found.tensorrt, found.tag, found.dali_wheel
     else:
-        here = table.by_tensorrt(machine.tensorrt)
+        here = table.here(environment) or table.by_tensorrt(machine.tensorrt)
         tensorrt, release, wheel = machine.tensorrt, None, here.dali_wheel if here else ""
     engines = tuple(_engine(job, about, table, tensorrt, environment) for job in jobs)
     return Plan(
@@ -143,16 +143,24 @@ def _engine(
     warnings += [remark] if remark else []
     network = places.network_of(weights, about.weights_dir)
     engine = engine_path(about.repository, weights.model)
+    downloads: tuple[Download, ...] = ()
+    try:
+        downloads = tuple(_downloads(weights, about.weights_dir, version, environment))
+    except ConversionError as error:
+        problem = problem or str(error)
+    licence = _terms(
+        weights, any(d.path.name == TAO_CONVERTER and not d.present for d in downloads)
+    )
     reason = reason_to_build(job, network, about.repository, machine, about.force)
     return EnginePlan(
         model=weights.model,
         weights=weights.name,
         note=weights.note,
-        licence=weights.licence.name,
-        licence_url=weights.licence.url,
-        accepted=about.accepted if weights.licence.accept else None,
+        licence=licence.name,
+        licence_url=licence.url,
+        accepted=about.accepted if licence.accept else None,
         source=weights.ngc.label if weights.ngc else str(_network(weights, about.weights_dir)),
-        downloads=tuple(_downloads(weights, about.weights_dir, version, environment)),
+        downloads=downloads,
         tool=TRTEXEC if weights.format is Format.ONNX else TAO_CONVERTER,
         tool_version=version,
         precision=precision.value,
@@ -170,26 +178,35 @@ def _engine(
 def _downloads(
     weights: Weights, directory: Path, converter: str, environment: Mapping[str, str]
 ) -> list[Download]:
+    from conversion.fetch import find_tao_converter
     from conversion.ngc import Artifact, base_url
 
-    if weights.ngc is None:
-        return []
     base = base_url(environment)
     folder = places.folder_of(weights, directory)
-    known = {file.name: file for file in weights.ngc.files}
     found = []
     for name in (weights.network, weights.calibration):
-        if name is not None:
+        if name is not None and weights.ngc is not None:
+            known = {file.name: file for file in weights.ngc.files}
             size, path = known[name].size, folder / name
             present = path.is_file() and size in (None, path.stat().st_size)
             url = Artifact.of(weights.ngc).urls(base, name)[0]
             found.append(Download(url, path, size, present))
     if converter:
         artifact = Artifact("resources", "nvidia", "tao", TAO_CONVERTER, converter)
-        path = directory / f"{TAO_CONVERTER}_{converter}" / TAO_CONVERTER
+        there = find_tao_converter(converter, directory)
+        path = there or directory / f"{TAO_CONVERTER}_{converter}" / TAO_CONVERTER
         url = artifact.urls(base, TAO_CONVERTER)[0]
-        found.append(Download(url, path, None, path.is_file()))
+        found.append(Download(url, path, None, there is not None))
     return found
+
+
+def _terms(weights: Weights, fetches_tool: bool) -> Licence:
+    """Return the terms of all that is fetched for some weights."""
+    own, tool = weights.licence, releases.TOOL_LICENCE
+    if not fetches_tool or own == tool:
+        return own
+    words = ", ".join(filter(None, (own.name, own.url)))
+    return dataclasses.replace(tool, name=f"{words}; those of tao-converter: {tool.name}")
 
 
 def _build_command(

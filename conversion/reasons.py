@@ -18,7 +18,8 @@ def reason_to_build(
 
     Args:
         job: the model and its weights.
-        network: the network's file; ``None`` where it is not here, and so is not compared.
+        network: the network's file, with the calibration cache beside it; ``None`` where they are
+            not here, and so are not compared.
         repository: the model repository.
         machine: what the engine shall run on; what it lacks is not compared.
         force: whether to build in any case.
@@ -86,8 +87,14 @@ def _other_source(manifest: EngineManifest, job: Job, network: Path | None) -> s
         return f"the engine was made of the weights {manifest.weights!r}, not {weights.name!r}"
     if manifest.source_format != weights.format.value:
         return f"the engine was made of {manifest.source_format}, not {weights.format.value}"
-    if network is not None and sha256_of(network) != manifest.source_sha256:
+    if network is None:
+        return None
+    if sha256_of(network) != manifest.source_sha256:
         return f"the network {network.name} has changed since its engine was built"
+    if manifest.precision == Precision.INT8.value and weights.calibration is not None:
+        calibration = network.with_name(weights.calibration)
+        if sha256_of(calibration) != manifest.calibration_sha256:
+            return f"the cache {calibration.name} has changed since the engine was built"
     return None
 
 
@@ -109,6 +116,8 @@ def _other_shape(manifest: EngineManifest, job: Job, machine: Machine) -> str | 
         return f"the engine computes in {built}, {wanted} is wanted"
     if manifest.batch != job.model.batch:
         return f"the engine takes batches of {manifest.batch}, {job.model.batch} is wanted"
+    if manifest.inputs != {job.model.input: job.model.input_dims}:
+        return "the engine's input is not the model's"
     if manifest.outputs != dict(job.weights.outputs):
         return "the engine's outputs are not those of the weights"
     if manifest.config != job.weights.config:

@@ -7,12 +7,13 @@ here, before anything is downloaded.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from conversion.catalog import Format, Weights
+from conversion.catalog import Format, Licence, Weights
 from conversion.errors import ReleaseError
 from conversion.yaml_nodes import Entry, listed, read
 
@@ -24,7 +25,18 @@ ARCHITECTURES = ("x86_64", "aarch64")
 UFF_ENDS = 9
 """First major version of TensorRT without a UFF reader (tao_deploy: ``UFF_ENABLED = trt < 9``)."""
 
+TOOL_LICENCE = Licence(
+    name="NVIDIA TAO Toolkit Model EULA",
+    url="https://developer.nvidia.com/deep-learning-models-license-agreement",
+    accept=True,
+)
+"""What ``tao-converter`` is under, also where the network is somebody's own."""
+
+TAG_VARIABLE = "NVIDIA_TRITON_SERVER_VERSION"
+"""NVIDIA's images hold their own tag in it, such as ``24.04``."""
+
 _TAG = re.compile(r"\d\d\.\d\d")
+_JETSON = "_jp"
 _VERSION = re.compile(r"\d+(\.\d+){1,3}")
 
 
@@ -66,6 +78,11 @@ class Releases:
         known = ", ".join(release.tag for release in self.known)
         raise ReleaseError(f"Triton {tag} is not in {TABLE.name}; known are {known}")
 
+    def here(self, environment: Mapping[str, str] = os.environ) -> Release | None:
+        """Return the release of the image that this runs in; ``None`` if it is not known."""
+        tag = environment.get(TAG_VARIABLE, "")
+        return next((release for release in self.known if release.tag == tag), None)
+
     def by_tensorrt(self, version: str) -> Release | None:
         """Return the release with this TensorRT: the default, or the newest; ``None`` if none."""
         wanted = numbers(version)[:3]
@@ -99,7 +116,7 @@ class Releases:
         """Check that weights can be built with a TensorRT on a kind of processor.
 
         Returns:
-            A warning, where it may well work but was never tried.
+            A warning, where it may well work but is not known to.
 
         Raises:
             ReleaseError: it can't work; says why, and the ways out.
@@ -115,10 +132,12 @@ class Releases:
                 f"last. {self._ways_out()}"
             )
         if weights.format is not Format.ONNX:
-            self.tao_converter(tensorrt, architecture)
+            version = self.tao_converter(tensorrt, architecture)
+            if _JETSON in version:
+                return f"tao-converter {version} is made for JetPack, not for other {architecture}"
         if self.by_tensorrt(tensorrt) is None:
             known = ", ".join(dict.fromkeys(release.tensorrt for release in self.known))
-            return f"TensorRT {tensorrt} was never tried; tried were {known}"
+            return f"TensorRT {tensorrt} is not in conversion/{TABLE.name}; known are {known}"
         return None
 
     def _spoken_range(self) -> str:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from conversion.atomic import publish
-from conversion.errors import BuildError
-from conversion.lock import writable_words
-from facekit.engines.manifest import VERSION_DIR
+from conversion import places, releases
+from conversion.atomic import Say, publish
+from conversion.errors import BuildError, ReleaseError
+from facekit.engines.manifest import REPAIR, VERSION_DIR
 from facekit.errors import SetupError
 
 _FILE_MODE = 0o644
 
 
-def serialize_pipelines(repository: Path, device: str, say: Callable[[str], None]) -> list[Path]:
+def serialize_pipelines(
+    repository: Path, device: str, say: Say, environment: Mapping[str, str] = os.environ
+) -> list[Path]:
     """Write every pipeline in each of its colours for one device, and return the files.
 
     The caller holds the repository's lock, so what a killed run left is nobody's and is removed.
@@ -23,8 +26,10 @@ def serialize_pipelines(repository: Path, device: str, say: Callable[[str], None
         repository: the model repository.
         device: ``gpu`` or ``cpu``.
         say: takes a line a file.
+        environment: tells in which of NVIDIA's images this runs.
 
     Raises:
+        ReleaseError: DALI is newer than that of the image's server.
         BuildError: DALI is not here, or a file can't be written.
         SetupError: ``gpu`` was asked for, and CUDA is not here.
     """
@@ -35,9 +40,9 @@ def serialize_pipelines(repository: Path, device: str, say: Callable[[str], None
         from facekit.pipelines.serialize import file_name, serialize
     except ImportError as error:
         raise BuildError(
-            f"DALI is not here ({error}); it is in the converter's image: "
-            "docker compose run --rm converter"
+            f"DALI is not here ({error}); it is in the converter's image: {REPAIR}"
         ) from error
+    _check_version(str(nvidia.dali.__version__), environment)
     written = []
     for model, colors in COLORS_OF.items():
         folder = repository / model / VERSION_DIR
@@ -60,6 +65,18 @@ def serialize_pipelines(repository: Path, device: str, say: Callable[[str], None
     return written
 
 
+def _check_version(dali: str, environment: Mapping[str, str]) -> None:
+    """See to it that the server of this image can read what this DALI writes."""
+    release = releases.load().here(environment)
+    if release is None or releases.numbers(dali)[:2] <= releases.numbers(release.dali)[:2]:
+        return
+    raise ReleaseError(
+        f"DALI {dali} is here, and Triton {release.tag} has DALI {release.dali}, which can't read "
+        f"what a newer one writes. In .env: DALI_VERSION={release.dali_wheel}, then: "
+        "scripts/convert --build"
+    )
+
+
 def _write(path: Path, data: bytes) -> None:
     part = path.with_name(f".{path.name}.part")
     try:
@@ -69,4 +86,5 @@ def _write(path: Path, data: bytes) -> None:
         part.write_bytes(data)
         publish(part, path, _FILE_MODE)
     except OSError as error:
-        raise BuildError(f"{writable_words(path.parent)}: {error.strerror}") from error
+        part.unlink(missing_ok=True)
+        raise BuildError(places.refused(path.parent, error)) from error

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from conversion import licence, places, releases
+from conversion.atomic import Say
 from conversion.catalog import Format, Job
-from conversion.errors import ConversionError, FetchError
+from conversion.errors import ConversionError, FetchError, ReleaseError
 from conversion.reasons import reason_to_build
 from facekit.engines.machine import Machine
+from facekit.engines.manifest import REPAIR
 from facekit.errors import FacekitError
-
-Say = Callable[[str], None]
 
 _WRITES = ("build", "serialize", "all")
 _BUILDS = ("build", "all")
@@ -74,9 +75,9 @@ def run(command: str, jobs: Sequence[Job], options: Options, machine: Machine, s
     run_.check(command)
     with contextlib.ExitStack() as stack:
         if command in _WRITES:
-            from conversion.lock import repository_lock
+            from conversion.lock import converter_lock
 
-            stack.enter_context(repository_lock(options.repository, wait=options.wait, say=say))
+            stack.enter_context(converter_lock(options.repository, wait=options.wait, say=say))
         if command in ("fetch", "build", "all"):
             run_.make(fetches=command in _FETCHES, builds=command in _BUILDS)
         if command in ("serialize", "all"):
@@ -92,6 +93,8 @@ class _Run:
     def __init__(self, jobs: Sequence[Job], options: Options, machine: Machine, say: Say) -> None:
         self._jobs, self._options, self._machine, self._say = jobs, options, machine, say
         self._table = releases.load()
+        self._failed: set[str] = set()
+        self._device: str | None = options.device
         self.result = Result()
 
     def check(self, command: str) -> None:
@@ -113,7 +116,7 @@ class _Run:
             if machine.tensorrt is None:
                 raise ConversionError(
                     f"there is no TensorRT here{notes}; engines are built in the converter's "
-                    f"image: {places.COMPOSE}"
+                    f"image: {REPAIR}"
                 )
             if not machine.gpus:
                 raise ConversionError(
@@ -124,8 +127,7 @@ class _Run:
                 )
         if command in _FETCHES:
             for job in self._jobs:
-                if self._will_fetch(job, command):
-                    licence.require(job.weights, options.accepted)
+                self._check_terms(job, command)
 
     def make(self, *, fetches: bool, builds: bool) -> None:
         """Fetch what the jobs need, build their engines, or both."""
@@ -137,6 +139,7 @@ class _Run:
             except (FacekitError, OSError) as error:
                 words = str(error).removeprefix(f"{job.model.name}: ")
                 self.result.fail(job.model.name, which, words)
+                self._failed.add(job.model.name)
                 self._say(f"{job.model.name}: {words}")
                 continue
             self.result.add(job.model.name, which, f"{end}{_took(start)}")
@@ -151,6 +154,7 @@ class _Run:
             files = serialize_pipelines(options.repository, options.device, self._say)
         except (FacekitError, OSError) as error:
             self.result.fail("pipelines", options.device, str(error))
+            self._device = None
             self._say(f"pipelines: {error}")
             return
         self.result.add(
@@ -160,36 +164,35 @@ class _Run:
         )
 
     def verify(self) -> None:
-        """Check what is in the repository."""
+        """Check what is in the repository, but for what an earlier stage has failed at."""
         from conversion.verify import verify
 
-        options = self._options
         start = time.monotonic()
+        jobs = [job for job in self._jobs if job.model.name not in self._failed]
+        if not jobs and self._device is None:
+            return
         try:
             problems = verify(
-                options.repository, self._jobs, self._machine, self._say, device=options.device
+                self._options.repository, jobs, self._machine, self._say, device=self._device
             )
         except (FacekitError, OSError) as error:
             problems = [str(error)]
+        words = "all else fits" if self.result.failed else "all fits"
         for problem in problems:
             self.result.fail("verify", "", problem)
         if not problems:
-            self.result.add("verify", "", f"all fits{_took(start)}")
+            self.result.add("verify", "", f"{words}{_took(start)}")
 
     def _make(self, job: Job, *, fetches: bool, builds: bool) -> str:
         """Make one engine, as far as was asked; return how it ended."""
         from conversion.build import build_engine
-        from conversion.fetch import Fetched, fetch_tao_converter, fetch_weights
+        from conversion.fetch import Fetched, fetch_weights
+        from conversion.lock import converter_lock
 
         options, machine, say, weights = self._options, self._machine, self._say, job.weights
-        converter: str | None = None
-        if machine.tensorrt is not None:
-            warning = self._table.check(weights, machine.tensorrt, machine.architecture)
-            if warning:
-                say(f"warning: {job.model.name}: {warning}")
-        if weights.format is not Format.ONNX:
-            tensorrt = machine.tensorrt or self._table.default.tensorrt
-            converter = self._table.tao_converter(tensorrt, machine.architecture)
+        warning, converter = self._fit(job)
+        if warning:
+            say(f"warning: {job.model.name}: {warning}")
         if builds:
             reason = reason_to_build(
                 job, self._network(job), options.repository, machine, options.force
@@ -213,45 +216,82 @@ class _Run:
                 weights, directory=directory, source=source, key=options.key, say=say
             )
         if converter is not None:
-            tool = self._tool(converter, fetches=fetches, fetch=fetch_tao_converter)
+            tool = self._tool(converter, fetches=fetches)
         if not builds:
             return f"in {places.spoken(fetched.network.parent)}"
-        manifest = build_engine(
-            job,
-            fetched,
-            repository=options.repository,
-            work=directory / "build" / job.model.name,
-            machine=machine,
-            tao_converter=tool,
-            say=say,
-        )
+        builds_in = directory / "build"
+        places.check_writable(builds_in)
+        # Another converter, for another repository, may use the same folder.
+        with converter_lock(builds_in, wait=options.wait, say=say):
+            manifest = build_engine(
+                job,
+                fetched,
+                repository=options.repository,
+                work=builds_in / job.model.name,
+                machine=machine,
+                tao_converter=tool,
+                say=say,
+            )
         return f"built, {manifest.precision.upper()} for {manifest.gpu}"
 
-    def _tool(self, version: str, *, fetches: bool, fetch: Callable[..., Path]) -> Path:
+    def _tool(self, version: str, *, fetches: bool) -> Path:
         """Return ``tao-converter``, fetched if that was asked."""
-        directory = self._options.weights_dir
+        from conversion.fetch import fetch_tao_converter, find_tao_converter
+
+        options = self._options
         if fetches:
-            options = self._options
-            return fetch(
+            return fetch_tao_converter(
                 version,
-                directory=directory,
+                directory=options.weights_dir,
                 source=options.source,
                 key=options.key,
                 say=self._say,
             )
-        path = directory / f"tao-converter_{version}" / "tao-converter"
-        if not path.is_file():
-            raise FetchError(f"there is no {path}; first: python -m conversion fetch")
+        path = find_tao_converter(version, options.weights_dir)
+        if path is None:
+            raise FetchError(
+                f"there is no tao-converter {version} in {options.weights_dir}; first: "
+                "python -m conversion fetch"
+            )
         return path
 
-    def _will_fetch(self, job: Job, command: str) -> bool:
-        """Tell whether a job's network has to be brought here."""
-        options, network = self._options, self._network(job)
-        if network is not None and options.source is None:
-            return False
-        if command == "fetch":
-            return True
-        return bool(reason_to_build(job, network, options.repository, self._machine, options.force))
+    def _fit(self, job: Job) -> tuple[str | None, str | None]:
+        """Return a warning, and the version of the ``tao-converter`` that a job needs.
+
+        Raises:
+            ReleaseError: it can't be built with this TensorRT, or on this kind of machine.
+        """
+        table, architecture = self._table, self._machine.architecture
+        tensorrt = self._machine.tensorrt or table.default.tensorrt
+        warning = table.check(job.weights, tensorrt, architecture)
+        if job.weights.format is Format.ONNX:
+            return warning, None
+        return warning, table.tao_converter(tensorrt, architecture)
+
+    def _check_terms(self, job: Job, command: str) -> None:
+        """See to it that the terms of all that a job fetches are accepted.
+
+        Raises:
+            FetchError: they are not.
+        """
+        from conversion.fetch import find_tao_converter
+
+        options, weights, network = self._options, job.weights, self._network(job)
+        try:
+            _, version = self._fit(job)
+        except ReleaseError:
+            return  # nothing is fetched for it; `make` tells
+        if command != "fetch" and not reason_to_build(
+            job, network, options.repository, self._machine, options.force
+        ):
+            return
+        copies = options.source is not None
+        if copies or network is None:
+            licence.require(weights, options.accepted)
+        if version and (copies or find_tao_converter(version, options.weights_dir) is None):
+            name = f"tao-converter, needed for {job.model.name}"
+            tool = dataclasses.replace(weights, model=name, licence=releases.TOOL_LICENCE)
+            licence.require(tool, options.accepted)
 
     def _network(self, job: Job) -> Path | None:
         return places.network_of(job.weights, self._options.weights_dir)

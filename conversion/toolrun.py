@@ -7,19 +7,16 @@ import selectors
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import facekit
+from conversion.atomic import Say
 from conversion.errors import BuildError
-
-Say = Callable[[str], None]
 
 # Becomes the tool after asking the kernel to end it with this process. A file and not an import,
 # because that package loads the whole server.
@@ -75,8 +72,8 @@ def run_tool(
 ) -> ToolRun:
     """Run a tool to its end, or to ``limit_s``.
 
-    The tool dies with this process, whatever ends it. Ctrl-C and SIGTERM end the tool and what it
-    has started, then go on as ``KeyboardInterrupt``.
+    The tool dies with this process, whatever ends it. An exception, as of Ctrl-C, ends the tool and
+    what it has started, then goes on.
 
     Args:
         argv: the tool's path and its arguments.
@@ -88,23 +85,21 @@ def run_tool(
 
     Raises:
         BuildError: it could not be started.
-        KeyboardInterrupt: see above.
     """
     environment = {name: text for name, text in os.environ.items() if name not in _SECRET_VARIABLES}
     reader, writer = os.pipe()
     start = time.monotonic()
     try:
-        with _terminated_as_interrupt():
-            try:
-                process = _start(list(argv), environment, writer)
-            finally:
-                os.close(writer)
-            output = _Output(task, say, secret, start, heartbeat_s)
-            try:
-                timed_out = _follow(process, reader, output, start + limit_s)
-            finally:
-                _kill_group(process.pid)
-                process.wait()
+        try:
+            process = _start(list(argv), environment, writer)
+        finally:
+            os.close(writer)
+        output = _Output(task, say, secret, start, heartbeat_s)
+        try:
+            timed_out = _follow(process, reader, output, start + limit_s)
+        finally:
+            _kill_group(process.pid)
+            process.wait()
     finally:
         os.close(reader)
     elapsed_s = time.monotonic() - start
@@ -220,20 +215,3 @@ def _ends(process: subprocess.Popen[bytes], output: _Output, deadline: float) ->
         else:
             return True
     return False
-
-
-@contextmanager
-def _terminated_as_interrupt() -> Iterator[None]:
-    """Make SIGTERM end the run as Ctrl-C does: the first process of a container ignores it."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

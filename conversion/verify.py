@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from conversion.atomic import Say
 from conversion.build import try_engine
 from conversion.catalog import Job
 from conversion.errors import ConversionError
 from conversion.reasons import reason_to_build
 from facekit.engines.machine import Machine
-from facekit.engines.manifest import VERSION_DIR, engine_path
-
-_REPAIR = "docker compose run --rm converter"
-
-Say = Callable[[str], None]
+from facekit.engines.manifest import REPAIR, VERSION_DIR, engine_path, repair_command
 
 
 def verify(
-    repository: Path, jobs: Sequence[Job], machine: Machine, say: Say, device: str | None = None
+    repository: Path, jobs: Sequence[Job], machine: Machine, say: Say, device: str | None
 ) -> list[str]:
     """Return what keeps the engines and pipelines from serving, a sentence each.
 
@@ -31,8 +28,7 @@ def verify(
         jobs: the engines that should be there.
         machine: what they shall run on.
         say: takes words for people.
-        device: whose pipelines have to be there; if not told, missing ones for the GPU are only
-            mentioned where those for the CPU are all that was written.
+        device: whose pipelines have to be there; ``None`` to leave them alone.
     """
     from facekit.engines.check import active_config, check_engines, config_remark
 
@@ -45,44 +41,39 @@ def verify(
         problems += [problem for problem in found if problem not in problems]
         if not found:
             problems += _engine_problems(repository, job, machine, say)
-    return problems + _pipeline_problems(repository, device, say)
+    return problems if device is None else problems + _pipeline_problems(repository, device)
 
 
 def _engine_problems(repository: Path, job: Job, machine: Machine, say: Say) -> list[str]:
     """Return what is wrong with an engine that the server itself would accept."""
     reason = reason_to_build(job, None, repository, machine, False)
+    repair = repair_command(job.model.name, job.weights.name)
     if reason is not None:
-        return [f"{job.model.name}: {reason}: {_REPAIR}"]
+        return [f"{job.model.name}: {reason}: {repair}"]
     try:
         try_engine(engine_path(repository, job.model.name), job, say)
     except ConversionError as error:
-        return [f"{error}\n{_REPAIR}"]
+        return [f"{error}\n{repair}"]
     return []
 
 
-def _pipeline_problems(repository: Path, device: str | None, say: Say) -> list[str]:
+def _pipeline_problems(repository: Path, device: str) -> list[str]:
     try:
-        from conversion.placement import placement_problems
+        from conversion.device_placement import placement_problems
         from facekit.pipelines.definitions import COLORS_OF, PIPELINES
         from facekit.pipelines.serialize import file_name
     except ImportError as error:
-        return [f"the pipelines were not looked at: DALI is not here ({error}): {_REPAIR}"]
+        return [f"the pipelines were not looked at: DALI is not here ({error}): {REPAIR}"]
     wanted = [
         (model, color)
         for model, colors in COLORS_OF.items()
         for color in colors
         if (repository / model).is_dir()
     ]
-    files = {
-        kind: [repository / m / VERSION_DIR / file_name(c, kind) for m, c in wanted]
-        for kind in ("gpu", "cpu")
-    }
-    if device is None and not any(path.exists() for path in files["gpu"]):
-        say("the pipelines are those for the CPU; a server with a GPU needs: serialize")
-        device = "cpu"
+    files = [repository / m / VERSION_DIR / file_name(c, device) for m, c in wanted]
     problems = [
-        f"{path.parent.parent.name}: the pipeline {path} is missing: {_REPAIR}"
-        for path in files[device or "gpu"]
+        f"{path.parent.parent.name}: the pipeline {path} is missing: {REPAIR}"
+        for path in files
         if not path.is_file() or path.stat().st_size == 0
     ]
     for model, color in wanted:

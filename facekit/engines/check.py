@@ -13,17 +13,16 @@ from typing import Any
 from facekit.engines.configs import active_configs, active_file
 from facekit.engines.machine import Machine
 from facekit.engines.manifest import (
+    REPAIR,
     VERSION_DIR,
     EngineManifest,
     engine_path,
     manifest_path,
     read_manifest,
+    repair_command,
     sha256_of,
 )
 from facekit.errors import ConfigError
-
-REPAIR = "docker compose run --rm converter"
-"""Makes every engine and pipeline that is missing or does not fit."""
 
 _WITHOUT_GPU = "docker compose --profile cpu up triton-cpu"
 # The one model whose tensors depend on the weights chosen: the number of its points.
@@ -136,12 +135,13 @@ def _engine_problems(
     repository: Path, model: str, config: Any, name: str, machine: Machine
 ) -> list[str]:
     engine = engine_path(repository, model)
-    if not engine.is_file():
-        return [f"the engine {engine} is missing; repair it with: {REPAIR}"]
     try:
         manifest = read_manifest(repository, model)
     except ConfigError as error:
         return [f"the description of its engine is damaged: {error}; repair it with: {REPAIR}"]
+    repair = REPAIR if manifest is None else repair_command(model, manifest.weights)
+    if not engine.is_file():
+        return [f"the engine {engine} is missing; repair it with: {repair}"]
     if manifest is None:
         return [
             f"{manifest_path(repository, model)} is missing, so nothing tells what the engine "
@@ -153,7 +153,7 @@ def _engine_problems(
         or _gpu_problem(engine, manifest, machine)
         or _source_problem(repository, manifest)
     )
-    problems = [] if problem is None else [f"{problem}; repair it with: {REPAIR}"]
+    problems = [] if problem is None else [f"{problem}; repair it with: {repair}"]
     return problems + _config_problems(manifest, config, repository / model, name)
 
 
@@ -210,7 +210,8 @@ def _source_problem(repository: Path, manifest: EngineManifest) -> str | None:
 
 def _config_problems(manifest: EngineManifest, config: Any, model: Path, name: str) -> list[str]:
     file = active_file(model, name)
-    remedy = f"choose weights that fit, or mend the file, then: {REPAIR}"
+    repair = repair_command(manifest.model, manifest.weights)
+    remedy = f"choose weights that fit, or mend the file, then: {repair}"
     if name != manifest.config:
         option = f"--config-name '{manifest.config}'"
         remedy = f"the engine is for {_config_words(manifest.config)}: facekit serve {option}"
@@ -231,12 +232,12 @@ def _config_problems(manifest: EngineManifest, config: Any, model: Path, name: s
     if config.max_batch_size > batch.maximum:
         problems.append(
             f"{file} allows batches of {config.max_batch_size}, and the engine takes "
-            f"{batch.maximum} at most; repair it with: {REPAIR}"
+            f"{batch.maximum} at most; repair it with: {repair}"
         )
     if batch.minimum > 1:
         problems.append(
             f"the engine takes no batch below {batch.minimum}, and single photos would fail; "
-            f"repair it with: {REPAIR}"
+            f"repair it with: {repair}"
         )
     return problems
 

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,13 @@ VERSION_DIR = "1"
 FORMAT = 1
 """Version of the file's layout; a later one is not read."""
 
+REPAIR = "docker compose run --rm converter"
+"""Makes every engine and pipeline that is missing or does not fit."""
+
 _CHUNK = 1024 * 1024
+# What the plain command makes engines of, and the kit's other weights, which it has to be told.
+_DEFAULT_WEIGHTS = "nvidia"
+_OTHER_WEIGHTS = ("nvidia-fp16", "open")
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ class EngineManifest:
         engine_bytes: size of ``model.plan``.
         created: UTC, ISO 8601, seconds.
         command: the tool's arguments; a secret key is replaced by ``***``.
+        inputs: input name to dims without batch.
+        calibration_sha256: of the INT8 calibration cache; ``None`` where none was used.
     """
 
     model: str
@@ -74,6 +82,8 @@ class EngineManifest:
     engine_bytes: int
     created: str
     command: tuple[str, ...]
+    inputs: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    calibration_sha256: str | None = None
 
     def to_json(self) -> str:
         """Return the text of ``plan.json``."""
@@ -106,12 +116,29 @@ class EngineManifest:
                 raise ConfigError(f"{where}: {problem}: {', '.join(sorted(keys))}")
         try:
             values["batch"] = Batch(**values["batch"])
-            values["outputs"] = {name: tuple(dims) for name, dims in values["outputs"].items()}
+            for key in ("inputs", "outputs"):
+                values[key] = {name: tuple(dims) for name, dims in values[key].items()}
             values["command"] = tuple(values["command"])
             values["engine_bytes"] = int(values["engine_bytes"])
         except (TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"{where}: {error}") from error
         return cls(**values)
+
+
+def repair_command(model: str, weights: str) -> str:
+    """Return the command that makes one model's engine again, of the same weights.
+
+    The others' engines stay as they are.
+
+    >>> repair_command("facenet", "nvidia"), repair_command("facenet", "open")
+    ('docker compose run --rm converter', \
+'docker compose run --rm converter all facenet --weights open')
+    """
+    if weights == _DEFAULT_WEIGHTS:
+        return REPAIR
+    if weights in _OTHER_WEIGHTS:
+        return f"{REPAIR} all {model} --weights {weights}"
+    return f"scripts/convert all {model} --weights {weights} --models FILE, which names them"
 
 
 def engine_path(repository: Path, model: str) -> Path:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
+import pkgutil
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from conversion import build as build_module
-from conversion.build import build_engine, reason_to_build
+from conversion.build import build_engine
 from conversion.catalog import Catalog, Job, Precision
 from conversion.errors import BuildError
 from conversion.fetch import Fetched
-from conversion.reasons import precision_for
+from conversion.reasons import precision_for, reason_to_build
 from facekit.engines.machine import Gpu, Machine
 from facekit.engines.manifest import EngineManifest, read_manifest, sha256_of
 from tests.conversion.conftest import REPOSITORY, ROOT
@@ -45,7 +48,7 @@ class Bench:
             shutil.copy(REPOSITORY / model / "1" / "model.onnx", version)
         (folder / "facenet.etlt").write_bytes(networks.facenet_etlt())
         (folder / "fpenet.etlt").write_bytes(networks.fpenet_etlt())
-        (folder / "cache").write_bytes(networks.calibration_cache())
+        (folder / "int8_calibration.txt").write_bytes(networks.calibration_cache())
 
     def job(self, model: str = "facenet", weights: str = "nvidia") -> Job:
         found = self.catalog.models[model]
@@ -60,7 +63,7 @@ class Bench:
         job = job or self.job()
         return build_engine(
             job,
-            Fetched(self.network(job), self.folder / "cache"),
+            Fetched(self.network(job), self.folder / "int8_calibration.txt"),
             repository=self.repository,
             work=self.work,
             machine=on or machine(),
@@ -210,7 +213,7 @@ def test_engine_of_another_tensorrt_is_found_by_loading_it(
     with pytest.raises(BuildError, match="likely: the tool and TensorRT are of different versions"):
         build_engine(
             job,
-            Fetched(bench.network(job), bench.folder / "cache"),
+            Fetched(bench.network(job), bench.folder / "int8_calibration.txt"),
             repository=bench.repository,
             work=bench.work,
             machine=machine(),
@@ -235,17 +238,19 @@ def test_key_that_is_secret_is_written_nowhere(bench: Bench) -> None:
     assert "s3cret" not in "\n".join(bench.said)
 
 
-def test_leftovers_of_a_killed_run_are_removed(bench: Bench) -> None:
-    left = bench.engine.with_name(".model.plan.part")
+def test_leftovers_of_a_killed_run_are_removed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = bench.engine.with_name(".plan.json.part")
     left.write_bytes(b"half")
     bench.work.mkdir()
     (bench.work / "model.plan").write_bytes(b"half")
-    bench.build()
+    monkeypatch.setenv("FAKE_TOOL_MODE", "no-engine")
+    assert "it wrote no engine" in bench.failure()
     assert not left.exists()
-    assert bench.reason() is None
 
 
-def test_killed_between_engine_and_plan_json_is_built_again(bench: Bench) -> None:
+def test_engine_of_another_size_than_known_is_built_again(bench: Bench) -> None:
     bench.build()
     bench.engine.write_bytes(b"the newer engine")
     assert bench.reason() == "the engine is not the one of its plan.json: its size differs"
@@ -285,10 +290,18 @@ def damage_manifest(bench: Bench) -> None:
     bench.engine.with_name("plan.json").write_text("{")
 
 
-def change_batch(bench: Bench) -> None:
-    path = bench.engine.with_name("plan.json")
-    values = json.loads(path.read_text())
-    path.write_text(json.dumps({**values, "batch": {"minimum": 8, "optimum": 8, "maximum": 8}}))
+def change_calibration(bench: Bench) -> None:
+    (bench.folder / "int8_calibration.txt").write_bytes(networks.calibration_cache(("other",)))
+
+
+def note(**changes: object) -> Callable[[Bench], None]:
+    """Return what makes ``plan.json`` say something else of the engine."""
+
+    def change(bench: Bench) -> None:
+        path = bench.engine.with_name("plan.json")
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    return change
 
 
 STALE: list[tuple[Callable[[Bench], None], str]] = [
@@ -296,7 +309,12 @@ STALE: list[tuple[Callable[[Bench], None], str]] = [
     (change_engine, "the engine is not the one of its plan.json: its SHA-256 differs"),
     (remove_manifest, "nothing is known of its engine: plan.json is missing"),
     (damage_manifest, "what is known of its engine is damaged: "),
-    (change_batch, "the engine takes batches of "),
+    (change_calibration, "the cache int8_calibration.txt has changed since the engine was built"),
+    (note(batch={"minimum": 8, "optimum": 8, "maximum": 8}), "the engine takes batches of "),
+    (note(inputs={"input_1": [3, 544, 960]}), "the engine's input is not the model's"),
+    (note(inputs={"input_2": [3, 416, 736]}), "the engine's input is not the model's"),
+    (note(outputs={"output_bbox/BiasAdd": [4, 26, 46]}), "the engine's outputs are not those of"),
+    (note(config="open"), "the engine is for the configurations 'open', not the weights'"),
     (lambda bench: bench.engine.unlink(), "there is no engine yet"),
 ]
 
@@ -308,6 +326,12 @@ def test_stale_engine_is_known_as_such(
     bench.build()
     change(bench)
     assert (bench.reason() or "").startswith(words)
+
+
+def test_calibration_cache_of_another_precision_does_not_matter(bench: Bench) -> None:
+    bench.build(on=machine(P100))
+    change_calibration(bench)
+    assert bench.reason(on=machine(P100)) is None
 
 
 def test_other_machine_makes_an_engine_stale(bench: Bench) -> None:
@@ -336,3 +360,107 @@ def test_force_builds_what_fits(bench: Bench) -> None:
 def test_machine_without_a_gpu_is_refused(bench: Bench) -> None:
     with pytest.raises(BuildError, match="here is no GPU: docker compose run"):
         bench.build(on=Machine("8.6.3", (), "x86_64"))
+
+
+# The steps of putting a new engine in place, as what they call.
+STEPS = [
+    ("shutil.copyfile", 1),
+    ("pathlib.Path.write_text", 1),
+    ("os.fsync", 1),
+    ("os.fsync", 2),
+    ("pathlib.Path.replace", 1),
+    ("pathlib.Path.replace", 2),
+]
+
+
+def fail_at(
+    monkeypatch: pytest.MonkeyPatch, step: str, number: int, fault: Callable[[], None]
+) -> None:
+    """Let the call of that number fail, and half of what it would write be written."""
+    function, calls = pkgutil.resolve_name(step.replace("pathlib.Path", "pathlib:Path")), []
+
+    def failing(*arguments: object, **options: object) -> object:
+        calls.append(step)
+        if len(calls) != number:
+            return function(*arguments, **options)
+        if step in ("shutil.copyfile", "pathlib.Path.write_text"):
+            function(*arguments, **options)
+            written = arguments[1] if step == "shutil.copyfile" else arguments[0]
+            os.truncate(str(written), 100)
+        return fault()
+
+    monkeypatch.setattr(step, failing)
+
+
+def disk_full() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def interrupted() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("fault", [disk_full, interrupted])
+@pytest.mark.parametrize(("step", "number"), STEPS)
+def test_engine_that_cannot_be_put_in_place_leaves_the_old_pair(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    number: int,
+    fault: Callable[[], None],
+) -> None:
+    bench.build()
+    before = {path.name: path.read_bytes() for path in bench.engine.parent.iterdir()}
+    with monkeypatch.context() as patched:
+        fail_at(patched, step, number, fault)
+        with pytest.raises((BuildError, KeyboardInterrupt)):
+            bench.build()
+    assert {path.name: path.read_bytes() for path in bench.engine.parent.iterdir()} == before
+
+
+def test_first_engine_that_cannot_be_put_in_place_leaves_none(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        fail_at(patched, "pathlib.Path.replace", 2, disk_full)
+        assert (
+            "No space left on device; see who owns what lies there, and how much" in bench.failure()
+        )
+    assert [path.name for path in bench.engine.parent.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize(("step", "number"), STEPS)
+def test_run_killed_while_it_puts_an_engine_in_place_shows_no_half_of_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str, number: int
+) -> None:
+    old = bench.build()
+    child = os.fork()
+    if child == 0:
+        fail_at(monkeypatch, step, number, lambda: os._exit(9))
+        bench.build()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert read_manifest(bench.repository, "facenet") == old
+    assert bench.engine.read_bytes().endswith(b"END\n")
+    if (step, number) == STEPS[-1]:
+        assert bench.reason() == "the engine is not the one of its plan.json: its SHA-256 differs"
+    else:
+        assert bench.reason() is None
+    bench.build()
+    assert bench.reason() is None
+    assert len(list(bench.engine.parent.iterdir())) == 3
+
+
+def test_work_folder_that_cannot_be_emptied_is_told_of(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.work.mkdir()
+    (bench.work / "model.plan").write_bytes(b"an engine of a killed run")
+
+    def refuse(_: Path, ignore_errors: bool = False) -> None:
+        if not ignore_errors:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("shutil.rmtree", refuse)
+        assert "Permission denied; see who owns what lies there" in bench.failure()

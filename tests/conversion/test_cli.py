@@ -50,8 +50,18 @@ def test_plan_repeats_the_options_that_the_run_needs(
     assert run("plan", "fpenet", "--weights", "open", "--device", "cpu", repository=repository) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == (
-        "do it: docker compose run --rm converter all fpenet --weights open --device cpu"
+        "do it: scripts/convert all fpenet --weights open --repository "
+        f"{repository} --weights-dir {repository.parent / 'weights'} --device cpu"
     )
+
+
+def test_plan_without_paths_is_done_by_compose(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FACEKIT_MODEL_REPOSITORY", str(repository))
+    assert run("plan", "fpenet", "--weights", "open") == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "do it: docker compose run --rm converter all fpenet --weights open"
 
 
 def test_plan_as_json_is_one_value(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

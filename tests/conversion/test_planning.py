@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from conversion import catalog_file, plan_text, planning
 from conversion.catalog import Catalog
-from conversion.choose import choose
+from conversion.choice import choose
 from conversion.plan import EnginePlan, Plan
 from facekit.engines.machine import Gpu, Machine
 from tests.conversion.conftest import REPOSITORY
@@ -25,6 +26,7 @@ def make(
     *selections: str,
     machine: Machine = NOTHING,
     models: Sequence[str] = (),
+    environment: Mapping[str, str] = MappingProxyType({}),
     **about: object,
 ) -> Plan:
     catalog = catalog_file.load(repository=repository)
@@ -33,7 +35,7 @@ def make(
     return planning.make_plan(
         jobs,
         planning.Circumstances(repository, weights_dir, machine, **about),  # type: ignore[arg-type]
-        {},
+        environment,
     )
 
 
@@ -52,6 +54,14 @@ def test_plan_of_a_machine_with_tensorrt_is_for_that(repository: Path) -> None:
     assert (plan.release, plan.tensorrt) == (None, "8.6.3")
     first = plan_text.text(plan).splitlines()[0]
     assert first == "this machine: TensorRT 8.6.3, NVIDIA A10 (8.6), x86_64"
+
+
+@pytest.mark.parametrize(("tag", "wheel"), [("24.03", "1.31.0"), ("24.04", "1.35.0")])
+def test_plan_in_an_image_is_for_the_dali_of_its_tag(
+    repository: Path, tag: str, wheel: str
+) -> None:
+    image = {"NVIDIA_TRITON_SERVER_VERSION": tag}
+    assert make(repository, machine=A10, environment=image).dali_wheel == wheel
 
 
 def test_plan_for_a_release_asked_for_uses_its_tensorrt(repository: Path) -> None:
@@ -87,6 +97,31 @@ def test_plan_sees_what_was_fetched_before(repository: Path) -> None:
     network, converter = engine_of(make(repository), "fpenet").downloads
     assert network.present and network.path == folder / "model.etlt"
     assert not converter.present
+
+
+@pytest.mark.parametrize("start", ["tao-converter_", "tao-converter_v"])
+def test_plan_finds_the_tool_in_either_folder_of_ngc(repository: Path, start: str) -> None:
+    tool = repository.parent / "weights" / f"{start}v5.1.0_8.6.3.1_x86" / "tao-converter"
+    tool.parent.mkdir(parents=True)
+    tool.write_bytes(b"1")
+    converter = engine_of(make(repository), "fpenet").downloads[-1]
+    assert converter.present and converter.path == tool
+
+
+def test_plan_of_an_own_etlt_names_the_tool_that_is_fetched_and_its_terms(
+    repository: Path, stanza: Callable[..., Path]
+) -> None:
+    models = stanza(file="mine.etlt", format="uff-etlt", key="k", precision="fp16", licence="mine")
+    catalog = catalog_file.load([models], repository=repository)
+    jobs = choose(catalog, ["facenet=mine"], ["facenet"], {})
+    about = planning.Circumstances(repository, repository.parent / "weights", NOTHING)
+    plan = planning.make_plan(jobs, about, {})
+    [engine] = plan.engines
+    assert [download.path.name for download in engine.downloads] == ["tao-converter"]
+    assert engine.accepted is False
+    text = plan_text.text(plan)
+    assert "terms    yours; those of tao-converter: NVIDIA TAO Toolkit Model EULA, https" in text
+    assert f"source   {models.with_name('mine.etlt')}" in text
 
 
 def test_plan_of_open_weights_fetches_nothing_and_asks_for_no_terms(repository: Path) -> None:

@@ -94,7 +94,10 @@ def test_etlt_on_an_older_tensorrt_is_refused(catalog: Catalog) -> None:
 
 def test_etlt_on_another_patch_of_tensorrt_is_warned_of(catalog: Catalog) -> None:
     warning = TABLE.check(weights(catalog, "fpenet=nvidia"), "8.6.1", "x86_64")
-    assert warning is not None and "TensorRT 8.6.1 was never tried; tried were 8.6.3" in warning
+    assert (
+        warning is not None
+        and "TensorRT 8.6.1 is not in conversion/releases.yaml; known are 8.6.3" in warning
+    )
     assert TABLE.tao_converter("8.6.1", "x86_64") == "v5.1.0_8.6.3.1_x86"
 
 
@@ -105,7 +108,23 @@ def test_open_weights_fit_every_release(catalog: Catalog, tensorrt: str) -> None
 
 def test_open_weights_on_an_unknown_tensorrt_are_warned_of(catalog: Catalog) -> None:
     warning = TABLE.check(weights(catalog, "facenet=open"), "12.0.0", "x86_64")
-    assert warning is not None and warning.startswith("TensorRT 12.0.0 was never tried")
+    assert warning is not None and warning.startswith("TensorRT 12.0.0 is not in")
+
+
+def test_tool_for_jetpack_is_warned_of(catalog: Catalog) -> None:
+    warning = TABLE.check(weights(catalog, "fpenet=nvidia"), "8.6.3", "aarch64")
+    assert warning is not None and "v5.1.0_jp6.0_aarch64 is made for JetPack" in warning
+
+
+def test_release_of_the_image_is_told_by_its_variable() -> None:
+    release = TABLE.here({"NVIDIA_TRITON_SERVER_VERSION": "24.03"})
+    assert release is not None and release.dali == "1.31"
+    assert TABLE.here({"NVIDIA_TRITON_SERVER_VERSION": "23.01"}) is None
+    assert TABLE.here({}) is None
+
+
+def test_terms_of_the_tool_are_those_of_nvidia_s_networks(catalog: Catalog) -> None:
+    assert weights(catalog, "facenet=nvidia").licence == releases.TOOL_LICENCE
 
 
 ROW = "{tensorrt: 8.6.3, dali: '1.36', dali_wheel: 1.35.0, tao_converter: {x86_64: v5}}"

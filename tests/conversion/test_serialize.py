@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
-from conversion.errors import BuildError
+from conversion.errors import BuildError, ReleaseError
 from conversion.serialize import serialize_pipelines
 from facekit.errors import SetupError
 from facekit.pipelines.definitions import COLORS_OF
@@ -57,5 +58,47 @@ def test_disk_that_refuses_is_said(models: Path, monkeypatch: pytest.MonkeyPatch
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("conversion.serialize.publish", refuse)
-    with pytest.raises(BuildError, match=f"can't be written to by user {os.geteuid()}"):
+    with pytest.raises(BuildError, match="Permission denied; see who owns what lies there"):
         serialize_pipelines(models, "cpu", lambda line: None)
+
+
+@pytest.mark.parametrize("step", ["pathlib.Path.write_bytes", "os.fsync", "pathlib.Path.replace"])
+def test_pipeline_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def refuse(*arguments: object) -> None:
+        if step.endswith("write_bytes"):
+            Path(str(arguments[0])).touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    old = tmp_path / "photo_gray" / "1" / "cpu.dali"
+    old.parent.mkdir(parents=True)
+    old.write_text("an older pipeline")
+    monkeypatch.setattr(step, refuse)
+    with pytest.raises(BuildError, match="No space left on device"):
+        serialize_pipelines(tmp_path, "cpu", lambda line: None)
+    assert old.read_text() == "an older pipeline"
+    assert list(old.parent.iterdir()) == [old]
+
+
+def test_dali_newer_than_the_server_s_is_refused(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvidia.dali.__version__", "1.35.0")
+    with pytest.raises(ReleaseError) as caught:
+        serialize_pipelines(models, "cpu", print, {"NVIDIA_TRITON_SERVER_VERSION": "24.03"})
+    assert str(caught.value) == (
+        "DALI 1.35.0 is here, and Triton 24.03 has DALI 1.31, which can't read what a newer one "
+        "writes. In .env: DALI_VERSION=1.31.0, then: scripts/convert --build"
+    )
+    assert not [path for path in models.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("tag", ["24.04", "23.01"])
+def test_dali_that_fits_or_is_not_known_not_to_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str
+) -> None:
+    monkeypatch.setattr("nvidia.dali.__version__", "1.35.0")
+    (tmp_path / "photo_gray").mkdir()
+    image = {"NVIDIA_TRITON_SERVER_VERSION": tag}
+    assert len(serialize_pipelines(tmp_path, "cpu", lambda line: None, image)) == 1

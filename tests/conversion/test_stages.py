@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ import pytest
 
 from conversion import catalog_file, places
 from conversion.catalog import Job, Weights
-from conversion.choose import choose
+from conversion.choice import choose
 from conversion.errors import BuildError, ConversionError, FetchError, LockedError
 from conversion.fetch import Fetched
 from conversion.stages import Options, Result, run
@@ -35,6 +35,9 @@ class Stages:
     failing: dict[str, Exception] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     tools: list[Path | None] = field(default_factory=list)
+    held: list[Path] = field(default_factory=list)
+    held_in_builds: list[list[Path]] = field(default_factory=list)
+    verified: list[list[str]] = field(default_factory=list)
 
     def _call(self, what: str) -> None:
         self.calls.append(what)
@@ -56,6 +59,7 @@ class Stages:
         self, job: Job, fetched: Fetched, *, tao_converter: Path | None, **_: object
     ) -> object:
         self._call(f"build {job.model.name}")
+        self.held_in_builds.append([*self.held])
         self.tools.append(tao_converter)
         return SimpleNamespace(precision="int8", gpu="NVIDIA A10")
 
@@ -63,15 +67,22 @@ class Stages:
         self._call(f"serialize {device}")
         return [repository / "a.dali"]
 
-    def verify(self, *_: object, device: str) -> list[str]:
+    def verify(
+        self, repository: Path, jobs: Sequence[Job], *_: object, device: str | None
+    ) -> list[str]:
+        self.verified.append([job.model.name for job in jobs])
         self._call(f"verify {device}")
         return self.problems
 
     @contextlib.contextmanager
-    def repository_lock(self, repository: Path, *, wait: bool, say: object) -> Iterator[None]:
-        self._call("lock" if wait else "lock at once")
+    def converter_lock(self, folder: Path, *, wait: bool, say: object) -> Iterator[None]:
+        self.held.append(folder)
+        if folder == self.repository:
+            self._call("lock" if wait else "lock at once")
         yield
-        self._call("free")
+        self.held.remove(folder)
+        if folder == self.repository:
+            self._call("free")
 
 
 @pytest.fixture
@@ -163,6 +174,9 @@ def test_failure_of_one_model_stops_no_other(
     result = act(stages, "all")
     assert result.failed
     assert [call for call in stages.calls if "fpenet" in call] == ["fetch fpenet", "build fpenet"]
+    # What has failed is not told a second time.
+    assert stages.verified == [["fpenet"]]
+    assert result.rows[-1] == ("verify", "", "all else fits")
     assert stages.calls[-3:] == ["serialize gpu", "verify gpu", "free"]
     words = str(failure[1]).removeprefix("facenet: ")
     assert result.rows[0] == ("facenet", "open", f"FAILED: {words.splitlines()[0]}")
@@ -172,8 +186,28 @@ def test_failure_of_one_model_stops_no_other(
 def test_pipelines_that_fail_do_not_stop_the_check(stages: Stages) -> None:
     stages.failing = {"serialize gpu": ConversionError("no CUDA here")}
     result = act(stages, "all")
-    assert result.failed and "verify gpu" in stages.calls
-    assert ("pipelines", "gpu", "FAILED: no CUDA here") in result.rows
+    assert result.failed and "verify None" in stages.calls
+    assert [row[2] for row in result.rows if row[0] in ("pipelines", "verify")] == [
+        "FAILED: no CUDA here",
+        "all else fits",
+    ]
+
+
+def test_nothing_is_checked_where_everything_failed(stages: Stages) -> None:
+    stages.failing = {
+        "build facenet": BuildError("no"),
+        "build fpenet": BuildError("no"),
+        "serialize gpu": ConversionError("no"),
+    }
+    assert [row[0] for row in act(stages, "all").rows] == ["facenet", "fpenet", "pipelines"]
+    assert stages.verified == []
+
+
+def test_build_folder_is_held_while_an_engine_is_built(stages: Stages) -> None:
+    act(stages, "build")
+    builds_in = stages.repository.parent / "weights" / "build"
+    assert stages.held_in_builds == [[stages.repository, builds_in]] * 2
+    assert stages.held == []
 
 
 def test_problems_that_the_check_finds_are_failures(stages: Stages) -> None:
@@ -212,7 +246,10 @@ def test_etlt_on_tensorrt_10_fails_before_it_is_fetched(stages: Stages) -> None:
 
 def test_version_never_tried_is_warned_of(stages: Stages) -> None:
     act(stages, "all", machine=Machine("12.0.0", A10.gpus, "x86_64"))
-    assert "warning: facenet: TensorRT 12.0.0 was never tried; tried were 8.6.3" in stages.said[0]
+    assert (
+        "warning: facenet: TensorRT 12.0.0 is not in conversion/releases.yaml; known"
+        in stages.said[0]
+    )
 
 
 def test_build_without_what_is_built_from_names_the_command(stages: Stages) -> None:
@@ -232,6 +269,47 @@ def test_build_takes_what_was_fetched_before(stages: Stages) -> None:
     result = act(stages, "build", "fpenet=nvidia", "facenet=open")
     assert not result.failed
     assert stages.tools == [None, weights / "tao-converter_v5.1.0_8.6.3.1_x86" / "tao-converter"]
+
+
+def test_build_finds_the_tool_where_ngc_s_command_line_leaves_it(stages: Stages) -> None:
+    weights = stages.repository.parent / "weights"
+    tool = weights / "tao-converter_vv5.1.0_8.6.3.1_x86" / "tao-converter"
+    for path in (weights / "fpenet_vdeployable_v3.0" / "model.etlt", tool):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"1")
+    act(stages, "build", "fpenet=nvidia", "facenet=open")
+    assert stages.tools == [None, tool]
+    assert os.access(tool, os.X_OK)
+
+
+@pytest.fixture
+def own(stages: Stages, stanza: Callable[..., Path]) -> list[Job]:
+    """FaceNet from an .etlt of somebody's own."""
+    models = stanza(file="mine.etlt", format="uff-etlt", key="k", precision="fp16", licence="mine")
+    catalog = catalog_file.load([models], repository=stages.repository)
+    return choose(catalog, ["facenet=mine"], ["facenet"], {})
+
+
+def test_tool_alone_asks_for_its_terms(stages: Stages, own: list[Job]) -> None:
+    options = Options(stages.repository, stages.repository.parent / "weights")
+    words = "tao-converter, needed for facenet.*is under the NVIDIA TAO Toolkit Model EULA: https"
+    with pytest.raises(FetchError, match=words):
+        run("all", own, options, A10, stages.said.append)
+    assert stages.calls == []
+
+
+def test_tool_that_is_there_asks_for_nothing(stages: Stages, own: list[Job]) -> None:
+    options = Options(stages.repository, stages.repository.parent / "weights")
+    tool = options.weights_dir / "tao-converter_v5.1.0_8.6.3.1_x86" / "tao-converter"
+    tool.parent.mkdir(parents=True)
+    tool.write_bytes(b"1")
+    assert not run("all", own, options, A10, stages.said.append).failed
+
+
+def test_terms_of_what_cannot_be_built_here_are_not_asked_for(stages: Stages) -> None:
+    machine = Machine("10.2.0", A10.gpus, "x86_64")
+    result = act(stages, "all", "facenet=nvidia", "fpenet=open", machine=machine, accepted=False)
+    assert result.rows[0][2].startswith("FAILED: TensorRT 10.2.0 cannot read a UFF or .etlt model")
 
 
 def test_terms_not_accepted_stop_everything_before_it_begins(stages: Stages) -> None:

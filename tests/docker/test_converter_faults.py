@@ -24,12 +24,12 @@ SLOW_DOWNLOAD = {"rules": [{"path": "*model.etlt", "on": "storage", "bytes_per_s
 @pytest.mark.parametrize(
     ("mode", "words"),
     [
-        ("no-engine", ("no engine",)),
-        ("empty", ("empty",)),
-        ("half", ("load",)),
-        ("wrong-key", ("key",)),
+        ("no-engine", ("it wrote no engine",)),
+        ("empty", ("the engine is empty",)),
+        ("half", ("the engine does not load", "half an engine")),
+        ("wrong-key", ("does not open the file",)),
         ("crash", ("SIGSEGV",)),
-        ("memory", ("memory",)),
+        ("memory", ("too little free memory",)),
     ],
 )
 def test_tool_that_fails_is_explained_and_leaves_the_old_engine(
@@ -49,9 +49,9 @@ def test_tool_that_fails_is_explained_and_leaves_the_old_engine(
 def test_exit_code_of_a_tool_alone_does_not_condemn_a_whole_engine(converter: Converter) -> None:
     assert converter.run("fetch", "facenet").code == 0
     done = converter.run("build", "facenet", FAKE_TOOL_MODE="exit-1")
-    # Whichever way it is judged, what is visible is whole, and the exit code tells the truth.
-    there = engine_path(converter.repository, "facenet").exists()
-    assert there == (done.code == 0), done.output
+    assert done.code == 0, done.output
+    assert "exit code 1, and there is an engine all the same" in done
+    assert converter.fits("facenet")
 
 
 def test_engine_that_does_not_load_is_not_served(converter: Converter) -> None:
@@ -82,7 +82,7 @@ def test_gpu_without_int8_gets_less_and_is_told(converter: Converter) -> None:
 
 def test_tensorrt_10_can_not_read_an_etlt_and_is_told_the_way_out(converter: Converter) -> None:
     done = converter.all(FAKE_TENSORRT="100001")
-    assert done.code in (1, 2), done.output
+    assert done.code == 1, done.output
     assert "--weights open" in done
     assert {name for name in converter.made() if name.endswith(".plan")} == set()
     done = converter.all("--weights", "open", FAKE_TENSORRT="100001")

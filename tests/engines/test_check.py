@@ -5,15 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from facekit.engines.check import (
-    REPAIR,
-    active_config,
-    check_engines,
-    config_remark,
-    needs_machine,
-)
+from conversion import catalog_file
+from facekit.engines.check import active_config, check_engines, config_remark, needs_machine
 from facekit.engines.machine import Gpu, Machine
-from facekit.engines.manifest import Batch, engine_path, manifest_path
+from facekit.engines.manifest import REPAIR, Batch, engine_path, manifest_path, repair_command
 from tests.engines.engine_files import A10, MACHINE, change, engine_repository, write
 
 
@@ -91,7 +86,9 @@ def test_check_engines_of_another_build_of_the_same_tensorrt_fits(repository: Pa
     assert check_engines(repository, None, MACHINE) == []
 
 
-@pytest.mark.parametrize("gpu", [Gpu("Tesla T4", "7.5"), Gpu("NVIDIA A10G", "8.6")])
+@pytest.mark.parametrize(
+    "gpu", [Gpu("Tesla T4", "7.5"), Gpu("NVIDIA A10G", "8.6"), Gpu("NVIDIA A10", "8.9")]
+)
 def test_check_engines_of_another_gpu_names_both(repository: Path, gpu: Gpu) -> None:
     problems = check_engines(repository, ["facenet"], Machine("8.6.3", (gpu,), "x86_64"))
 
@@ -142,7 +139,39 @@ def test_check_engines_of_a_network_changed_since_tells_it(repository: Path) -> 
 
     assert only_problem(repository) == (
         f"facenet: the network {source} was changed after its engine was built; "
-        f"repair it with: {REPAIR}"
+        "repair it with: docker compose run --rm converter all facenet --weights open"
+    )
+
+
+@pytest.mark.parametrize("change_it", ["missing", "other gpu", "small batch", "other outputs"])
+def test_check_engines_of_other_weights_names_the_command_for_these(
+    repository: Path, change_it: str
+) -> None:
+    change(repository, "facenet", weights="open")
+    machine = MACHINE
+    if change_it == "missing":
+        engine_path(repository, "facenet").unlink()
+    elif change_it == "other gpu":
+        machine = Machine("8.6.3", (Gpu("Tesla T4", "7.5"),), "x86_64")
+    elif change_it == "small batch":
+        change(repository, "facenet", batch=Batch(2, 4, 16))
+    else:
+        change(repository, "facenet", outputs={})
+
+    problems = check_engines(repository, ["facenet"], machine)
+
+    assert problems
+    for problem in problems:
+        assert problem.endswith(f"{REPAIR} all facenet --weights open")
+
+
+def test_repair_command_names_every_weights_of_the_kit_without_a_file() -> None:
+    catalog = catalog_file.load(repository=Path("/models"))
+    for model in catalog.models.values():
+        for weights in model.weights:
+            assert repair_command(model.name, weights).startswith(REPAIR)
+    assert repair_command("facenet", "mine").startswith(
+        "scripts/convert all facenet --weights mine --models FILE"
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from nvidia.dali import fn, pipeline_def
 
-from conversion.placement import placement_problems
+from conversion.device_placement import placement_problems
 from facekit.pipelines.definitions import COLORS_OF, PIPELINES
 
 VARIANTS = [(model, color) for model in PIPELINES for color in COLORS_OF[model]]

@@ -9,7 +9,7 @@ import pytest
 
 from conversion import catalog_file
 from conversion.catalog import Catalog
-from conversion.choose import choose
+from conversion.choice import choose
 from conversion.errors import CatalogError
 
 
