@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from facekit.serving.server import TritonServer
 
-_STOCK = "/opt/tritonserver"
-
 
 def add_parser(subparsers: Any) -> None:
     """Add the subcommand's options."""
@@ -50,12 +48,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--address",
-        default=_variable("FACEKIT_ADDRESS") or "127.0.0.1",
+        default="127.0.0.1",
         metavar="IP",
-        help=(
-            "where to listen (127.0.0.1: this machine only; 0.0.0.0: every network; also "
-            "FACEKIT_ADDRESS)"
-        ),
+        help="where to listen (127.0.0.1: this machine only; 0.0.0.0: every network)",
     )
     parser.add_argument(
         "--model-repository",
@@ -66,19 +61,16 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--native",
         nargs="?",
-        type=Path,
-        const=Path(_STOCK),
-        default=_variable("FACEKIT_TRITON"),
+        const="",
         metavar="DIR",
-        help=f"run the Triton in this folder with its own backends ({_STOCK}; also FACEKIT_TRITON)",
+        help="run the Triton in this folder with its own backends (where NVIDIA's images have it)",
     )
     parser.add_argument(
         "--config-name",
-        default=_variable("FACEKIT_CONFIG_NAME"),
         metavar="NAME",
         help=(
             "prefer <model>/configs/NAME.pbtxt to config.pbtxt (cpu; with --native what the "
-            "engines were made for, '' for config.pbtxt; also FACEKIT_CONFIG_NAME)"
+            "engines were made for, '' for config.pbtxt)"
         ),
     )
     parser.add_argument(
@@ -114,12 +106,8 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--log-file",
-        default=_variable("FACEKIT_LOG_FILE"),
         metavar="FILE",
-        help=(
-            "append Triton's log to this file, - for standard error (it is dropped otherwise; "
-            "also FACEKIT_LOG_FILE)"
-        ),
+        help="append Triton's log to this file, - for standard error (it is dropped otherwise)",
     )
     parser.add_argument(
         "--quiet", action="store_true", help="say only what goes wrong, not where it listens"
@@ -142,11 +130,19 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(args: argparse.Namespace) -> int:
     # Here, so that `facekit --help` needs none of it.
+    from facekit.errors import FacekitError, SetupError
     from facekit.serving.overlay import COLORS, colored_repository
-    from facekit.serving.server import default_model_repository
+    from facekit.serving.repository import check_repository, default_model_repository
     from facekit.serving.supervisor import Supervisor
 
+    named = served = (args.model_repository or default_model_repository()).absolute()
+
+    def rename(text: str) -> str:
+        """Name the files as the user knows them, and not those of the temporary repository."""
+        return text.replace(str(served), str(named))
+
     def say(line: str) -> None:
+        line = rename(line)
         if args.quiet and line.startswith(("ready:", "starting", "stopping")):
             return
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -156,20 +152,24 @@ def _serve(args: argparse.Namespace) -> int:
             sys.stderr.flush()
 
     with contextlib.ExitStack() as stack:
-        repository = args.model_repository or default_model_repository()
         color = _chosen("FACEKIT_COLOR", args.color, COLORS)
-        if color is not None and repository.is_dir():
-            repository = stack.enter_context(colored_repository(repository, color))
-        server = _server(args, repository)
+        if color is not None:
+            check_repository(named)
+            served = stack.enter_context(colored_repository(named, color))
+        server = _server(args, served)
         say("starting")
-        Supervisor(server, say).run()
+        try:
+            Supervisor(server, say).run()
+        except FacekitError as error:
+            raise SetupError(rename(str(error))) from error
     return 0
 
 
 def _server(args: argparse.Namespace, repository: Path) -> TritonServer:
     from facekit.errors import SetupError
     from facekit.serving.embedded import EmbeddedServer
-    from facekit.serving.stock import StockServer
+    from facekit.serving.options import ServerOptions
+    from facekit.serving.stock import DEFAULT_ROOT, StockServer
     from facekit.serving.tls import Tls
 
     tls = None
@@ -193,7 +193,12 @@ def _server(args: argparse.Namespace, repository: Path) -> TritonServer:
     if args.native is None:
         config = "cpu" if args.config_name is None else args.config_name
         return EmbeddedServer(repository, config_name=config, **options)
-    return StockServer(repository, root=args.native, config_name=args.config_name, **options)
+    return StockServer(
+        repository,
+        ServerOptions(**options),
+        root=args.native or DEFAULT_ROOT,
+        config_name=args.config_name,
+    )
 
 
 def _variable(name: str) -> str | None:

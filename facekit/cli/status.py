@@ -48,6 +48,11 @@ def add_parser(subparsers: Any) -> None:
             "trusted whatever name it carries (also FACEKIT_TLS_CERT)"
         ),
     )
+    parser.add_argument(
+        "--once",
+        action="store_true",
+        help="ask each model one time, and not so often that each of its processes gets a turn",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -57,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from facekit.report import show
     from facekit.serving.health import check
 
-    health = check(args.url, timeout_s=args.timeout, tls_certificate=args.tls_cert)
+    health = check(args.url, timeout_s=args.timeout, once=args.once, tls_certificate=args.tls_cert)
     show(json.dumps(health.to_dict(), indent=2) if args.json else describe(health))
     return 0 if health.ok else 1
 

@@ -24,11 +24,11 @@ _HOST_AND_PORT = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.%]+\]):([0-9]{1,5})|un
 class Connection:
     """Options of one connection, as given to a client.
 
+    ``server_name`` is the name that the server's certificate must carry, in place of ``url``'s.
+
     Raises:
         ConfigError: ``url`` is no ``host:port``, ``timeout_s`` is not above 0 and at most
             ``MAX_TIMEOUT_S``, a certificate file can't be read, or one is given without ``ssl``.
-
-    ``server_name`` is the name that the server's certificate must carry, in place of ``url``'s.
     """
 
     url: str

@@ -9,23 +9,22 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from facekit.engines.configs import active_file
+from facekit.engines.configs import active_configs
 from facekit.serving.installation import (
     Installation,
     check_backend_package,
     find_installation,
 )
+from facekit.serving.options import ServerOptions
+from facekit.serving.repository import default_model_repository
 from facekit.serving.runtime import EmbeddedRuntime, Runtime
-from facekit.serving.server import TritonServer, default_model_repository
+from facekit.serving.server import TritonServer
 from facekit.serving.tls import Tls
 
 __all__ = ["EmbeddedServer", "default_model_repository"]
-
-_BACKEND = re.compile(r'^\s*backend\s*:\s*"(\w+)"', re.MULTILINE)
 
 
 class EmbeddedServer(TritonServer):
@@ -33,16 +32,15 @@ class EmbeddedServer(TritonServer):
 
     Args:
         model_repository: the folder of models; by default the kit's own.
-        http_port: 0 for any free one, as for the other two.
-        grpc_port: see ``http_port``.
-        metrics_port: see ``http_port``.
-        address: the IPv4 address, or a name for it, to listen on.
+        http_port: see ``ServerOptions``, as for all that follow but one.
+        grpc_port: see ``ServerOptions``.
+        metrics_port: see ``ServerOptions``.
+        address: see ``ServerOptions``.
         config_name: the set of ``configs/<name>.pbtxt`` that goes before ``config.pbtxt``.
-        log_file: gets the server's log, appended; ``-`` is standard error; by default a temporary
-            file.
-        tls: see ``TritonServer``.
-        restrict_management: see ``TritonServer``.
-        extra_args: more options for the ``tritonserver`` program.
+        log_file: see ``ServerOptions``.
+        tls: see ``ServerOptions``.
+        restrict_management: see ``ServerOptions``.
+        extra_args: see ``ServerOptions``.
     """
 
     def __init__(
@@ -59,8 +57,7 @@ class EmbeddedServer(TritonServer):
         restrict_management: bool = False,
         extra_args: Sequence[str] = (),
     ) -> None:
-        super().__init__(
-            model_repository,
+        options = ServerOptions(
             http_port=http_port,
             grpc_port=grpc_port,
             metrics_port=metrics_port,
@@ -70,16 +67,14 @@ class EmbeddedServer(TritonServer):
             restrict_management=restrict_management,
             extra_args=extra_args,
         )
+        super().__init__(model_repository, options)
         self._config_name = config_name
         self._installation: Installation | None = None
 
     def _prepare(self) -> None:
         self._installation = find_installation()
-        backends = set()
-        for model in self.model_repository.iterdir():
-            file = active_file(model, self._config_name)
-            if file is not None:
-                backends.update(_BACKEND.findall(file.read_text("utf-8")))
+        configs = active_configs(self.model_repository, self._config_name)
+        backends = {str(config.backend) for config in configs.values()}
         for backend in sorted(backends & {"dali", "onnxruntime"}):
             check_backend_package(backend)
 

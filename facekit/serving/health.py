@@ -150,14 +150,18 @@ class Prober:
             for model in answer.model_stats
         }
 
-    def check(self) -> Health:
-        """Probe every served model, within the connection's time for all of them together."""
+    def check(self, *, once: bool = False) -> Health:
+        """Probe every served model, within the connection's time for all of them together.
+
+        Args:
+            once: each one time, and not so often that every instance gets a turn.
+        """
         deadline = time.monotonic() + self._connection.timeout_s
         url = self._connection.url
         try:
             served = self._instances_by_model()
             names = [name for name in PROBED if name in served]
-            times = max(served.values(), default=1)
+            times = 1 if once else max(served.values(), default=1)
             ready = bool(self._triton.is_server_ready(client_timeout=self._connection.timeout_s))
         except InferenceServerException as e:
             return Health(url, False, (), str(self._translated(e, "")))
@@ -230,6 +234,7 @@ def check(
     url: str = "localhost:8001",
     *,
     timeout_s: float = 30.0,
+    once: bool = False,
     tls_certificate: str | os.PathLike[str] | None = None,
     **ssl: Any,
 ) -> Health:
@@ -238,6 +243,7 @@ def check(
     Args:
         url: ``host:port`` of the gRPC endpoint.
         timeout_s: what the inferences may take together.
+        once: see ``Prober.check``.
         tls_certificate: the PEM file of an encrypted server's certificate, which is trusted
             whatever name it carries.
         **ssl: as for ``facekit.client.Client``.
@@ -256,7 +262,7 @@ def check(
             url, timeout_s, ssl=True, root_certificates=tls_certificate, server_name=name
         )
     with Prober(connection) as prober:
-        return prober.check()
+        return prober.check(once=once)
 
 
 def _input(name: str, dtype: str, model: str) -> InferInput:

@@ -30,7 +30,8 @@ def colored_repository(repository: Path, color: str) -> Iterator[Path]:
         folder = claim.folder
         for model in sorted(path for path in repository.iterdir() if path.is_dir()):
             configs = [*model.glob("config.pbtxt"), *model.glob("configs/*.pbtxt")]
-            texts = {path: path.read_text("utf-8") for path in configs}
+            # What is no text goes through as it is: the server's start names the file.
+            texts = {path: path.read_text("utf-8", "surrogateescape") for path in configs}
             if any(_SETTING.search(text) for text in texts.values()):
                 _write_model(model, folder / model.name, texts, color)
             else:
@@ -55,4 +56,4 @@ def _write_model(model: Path, target: Path, texts: dict[Path, str], color: str) 
                 raise SetupError(f"model {model.name} has no {file}, which the colour needs.")
         written = target / path.relative_to(model)
         written.parent.mkdir(exist_ok=True)
-        written.write_text(changed, "utf-8")
+        written.write_text(changed, "utf-8", "surrogateescape")

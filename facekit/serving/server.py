@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -18,21 +18,18 @@ from facekit.errors import SetupError
 from facekit.serving import log, ports, processes
 from facekit.serving.child import kill_group, spawn
 from facekit.serving.installation import check_shared_memory
+from facekit.serving.options import ServerOptions
 from facekit.serving.output import Output
-from facekit.serving.restrictions import help_text, restrictions
-from facekit.serving.runtime import PACKAGE, Runtime
-from facekit.serving.tls import Tls
+from facekit.serving.repository import check_repository, default_model_repository
+from facekit.serving.restrictions import restrictions
+from facekit.serving.runtime import Runtime
+from facekit.serving.tls import TlsState
 
-_OPTIONS = ("--http-port", "--grpc-port", "--metrics-port")
+_PORT_OPTIONS = ("--http-port", "--grpc-port", "--metrics-port")
 # Seconds that requests under way get at a stop.
 _EXIT_TIMEOUT_S = 10
 _POLL_S = 0.02
 _Self = TypeVar("_Self", bound="TritonServer")
-
-
-def default_model_repository() -> Path:
-    """Return ``FACEKIT_MODEL_REPOSITORY``, or the ``model_repository`` beside the package."""
-    return Path(os.environ.get("FACEKIT_MODEL_REPOSITORY") or PACKAGE.parent / "model_repository")
 
 
 class TritonServer(ABC):
@@ -43,45 +40,36 @@ class TritonServer(ABC):
 
     Args:
         model_repository: the folder of models; by default the kit's own.
-        http_port: 0 for any free one, as for the other two.
-        grpc_port: see ``http_port``.
-        metrics_port: see ``http_port``.
-        address: the IPv4 address, or a name for it, to listen on.
-        log_file: gets the server's log, appended; ``-`` is standard error; by default a temporary
-            file.
-        tls: encrypts gRPC; HTTP stays plain.
-        restrict_management: refuses every caller what is no inference: loading models, shared
-            memory, trace and log settings.
-        extra_args: more options for the ``tritonserver`` program.
+        options: ports, address, log and what else every kind of server can be told.
     """
 
     computes = False
     """Whether models compute in the server's own process, and not only in backend processes."""
 
+    checking: bool
+    """Whether ``start`` still checks, and nothing was made that would have to be taken away."""
+
     def __init__(
         self,
         model_repository: str | os.PathLike[str] | None = None,
-        *,
-        http_port: int = 0,
-        grpc_port: int = 0,
-        metrics_port: int = 0,
-        address: str = "127.0.0.1",
-        log_file: str | os.PathLike[str] | None = None,
-        tls: Tls | None = None,
-        restrict_management: bool = False,
-        extra_args: Sequence[str] = (),
+        options: ServerOptions | None = None,
     ) -> None:
         self.model_repository = Path(model_repository or default_model_repository()).absolute()
-        self.address = address
         self.remarks: list[str] = []
-        self._listen = address
-        self._wanted = dict(zip(_OPTIONS, (http_port, grpc_port, metrics_port), strict=True))
+        self.checking = False
+        self._options = options or ServerOptions()
+        self._listen = self._options.address
+        ports_wanted = (
+            self._options.http_port,
+            self._options.grpc_port,
+            self._options.metrics_port,
+        )
+        self._wanted = dict(zip(_PORT_OPTIONS, ports_wanted, strict=True))
         self._ports: dict[str, int] = {}
-        self._output = Output(log_file)
-        self._tls = tls
+        self._output = Output(self._options.log_file)
+        self._tls = self._options.tls
         self._tls_name: str | None = None
-        self._restrict_management = restrict_management
-        self._extra_args = tuple(extra_args)
+        self._tls_state: TlsState | None = None
         self._runtime: Runtime | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -122,6 +110,16 @@ class TritonServer(ABC):
             server_name=self._tls_name,
         )
 
+    def renewed(self) -> bool:
+        """Whether other TLS files, which work, lie where those of the running server were."""
+        if self._tls is None or self._tls.state() == self._tls_state:
+            return False
+        try:
+            self._tls.name()
+        except SetupError:  # such as one of the two before the other is written
+            return False
+        return True
+
     def log_tail(self, lines: int = 50) -> list[str]:
         """Return the last lines of the server's log."""
         return self._output.tail(lines)
@@ -135,13 +133,8 @@ class TritonServer(ABC):
         if self.pid is not None:
             raise SetupError(f"The server runs already (process {self.pid}).")
         self._release()
-        self.remarks = []
-        self._check_repository()
-        if self._tls is not None:
-            self._tls_name = self._tls.name()
-        check_shared_memory()
-        self._prepare()
-        self._listen = ports.resolve(self.address)
+        self._check()
+        self._listen = ports.resolve(self._options.address)
         self._ports = ports.choose_ports(self._listen, self._ports or self._wanted)
         try:
             self._runtime = self._new_runtime()
@@ -152,6 +145,20 @@ class TritonServer(ABC):
         except BaseException:
             self._release()
             raise
+
+    def _check(self) -> None:
+        self.remarks = []
+        self.checking = True
+        try:
+            check_repository(self.model_repository)
+            if self._tls is not None:
+                # First, so that a change while it is read counts as one.
+                self._tls_state = self._tls.state()
+                self._tls_name = self._tls.name()
+            check_shared_memory()
+            self._prepare()
+        finally:
+            self.checking = False
 
     def wait_ready(
         self, timeout_s: float = 120.0, cancelled: Callable[[], bool] | None = None
@@ -240,12 +247,12 @@ class TritonServer(ABC):
 
     def _spawn(self, runtime: Runtime) -> None:
         environment = runtime.environment()
-        command = [str(self._binary()), *self._arguments(runtime, environment), *self._extra_args]
+        command = [str(self._binary()), *self._arguments(runtime), *self._options.extra_args]
         self._process = self._output.begin(
             runtime.default_log, lambda handle: spawn(command, environment, handle)
         )
 
-    def _arguments(self, runtime: Runtime, environment: dict[str, str]) -> list[str]:
+    def _arguments(self, runtime: Runtime) -> list[str]:
         arguments = [
             f"--model-repository={self.model_repository}",
             f"--http-address={self._listen}",
@@ -261,10 +268,8 @@ class TritonServer(ABC):
         ]
         if self._tls is not None:
             arguments += self._tls.arguments()
-        if self._restrict_management:
-            closed, remarks = restrictions(help_text(self._binary(), environment))
-            arguments += closed
-            self.remarks += remarks
+        if self._options.restrict_management:
+            arguments += restrictions()
         return arguments + [f"{option}={port}" for option, port in self._ports.items()]
 
     def _url(self, option: str) -> str:
@@ -273,13 +278,6 @@ class TritonServer(ABC):
         # A server that listens everywhere is reached on this machine.
         host = "127.0.0.1" if self._listen == "0.0.0.0" else self._listen
         return f"{host}:{self._ports[option]}"
-
-    def _check_repository(self) -> None:
-        if not self.model_repository.is_dir():
-            raise SetupError(
-                f"The model repository {self.model_repository} does not exist: give "
-                f"--model-repository or set FACEKIT_MODEL_REPOSITORY."
-            )
 
     def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection(self.http_url, timeout=5)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from facekit.engines.check import active_config, check_engines, config_remark, needs_machine
 from facekit.engines.machine import Machine, probe_machine
 from facekit.errors import ConfigError, SetupError
+from facekit.serving.options import ServerOptions
 from facekit.serving.runtime import Runtime
 from facekit.serving.server import TritonServer
-from facekit.serving.tls import Tls
 
 DEFAULT_ROOT = Path("/opt/tritonserver")
 """Where NVIDIA's images have it."""
@@ -24,17 +23,10 @@ class StockServer(TritonServer):
 
     Args:
         model_repository: the folder of models; by default the kit's own.
+        options: see ``TritonServer``.
         root: the folder with ``bin/tritonserver`` and ``backends``.
-        http_port: 0 for any free one, as for the other two.
-        grpc_port: see ``http_port``.
-        metrics_port: see ``http_port``.
-        address: the IPv4 address, or a name for it, to listen on.
         config_name: the set of ``configs/<name>.pbtxt`` that goes before ``config.pbtxt``; "" for
             none; by default the one that the engines were made for.
-        log_file: see ``TritonServer``.
-        tls: see ``TritonServer``.
-        restrict_management: see ``TritonServer``.
-        extra_args: more options for the ``tritonserver`` program.
     """
 
     computes = True
@@ -42,29 +34,12 @@ class StockServer(TritonServer):
     def __init__(
         self,
         model_repository: str | os.PathLike[str] | None = None,
+        options: ServerOptions | None = None,
         *,
         root: str | os.PathLike[str] = DEFAULT_ROOT,
-        http_port: int = 0,
-        grpc_port: int = 0,
-        metrics_port: int = 0,
-        address: str = "127.0.0.1",
         config_name: str | None = None,
-        log_file: str | os.PathLike[str] | None = None,
-        tls: Tls | None = None,
-        restrict_management: bool = False,
-        extra_args: Sequence[str] = (),
     ) -> None:
-        super().__init__(
-            model_repository,
-            http_port=http_port,
-            grpc_port=grpc_port,
-            metrics_port=metrics_port,
-            address=address,
-            log_file=log_file,
-            tls=tls,
-            restrict_management=restrict_management,
-            extra_args=extra_args,
-        )
+        super().__init__(model_repository, options)
         self.root = Path(root).absolute()
         self._wanted_config = config_name
         self._config_name = ""

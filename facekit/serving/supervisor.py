@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
-from facekit.errors import ConfigError, DeadlineError, FacekitError, SetupError
+from facekit.errors import ConfigError, DeadlineError, FacekitError
 from facekit.serving import processes
 from facekit.serving.probing import BackgroundProber
 from facekit.serving.server import TritonServer
@@ -24,6 +24,12 @@ _WATCH_S = 0.2
 _BACK_OFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 # A server that lived this long was not broken by what broke its predecessor.
 _STABLE_S = 60.0
+
+_RENEWED = "the TLS certificate was renewed"
+
+
+class _Stopped(BaseException):
+    """A signal came while a start still checked."""
 
 
 class Supervisor:
@@ -58,7 +64,8 @@ class Supervisor:
         """Serve until SIGTERM, SIGINT or SIGHUP; a second one ends everything at once.
 
         Raises:
-            SetupError: the first start failed. Later ones are tried again for ever.
+            FacekitError: the first start failed. Later ones are tried again for ever.
+            OSError: as well.
         """
         processes.adopt_orphans()
         handlers = {
@@ -68,7 +75,11 @@ class Supervisor:
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
         }
         try:
-            self._start()
+            try:
+                self._start()
+            except (FacekitError, OSError, _Stopped):
+                if not self._stopping():
+                    raise
             if not self._stopping():
                 self._say(self._where("ready"))
                 self._keep_up()
@@ -91,6 +102,10 @@ class Supervisor:
         self._signals += 1
         if self._signals > 1:
             self._server.abort()
+        if self._server.checking:
+            # What is asked may never answer: a driver that hangs, a disk that is gone.
+            self._server.checking = False
+            raise _Stopped
 
     def _stopping(self) -> bool:
         return self._signals > 0
@@ -121,16 +136,21 @@ class Supervisor:
             when = f"in {wait_s:g} s" if wait_s else "now"
             self._say(f"{problem}; the server is restarted {when}")
             noticed = time.monotonic()
-            self._server.kill()
+            if problem == _RENEWED:
+                self._server.stop()
+            else:
+                self._server.kill()
             self._pause(wait_s)
             failures += 1
             if self._stopping():
                 break
             try:
                 self._start()
-            except SetupError as error:
+            except (FacekitError, OSError) as error:
                 problem = " ".join(str(error).split())
                 continue
+            except _Stopped:
+                break
             if not self._stopping():
                 self._say(self._where(f"ready again after {time.monotonic() - noticed:.1f} s"))
             break
@@ -158,6 +178,8 @@ class Supervisor:
             while not self._stopping():
                 if self._server.pid is None:
                     return "the server process died"
+                if self._server.renewed():
+                    return _RENEWED
                 for stub in stubs:
                     if not processes.still_runs(stub):
                         return f"the backend process of {names[stub.pid]} died"

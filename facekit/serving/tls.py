@@ -14,6 +14,10 @@ from facekit.errors import ServerError, ServerUnavailableError, SetupError
 _PROTOCOLS = ["h2"]
 
 
+TlsState = tuple[tuple[int, int, int], ...]
+"""Tells other files from those that were there before; empty while one is missing."""
+
+
 @dataclass(frozen=True)
 class Tls:
     """PEM files of a server: its certificate, followed by those that sign it, and its key."""
@@ -28,6 +32,14 @@ class Tls:
             f"--grpc-server-cert={self.certificate}",
             f"--grpc-server-key={self.key}",
         ]
+
+    def state(self) -> TlsState:
+        """Return what changes with the files."""
+        try:
+            found = [file.stat() for file in (self.certificate, self.key)]
+        except OSError:
+            return ()
+        return tuple((file.st_mtime_ns, file.st_size, file.st_ino) for file in found)
 
     def name(self) -> str:
         """Return a name that the certificate is for, after checking that it works with the key.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -105,6 +106,11 @@ def test_images_are_labelled_with_the_version_of_the_package() -> None:
     label = r'org\.opencontainers\.image\.version="([^"$]+)"'
     assert re.findall(label, DOCKERFILES["Dockerfile.triton"]) == [version()] * 2
     assert arguments("Dockerfile.converter")["FACEKIT_VERSION"] == version()
+
+
+def test_health_checks_of_both_servers_ask_each_model_once() -> None:
+    checks = re.findall(r"^HEALTHCHECK .*\n +CMD (.+)$", DOCKERFILES["Dockerfile.triton"], re.M)
+    assert [json.loads(check)[:3] for check in checks] == [["facekit", "status", "--once"]] * 2
 
 
 def test_cpu_target_comes_before_the_gpu_base_so_that_it_is_not_fetched() -> None:

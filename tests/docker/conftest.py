@@ -42,7 +42,8 @@ def debian_image() -> str:
 @pytest.fixture(scope="session")
 def cpu_image(debian_image: str) -> str:
     """The image of ``triton-cpu``, built as Compose builds it for users."""
-    env = {"PYTHON_IMAGE": debian_image, "FACEKIT_CPU_IMAGE": _CPU}
+    # The key, as a user's .env has it beside everything else: it must get into no image.
+    env = {"PYTHON_IMAGE": debian_image, "FACEKIT_CPU_IMAGE": _CPU, "NGC_API_KEY": engine.KEY}
     engine.Compose(env)("--profile", "cpu", "build", "triton-cpu")
     return _CPU
 
@@ -74,6 +75,7 @@ def gpu_image(ngc_image: str, debian_image: str) -> str:
     """The image of ``triton-server``, on the base that stands for the stock one."""
     # The classic builder goes through the other target first, which it finds in its cache.
     env = {"TRITON_IMAGE": ngc_image, "PYTHON_IMAGE": debian_image, "FACEKIT_GPU_IMAGE": _GPU}
+    env["NGC_API_KEY"] = engine.KEY
     engine.Compose(env)("build", "triton-server")
     return _GPU
 

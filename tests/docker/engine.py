@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -12,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,6 +75,19 @@ def logs(container: str) -> str:
 def health(container: str) -> str:
     """Return ``starting``, ``healthy`` or ``unhealthy``."""
     return str(inspect(container)["State"]["Health"]["Status"])
+
+
+def moment(text: str) -> datetime:
+    """Return a time of the engine's, which counts in nanoseconds."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text).replace("Z", "+00:00"))
+
+
+def holds(image: str, text: str) -> bool:
+    """Whether any layer of an image, or what describes it, holds a text."""
+    command = f"set -o pipefail; docker save {image} | LC_ALL=C grep --text --fixed-strings --count"
+    done = run(["bash", "-c", f"{command} -- {text}"])
+    assert done.returncode in (0, 1), done.stderr
+    return int(done.stdout) > 0
 
 
 def processes(container: str) -> list[tuple[int, str, str]]:

@@ -8,7 +8,7 @@ import pytest
 from facekit.cli import main
 from facekit.errors import ConfigError, ServerUnavailableError
 from facekit.serving import EmbeddedServer, processes
-from facekit.serving.health import PROBED, check
+from facekit.serving.health import PROBED, ModelHealth, Prober, check
 from facekit.serving.ports import choose_ports
 from tests.serving.tiny import tiny_repository
 
@@ -104,3 +104,21 @@ def test_check_with_one_of_two_instances_dead_always_fails(tmp_path: Path) -> No
         os.kill(processes.children(server.pid)[0].pid, signal.SIGKILL)
 
         assert [check(server.grpc_url).ok for _ in range(6)] == [False] * 6
+
+
+def test_status_once_asks_each_model_one_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    probe = Prober.probe
+
+    def counted(prober: Prober, name: str, timeout_s: float | None = None) -> ModelHealth:
+        asked.append(name)
+        return probe(prober, name, timeout_s)
+
+    monkeypatch.setattr(Prober, "probe", counted)
+    with EmbeddedServer(tiny_repository(tmp_path, instances=3)) as server:
+        assert main(["status", "--url", server.grpc_url, "--once"]) == 0
+        assert asked == ["faces"]
+        assert main(["status", "--url", server.grpc_url]) == 0
+        assert asked == ["faces"] * 4

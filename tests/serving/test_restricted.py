@@ -12,8 +12,10 @@ from tritonclient.utils import InferenceServerException
 
 from facekit.client import Client
 from facekit.data import probe_photo
-from facekit.serving import EmbeddedServer
+from facekit.errors import SetupError
+from facekit.serving import EmbeddedServer, StockServer
 from facekit.serving.health import check
+from facekit.serving.options import ServerOptions
 from tests.serving.tiny import tiny_repository
 
 
@@ -28,7 +30,6 @@ def test_restricted_server_answers_callers_and_probes(restricted: EmbeddedServer
     with Client(restricted.grpc_url) as client:
         assert len(client.detect(probe_photo())) == 2
     assert check(restricted.grpc_url).ok
-    assert restricted.remarks == []
 
 
 @pytest.mark.parametrize(
@@ -78,14 +79,25 @@ def test_restricted_server_tells_its_health_over_http(
     assert status(restricted, "GET", path) == http.HTTPStatus.OK
 
 
-def test_restricted_server_of_an_old_triton_says_what_stays_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_restricted_server_whose_program_tells_no_options_is_given_all_of_them(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("facekit.serving.server.help_text", lambda *_: "--grpc-port")
+    program = tmp_path / "opt" / "bin" / "tritonserver"
+    program.parent.mkdir(parents=True)
+    (tmp_path / "opt" / "backends").mkdir()
+    program.write_text('#!/bin/sh\ncase "$*" in *--help*) exit 127;; *) echo "$@"; exit 1;; esac\n')
+    program.chmod(0o755)
+    options = ServerOptions(restrict_management=True)
+    server = StockServer(tiny_repository(tmp_path / "m"), options, root=tmp_path / "opt")
 
-    with EmbeddedServer(tiny_repository(tmp_path / "m"), restrict_management=True) as server:
-        assert len(server.remarks) == 2
-        assert "does not know --http-restricted-api" in server.remarks[1]
+    with pytest.raises(SetupError), server:
+        pass
+
+    given = " ".join(server.log_tail())
+    closed = "model-repository,shared-memory,trace,logging:facekit-management="
+    assert f"--grpc-restricted-protocol={closed}" in given
+    assert f"--http-restricted-api={closed}" in given
+    assert "--model-control-mode=none" in given
 
 
 def status(server: EmbeddedServer, method: str, path: str) -> int:

@@ -18,8 +18,6 @@ from tests.serving.stock import stock_triton
 from tests.serving.test_supervisor import Served
 from tests.serving.tiny import tiny_repository
 
-needs_compiler = pytest.mark.skipif(nvidia.COMPILER is None, reason="no C compiler (cc)")
-
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -135,3 +133,14 @@ def test_native_server_that_cannot_serve_ends_with_the_words(root: Path, tmp_pat
     assert "These models can't be served here:" in served.said
     assert "docker compose" in served.said
     assert "Traceback" not in served.said
+
+
+def test_native_server_in_a_color_names_the_real_repository(root: Path, tmp_path: Path) -> None:
+    plan = engine_path(engine_repository(tmp_path / "models"), "facenet")
+    plan.unlink()
+
+    served = Served(tmp_path, f"--native={root}", "--color=rgb")
+
+    assert served.process.wait(60) == 2
+    assert f"facenet: the engine {plan} is missing" in served.said
+    assert "facekit-repository-" not in served.said

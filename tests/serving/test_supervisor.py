@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,10 +16,11 @@ import pytest
 
 from facekit.client import Client
 from facekit.data import probe_photo
-from facekit.errors import ServerUnavailableError
-from facekit.serving import processes
+from facekit.errors import ServerUnavailableError, SetupError
+from facekit.serving import EmbeddedServer, processes
 from facekit.serving.health import check
 from facekit.serving.ports import choose_ports
+from facekit.serving.supervisor import Supervisor
 from tests.serving.tiny import tiny_repository
 from tests.serving.waiting import wait_for
 
@@ -141,6 +144,19 @@ def test_broken_start_is_tried_again(served: Served) -> None:
     assert "restarted in 1 s" in served.said
 
 
+def test_start_with_a_damaged_configuration_is_tried_again(served: Served) -> None:
+    damaged = served.folder / "extra" / "config.pbtxt"
+    damaged.parent.mkdir()
+    damaged.write_bytes(b'name: "\xff"')
+    os.kill(served.server().pid, signal.SIGKILL)
+    assert served.says(f"{damaged}: 'utf-8' codec can't decode"), served.said
+    shutil.rmtree(damaged.parent)
+
+    assert served.ready(2), served.said
+    assert served.answers()
+    assert "Traceback" not in served.said
+
+
 def test_request_under_way_is_told_to_try_again(served: Served) -> None:
     hang = served.folder / "faces" / "hang"
     hang.touch()
@@ -214,3 +230,33 @@ def test_missing_repository_is_said_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "does not exist" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_stop_while_the_first_start_checks_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prepare(server: EmbeddedServer) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(60)
+        pytest.fail("it went on waiting")
+
+    monkeypatch.setattr(EmbeddedServer, "_prepare", prepare)
+    said: list[str] = []
+
+    Supervisor(EmbeddedServer(tiny_repository(tmp_path)), said.append).run()
+
+    assert said == ["stopping"]
+
+
+def test_stop_while_the_first_start_fails_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor = Supervisor(EmbeddedServer(tiny_repository(tmp_path)), lambda line: None)
+
+    def fail(server: EmbeddedServer) -> None:
+        supervisor.stop()
+        raise SetupError("no engine")
+
+    monkeypatch.setattr(EmbeddedServer, "_prepare", fail)
+
+    supervisor.run()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,6 +165,29 @@ def test_encrypted_server_is_supervised(
         (served.folder / "faces" / "fail").unlink()
         assert served.ready(2), served.said
         assert check(served.url, tls_certificate=pem / "good.pem").ok
+        assert served.finish() == 0
+    finally:
+        served.process.kill()
+        served.process.wait()
+
+
+def test_renewed_certificate_is_served_once_both_files_are_there(pem: Path, tmp_path: Path) -> None:
+    files = Tls(tmp_path / "server.pem", tmp_path / "server.key")
+    shutil.copy(pem / "good.pem", files.certificate)
+    shutil.copy(pem / "good.key", files.key)
+    served = Served(tmp_path, f"--tls-cert={files.certificate}", f"--tls-key={files.key}")
+    try:
+        assert served.ready(), served.said
+        shutil.copy(pem / "ip.pem", files.certificate)
+        # Not restarted with one half: it goes on serving the old ones.
+        time.sleep(1)
+        assert check(served.url, tls_certificate=pem / "good.pem").ok
+        shutil.copy(pem / "ip.key", files.key)
+
+        assert served.ready(2), served.said
+        assert check(served.url, tls_certificate=pem / "ip.pem").ok
+        assert served.said.count("the TLS certificate was renewed; the server is restarted") == 1
+        assert served.said.count("restarted") == 1
         assert served.finish() == 0
     finally:
         served.process.kill()
