@@ -112,7 +112,7 @@ def _next_steps(plan: Plan, arguments: Sequence[str]) -> Iterator[str]:
     configs = {engine.config: engine.model for engine in plan.engines}
     if len(configs) > 1:
         fits = ", ".join(f"{config} fits {model}" for config, model in configs.items())
-        yield f"mind: a server uses one set of configurations for all models, but {fits}"
+        yield f"mind: a server has one set of configurations and refuses the rest, but {fits}"
     if any(e.accepted is False and e.reason is not None and not e.problem for e in plan.engines):
         yield "first read the terms above; then accept them (in .env: FACEKIT_ACCEPT_EULA=yes)"
     if not all(engine.problem for engine in plan.engines):

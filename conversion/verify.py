@@ -30,14 +30,11 @@ def verify(
         say: takes words for people.
         device: whose pipelines have to be there; ``None`` to leave them alone.
     """
-    from facekit.engines.check import active_config, check_engines, config_remark
+    from facekit.engines.check import check_engines
 
-    if remark := config_remark(repository):
-        say(f"warning: {remark}")
-    config = active_config(repository)
-    problems = []
+    problems: list[str] = []
     for job in jobs:
-        found = check_engines(repository, [job.model.name], machine, config)
+        found = check_engines(repository, [job.model.name], machine)
         problems += [problem for problem in found if problem not in problems]
         if not found:
             problems += _engine_problems(repository, job, machine, say)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from facekit.contract import MODELS
 from facekit.engines.configs import active_configs, active_file
 from facekit.engines.machine import Machine
 from facekit.engines.manifest import (
@@ -40,33 +41,13 @@ def active_config(repository: Path) -> str:
     return "" if manifest is None else manifest.config
 
 
-def config_remark(repository: Path) -> str | None:
-    """Return what to know of engines whose weights name several configurations, if they do."""
-    names = {}
-    for model in sorted(path.name for path in repository.iterdir() if path.is_dir()):
-        try:
-            manifest = read_manifest(repository, model)
-        except ConfigError:
-            continue
-        if manifest is not None:
-            names[model] = manifest.config
-    if len(set(names.values())) < 2:
-        return None
-    chosen = active_config(repository)
-    engines = ", ".join(f"{model}'s {_config_words(name)}" for model, name in names.items())
-    return (
-        f"the engines were made for several configurations ({engines}); "
-        f"{_config_words(chosen)} is served, as {_DECIDES} needs it"
-    )
-
-
 def needs_machine(repository: Path, config: str) -> bool:
     """Whether any model is served by TensorRT.
 
     Raises:
         ConfigError: a configuration can't be read.
     """
-    return any(found.backend == "tensorrt" for found in active_configs(repository, config).values())
+    return any(map(_runs_engine, active_configs(repository, config).values()))
 
 
 def check_engines(
@@ -84,7 +65,7 @@ def check_engines(
         models: the names of those to check; ``None`` for all.
         machine: what they shall run on.
         config: the set of ``configs/<name>.pbtxt`` that is served; by default what the engines
-            were made for.
+            were made for, which then must be the same for all of them.
     """
     name = active_config(repository) if config is None else config
     try:
@@ -95,7 +76,7 @@ def check_engines(
     engines = {
         model: found
         for model, found in configs.items()
-        if model in wanted and found.backend == "tensorrt"
+        if model in wanted and _runs_engine(found) and _is_ours(repository, model)
     }
     problems = _machine_problems(machine) if engines else []
     for model, found in engines.items():
@@ -103,9 +84,44 @@ def check_engines(
             f"{model}: {problem}"
             for problem in _engine_problems(repository, model, found, name, machine)
         ]
+    if config is None:
+        problems += _mixed_problems(repository, engines, name)
     for model, found in configs.items():
         if model in wanted and found.backend == "dali":
             problems += _pipeline_problems(repository / model, found)
+    return problems
+
+
+def _runs_engine(config: Any) -> bool:
+    # Triton knows two words for it.
+    return "tensorrt" in (config.backend, config.platform.removesuffix("_plan"))
+
+
+def _is_ours(repository: Path, model: str) -> bool:
+    """Whether the converter makes this engine; of others nothing is known, and Triton judges."""
+    return model in MODELS or manifest_path(repository, model).exists()
+
+
+def _mixed_problems(repository: Path, models: Iterable[str], served: str) -> list[str]:
+    """Return a sentence for each engine whose configurations are not the ones served.
+
+    One server has one set of configurations, which holds the thresholds of the detector as well as
+    the number of points.
+    """
+    problems = []
+    for model in models:
+        try:
+            manifest = read_manifest(repository, model)
+            decides = read_manifest(repository, _DECIDES)
+        except ConfigError:  # `_engine_problems` tells
+            continue
+        if manifest is None or decides is None or manifest.config == served:
+            continue
+        problems.append(
+            f"{model}: its engine is for {_config_words(manifest.config)}, and {_DECIDES}'s is for "
+            f"{_config_words(served)}, and one server has one of them; repair it with: "
+            f"{repair_command(model, decides.weights)}"
+        )
     return problems
 
 

@@ -23,7 +23,7 @@ _CAPABILITY_MAJOR = 75
 _CAPABILITY_MINOR = 76
 _NAME_BYTES = 256
 # A driver that does not answer for so long never does.
-_TIMEOUT_S = 60.0
+_TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,10 +120,40 @@ class EngineManifest:
             for key in ("inputs", "outputs"):
                 values[key] = {name: tuple(dims) for name, dims in values[key].items()}
             values["command"] = tuple(values["command"])
-            values["engine_bytes"] = int(values["engine_bytes"])
         except (TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"{where}: {error}") from error
-        return cls(**values)
+        found = cls(**values)
+        wrong = found._wrong_values()
+        if wrong:
+            raise ConfigError(f"{where}: {', '.join(wrong)}")
+        return found
+
+    def _wrong_values(self) -> list[str]:
+        dims = [dim for dims in (*self.inputs.values(), *self.outputs.values()) for dim in dims]
+        numbers: list[tuple[str, object]] = [
+            *dataclasses.asdict(self.batch).items(),
+            ("engine_bytes", self.engine_bytes),
+            *(("a dim", dim) for dim in dims),
+        ]
+        texts: list[tuple[str, object]] = [
+            *((f.name, getattr(self, f.name)) for f in dataclasses.fields(self) if f.type == "str"),
+            ("calibration_sha256", self.calibration_sha256 or ""),
+            *(("a word of command", word) for word in self.command),
+        ]
+        wrong = [
+            f"{name} is {value!r}, expected a whole number"
+            for name, value in numbers
+            if type(value) is not int
+        ]
+        wrong += [
+            f"{name} is {value!r}, expected text"
+            for name, value in texts
+            if not isinstance(value, str)
+        ]
+        # It becomes part of a path.
+        if isinstance(self.config, str) and not re.fullmatch(r"\w*", self.config):
+            wrong.append(f"config is {self.config!r}, expected letters and digits")
+        return wrong
 
 
 def repair_command(model: str, weights: str) -> str:

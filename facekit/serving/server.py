@@ -55,7 +55,6 @@ class TritonServer(ABC):
         options: ServerOptions | None = None,
     ) -> None:
         self.model_repository = Path(model_repository or default_model_repository()).absolute()
-        self.remarks: list[str] = []
         self.checking = False
         self._options = options or ServerOptions()
         self._listen = self._options.address
@@ -147,7 +146,6 @@ class TritonServer(ABC):
             raise
 
     def _check(self) -> None:
-        self.remarks = []
         self.checking = True
         try:
             check_repository(self.model_repository)

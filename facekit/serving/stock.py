@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from facekit.engines.check import active_config, check_engines, config_remark, needs_machine
+from facekit.engines.check import active_config, check_engines, needs_machine
 from facekit.engines.machine import Machine, probe_machine
 from facekit.errors import ConfigError, SetupError
 from facekit.serving.options import ServerOptions
@@ -53,9 +53,6 @@ class StockServer(TritonServer):
                 )
         if self._wanted_config is None:
             self._config_name = active_config(self.model_repository)
-            remark = config_remark(self.model_repository)
-            if remark is not None:
-                self.remarks.append(remark)
         else:
             self._config_name = self._wanted_config
         self._check_engines()
@@ -68,7 +65,7 @@ class StockServer(TritonServer):
         except ConfigError as error:
             raise SetupError(str(error)) from error
         machine = probe_machine() if needed else Machine(None, (), "")
-        problems = check_engines(repository, None, machine, config)
+        problems = check_engines(repository, None, machine, self._wanted_config)
         if problems:
             lines = "\n  ".join(problems)
             raise SetupError(f"These models can't be served here:\n  {lines}")

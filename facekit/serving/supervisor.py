@@ -112,8 +112,6 @@ class Supervisor:
 
     def _start(self) -> None:
         self._server.start()
-        for remark in self._server.remarks:
-            self._say(remark)
         self._server.wait_ready(self._start_timeout_s, self._stopping)
 
     def _keep_up(self) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from conversion import releases
 from conversion.catalog_file import load
 from conversion.planning import command_lines
 from facekit import limits
@@ -62,7 +63,7 @@ def test_nothing_is_left_to_fill_in() -> None:
 
 
 def test_every_script_the_readme_names_exists() -> None:
-    for name in set(re.findall(r"scripts/(\w+)", README)):
+    for name in set(re.findall(r"scripts/([\w-]+)", README)):
         assert (ROOT / "scripts" / name).stat().st_mode & 0o111, name
 
 
@@ -111,6 +112,11 @@ def test_weights_table_names_every_choice_of_the_catalogue() -> None:
         for weights in model.weights.values():
             if weights.ngc is not None:
                 assert f"`{weights.ngc.version}`, {weights.precision.value.upper()}" in README
+
+
+def test_release_is_the_default_of_the_table() -> None:
+    release = releases.load().default
+    assert f"Triton {release.tag} with TensorRT {release.tensorrt}" in README
 
 
 def test_every_service_and_port_the_readme_names_is_composes() -> None:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
 from conversion import catalog_file
-from facekit.engines.check import active_config, check_engines, config_remark, needs_machine
+from facekit.engines.check import active_config, check_engines, needs_machine
 from facekit.engines.machine import Gpu, Machine
 from facekit.engines.manifest import REPAIR, Batch, engine_path, manifest_path, repair_command
 from tests.engines.engine_files import A10, MACHINE, change, engine_repository, write
@@ -53,6 +54,32 @@ def test_check_engines_with_a_damaged_manifest_says_what_is_wrong(repository: Pa
     problem = only_problem(repository)
 
     assert f"{path}: missing: batch" in problem
+    assert problem.endswith(REPAIR)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("tensorrt", 8.6, "tensorrt is 8.6, expected text"),
+        ("gpu", None, "gpu is None, expected text"),
+        ("engine_bytes", "17", "engine_bytes is '17', expected a whole number"),
+        ("batch", {"minimum": "1", "optimum": 8, "maximum": 32}, "minimum is '1'"),
+        ("outputs", {"softargmax": [80, "2"]}, "expected a whole number"),
+        ("outputs", [80, 2], "no attribute"),
+        ("config", "../x", "config is '../x', expected letters and digits"),
+        ("config", None, "config is None, expected text"),
+        ("command", [1], "a word of command is 1"),
+    ],
+)
+def test_check_engines_with_a_wrong_value_in_the_manifest_names_it(
+    repository: Path, field: str, value: object, words: str
+) -> None:
+    path = manifest_path(repository, "fpenet")
+    write(path, json.dumps({**json.loads(path.read_text("utf-8")), field: value}))
+
+    problem = only_problem(repository)
+
+    assert words in problem
     assert problem.endswith(REPAIR)
 
 
@@ -239,17 +266,38 @@ def test_check_engines_with_a_damaged_configuration_names_the_file(repository: P
 
 def test_active_config_is_what_the_landmarks_engine_needs(repository: Path) -> None:
     assert active_config(repository) == ""
-    assert config_remark(repository) is None
 
     change(repository, "fpenet", config="open")
 
     assert active_config(repository) == "open"
-    remark = config_remark(repository)
-    assert remark is not None
-    assert "facenet's config.pbtxt, fpenet's configs/open.pbtxt" in remark
-    assert "configs/open.pbtxt is served" in remark
+
+
+def test_check_engines_made_for_two_configurations_are_refused(repository: Path) -> None:
+    change(repository, "facenet", weights="open", config="open")
+
+    assert only_problem(repository) == (
+        "facenet: its engine is for configs/open.pbtxt, and fpenet's is for config.pbtxt, and one "
+        f"server has one of them; repair it with: {REPAIR}"
+    )
+    # Who names a configuration knows what is served.
+    assert check_engines(repository, None, MACHINE, "") == []
+
+
+def test_check_engines_leaves_engines_of_others_to_triton(repository: Path) -> None:
+    write(repository / "theirs" / "config.pbtxt", 'name: "theirs"\nbackend: "tensorrt"\n')
+
+    assert check_engines(repository, None, MACHINE) == []
+
+
+def test_check_engines_knows_the_other_word_for_the_backend(repository: Path) -> None:
+    path = repository / "facenet" / "config.pbtxt"
+    text = path.read_text("utf-8")
+    write(path, text.replace('backend: "tensorrt"', 'platform: "tensorrt_plan"'))
+    engine_path(repository, "facenet").unlink()
+
+    assert "model.plan is missing" in only_problem(repository)
+    assert needs_machine(repository, "")
 
 
 def test_active_config_without_engines_is_the_default(tmp_path: Path) -> None:
     assert active_config(tmp_path) == ""
-    assert config_remark(tmp_path) is None

@@ -86,17 +86,15 @@ def test_stock_server_with_fitting_engines_gets_to_triton(
         pass
 
 
-def test_stock_server_remarks_on_mixed_configurations(
+def test_stock_server_refuses_mixed_configurations(
     root: Path, tmp_path: Path, gpu: pytest.MonkeyPatch
 ) -> None:
     repository = engine_repository(tmp_path / "models")
     change(repository, "facenet", config="open")
     server = StockServer(repository, root=root)
 
-    with pytest.raises(SetupError), server:
+    with pytest.raises(SetupError, match="facenet: its engine is for configs/open.pbtxt"), server:
         pass
-
-    assert "config.pbtxt is served, as fpenet needs it" in server.remarks[0]
 
 
 def test_native_server_is_supervised_and_checked_at_every_start(
