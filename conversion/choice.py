@@ -50,7 +50,8 @@ def _parsed(
     """Return the weights for every model, and those for single ones."""
     common: str | None = None
     single: dict[str, str] = {}
-    for selection in selections:
+    # Also `--weights "facenet=open fpenet=open"`, which is how .env has it.
+    for selection in (part for given in selections for part in given.split() or [given]):
         model, equals, name = selection.rpartition("=")
         if not name or (equals and not model):
             raise CatalogError(

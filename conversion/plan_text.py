@@ -112,10 +112,13 @@ def _next_steps(plan: Plan, arguments: Sequence[str]) -> Iterator[str]:
     configs = {engine.config: engine.model for engine in plan.engines}
     if len(configs) > 1:
         fits = ", ".join(f"{config} fits {model}" for config, model in configs.items())
-        yield f"mind: a server has one set of configurations and refuses the rest, but {fits}"
+        yield f"these don't go together: a server has one set of configurations, and {fits}"
+        yield "choose weights of one kind for all models, such as --weights open"
+        return
     if any(e.accepted is False and e.reason is not None and not e.problem for e in plan.engines):
         yield "first read the terms above; then accept them (in .env: FACEKIT_ACCEPT_EULA=yes)"
     if not all(engine.problem for engine in plan.engines):
         # The container sees no path of this machine, but what this script mounts.
         tool = ["scripts/convert"] if _HOST_PATHS & set(arguments) else REPAIR.split()
-        yield f"do it: {shell((*tool, *(('all', *arguments) if arguments else ())))}"
+        where = "" if plan.machine.gpus else ", on the machine with the GPU that shall run it"
+        yield f"do it{where}: {shell((*tool, *(('all', *arguments) if arguments else ())))}"

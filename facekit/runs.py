@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from facekit.client import Client
 from facekit.errors import FacekitError, PhotoError, ServerUnavailableError
@@ -51,18 +52,34 @@ def find_photos(paths: Sequence[Path]) -> list[Path | PhotoResult]:
 
 
 @contextmanager
-def connect(url: str | None, *, timeout_s: float = 30.0) -> Iterator[Client]:
+def connect(
+    url: str | None, *, timeout_s: float = 30.0, tls_certificate: Path | None = None
+) -> Iterator[Client]:
     """Give a client of the server at ``url``, or of an embedded one that runs meanwhile.
 
+    Args:
+        url: ``host:port`` of its gRPC endpoint; None for an embedded server.
+        timeout_s: What one photo may take.
+        tls_certificate: The PEM file of an encrypted server's certificate, which is trusted
+            whatever name it carries.
+
     Raises:
+        ServerError: The server at ``url`` has another certificate.
         ServerUnavailableError: No server is ready at ``url``.
         SetupError: The embedded server can't start on this machine.
     """
     if url is not None:
-        with Client(url, timeout_s=timeout_s) as client:
+        encryption: dict[str, Any] = {}
+        if tls_certificate is not None:
+            from facekit.serving.tls import certified_name
+
+            name = certified_name(url, tls_certificate, timeout_s)
+            encryption = {"ssl": True, "root_certificates": tls_certificate, "server_name": name}
+        with Client(url, timeout_s=timeout_s, **encryption) as client:
             if not client.server_ready():
                 raise ServerUnavailableError(
-                    f"no server is ready at {url} (gRPC, not the HTTP port): start one with "
+                    f"no server is ready at {url} (gRPC, not the HTTP port; an encrypted one needs "
+                    "--tls-cert). If it is starting, try again; else start one with "
                     "scripts/serve, or leave out --url"
                 )
             yield client

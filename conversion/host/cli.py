@@ -56,7 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     build = parser.add_mutually_exclusive_group()
     build.add_argument("--build", action="store_true", help="build the image again")
     build.add_argument("--no-build", action="store_true", help="use the image as it is")
-    parser.add_argument("--from", dest="source", type=Path, metavar="DIR", help="see above")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="DIR",
+        help="where files lie that were downloaded elsewhere",
+    )
     parser.add_argument(
         "--models", action="append", default=[], type=Path, metavar="FILE", help="your networks"
     )

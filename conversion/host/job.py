@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import sys
@@ -134,6 +135,7 @@ def run_job(
         HostError: the container could not be started, or did not end by itself.
     """
     out, err = out or sys.stdout.buffer, err or sys.stderr.buffer
+    names = {place.encode(): os.fsencode(path) for place, path in job.folders.items()}
     # Both must be one: a container with a terminal has one stream of output.
     terminal = out.isatty() and err.isatty()
     # The engine would make a missing folder as root's own.
@@ -146,7 +148,7 @@ def run_job(
         except (DockerException, requests.RequestException) as error:
             raise HostError(explain_start(error, settings)) from error
         try:
-            return _follow(container, settings, out, err, terminal=terminal)
+            return _follow(container, settings, out, err, names, terminal=terminal)
         except KeyboardInterrupt:
             # A terminal that was closed takes no more lines.
             with contextlib.suppress(OSError):
@@ -161,7 +163,13 @@ def run_job(
 
 
 def _follow(
-    container: Any, settings: Settings, out: BinaryIO, err: BinaryIO, *, terminal: bool
+    container: Any,
+    settings: Settings,
+    out: BinaryIO,
+    err: BinaryIO,
+    names: Mapping[bytes, bytes],
+    *,
+    terminal: bool,
 ) -> int:
     try:
         # Before it starts, so that no line is lost.
@@ -174,7 +182,7 @@ def _follow(
             with contextlib.suppress(DockerException):
                 container.resize(height=size.lines, width=size.columns)
         for piece in stream:
-            _hand_on(piece, out, err)
+            _hand_on(piece, out, err, names)
         answer = container.wait()
         container.reload()
     except NotFound as error:
@@ -186,10 +194,13 @@ def _follow(
     return _exit_code(int(answer["StatusCode"]), container, settings)
 
 
-def _hand_on(piece: Any, out: BinaryIO, err: BinaryIO) -> None:
+def _hand_on(piece: Any, out: BinaryIO, err: BinaryIO, names: Mapping[bytes, bytes]) -> None:
+    """Write a piece of output; what the user named is called by the user's name for it."""
     parts = piece if isinstance(piece, tuple) else (piece, None)
     for data, target in zip(parts, (out, err), strict=True):
         if data:
+            for place, name in names.items():
+                data = re.sub(re.escape(place) + rb"\b", name.replace(b"\\", b"\\\\"), data)
             target.write(data)
             target.flush()
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import facekit
 from facekit.errors import FacekitError
@@ -75,6 +77,20 @@ def timeout(text: str) -> float:
 
     expected = f"seconds > 0 and <= {MAX_TIMEOUT_S:,}"
     return number(text, expected, lambda value: 0 < value <= MAX_TIMEOUT_S)
+
+
+def add_tls_certificate(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that trusts an encrypted server's certificate."""
+    parser.add_argument(
+        "--tls-cert",
+        type=Path,
+        default=os.environ.get("FACEKIT_TLS_CERT") or None,
+        metavar="FILE",
+        help=(
+            "the server's PEM certificate: the connection is encrypted, and this certificate is "
+            "trusted whatever name it carries (also FACEKIT_TLS_CERT)"
+        ),
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

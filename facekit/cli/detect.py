@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from facekit.cli import number, timeout
+from facekit.cli import add_tls_certificate, number, timeout
 
 
 def add_parser(subparsers: Any) -> None:
@@ -25,6 +25,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="HOST:PORT",
         help="gRPC address of a running server (without: an embedded server runs meanwhile)",
     )
+    add_tls_certificate(parser)
     parser.add_argument(
         "--json",
         metavar="FILE",
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     from facekit.runs import Drawings, connect, detect_all, find_photos
 
     drawings = Drawings(args.draw) if args.draw is not None else None
-    with connect(args.url, timeout_s=args.timeout) as client:
+    with connect(args.url, timeout_s=args.timeout, tls_certificate=args.tls_cert) as client:
         results = []
         for result in detect_all(client, find_photos(args.photos), min_score=args.min_score):
             results.append(result if drawings is None else drawings.add(result))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facekit.cli import timeout
+from facekit.cli import add_tls_certificate, timeout
 
 if TYPE_CHECKING:
     from facekit.serving.health import Health
@@ -38,16 +36,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="S",
         help="seconds that the inferences may take together (30)",
     )
-    parser.add_argument(
-        "--tls-cert",
-        type=Path,
-        default=os.environ.get("FACEKIT_TLS_CERT") or None,
-        metavar="FILE",
-        help=(
-            "the server's PEM certificate: the connection is encrypted, and this certificate is "
-            "trusted whatever name it carries (also FACEKIT_TLS_CERT)"
-        ),
-    )
+    add_tls_certificate(parser)
     parser.add_argument(
         "--once",
         action="store_true",

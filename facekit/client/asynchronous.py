@@ -42,10 +42,11 @@ class AsyncClient:
         root_certificates: str | os.PathLike[str] | None = None,
         private_key: str | os.PathLike[str] | None = None,
         certificate_chain: str | os.PathLike[str] | None = None,
+        server_name: str | None = None,
     ) -> None:
         self._closed = False
         self._connection = Connection(
-            url, timeout_s, ssl, root_certificates, private_key, certificate_chain
+            url, timeout_s, ssl, root_certificates, private_key, certificate_chain, server_name
         )
         # Made by the first call: gRPC binds it to the event loop that is running then.
         self._triton: InferenceServerClient | None = None

@@ -37,6 +37,7 @@ class Client:
         root_certificates: Authorities to trust; the system's own when left out.
         private_key: This client's key, for servers that ask for one.
         certificate_chain: This client's certificate, for servers that ask for one.
+        server_name: The name that the server's certificate carries, where it is not ``url``'s.
 
     Raises:
         ConfigError: An option is wrong, or a certificate file can't be read.
@@ -51,10 +52,11 @@ class Client:
         root_certificates: str | os.PathLike[str] | None = None,
         private_key: str | os.PathLike[str] | None = None,
         certificate_chain: str | os.PathLike[str] | None = None,
+        server_name: str | None = None,
     ) -> None:
         self._closed = False
         self._connection = Connection(
-            url, timeout_s, ssl, root_certificates, private_key, certificate_chain
+            url, timeout_s, ssl, root_certificates, private_key, certificate_chain, server_name
         )
         self._triton = InferenceServerClient(**self._connection.arguments())
 

@@ -8,6 +8,9 @@ from pathlib import Path
 from facekit.errors import SetupError
 from facekit.serving.runtime import PACKAGE
 
+# Without its configuration a folder counts for no model; the last are enough for some backends.
+_FILES = ("config.pbtxt", "configs/cpu.pbtxt", "1/model.onnx", "1/model.plan", "1/model.py")
+
 
 def default_model_repository() -> Path:
     """Return ``FACEKIT_MODEL_REPOSITORY``, or the ``model_repository`` beside the package."""
@@ -32,10 +35,16 @@ def check_repository(repository: Path) -> None:
                     # Hidden ones are a converter's, still at work.
                     if entry.is_file() and not entry.name.startswith("."):
                         entry.open("rb").close()
+        if not any((model / name).is_file() for model in repository.iterdir() for name in _FILES):
+            raise SetupError(
+                f"{repository} holds no model: see that it is the model repository "
+                f"(FACEKIT_MODEL_REPOSITORY; Docker makes a folder that does not exist)."
+            )
     except OSError as error:
         raise SetupError(
             f"The model repository can't be read by user {os.geteuid()}: {error.filename}: "
-            f"{error.strerror}. Let everyone read it: chmod -R a+rX model_repository"
+            f"{error.strerror}. Let everyone read it: chmod -R a+rX FOLDER (of a container: the "
+            f"folder that is mounted there)"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -52,7 +53,11 @@ class Tls:
             try:
                 file.read_bytes()
             except OSError as error:
-                raise SetupError(f"TLS: {file} can't be read: {error.strerror}.") from error
+                raise SetupError(
+                    f"TLS: {file} can't be read by user {os.geteuid()}: {error.strerror}. In a "
+                    f"container it lies in the mounted folder (FACEKIT_TLS_DIR, ./tls) and must be "
+                    f"that user's: chown {os.geteuid()} FILE"
+                ) from error
         server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
             # Without a password it would ask the terminal for the one of an encrypted key.

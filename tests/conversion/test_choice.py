@@ -30,6 +30,7 @@ def chosen(
         (["open"], "", {"facenet": "open", "fpenet": "open"}),
         (["facenet=nvidia-fp16"], "", {"facenet": "nvidia-fp16", "fpenet": "nvidia"}),
         (["facenet=nvidia", "open"], "", {"facenet": "nvidia", "fpenet": "open"}),
+        (["facenet=open fpenet=nvidia"], "", {"facenet": "open", "fpenet": "nvidia"}),
         (["open", "open"], "", {"facenet": "open", "fpenet": "open"}),
         ([], " open  facenet=nvidia ", {"facenet": "nvidia", "fpenet": "open"}),
         (["nvidia"], "open", {"facenet": "nvidia", "fpenet": "nvidia"}),

@@ -26,6 +26,8 @@ code = main(sys.argv[1:])
 sys.stderr.write(json.dumps([code, sorted({name.split(".")[0] for name in sys.modules})]))
 """
 
+DO_IT = "do it, on the machine with the GPU that shall run it:"
+
 
 def run(*argv: str, repository: Path | None = None) -> int:
     options = [] if repository is None else ["--repository", str(repository)]
@@ -41,7 +43,9 @@ def test_plan_on_a_clone_needs_no_network_and_nothing_heavy() -> None:
     assert code == 0
     assert not {"numpy", "nvidia", "tritonclient", "docker", "PIL", "pytriton"} & set(packages)
     assert "nvidia/tao/facenet:pruned_quantized_v2.0.1" in done.stdout
-    assert done.stdout.rstrip().endswith("do it: docker compose run --rm converter")
+    assert done.stdout.rstrip().endswith(
+        "do it, on the machine with the GPU that shall run it: docker compose run --rm converter"
+    )
 
 
 def test_plan_repeats_the_options_that_the_run_needs(
@@ -50,7 +54,7 @@ def test_plan_repeats_the_options_that_the_run_needs(
     assert run("plan", "fpenet", "--weights", "open", "--device", "cpu", repository=repository) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == (
-        "do it: scripts/convert all fpenet --weights open --repository "
+        f"{DO_IT} scripts/convert all fpenet --weights open --repository "
         f"{repository} --weights-dir {repository.parent / 'weights'} --device cpu"
     )
 
@@ -61,7 +65,7 @@ def test_plan_without_paths_is_done_by_compose(
     monkeypatch.setenv("FACEKIT_MODEL_REPOSITORY", str(repository))
     assert run("plan", "fpenet", "--weights", "open") == 0
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == "do it: docker compose run --rm converter all fpenet --weights open"
+    assert last == f"{DO_IT} docker compose run --rm converter all fpenet --weights open"
 
 
 def test_plan_as_json_is_one_value(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from facekit.cli import main
 from tests.serving.tiny import tiny_repository
 
 OTHER_USER = 10001
@@ -21,6 +22,15 @@ if os.geteuid() == 0:
     os.setuid(int(sys.argv.pop(1)))
 sys.exit(facekit.cli.main(["serve", *sys.argv[1:]]))
 """
+
+
+def test_serve_of_a_folder_without_models_says_what_chooses_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+
+    assert main(["serve", f"--model-repository={tmp_path}"]) == 2
+    assert f"facekit: {tmp_path} holds no model" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["", "faces", "faces/1", "faces/config.pbtxt", "faces/1/model.py"])
@@ -45,4 +55,4 @@ def test_serve_of_what_it_may_not_read_names_path_user_and_remedy(
     user = OTHER_USER if os.geteuid() == 0 else os.geteuid()
     assert done.returncode == 2
     assert f"can't be read by user {user}: {closed}" in done.stderr
-    assert "Permission denied. Let everyone read it: chmod -R a+rX model_repository" in done.stderr
+    assert "Permission denied. Let everyone read it: chmod -R a+rX FOLDER" in done.stderr

@@ -94,6 +94,22 @@ def test_encrypted_server_refuses_plain_callers(encrypted: EmbeddedServer) -> No
         client.detect(probe_photo())
 
 
+def test_detect_trusts_the_certificate_given(
+    encrypted: EmbeddedServer, pem: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(probe_photo())
+    call = ["detect", str(photo), "--url", encrypted.grpc_url]
+
+    assert main([*call, "--timeout", "5"]) == 2
+    assert "an encrypted one needs --tls-cert" in capsys.readouterr().err
+    assert main([*call, "--tls-cert", str(pem / "wild.pem")]) == 2
+    assert f"is not trusted by {pem / 'wild.pem'}" in capsys.readouterr().err
+    # The tiny `faces` of these tests answers in its own way: it was reached.
+    main([*call, "--tls-cert", str(pem / "good.pem")])
+    assert "photo.jpg" in capsys.readouterr().out
+
+
 def test_status_trusts_the_certificate_given_and_no_other(
     encrypted: EmbeddedServer,
     pem: Path,
@@ -132,8 +148,8 @@ def test_status_with_a_missing_certificate_names_it(
 @pytest.mark.parametrize(
     ("certificate", "key", "words"),
     [
-        ("no.pem", "good.key", "no.pem can't be read: No such file"),
-        ("good.pem", "no.key", "no.key can't be read: No such file"),
+        ("no.pem", "good.key", "no.pem can't be read by user"),
+        ("good.pem", "no.key", "no.key can't be read by user"),
         ("good.pem", "wild.key", "good.pem and the key .*wild.key don't work together"),
         ("good.key", "good.key", "don't work together"),
         ("old.pem", "leaf.key", "old.pem is not valid: certificate has expired"),

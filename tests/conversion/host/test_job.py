@@ -146,6 +146,17 @@ def test_output_of_the_job_goes_to_its_streams(root: Path, settings: Settings) -
     assert (out.getvalue(), err.getvalue()) == (b"ac", b"bd")
 
 
+def test_output_of_the_job_names_folders_as_the_user_did(root: Path, settings: Settings) -> None:
+    out = io.BytesIO()
+    said = b"/host0/a.yaml:4: do it: scripts/convert all --from /host1 /host10\n"
+    folders = {"/host0": root / "mine", "/host1": root / "a\\1b"}
+    engine = ready(root, container=FakeContainer([(said, None)]))
+    run_job(engine, settings, Job(["plan"], folders, gpu=False), out=out, err=io.BytesIO())
+    assert out.getvalue().decode() == (
+        f"{root}/mine/a.yaml:4: do it: scripts/convert all --from {root}/a\\1b /host10\n"
+    )
+
+
 @pytest.mark.parametrize("code", [0, 1, 2])
 def test_exit_code_of_the_job_is_handed_on(root: Path, code: int) -> None:
     engine = ready(root, container=FakeContainer(code=code))
