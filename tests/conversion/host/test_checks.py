@@ -42,7 +42,7 @@ def test_connect_without_permission_names_the_group(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("docker.from_env", refuse)
     with pytest.raises(HostError, match="sudo usermod -aG docker"):
-        connect({"DOCKER_HOST": "unix:///var/run/docker.sock"})
+        connect({"DOCKER_HOST": "tcp://engine:2375"})
 
 
 def test_connect_to_nonsense_says_what_chooses_the_engine() -> None:
