@@ -6,6 +6,7 @@
     |-- InputError                 the caller's input is wrong: mend it, do not retry
     |   |-- PhotoError             one photo's bytes: empty, truncated, unknown format, too large
     |   `-- BoxError               one box: inverted, not finite, outside the photo
+    |-- DataError                  a label file, a photo or a spec on disk can't be used
     |-- ConfigError                a model's configuration or a setup option is wrong
     |-- ServerError                the server could not answer
     |   |-- ServerUnavailableError no connection, or a dead backend: try again
@@ -16,6 +17,8 @@
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class FacekitError(Exception):
@@ -32,6 +35,21 @@ class PhotoError(InputError):
 
 class BoxError(InputError):
     """One box can't be used: inverted, not finite, or outside the photo."""
+
+
+class DataError(FacekitError):
+    """A file on disk is missing or can't be used: labels, a photo of a data set, a spec.
+
+    Attributes:
+        path: The file or folder at fault.
+        line: Line of the file, from 1; None where the whole file is at fault.
+        reason: What is wrong.
+    """
+
+    def __init__(self, path: Path, reason: str, line: int | None = None) -> None:
+        """Make the message ``<path>[:<line>]: <reason>``."""
+        super().__init__(f"{path}{'' if line is None else f':{line}'}: {reason}")
+        self.path, self.line, self.reason = path, line, reason
 
 
 class ConfigError(FacekitError):

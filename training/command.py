@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from facekit.errors import FacekitError
-from training.data.errors import DataError
 from training.runs import RunOptions
 
 
@@ -61,7 +60,7 @@ def run_command(
                 sys.stdout.write(f"{name:45s} {value:.4f}\n")
             if options.json:
                 options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    except (DataError, FacekitError) as error:
+    except FacekitError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

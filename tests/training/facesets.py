@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from facekit.datasets.splits import split_of
 from training.data.photos import AFW_FOLDER, NO_FACE_FOLDER, PORTRAIT_FOLDER, PORTRAIT_TEST_FOLDER
-from training.data.splits import split_of
 
 VOC = """<annotation><size><width>{w}</width><height>{h}</height><depth>3</depth></size>{objects}
 </annotation>"""

@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facekit.datasets.splits import is_calibration, is_evaluation, split_of
+from facekit.errors import DataError
+from facekit.labels.pts import LEFT_TO_RIGHT_MIRROR, face_box, read_pts
+from facekit.labels.voc import read_voc
 from tests.training.facesets import OBJECT, VOC, face_points, write_pts, write_sets
-from training.data.errors import DataError
 from training.data.photos import (
     NO_FACE_FOLDER,
     PORTRAIT_FOLDER,
@@ -15,9 +18,6 @@ from training.data.photos import (
     pts_photos,
     voc_photos,
 )
-from training.data.pts import LEFT_TO_RIGHT_MIRROR, face_box, read_pts
-from training.data.splits import is_calibration, is_evaluation, split_of
-from training.data.voc import read_voc
 from training.data.webfaces import read_webfaces
 
 

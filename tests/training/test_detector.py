@@ -12,12 +12,12 @@ import onnx  # noqa: E402
 from facekit.detection.grid import decode_cells, encode_boxes  # noqa: E402
 from tests.training.facesets import write_sets  # noqa: E402
 from training import runs  # noqa: E402
-from training.detector import train as training_loop  # noqa: E402
-from training.detector.export import export  # noqa: E402
 from training.detector.losses import detection_loss, overlap  # noqa: E402
-from training.detector.mixture import Mixture, load_sources  # noqa: E402
-from training.detector.network import DetectNet  # noqa: E402
+from training.detector.network import DetectNet, resnet_layout  # noqa: E402
 from training.detector.targets import build_targets, decode  # noqa: E402
+from training.facenet import train as training_loop  # noqa: E402
+from training.facenet.export import export  # noqa: E402
+from training.facenet.mixture import Mixture, load_sources  # noqa: E402
 
 GRID = (26, 46)
 
@@ -73,7 +73,7 @@ def test_the_network_learns_two_frames_by_heart() -> None:
     targets = [build_targets(face, none, (8, 8)) for face in faces]
     names = ("boxes", "covered", "box_weight", "coverage_weight")
     grids = [torch.from_numpy(np.stack([getattr(t, n) for t in targets])) for n in names]
-    model = DetectNet((8, 8, 8, 16, 16))
+    model = DetectNet(resnet_layout(18, 1, (8, 8, 8, 16, 16)))
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     losses = []
     for _ in range(40):
@@ -89,8 +89,8 @@ def test_the_network_learns_two_frames_by_heart() -> None:
 def test_frames_do_not_depend_on_what_came_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.detector.mixture.CROP_BATCH", 4)
-    monkeypatch.setattr("training.detector.mixture.WHOLE_BATCH", 1)
+    monkeypatch.setattr("training.facenet.mixture.CROP_BATCH", 4)
+    monkeypatch.setattr("training.facenet.mixture.WHOLE_BATCH", 1)
     mixture = Mixture(load_sources(write_sets(tmp_path)), seed=3, steps=8)
     batch = mixture[1]
     mixture[2]
@@ -105,9 +105,9 @@ def test_a_killed_run_ends_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = write_sets(tmp_path / "data")
-    monkeypatch.setattr("training.detector.mixture.CROP_BATCH", 2)
-    monkeypatch.setattr("training.detector.mixture.WHOLE_BATCH", 2)
-    monkeypatch.setattr("training.detector.mixture.WHOLE_EVERY", 99)
+    monkeypatch.setattr("training.facenet.mixture.CROP_BATCH", 2)
+    monkeypatch.setattr("training.facenet.mixture.WHOLE_BATCH", 2)
+    monkeypatch.setattr("training.facenet.mixture.WHOLE_EVERY", 99)
 
     def options(name: str) -> training_loop.TrainOptions:
         return training_loop.TrainOptions(

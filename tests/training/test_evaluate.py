@@ -10,15 +10,15 @@ torch = pytest.importorskip("torch")
 
 from facekit.detection.parameters import ClusteringParameters  # noqa: E402
 from facekit.detection.postprocess import Detections  # noqa: E402
+from facekit.errors import DataError  # noqa: E402
 from tests.training.facesets import write_sets  # noqa: E402
 from training import runs  # noqa: E402
-from training.data.errors import DataError  # noqa: E402
 from training.data.photos import PORTRAIT_TEST_FOLDER, pts_photos  # noqa: E402
 from training.detector import __main__ as detector_command  # noqa: E402
 from training.detector import evaluate as detector_evaluate  # noqa: E402
-from training.detector.export import export as export_detector  # noqa: E402
-from training.detector.inference import Detector, served_parameters  # noqa: E402
 from training.detector.network import DetectNet  # noqa: E402
+from training.facenet.export import export as export_detector  # noqa: E402
+from training.facenet.inference import Detector, served_parameters  # noqa: E402
 from training.landmarks import evaluate as landmark_evaluate  # noqa: E402
 from training.landmarks.export import export as export_landmarks  # noqa: E402
 from training.landmarks.inference import Landmarker  # noqa: E402
@@ -73,7 +73,7 @@ def test_served_parameters_are_those_of_the_configuration(tmp_path: Path) -> Non
 def test_detector_figures(
     tmp_path: Path, detector_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.detector.proxy.PHOTO_COUNT", 2)
+    monkeypatch.setattr("training.facenet.proxy.PHOTO_COUNT", 2)
     data = write_sets(tmp_path, split="evaluation")
     figures = detector_evaluate.evaluate(data, detector_file)
     assert figures["voc gray, all: faces"] == 6

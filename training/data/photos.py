@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from training.data.errors import DataError
-from training.data.pts import face_box, read_pts
-from training.data.splits import split_of
-from training.data.voc import read_voc
+from facekit.datasets.splits import split_of
+from facekit.errors import DataError
+from facekit.labels.pts import face_box, read_pts
+from facekit.labels.voc import read_voc
 
 VOC_FOLDER = "face-mask-detection"
 AFW_FOLDER = "300w/afw"

@@ -1,1 +1,1 @@
-"""The face detector: a DetectNet_v2 with FaceNet's tensors."""
+"""DetectNet_v2: trained, pruned, measured and exported by experiment specs of TLT's kind."""

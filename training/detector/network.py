@@ -1,9 +1,11 @@
 # mypy: allow-subclassing-any
-"""DetectNet_v2 with a narrow ResNet-18 backbone."""
+"""DetectNet_v2: a ResNet of total stride 16 with a coverage head and a box head."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,32 +14,135 @@ from facekit.contract import MODELS
 
 INPUT_NAME = MODELS["facenet"].inputs[0].name
 BBOX_NAME, COVERAGE_NAME = (tensor.name for tensor in MODELS["facenet"].outputs)
-WIDTHS: tuple[int, ...] = (16, 16, 32, 64, 128)
-DILATIONS: tuple[int, ...] = (2, 2, 4, 2)
+RESNET_BLOCKS: dict[int, tuple[int, ...]] = {
+    10: (1, 1, 1, 1),
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+}
+"""Basic blocks of each stage by the number of layers (He et al., Deep Residual Learning)."""
+RESNET_CHANNELS: tuple[int, ...] = (64, 64, 128, 256, 512)
+"""Channels of the first convolution and of the four stages of a ResNet of full width."""
+STAGE_STRIDES: tuple[int, ...] = (2, 2, 2, 1)
+"""DetectNet_v2 keeps the last stage at stride 16 and has strides in place of the pooling."""
+
+
+@dataclass(frozen=True)
+class StageLayout:
+    """One stage of blocks.
+
+    Attributes:
+        outputs: Channels that every block of the stage gives, so that they can be added.
+        inners: Channels between the two convolutions, one number a block.
+        stride: Stride of the first block.
+        dilations: Dilation of each of the stage's convolutions, two a block.
+    """
+
+    outputs: int
+    inners: tuple[int, ...]
+    stride: int
+    dilations: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The graph of a DetectNet_v2, whole or pruned: all that is needed to build it.
+
+    Attributes:
+        stem: Channels of the first convolution.
+        stages: The four stages.
+        classes: Number of classes; the box head has four channels a class.
+    """
+
+    stem: int
+    stages: tuple[StageLayout, ...]
+    classes: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the layout as plain numbers and lists, for a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Layout:
+        """Return the layout that ``to_dict`` gave these values of."""
+        stages = tuple(
+            StageLayout(
+                stage["outputs"],
+                tuple(stage["inners"]),
+                stage["stride"],
+                tuple(stage["dilations"]),
+            )
+            for stage in values["stages"]
+        )
+        return cls(values["stem"], stages, values["classes"])
+
+
+def resnet_layout(
+    layers: int,
+    classes: int,
+    channels: Sequence[int] = RESNET_CHANNELS,
+    last_dilations: Sequence[int] | None = None,
+) -> Layout:
+    """Return the layout of an unpruned network.
+
+    Args:
+        layers: 10, 18 or 34.
+        classes: Number of classes.
+        channels: Channels of the first convolution and of the four stages.
+        last_dilations: Dilation of each convolution of the last stage; None for none. They let
+            a narrow network see as far as a face of the frame's height reaches.
+
+    Raises:
+        ValueError: There is no such ResNet.
+    """
+    if layers not in RESNET_BLOCKS:
+        raise ValueError(f"no ResNet of {layers} layers here, only {sorted(RESNET_BLOCKS)}")
+    stem, *outputs = channels
+    blocks = RESNET_BLOCKS[layers]
+    stages = []
+    for index, (width, count, stride) in enumerate(
+        zip(outputs, blocks, STAGE_STRIDES, strict=True)
+    ):
+        dilations = (1,) * (2 * count)
+        if index == len(blocks) - 1 and last_dilations is not None:
+            dilations = tuple(last_dilations)
+        stages.append(StageLayout(width, (width,) * count, stride, dilations))
+    return Layout(stem, tuple(stages), classes)
+
+
+FACENET_LAYOUT = resnet_layout(18, 1, (16, 16, 32, 64, 128), (2, 2, 4, 2))
+"""The kit's open face network: a quarter of a ResNet-18's width."""
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm and a residual branch."""
 
     def __init__(
-        self, inputs: int, outputs: int, stride: int = 1, dilations: tuple[int, int] = (1, 1)
+        self,
+        inputs: int,
+        inner: int,
+        outputs: int,
+        stride: int = 1,
+        dilations: tuple[int, int] = (1, 1),
+        project: bool = False,
     ) -> None:
         """Make a block.
 
         Args:
             inputs: Channels in.
+            inner: Channels between the convolutions.
             outputs: Channels out.
             stride: Stride of the first convolution.
             dilations: Dilation of the first and of the second convolution.
+            project: Put a 1x1 convolution on the residual branch.
         """
         super().__init__()
         first, second = dilations
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, first, first, bias=False)
-        self.norm1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, second, second, bias=False)
+        self.conv1 = nn.Conv2d(inputs, inner, 3, stride, first, first, bias=False)
+        self.norm1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, outputs, 3, 1, second, second, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
         self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or inputs != outputs:
+        if project:
             self.shortcut = nn.Sequential(
                 nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
             )
@@ -52,28 +157,37 @@ class BasicBlock(nn.Module):
 class DetectNet(nn.Module):
     """Backbone of four stages, total stride 16, and the coverage and box heads."""
 
-    def __init__(self, widths: Sequence[int] = WIDTHS, classes: int = 1) -> None:
-        """Make the network.
-
-        Args:
-            widths: Channels of the first convolution and of the four stages.
-            classes: Number of classes; the box head has four channels a class.
-        """
+    def __init__(self, layout: Layout = FACENET_LAYOUT) -> None:
+        """Make the network of a layout, with weights to train from."""
         super().__init__()
-        stem, one, two, three, four = widths
-        self.classes = classes
-        self.stem = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
-        self.stem_norm = nn.BatchNorm2d(stem)
-        self.stage1 = nn.Sequential(BasicBlock(stem, one, 2), BasicBlock(one, one))
-        self.stage2 = nn.Sequential(BasicBlock(one, two, 2), BasicBlock(two, two))
-        self.stage3 = nn.Sequential(BasicBlock(two, three, 2), BasicBlock(three, three))
-        self.stage4 = nn.Sequential(
-            BasicBlock(three, four, 1, (DILATIONS[0], DILATIONS[1])),
-            BasicBlock(four, four, 1, (DILATIONS[2], DILATIONS[3])),
-        )
-        self.bbox = nn.Conv2d(four, 4 * classes, 1)
-        self.coverage = nn.Conv2d(four, classes, 1)
+        self.layout = layout
+        self.classes = layout.classes
+        self.stem = nn.Conv2d(3, layout.stem, 7, 2, 3, bias=False)
+        self.stem_norm = nn.BatchNorm2d(layout.stem)
+        inputs = layout.stem
+        for number, stage in enumerate(layout.stages, 1):
+            # Only a stage's first block changes stride or channels, so it alone has a projection.
+            blocks = [
+                BasicBlock(
+                    stage.outputs if index else inputs,
+                    inner,
+                    stage.outputs,
+                    1 if index else stage.stride,
+                    (stage.dilations[2 * index], stage.dilations[2 * index + 1]),
+                    project=index == 0,
+                )
+                for index, inner in enumerate(stage.inners)
+            ]
+            self.add_module(f"stage{number}", nn.Sequential(*blocks))
+            inputs = stage.outputs
+        self.bbox = nn.Conv2d(inputs, 4 * self.classes, 1)
+        self.coverage = nn.Conv2d(inputs, self.classes, 1)
         self._initialise()
+
+    @property
+    def stages(self) -> list[nn.Sequential]:
+        """The stages in order."""
+        return [self.get_submodule(f"stage{k + 1}") for k in range(len(self.layout.stages))]
 
     def _initialise(self) -> None:
         """Start from He weights, faces rare, and boxes of about 30 pixels."""
@@ -96,7 +210,8 @@ class DetectNet(nn.Module):
             [n, 4 * classes, h/16, w/16] and [n, classes, h/16, w/16].
         """
         x = torch.relu(self.stem_norm(self.stem(x)))
-        x = self.stage4(self.stage3(self.stage2(self.stage1(x))))
+        for stage in self.stages:
+            x = stage(x)
         with torch.autocast(x.device.type, enabled=False):
             x = x.float()
             return self.bbox(x), self.coverage(x)
@@ -105,3 +220,7 @@ class DetectNet(nn.Module):
         """Return the box offsets and the coverage in 0..1; shapes as in ``logits``."""
         bbox, coverage = self.logits(x)
         return bbox, torch.sigmoid(coverage)
+
+    def parameter_count(self) -> int:
+        """Return the number of trained numbers."""
+        return sum(p.numel() for p in self.parameters())

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from facekit.contract import CROP_SIDE
+from facekit.labels.pts import LEFT_TO_RIGHT_MIRROR
 from training.data.photos import AFW_FOLDER, PORTRAIT_FOLDER, Photo, pts_photos
-from training.data.pts import LEFT_TO_RIGHT_MIRROR
 from training.runs import step_rng
 
 EXPAND = 1.2

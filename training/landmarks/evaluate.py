@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from facekit.contract import CROP_SIDE
 from facekit.detection.parameters import ClusteringParameters
+from facekit.evaluation.average_precision import iou_matrix
 from training.data.photos import PORTRAIT_TEST_FOLDER, Photo, pts_photos
-from training.detector.inference import Detector, served_parameters
+from training.facenet.inference import Detector, served_parameters
 from training.inference import latency
 from training.landmarks.inference import Landmarker
 from training.landmarks.network import INPUT_NAME
-from training.metrics import iou_matrix
 
 OUTER_EYE_CORNERS = (36, 45)
 FAILURE = 0.08

@@ -10,6 +10,7 @@ import numpy as np
 
 from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.detection.parameters import ClusteringParameters
+from facekit.evaluation.average_precision import Curve, FrameResult, curve
 from training.data.photos import (
     PORTRAIT_TEST_FOLDER,
     Photo,
@@ -17,11 +18,10 @@ from training.data.photos import (
     pts_photos,
     voc_photos,
 )
-from training.detector.inference import NEARLY_ALL, Detector, served_parameters
 from training.detector.network import INPUT_NAME
-from training.detector.proxy import group_photos
+from training.facenet.inference import NEARLY_ALL, Detector, served_parameters
+from training.facenet.proxy import group_photos
 from training.inference import latency
-from training.metrics import Curve, FrameResult, curve
 
 SMALLEST_COUNTED = 20.0
 """Faces of at least this height, in pixels of the 416-pixel frame, count for the target."""

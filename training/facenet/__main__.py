@@ -1,16 +1,16 @@
-"""Command line: ``python -m training.detector train|export|evaluate``."""
+"""Command line: ``python -m training.facenet train|export|evaluate``."""
 
 from __future__ import annotations
 
 from training.command import make_parser, run_command
-from training.detector.evaluate import evaluate
-from training.detector.export import export
-from training.detector.train import TrainOptions, train
+from training.facenet.evaluate import evaluate
+from training.facenet.export import export
+from training.facenet.train import TrainOptions, train
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit status."""
-    parser, measure = make_parser("training.detector", __doc__, TrainOptions)
+    parser, measure = make_parser("training.facenet", __doc__, TrainOptions)
     measure.add_argument("--split", choices=("evaluation", "calibration"), default="evaluation")
     return run_command(
         parser.parse_args(arguments),

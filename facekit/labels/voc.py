@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.errors import DataError
+from facekit.errors import DataError
 
 FACE_LABELS: tuple[str, ...] = ("with_mask", "without_mask", "mask_weared_incorrect")
 

@@ -24,10 +24,10 @@ from training.data.photos import (
     voc_photos,
 )
 from training.data.webfaces import read_webfaces
-from training.detector import scenes
-from training.detector.degrade import degrade
-from training.detector.scenes import Frame, Patch, log_uniform
 from training.detector.targets import build_targets
+from training.facenet import scenes
+from training.facenet.degrade import degrade
+from training.facenet.scenes import Frame, Patch, log_uniform
 from training.runs import step_rng
 
 CROP_FRAME = (384, 224)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.metrics import FrameResult, curve, iou_matrix
+from facekit.evaluation.average_precision import FrameResult, curve, iou_matrix
 
 
 def result(

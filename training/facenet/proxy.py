@@ -17,9 +17,9 @@ from training.data.photos import (
     pts_photos,
 )
 from training.data.webfaces import CROP_FACE_BOX, read_webfaces
-from training.detector import scenes
-from training.detector.degrade import degrade
-from training.detector.scenes import Frame, Patch, log_uniform
+from training.facenet import scenes
+from training.facenet.degrade import degrade
+from training.facenet.scenes import Frame, Patch, log_uniform
 from training.runs import step_rng
 
 PHOTO_COUNT = 120

@@ -17,7 +17,7 @@ from PIL import Image
 from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.detection.parameters import ClusteringParameters, parse_parameters
 from facekit.detection.postprocess import Detections, detect
-from training.data.errors import DataError
+from facekit.errors import DataError
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
 from training.inference import open_session
 

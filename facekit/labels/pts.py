@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.errors import DataError
+from facekit.errors import DataError
 
 POINT_COUNT = 68
 FOREHEAD_SHARE = 0.25

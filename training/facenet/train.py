@@ -10,9 +10,9 @@ import torch
 
 from training import runs
 from training.detector.losses import detection_loss
-from training.detector.mixture import Mixture, load_sources
 from training.detector.network import DetectNet
 from training.detector.targets import decode
+from training.facenet.mixture import Mixture, load_sources
 
 
 @dataclass(frozen=True)

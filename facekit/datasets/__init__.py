@@ -1,0 +1,1 @@
+"""Public face sets, converted to KITTI folders to train on."""
