@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from facekit.errors import (
         BoxError,
         ConfigError,
+        DataError,
         DeadlineError,
         FacekitError,
         InputError,
@@ -41,6 +42,7 @@ __all__ = [
     "BoxError",
     "Client",
     "ConfigError",
+    "DataError",
     "DeadlineError",
     "Face",
     "FacekitError",

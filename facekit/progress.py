@@ -22,24 +22,33 @@ class ProgressBar:
         noun: What an item is called, in the plural.
         stream: Where to draw; standard error when left out.
         enabled: Whether to draw; by default when ``stream`` is a terminal.
+        already: How many items an earlier run has done; the rate is of this one.
     """
 
     def __init__(
-        self, total: int, noun: str, stream: TextIO | None = None, *, enabled: bool | None = None
+        self,
+        total: int,
+        noun: str,
+        stream: TextIO | None = None,
+        *,
+        enabled: bool | None = None,
+        already: int = 0,
     ) -> None:
         self._total, self._noun = total, noun
         self._stream = sys.stderr if stream is None else stream
         self._enabled = self._stream.isatty() if enabled is None else enabled
-        self._done = self._failed = 0
+        self._done = self._already = already
+        self._failed, self._note = 0, ""
         self._start = time.monotonic()
         unicode = (self._stream.encoding or "utf-8").lower().startswith("utf")
         self._full, self._hollow = ("█", "░") if unicode else ("#", ".")
         self._drawn_at = float("-inf")
 
-    def advance(self, count: int = 1, *, failed: bool = False) -> None:
-        """Count so many items more."""
+    def advance(self, count: int = 1, *, failed: bool = False, note: str | None = None) -> None:
+        """Count so many items more; a note, such as a loss, stands behind the bar from then on."""
         self._done += count
         self._failed += failed
+        self._note = self._note if note is None else note
         now = time.monotonic()
         if self._enabled and (now - self._drawn_at >= _INTERVAL_S or self._done == self._total):
             self._drawn_at = now
@@ -49,12 +58,14 @@ class ProgressBar:
         """Return the line as it is after so many seconds."""
         share = self._done / self._total if self._total else 1.0
         bar = (self._full * round(share * _BAR_WIDTH)).ljust(_BAR_WIDTH, self._hollow)
-        rate = self._done / elapsed_s if elapsed_s > 0 else 0.0
+        rate = (self._done - self._already) / elapsed_s if elapsed_s > 0 else 0.0
         parts = [f"{bar} {self._done}/{self._total} {self._noun}", f"{rate:.1f}/s"]
         if self._failed:
             parts.append(f"{self._failed} failed")
         if rate > 0:
             parts.append(f"{_clock((self._total - self._done) / rate)} left")
+        if self._note:
+            parts.append(self._note)
         return "  ".join(parts)
 
     def _draw(self, text: str) -> None:
@@ -99,14 +110,13 @@ class TransferBar(ProgressBar):
         say: Callable[[str], None],
         stream: TextIO | None = None,
     ) -> None:
-        super().__init__(total or 0, name, stream)
+        super().__init__(total or 0, name, stream, already=already)
         self._known = total is not None
-        self._already, self._done = already, already
         self._say, self._said_at = say, self._start
 
-    def advance(self, count: int = 1, *, failed: bool = False) -> None:
+    def advance(self, count: int = 1, *, failed: bool = False, note: str | None = None) -> None:
         """Count so many bytes more."""
-        super().advance(count, failed=failed)
+        super().advance(count, failed=failed, note=note)
         now = time.monotonic()
         if not self._enabled and now - self._said_at >= _LINE_INTERVAL_S:
             self._said_at = now

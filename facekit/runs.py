@@ -91,7 +91,11 @@ def connect(
 
 
 def detect_all(
-    client: Client, photos: Sequence[Path | PhotoResult], *, min_score: float = 0.0
+    client: Client,
+    photos: Sequence[Path | PhotoResult],
+    *,
+    min_score: float = 0.0,
+    model: str = "faces",
 ) -> Iterator[PhotoResult]:
     """Find the faces of all photos, several at a time, in order, with a progress bar.
 
@@ -99,10 +103,10 @@ def detect_all(
         client: The server to ask.
         photos: As :func:`find_photos` returns them; a failed result is passed through.
         min_score: Faces of a lower score are left out.
+        model: As for :meth:`Client.detect`.
     """
-    answers = client.detect_many(
-        (photo for photo in photos if isinstance(photo, Path)), concurrency=_CONCURRENCY
-    )
+    paths = (photo for photo in photos if isinstance(photo, Path))
+    answers = client.detect_many(paths, concurrency=_CONCURRENCY, model=model)
     with ProgressBar(len(photos), "photos") as bar:
         for photo in photos:
             if isinstance(photo, Path):

@@ -27,6 +27,7 @@ _EXIT_INTERRUPTED = 130
 
 _EXTRAS = {
     "PIL": "draw",
+    "scipy": "data",
     "nvidia": "server",
     "pytriton": "server",
     "onnxruntime": "server",

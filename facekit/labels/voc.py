@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from xml.parsers import expat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,36 +25,29 @@ class VocAnnotation:
         boxes: float32 [n, 4]: x1, y1, x2, y2 in pixels of the photo.
         labels: The n class names.
         size: Width and height of the photo in pixels.
+        difficult: bool [n]: marked as neither to be found nor wrong to find.
+        lines: The n lines of the file, from 1, on which the objects start.
     """
 
     boxes: NDArray[np.float32]
     labels: tuple[str, ...]
     size: tuple[int, int]
+    difficult: NDArray[np.bool_]
+    lines: tuple[int, ...]
 
 
-def _text(parent: ElementTree.Element, tag: str, path: Path) -> str:
-    """Return the text of a child element, or raise with its name."""
-    text = parent.findtext(tag)
-    if text is None or not text.strip():
-        raise DataError(path, f"<{parent.tag}> has no <{tag}>")
-    return text.strip()
-
-
-def _number(parent: ElementTree.Element, tag: str, path: Path) -> float:
-    """Return the number in a child element, or raise with its name."""
-    text = _text(parent, tag, path)
-    try:
-        return float(text)
-    except ValueError:
-        raise DataError(path, f"<{tag}> is not a number: {text!r}") from None
-
-
-def read_voc(path: Path, labels: tuple[str, ...] = FACE_LABELS) -> VocAnnotation:
+def read_voc(
+    path: Path,
+    labels: tuple[str, ...] | None = FACE_LABELS,
+    report: Callable[[DataError], None] | None = None,
+) -> VocAnnotation:
     """Read one VOC file.
 
     Args:
         path: The ``.xml`` file.
-        labels: The class names that may occur.
+        labels: The class names that may occur; None for any.
+        report: Takes what is wrong with an object's box, which is then left out. Without it that
+            is raised.
 
     Returns:
         The objects, boxes clipped to the photo.
@@ -59,27 +55,91 @@ def read_voc(path: Path, labels: tuple[str, ...] = FACE_LABELS) -> VocAnnotation
     Raises:
         DataError: The file is missing or malformed, a class is unknown, or a box is empty.
     """
+    root, lines = _parse(path)
+    width, height = (
+        int(_number(root, f"size/{side}", path, lines)) for side in ("width", "height")
+    )
+    if width <= 0 or height <= 0:
+        raise DataError(path, f"says the photo has {width} x {height} pixels")
+    boxes: list[list[float]] = []
+    names: list[str] = []
+    difficult: list[bool] = []
+    starts: list[int] = []
+    for number, item in enumerate(root.iter("object"), start=1):
+        line = lines[item]
+        name, _ = _text(item, "name", path, lines)
+        if labels is not None and name not in labels:
+            reason = f"unknown class {name!r}, expected one of {', '.join(labels)}"
+            raise DataError(path, reason, line)
+        tags = ("xmin", "ymin", "xmax", "ymax")
+        corners = [_number(item, f"bndbox/{tag}", path, lines) for tag in tags]
+        x1, x2 = (min(max(value, 0.0), float(width)) for value in corners[0::2])
+        y1, y2 = (min(max(value, 0.0), float(height)) for value in corners[1::2])
+        if x2 <= x1 or y2 <= y1:
+            error = DataError(path, f"object {number} has an empty box {corners}", line)
+            if report is None:
+                raise error
+            report(error)
+            continue
+        boxes.append([x1, y1, x2, y2])
+        names.append(name)
+        difficult.append((item.findtext("difficult") or "").strip() == "1")
+        starts.append(line)
+    return VocAnnotation(
+        np.array(boxes, dtype=np.float32).reshape(-1, 4),
+        tuple(names),
+        (width, height),
+        np.array(difficult, dtype=bool),
+        tuple(starts),
+    )
+
+
+def _parse(path: Path) -> tuple[ElementTree.Element, dict[ElementTree.Element, int]]:
+    """Return the root of an XML file, and the line on which each element starts."""
+    builder = ElementTree.TreeBuilder()
+    parser = expat.ParserCreate()
+    lines: dict[ElementTree.Element, int] = {}
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        lines[builder.start(tag, attributes)] = parser.CurrentLineNumber
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
     try:
-        root = ElementTree.fromstring(path.read_bytes())
+        parser.Parse(path.read_bytes(), True)
     except FileNotFoundError:
         raise DataError(path, "no such file") from None
     except OSError as error:
         raise DataError(path, f"cannot be read: {error}") from error
-    except ElementTree.ParseError as error:
-        raise DataError(path, f"is not well-formed XML: {error}") from error
-    width, height = (int(_number(root, f"size/{side}", path)) for side in ("width", "height"))
-    boxes: list[list[float]] = []
-    names: list[str] = []
-    for item in root.iter("object"):
-        name = _text(item, "name", path)
-        if name not in labels:
-            raise DataError(path, f"unknown class {name!r}, expected one of {', '.join(labels)}")
-        corners = [_number(item, f"bndbox/{tag}", path) for tag in ("xmin", "ymin", "xmax", "ymax")]
-        x1, x2 = (min(max(value, 0.0), float(width)) for value in corners[0::2])
-        y1, y2 = (min(max(value, 0.0), float(height)) for value in corners[1::2])
-        if x2 <= x1 or y2 <= y1:
-            raise DataError(path, f"object {len(names) + 1} has an empty box {corners}")
-        boxes.append([x1, y1, x2, y2])
-        names.append(name)
-    array = np.array(boxes, dtype=np.float32).reshape(-1, 4)
-    return VocAnnotation(array, tuple(names), (width, height))
+    except expat.ExpatError as error:
+        reason = f"is not well-formed XML: {expat.ErrorString(error.code)}"
+        raise DataError(path, reason, error.lineno) from error
+    root = builder.close()
+    return root, lines
+
+
+def _text(
+    parent: ElementTree.Element, tag: str, path: Path, lines: dict[ElementTree.Element, int]
+) -> tuple[str, int]:
+    """Return the text of an element below another and its line, or raise with its name."""
+    element = parent.find(tag)
+    text = "" if element is None else (element.text or "").strip()
+    if element is None or not text:
+        line = lines[parent if element is None else element]
+        raise DataError(path, f"<{parent.tag}> has no <{tag}>", line)
+    return text, lines[element]
+
+
+def _number(
+    parent: ElementTree.Element, tag: str, path: Path, lines: dict[ElementTree.Element, int]
+) -> float:
+    """Return the number in an element below another, or raise with its name."""
+    text, line = _text(parent, tag, path, lines)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not math.isfinite(value):
+        raise DataError(path, f"<{tag}> is not a number: {text!r}", line)
+    return value

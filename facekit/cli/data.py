@@ -1,0 +1,238 @@
+"""``facekit data``: public face sets into KITTI folders to train on."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from facekit.datasets.sets import Folders, Rules
+
+_MOST_WORKERS = 8
+_MOST_PIXELS = 8192
+_SETS = (
+    # option, field of facekit.datasets.sets.Folders, help
+    ("--kaggle-dataset-path", "kaggle", "Kaggle's Medical Masks: images, labels"),
+    (
+        "--mask-detection-path",
+        "mask_detection",
+        "Kaggle's Face Mask Detection: images, annotations",
+    ),
+    ("--mafa-dataset-path", "mafa", "MAFA: MAFA-Label-Train, train-images, and the same of Test"),
+    ("--portraits-path", "portraits", "300-W photos and .pts files: faces without a mask"),
+    ("--fddb-dataset-path", "fddb", "FDDB: FDDB-folds, 2002, 2003"),
+    ("--widerface-dataset-path", "wider", "WIDER FACE: wider_face_split, WIDER_train, WIDER_val"),
+    ("--empty-path", "empty", "photos without any face"),
+)
+_EVALUATED = ("mask_detection", "mafa", "wider")
+"""Sets with a part to evaluate on."""
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the subcommand and its options."""
+    parser = subparsers.add_parser(
+        "data",
+        help="convert public face sets into KITTI folders to train on",
+        description="Convert public face sets into OUT/train or OUT/test, each with folders "
+        "images and labels, and print how many faces with and without a mask they hold. A photo "
+        "or face that can't be used is reported, left out, and does not stop the others; the exit "
+        "code is then 1. Doing it again changes nothing.",
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--train", action="store_true", help="convert what is there to train on")
+    what.add_argument(
+        "--val",
+        action="store_true",
+        help="convert what is there to evaluate on: MAFA's test part, WIDER FACE's part val, and "
+        "one in seven photos of Face Mask Detection, which --train leaves out; the other sets "
+        "have no such part",
+    )
+    what.add_argument(
+        "--check-labels",
+        "--check_labels",
+        action="store_true",
+        help="read what was converted, and draw a sample of it into OUT/train/check.png (and test)",
+    )
+    for option, name, text in _SETS:
+        parser.add_argument(option, dest=name, type=Path, metavar="DIR", help=text)
+    parser.add_argument(
+        "--kitti-base-path", type=Path, metavar="OUT", required=True, help="where to write"
+    )
+    parser.add_argument(
+        "--category-limit",
+        type=_count,
+        metavar="N",
+        default=6000,
+        help="most faces with, and most faces without a mask; a photo that would go over it is "
+        "left out (default: %(default)s)",
+    )
+    for side, pixels in (("width", 960), ("height", 544)):
+        parser.add_argument(
+            f"--tlt-input-dims_{side}",
+            type=_pixels,
+            metavar="PIXELS",
+            default=pixels,
+            help=f"{side} of the frames that photos are stretched to (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--label_filename",
+        metavar="NAME",
+        help="with --check-labels: print and draw this photo alone, with or without its set's name",
+    )
+    parser.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        default=min(os.cpu_count() or 1, _MOST_WORKERS),
+        help="threads; any number gives the same files (default: %(default)s)",
+    )
+    rules = parser.add_argument_group("rules of the tutorial")
+    rules.add_argument(
+        "--dont-care",
+        action="store_true",
+        help="write faces that a set's rules leave out as DontCare (default: not at all, so that "
+        "they are background)",
+    )
+    rules.add_argument(
+        "--mafa-tall", action="store_true", help="take MAFA's photos that are higher than wide too"
+    )
+    rules.add_argument(
+        "--wider-events",
+        metavar="EVENT,...",
+        help="events of WIDER FACE to take, such as 4--Dancing,33--Running; or all (default: the "
+        "24 of the tutorial)",
+    )
+    rules.add_argument(
+        "--wider-max-faces",
+        type=_count,
+        metavar="N",
+        default=3,
+        help="leave out photos of WIDER FACE with more unoccluded faces (default: %(default)s)",
+    )
+
+
+def _count(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text}")
+    return value
+
+
+def _pixels(text: str) -> int:
+    value = _count(text)
+    if value > _MOST_PIXELS:
+        raise argparse.ArgumentTypeError(f"expected at most {_MOST_PIXELS} pixels, got {text}")
+    return value
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert or check, and return 1 if something could not be used.
+
+    Raises:
+        ConfigError: There is nothing to do.
+        DataError: A set's folder or label file is missing or unusable.
+    """
+    if args.check_labels:
+        return _check(args.kitti_base_path, args.label_filename)
+    from facekit.datasets.run import convert_sets
+    from facekit.datasets.sets import evaluation_sets, training_sets
+    from facekit.errors import ConfigError
+
+    folders, rules = _folders(args), _rules(args)
+    sets = training_sets(folders, rules) if args.train else evaluation_sets(folders, rules)
+    which = [option for option, name, _ in _SETS if args.train or name in _EVALUATED]
+    if not sets:
+        raise ConfigError(f"no set to convert: give one of {', '.join(which)}")
+    if args.val:
+        from facekit.report import show
+
+        given = [option for option, name, _ in _SETS if getattr(args, name) is not None]
+        for option in given:
+            if option not in which:
+                show(f"{option}: has no part to evaluate on, left out", sys.stderr)
+    whole = convert_sets(
+        sets,
+        args.kitti_base_path / ("train" if args.train else "test"),
+        (args.tlt_input_dims_width, args.tlt_input_dims_height),
+        category_limit=args.category_limit,
+        workers=args.workers,
+        dont_care=args.dont_care,
+    )
+    return 0 if whole else 1
+
+
+def _folders(args: argparse.Namespace) -> Folders:
+    from facekit.datasets.sets import Folders
+
+    return Folders(**{name: getattr(args, name) for _, name, _ in _SETS})
+
+
+def _rules(args: argparse.Namespace) -> Rules:
+    from facekit.datasets.sets import Rules
+    from facekit.datasets.wider import PICKED_EVENTS
+
+    events: tuple[str, ...] | None = PICKED_EVENTS
+    if args.wider_events == "all":
+        events = None
+    elif args.wider_events is not None:
+        events = tuple(name.strip() for name in args.wider_events.split(",") if name.strip())
+    return Rules(not args.mafa_tall, events, args.wider_max_faces)
+
+
+def _check(base: Path, name: str | None) -> int:
+    """Check each converted folder and draw a sample of it, or draw the one photo of a name."""
+    from facekit.datasets.check import check_folder, contact_picture, drawn, sample
+    from facekit.errors import DataError
+    from facekit.report import show
+
+    folders = [base / part for part in ("train", "test") if (base / part).is_dir()]
+    if not folders:
+        raise DataError(base, "holds neither train nor test; convert the sets first")
+    if name is not None:
+        return _check_one(base, folders, name)
+    whole = True
+    for folder in folders:
+        found = check_folder(folder)
+        tiles = []
+        for labels in sample(found.photos):
+            try:
+                tiles.append((labels.source.stem, drawn(labels)))
+            except DataError as error:
+                found.problems.append(error)
+        for problem in found.problems:
+            show(str(problem), sys.stderr)
+        whole = whole and not found.problems
+        picture = folder / "check.png"
+        contact_picture(tiles, found.counts).save(picture)
+        counts = ", ".join(f"{found.counts[kind]} {kind}" for kind in sorted(found.counts))
+        total = f"{len(found.photos)} photo{'' if len(found.photos) == 1 else 's'}"
+        show(f"{folder}: {total}, {counts or 'no objects'}")
+        show(str(picture))
+    return 0 if whole else 1
+
+
+def _check_one(base: Path, folders: Sequence[Path], name: str) -> int:
+    """Print and draw the photo of a name, with or without its set's name before it."""
+    from facekit.datasets.check import check_folder, drawn
+    from facekit.errors import DataError
+    from facekit.report import show
+
+    for folder in folders:
+        for labels in check_folder(folder).photos:
+            stem = labels.source.stem
+            if name in (stem, stem.partition("_")[2]):
+                picture = folder / f"check_{stem}.png"
+                drawn(labels).save(picture)
+                boxes = [[round(side, 2) for side in box] for box in labels.boxes_xyxy.tolist()]
+                show(f"Bounding Box {boxes}")
+                show(f"Category: {list(labels.class_names)}")
+                show(str(picture))
+                return 0
+    raise DataError(base, f"holds no photo {name}")

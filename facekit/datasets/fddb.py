@@ -1,0 +1,74 @@
+"""FDDB: faces as ellipses in text lists."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from facekit.datasets.listing import read_listing
+from facekit.datasets.source import NO_MASK, Box, Report, SourcePhoto, face_of
+from facekit.errors import DataError
+
+_LISTS = "*-ellipseList.txt"
+
+
+def read_fddb(folder: Path, report: Report) -> list[SourcePhoto]:
+    """Read all ten folds; every face is one without a mask.
+
+    Args:
+        folder: The set's folder, with ``FDDB-folds`` and the photos' folders ``2002`` and ``2003``,
+            which may lie in ``originalPics``.
+        report: Takes what is wrong with a photo or face.
+
+    Raises:
+        DataError: The folder or its lists are missing.
+    """
+    lists = sorted((folder / "FDDB-folds").glob(_LISTS))
+    if not lists:
+        raise DataError(folder / "FDDB-folds", f"holds no {_LISTS}")
+    archive = folder / "originalPics"  # as the photos are packed
+    images = archive if archive.is_dir() else folder
+    photos = []
+    for path in lists:
+        for listed in read_listing(path, 5, report):
+            faces = (
+                face_of(_checked(numbers), NO_MASK, path, line, report)
+                for line, numbers in listed.rows
+            )
+            usable = tuple(face for face in faces if face is not None)
+            photos.append(SourcePhoto(listed.name, images / f"{listed.name}.jpg", path, usable))
+    return photos
+
+
+def ellipse_box(major: float, minor: float, angle: float, centre_x: float, centre_y: float) -> Box:
+    """Return the upright box that touches an ellipse on its four sides.
+
+    An ellipse's point at parameter t has x = major cos(angle) cos t - minor sin(angle) sin t from
+    the centre, whose largest value is the root of the squares of both factors; y likewise.
+
+    Args:
+        major: Half of the longer axis in pixels.
+        minor: Half of the shorter axis.
+        angle: From the x axis to the longer axis in radians.
+        centre_x: The centre in pixels.
+        centre_y: The centre in pixels.
+
+    Returns:
+        x1, y1, x2, y2 in pixels.
+    """
+    cosine, sine = math.cos(angle), math.sin(angle)
+    half_width = math.hypot(major * cosine, minor * sine)
+    half_height = math.hypot(major * sine, minor * cosine)
+    return (
+        centre_x - half_width,
+        centre_y - half_height,
+        centre_x + half_width,
+        centre_y + half_height,
+    )
+
+
+def _checked(numbers: tuple[float, ...]) -> Box:
+    major, minor, angle, centre_x, centre_y = numbers[:5]
+    if major <= 0 or minor <= 0:  # reported as the empty box that it is
+        return (centre_x, centre_y, centre_x, centre_y)
+    return ellipse_box(major, minor, angle, centre_x, centre_y)

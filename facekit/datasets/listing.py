@@ -1,0 +1,92 @@
+"""The text lists of FDDB and WIDER FACE: a photo's name, its number of faces, a line a face."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from facekit.datasets.source import Report
+from facekit.errors import DataError
+
+
+@dataclass(frozen=True)
+class ListedPhoto:
+    """One photo of a list.
+
+    Attributes:
+        name: As written, with ``/`` between folders.
+        rows: The numbers of each face, with the line they stand on, from 1.
+    """
+
+    name: str
+    rows: tuple[tuple[int, tuple[float, ...]], ...]
+
+
+def read_listing(path: Path, least_columns: int, report: Report) -> list[ListedPhoto]:
+    """Read a list of photos.
+
+    A photo of which a line is malformed is reported and left out, as a face that can't be read
+    would be trained as background; reading goes on at the next name, a line with ``/`` in it.
+
+    Args:
+        path: The text file.
+        least_columns: How many numbers a face has at least.
+        report: Takes what is wrong with a photo.
+
+    Raises:
+        DataError: The file is missing or can't be read.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DataError(path, "no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(path, f"cannot be read: {error}") from error
+    blocks: list[list[tuple[int, str]]] = [[]]
+    for number, text in enumerate(lines, start=1):
+        if "/" in text:
+            blocks.append([])
+        if text.strip():
+            blocks[-1].append((number, text.strip()))
+    found = []
+    if blocks[0]:
+        report(DataError(path, "expected the name of a photo", blocks[0][0][0]))
+    for block in blocks[1:]:
+        try:
+            found.append(_photo(path, block, least_columns))
+        except DataError as error:
+            report(error)
+    return found
+
+
+def _photo(path: Path, block: list[tuple[int, str]], least_columns: int) -> ListedPhoto:
+    (line, name), *rest = block
+    if name.startswith("/") or ".." in name.split("/"):
+        raise DataError(path, f"a photo outside the set: {name}", line)
+    if not rest:
+        raise DataError(path, f"{name} has no number of faces", line)
+    (count_line, count_text), *face_lines = rest
+    if not count_text.isdecimal():
+        raise DataError(path, f"expected the number of faces, got {count_text!r}", count_line)
+    rows = tuple(
+        (number, _numbers(path, number, text, least_columns)) for number, text in face_lines
+    )
+    if int(count_text) == 0 and len(rows) == 1 and not any(rows[0][1]):
+        rows = ()  # WIDER has a line of zeros where there is no face
+    if len(rows) != int(count_text):
+        reason = f"{name} has {count_text} faces, but {len(rows)} lines of faces"
+        raise DataError(path, reason, count_line)
+    return ListedPhoto(name, rows)
+
+
+def _numbers(path: Path, line: int, text: str, least: int) -> tuple[float, ...]:
+    try:
+        values = tuple(float(field) for field in text.split())
+    except ValueError:
+        raise DataError(path, f"expected numbers, got {text!r}", line) from None
+    if len(values) < least:
+        raise DataError(path, f"{len(values)} numbers, expected at least {least}", line)
+    if not all(math.isfinite(value) for value in values):
+        raise DataError(path, f"a number that is not finite: {text!r}", line)
+    return values

@@ -1,0 +1,118 @@
+"""A photo of a public face set as its labels describe it, before it is converted."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from facekit.errors import DataError
+from facekit.labels.kitti import DONT_CARE
+
+MASK = "Mask"
+NO_MASK = "No-Mask"
+INCORRECT_MASK = "incorrect-mask"
+"""A mask that leaves the nose or mouth bare: in no class that the tutorial trains."""
+COUNTED = (MASK, NO_MASK)
+"""The classes that are counted and limited, in the order of the summary."""
+
+Box = tuple[float, float, float, float]
+
+Report = Callable[[DataError], None]
+"""Takes what is wrong with one photo or face, which is then left out."""
+
+
+@dataclass(frozen=True)
+class SourceFace:
+    """A labelled face.
+
+    Attributes:
+        box_xyxy: x1, y1, x2, y2 in pixels of the photo; may reach beyond it.
+        class_name: Its KITTI class.
+        line: Line of the label file (row, in a MATLAB file) that it stands on, from 1; None where
+            the file holds no more than this face.
+    """
+
+    box_xyxy: Box
+    class_name: str
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class SourcePhoto:
+    """A photo that a set's rules accept.
+
+    Attributes:
+        name: Its name in the set without suffix; folders may be part of it.
+        photo: The file.
+        labels: The label file; the photo itself where it needs none.
+        faces: Its faces; those that the set's rules leave out are ``DontCare``.
+        size_wh: Size in pixels that the labels give, None where they give none.
+        window_xyxy: The part of the photo to cut out, in its pixels; None for all of it.
+        unlabelled_xyxy: Regions in which there may be faces that nobody labelled, in pixels of the
+            photo and as far beyond as they like; written as ``DontCare``.
+        wide_only: Leave the photo out if it is higher than wide.
+        empty: It is wanted for having no face.
+    """
+
+    name: str
+    photo: Path
+    labels: Path
+    faces: tuple[SourceFace, ...]
+    size_wh: tuple[int, int] | None = None
+    window_xyxy: Box | None = None
+    unlabelled_xyxy: tuple[Box, ...] = ()
+    wide_only: bool = False
+    empty: bool = False
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it has a face of any class, or is wanted for having none."""
+        return self.empty or any(face.class_name != DONT_CARE for face in self.faces)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Number of labelled faces of each counted class."""
+        return Counter(face.class_name for face in self.faces if face.class_name in COUNTED)
+
+
+def face_of(
+    box_xyxy: Box, class_name: str | None, labels: Path, line: int, report: Report
+) -> SourceFace | None:
+    """Return a face, or None and a report where its box has no area or is not finite.
+
+    Args:
+        box_xyxy: As read.
+        class_name: Its class; None for a face that the set's rules leave out.
+        labels: The label file.
+        line: Line or row of the label file, from 1.
+        report: Takes what is wrong.
+    """
+    x1, y1, x2, y2 = box_xyxy
+    text = ", ".join(f"{value:g}" for value in box_xyxy)
+    if not all(math.isfinite(value) for value in box_xyxy):
+        report(DataError(labels, f"a box that is not finite: {text}", line))
+    elif x2 <= x1 or y2 <= y1:
+        report(DataError(labels, f"an empty box: {text}", line))
+    else:
+        return SourceFace(box_xyxy, DONT_CARE if class_name is None else class_name, line)
+    return None
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """A face set to convert.
+
+    Attributes:
+        prefix: What its files are called by, without an underscore.
+        summary: Its line of the summary, with ``{mask}`` and ``{no_mask}``.
+        folder: Where it lies.
+        read: Returns its photos in order; what is wrong with one goes to the argument.
+    """
+
+    prefix: str
+    summary: str
+    folder: Path
+    read: Callable[[Report], Sequence[SourcePhoto]]

@@ -1,0 +1,86 @@
+"""The two Kaggle sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facekit.datasets.splits import is_evaluation
+from facekit.datasets.voc_sets import read_mask_detection, read_medical_masks
+from tests.datasets.face_sets import (
+    voc_text,
+    write_voc_set,
+)
+from tests.datasets.reports import Reports, faces, fail
+
+
+def test_medical_masks(tmp_path: Path) -> None:
+    objects = [("mask", (10, 20, 30, 40)), ("none", (50, 0, 60, 9)), ("poor", (1, 1, 5, 5))]
+    write_voc_set(tmp_path, "labels", {"b.jpg": objects, "a.png": [("none", (1, 2, 3, 4))]})
+    assert faces(read_medical_masks(tmp_path, fail)) == {
+        "a": [("No-Mask", (1, 2, 3, 4))],
+        "b": [
+            ("Mask", (10, 20, 30, 40)),
+            ("No-Mask", (50, 0, 60, 9)),
+            ("DontCare", (1, 1, 5, 5)),
+        ],
+    }
+
+
+def test_mask_detection_is_split_by_name_and_keeps_its_third_class(tmp_path: Path) -> None:
+    names = [f"maksssksksss{number}" for number in range(20)]
+    box = (10, 20, 30, 40)
+    kinds = ("with_mask", "without_mask", "mask_weared_incorrect")
+    objects = [(kind, box) for kind in kinds]
+    write_voc_set(tmp_path, "annotations", {f"{name}.jpg": objects for name in names})
+    test = read_mask_detection(tmp_path, fail, evaluation=True)
+    train = read_mask_detection(tmp_path, fail, evaluation=False)
+    assert (
+        {photo.name for photo in test} == {name for name in names if is_evaluation(name)} != set()
+    )
+    assert sorted(photo.name for photo in [*test, *train]) == sorted(names)
+    assert faces(train)[train[0].name] == [
+        ("Mask", box),
+        ("No-Mask", box),
+        ("incorrect-mask", box),
+    ]
+
+
+def test_problems_of_voc_files_are_reported_with_their_line(tmp_path: Path) -> None:
+    good = [("mask", (10, 20, 30, 40))]
+    names = ("damaged", "empty", "good", "missing", "unnamed", "words")
+    write_voc_set(tmp_path, "labels", {f"{name}.jpg": good for name in names})
+    labels = tmp_path / "labels"
+    (labels / "damaged.xml").write_text("<annotation>\n<size>\n</annotation>")
+    (labels / "empty.xml").write_text(voc_text([("none", (9, 9, 9, 20)), *good]))
+    (labels / "missing.xml").unlink()
+    (labels / "orphan.xml").write_text(voc_text(good))
+    text = voc_text(good)
+    (labels / "unnamed.xml").write_text(text.replace("<name>mask</name>", ""))
+    (labels / "words.xml").write_text(text.replace("<xmin>10<", "<xmin>ten<"))
+    reports = Reports()
+    found = faces(read_medical_masks(tmp_path, reports.append))
+    assert found == {name: [("Mask", (10, 20, 30, 40))] for name in ("empty", "good")}
+    assert sorted(reports.texts(tmp_path)) == [
+        "labels/damaged.xml:3: is not well-formed XML: mismatched tag",
+        "labels/empty.xml:4: object 1 has an empty box [9.0, 9.0, 9.0, 20.0]",
+        "labels/missing.xml: no such file",
+        f"labels/orphan.xml: no photo orphan.* in {tmp_path / 'images'}".replace(
+            f"{tmp_path}/", ""
+        ),
+        "labels/unnamed.xml:4: <object> has no <name>",
+        "labels/words.xml:6: <bndbox/xmin> is not a number: 'ten'",
+    ]
+
+
+def test_mask_detection_reports_only_photos_of_its_part(tmp_path: Path) -> None:
+    names = [f"maksssksksss{number}" for number in range(20)]
+    write_voc_set(
+        tmp_path, "annotations", {f"{n}.jpg": [("with_mask", (1, 1, 9, 9))] for n in names}
+    )
+    for name in names:
+        (tmp_path / "annotations" / f"{name}.xml").unlink()
+    (tmp_path / "annotations" / "other.xml").write_text(voc_text([]))
+    reports = Reports()
+    assert read_mask_detection(tmp_path, reports.append, evaluation=True) == []
+    missing = {error.path.stem for error in reports} - {"other"}
+    assert missing == {name for name in names if is_evaluation(name)}

@@ -1,0 +1,134 @@
+"""Labels of a folder of any format, with their photos."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from facekit.errors import DataError
+from facekit.labels.folder import find_labels
+from facekit.labels.photo_labels import PhotoLabels
+from tests.datasets.face_sets import voc_text
+
+ROW = "Mask 0 0 0 10 20 30 40 0 0 0 0 0 0 0\n"
+
+
+def touch(path: Path, text: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def usable(path: Path, photos: Path | None = None) -> list[PhotoLabels]:
+    found = find_labels(path, photos)
+    assert not [entry for entry in found if isinstance(entry, DataError)]
+    return [entry for entry in found if isinstance(entry, PhotoLabels)]
+
+
+def test_kitti_folder(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        touch(tmp_path / "labels" / f"{name}.txt", ROW)
+        touch(tmp_path / "images" / f"{name}.jpg")
+    touch(tmp_path / "sources.json", "{}")
+    for path in (tmp_path, tmp_path / "labels"):
+        found = usable(path)
+        assert [entry.photo for entry in found] == [
+            tmp_path / "images" / "a.jpg",
+            tmp_path / "images" / "b.jpg",
+        ]
+    (one,) = usable(tmp_path / "labels" / "b.txt")
+    assert one.photo == tmp_path / "images" / "b.jpg" and one.class_names == ("Mask",)
+
+
+def test_voc_folder(tmp_path: Path) -> None:
+    touch(tmp_path / "annotations" / "a.xml", voc_text([("with_mask", (1, 2, 3, 4))]))
+    touch(tmp_path / "images" / "a.PNG")
+    (found,) = usable(tmp_path)
+    assert found.photo == tmp_path / "images" / "a.PNG" and found.size_wh == (200, 100)
+    assert found.class_names == ("with_mask",)
+    np.testing.assert_array_equal(found.boxes_xyxy, [[1, 2, 3, 4]])
+
+
+def test_labels_beside_their_photos_and_a_readme(tmp_path: Path) -> None:
+    touch(tmp_path / "a.xml", voc_text([]))
+    touch(tmp_path / "a.jpg")
+    touch(tmp_path / "readme.txt", "one set of photos")
+    assert [entry.photo for entry in usable(tmp_path)] == [tmp_path / "a.jpg"]
+
+
+def test_coco_file(tmp_path: Path) -> None:
+    data = {
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "gone.jpg"}],
+        "categories": [],
+        "annotations": [],
+    }
+    path = touch(tmp_path / "annotations" / "faces.json", json.dumps(data))
+    touch(tmp_path / "images" / "a.jpg")
+    for place in (path, tmp_path):
+        first, second = find_labels(place)
+        assert isinstance(first, PhotoLabels) and first.photo == tmp_path / "images" / "a.jpg"
+        assert str(second).startswith(f"{path}: no photo gone.jpg in ")
+
+
+def pts_text(points: list[str], count: int) -> str:
+    lines = "\n".join(points + ["5 5"] * (count - len(points)))
+    return f"version: 1\nn_points: {count}\n{{\n{lines}\n}}\n"
+
+
+def test_points_of_several_faces(tmp_path: Path) -> None:
+    touch(tmp_path / "a_1.jpg")
+    touch(tmp_path / "b.jpg")
+    touch(tmp_path / "c.jpg")
+    touch(tmp_path / "a_1_1.pts", pts_text(["0 0", "10 20"], 68))
+    touch(tmp_path / "a_1_2.pts", pts_text(["0 4", "10 24"], 68))
+    touch(tmp_path / "b.pts", pts_text(["0 0", "10 20", "-1 -1"], 80))
+    touch(tmp_path / "d_1.pts", pts_text([], 68))
+    touch(tmp_path / "c_1.pts", "{}")
+    first, second, bad, lost = find_labels(tmp_path)
+    assert isinstance(first, PhotoLabels) and isinstance(second, PhotoLabels)
+    assert (first.photo, second.photo) == (tmp_path / "a_1.jpg", tmp_path / "b.jpg")
+    np.testing.assert_array_equal(first.boxes_xyxy, [[0, -5, 10, 20], [0, -1, 10, 24]])
+    assert first.class_names == ("face", "face") and not first.ignored.any()
+    shapes = [None if points is None else points.shape for points in first.points_xy]
+    assert shapes == [(68, 2), (68, 2)]
+    (points,) = second.points_xy
+    assert points is not None and points.shape == (80, 2)
+    assert np.isnan(points[2]).all() and np.isfinite(np.delete(points, 2, axis=0)).all()
+    assert isinstance(bad, DataError) and bad.path == tmp_path / "c_1.pts"
+    assert isinstance(lost, DataError) and "no photo d" in str(lost)
+
+
+def test_photos_that_lie_elsewhere(tmp_path: Path) -> None:
+    touch(tmp_path / "labels" / "a.txt", ROW)
+    photo = touch(tmp_path / "elsewhere" / "a.jpeg")
+    assert [entry.photo for entry in usable(tmp_path / "labels", photo.parent)] == [photo]
+    with pytest.raises(DataError, match="nowhere: no such folder"):
+        find_labels(tmp_path, tmp_path / "nowhere")
+
+
+def test_one_bad_file_does_not_spoil_the_others(tmp_path: Path) -> None:
+    for name in ("bad", "good", "lost"):
+        touch(tmp_path / "labels" / f"{name}.txt", ROW)
+        touch(tmp_path / "images" / f"{name}.jpg")
+    touch(tmp_path / "labels" / "bad.txt", ROW + "Mask\n")
+    (tmp_path / "images" / "lost.jpg").unlink()
+    bad, good, lost = find_labels(tmp_path)
+    assert isinstance(good, PhotoLabels)
+    assert str(bad).startswith(f"{tmp_path / 'labels' / 'bad.txt'}:2: 1 fields")
+    assert str(lost).startswith(f"{tmp_path / 'labels' / 'lost.txt'}: no photo lost.* in ")
+
+
+def test_what_holds_no_labels_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="gone: no such file or folder"):
+        find_labels(tmp_path / "gone")
+    with pytest.raises(DataError, match=r"a.jpg: is no label file"):
+        find_labels(touch(tmp_path / "a.jpg"))
+    with pytest.raises(DataError, match=r"holds no labels \(.xml"):
+        find_labels(tmp_path)
+    touch(tmp_path / "a.xml", voc_text([]))
+    touch(tmp_path / "a_1.pts")
+    with pytest.raises(DataError, match=r"several formats: a.xml, a_1.pts"):
+        find_labels(tmp_path)
