@@ -15,6 +15,8 @@ from facekit.errors import FacekitError
 from facekit.faces import Faces
 
 _HEADER = ("photo", "size", "faces", "scores", "largest", "note")
+_CLASSES_AFTER = 3
+"""Columns before those of the classes, one a class, which follow the number of faces."""
 _NAME_WIDTH = 48
 _NOTE_WIDTH = 100
 _BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
@@ -52,10 +54,12 @@ class PhotoResult:
 
 
 def table(results: Sequence[PhotoResult]) -> str:
-    """Return a table with a row a photo, and a line of totals."""
-    rows = [_HEADER, *(_row(result) for result in results)]
+    """Return a table with a row a photo, a column for each class told, and a line of totals."""
+    names = _class_names(results)
+    header = (*_HEADER[:_CLASSES_AFTER], *names, *_HEADER[_CLASSES_AFTER:])
+    rows = [header, *(_row(result, names) for result in results)]
     # The last column is as long as it is; the others are padded.
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER) - 1)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(header) - 1)]
     lines = []
     for row in rows:
         cells = [row[0].ljust(widths[0])]
@@ -68,10 +72,15 @@ def table(results: Sequence[PhotoResult]) -> str:
 def totals(results: Sequence[PhotoResult]) -> str:
     """Return one line that says how much was found and how many photos failed."""
     failures = sum(result.failed for result in results)
-    faces = sum(len(r.result) for r in results if isinstance(r.result, Faces))
+    found = [r.result for r in results if isinstance(r.result, Faces)]
     photos = len(results) - failures
-    line = f"{_count(faces, 'face')} in {_count(photos, 'photo')}"
-    return line + (f"; {_count(failures, 'photo')} failed" if failures else "")
+    line = f"{count(sum(map(len, found)), 'face')} in {count(photos, 'photo')}"
+    names = _class_names(results)
+    if names:
+        counts = (sum(_of_class(faces, name) for faces in found) for name in names)
+        parts = [f"{count} {name}" for count, name in zip(counts, names, strict=True)]
+        line += f": {', '.join(parts)}"
+    return line + (f"; {count(failures, 'photo')} failed" if failures else "")
 
 
 def show(text: str, stream: TextIO | None = None) -> None:
@@ -94,7 +103,16 @@ def one_line(text: str) -> str:
 
 
 def write_json(path: Path, results: Iterable[PhotoResult], **about: Any) -> None:
-    """Write the results, and what else is said about the run, whole or not at all.
+    """Write the results, and what else is said about the run, as :func:`write_text` does.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    write_text(path, to_json(results, **about) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
 
     A link is followed; a device or a pipe is written to, never replaced.
 
@@ -104,12 +122,12 @@ def write_json(path: Path, results: Iterable[PhotoResult], **about: Any) -> None
     if path.is_symlink():
         path = path.resolve()
     if path.exists() and not path.is_file():
-        path.write_text(to_json(results, **about) + "\n", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(to_json(results, **about) + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -122,7 +140,18 @@ def to_json(results: Iterable[PhotoResult], **about: Any) -> str:
     return f'{{\n{head}  "photos": [' + (f"\n{photos}\n  " if photos else "") + "]\n}"
 
 
-def _row(entry: PhotoResult) -> tuple[str, ...]:
+def _class_names(results: Sequence[PhotoResult]) -> list[str]:
+    """Return the classes that any of the photos' models tells apart."""
+    every = (r.result.class_names for r in results if isinstance(r.result, Faces))
+    return list(dict.fromkeys(name for names in every for name in names))
+
+
+def _of_class(faces: Faces, name: str) -> int:
+    return sum(face.class_name == name for face in faces)
+
+
+def _row(entry: PhotoResult, names: Sequence[str]) -> tuple[str, ...]:
+    none = [""] * len(names)
     name = _shortened(one_line(entry.photo), _NAME_WIDTH)
     result = entry.result
     if isinstance(result, FacekitError):
@@ -130,15 +159,17 @@ def _row(entry: PhotoResult) -> tuple[str, ...]:
         message = one_line(" ".join(str(result).removeprefix(f"{entry.photo}: ").split()))
         if len(message) > _NOTE_WIDTH:
             message = message[: _NOTE_WIDTH - 1] + "…"
-        return (name, "", "", "", "", f"failed: {message}")
+        return (name, "", "", *none, "", "", f"failed: {message}")
     size = f"{result.size_wh[0]}x{result.size_wh[1]}"
     if len(result) == 0:
-        return (name, size, "0", "", "", "no face")
+        return (name, size, "0", *none, "", "", "no face")
     low, high = float(result.scores.min()), float(result.scores.max())
     largest = max(result, key=lambda face: face.width * face.height)
     scores = f"{high:.2f}" if len(result) == 1 else f"{low:.2f}-{high:.2f}"
     size_of_largest = f"{largest.width:.0f}x{largest.height:.0f}"
-    return (name, size, str(len(result)), scores, size_of_largest, one_line(entry.drawing or ""))
+    classes = [str(_of_class(result, each)) for each in names]
+    note = one_line(entry.drawing or "")
+    return (name, size, str(len(result)), *classes, scores, size_of_largest, note)
 
 
 def _escaped(text: str) -> str:
@@ -149,5 +180,6 @@ def _shortened(text: str, width: int) -> str:
     return text if len(text) <= width else "…" + text[-width + 1 :]
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def count(number: int, noun: str) -> str:
+    """Return a number of things, such as ``1 photo`` or ``2,000 photos``."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+AveragePrecisionMode = Literal["SAMPLE", "INTEGRATE"]
+"""``SAMPLE`` as PASCAL VOC before 2010, ``INTEGRATE`` as VOC since (names of TAO's specs)."""
+
+SAMPLED_RECALLS = np.arange(11) / 10
+"""The recalls at which ``SAMPLE`` reads the precision (PASCAL VOC 2007)."""
+
+
+def _no_boxes() -> Array:
+    return np.zeros((0, 4), np.float32)
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,8 @@ class FrameResult:
         counted: bool [m]; a face not counted is neither missed nor a false detection.
         counted_boxes: bool [n]; a detection not counted is dropped unless it finds a
             counted face.
+        forgiven: float32 [k, 4], boxes around what is not labelled one by one; a detection that
+            lies in one of them is no false detection.
     """
 
     boxes: Array
@@ -29,6 +41,7 @@ class FrameResult:
     truth: Array
     counted: NDArray[np.bool_]
     counted_boxes: NDArray[np.bool_]
+    forgiven: Array = field(default_factory=_no_boxes)
 
 
 @dataclass(frozen=True)
@@ -36,8 +49,8 @@ class Curve:
     """Precision and recall as the threshold falls.
 
     Attributes:
-        scores: float32 [k], falling.
-        precision: float64 [k].
+        scores: float32 [k], falling, each score once.
+        precision: float64 [k], of the detections that score at least so much.
         recall: float64 [k].
         faces: Number of counted faces.
     """
@@ -47,15 +60,6 @@ class Curve:
     recall: NDArray[np.float64]
     faces: int
 
-    @property
-    def average_precision(self) -> float:
-        """Area under the curve, precision made non-increasing (VOC 2010 and later)."""
-        if len(self.scores) == 0:
-            return 0.0
-        ceiling = np.maximum.accumulate(self.precision[::-1])[::-1]
-        widths = np.diff(np.concatenate([[0.0], self.recall]))
-        return float((widths * ceiling).sum())
-
     def at(self, threshold: float) -> tuple[float, float]:
         """Return precision and recall of the detections that score at least ``threshold``."""
         kept = int((self.scores >= threshold).sum())
@@ -64,13 +68,47 @@ class Curve:
         return float(self.precision[kept - 1]), float(self.recall[kept - 1])
 
 
-def iou_matrix(first: Array, second: Array) -> Array:
-    """Return the overlap of every box of [n, 4] with every box of [m, 4], float32 [n, m]."""
+def average_precision(points: Curve, mode: AveragePrecisionMode = "INTEGRATE") -> float:
+    """Return the average precision under the curve's envelope, 0..1.
+
+    The envelope at a recall is the best precision at that recall or a larger one, and 0 past the
+    curve's end: what a server's threshold keeps back is not made up for.
+
+    Args:
+        points: The curve.
+        mode: ``INTEGRATE``, the area under the envelope, or ``SAMPLE``, the envelope's mean at the
+            recalls 0, 0.1, ... 1.
+
+    Returns:
+        NaN where the photos hold no counted face: there was nothing to find.
+    """
+    if points.faces == 0:
+        return float("nan")
+    envelope = np.maximum.accumulate(points.precision[::-1])[::-1]
+    if mode == "INTEGRATE":
+        return float((np.diff(points.recall, prepend=0.0) * envelope).sum())
+    # A recall is a share of whole faces: what is equal but for rounding counts as reached.
+    places = np.searchsorted(points.recall, SAMPLED_RECALLS - 1e-9)
+    return float(np.append(envelope, 0.0)[places].mean())
+
+
+def intersections(first: Array, second: Array) -> Array:
+    """Return the common area of every box of [n, 4] with every box of [m, 4], float32 [n, m]."""
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
-    inner = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1) for b in (first, second)]
-    union = areas[0][:, None] + areas[1][None, :] - inner
+    result: Array = np.clip(high - low, 0, None).prod(axis=2)
+    return result
+
+
+def _areas(boxes: Array) -> Array:
+    result: Array = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
+    return result
+
+
+def iou_matrix(first: Array, second: Array) -> Array:
+    """Return the overlap of every box of [n, 4] with every box of [m, 4], float32 [n, m]."""
+    inner = intersections(first, second)
+    union = _areas(first)[:, None] + _areas(second)[None, :] - inner
     result: Array = (inner / np.maximum(union, 1e-9)).astype(np.float32)
     return result
 
@@ -81,7 +119,11 @@ def match(result: FrameResult, iou: float) -> list[tuple[float, bool]]:
     Returns:
         Score and success of every detection that counts.
     """
+    if len(result.boxes) == 0 or not (result.counted.any() or result.counted_boxes.any()):
+        return []  # most photos, where one class and one size of faces are looked at
     overlaps = iou_matrix(result.boxes, result.truth)
+    inside = intersections(result.boxes, result.forgiven).max(axis=1, initial=0.0)
+    forgiven = inside >= iou * np.maximum(_areas(result.boxes), 1e-9)
     free = np.ones(len(result.truth), dtype=bool)
     outcome: list[tuple[float, bool]] = []
     for index in np.argsort(-result.scores, kind="stable"):
@@ -93,16 +135,20 @@ def match(result: FrameResult, iou: float) -> list[tuple[float, bool]]:
             outcome.append((score, True))
         elif len(row) and overlaps[index][~result.counted].max(initial=0.0) >= iou:
             continue
-        elif result.counted_boxes[index]:
+        elif result.counted_boxes[index] and not forgiven[index]:
             outcome.append((score, False))
     return outcome
 
 
 def curve(results: Sequence[FrameResult], iou: float) -> Curve:
     """Return the precision-recall curve over all photos at an overlap threshold."""
-    outcome = sorted((pair for r in results for pair in match(r, iou)), key=lambda p: -p[0])
-    faces = int(sum(int(r.counted.sum()) for r in results))
-    hits = np.cumsum([found for _, found in outcome]) if outcome else np.zeros(0)
-    ranks = np.arange(1, len(outcome) + 1)
+    outcome = [pair for result in results for pair in match(result, iou)]
+    faces = int(sum(int(result.counted.sum()) for result in results))
     scores = np.array([score for score, _ in outcome], dtype=np.float32)
-    return Curve(scores, hits / np.maximum(ranks, 1), hits / max(faces, 1), faces)
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    hits = np.cumsum(np.array([found for _, found in outcome], dtype=bool)[order])
+    # Detections of one score pass a threshold together; a quantised network gives many such.
+    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])
+    precision = hits[last] / (last + 1)
+    return Curve(scores[last], precision, hits[last] / max(faces, 1), faces)

@@ -22,6 +22,16 @@ def found(name: str, count: int) -> PhotoResult:
     return PhotoResult(name, faces)
 
 
+def masked(name: str, labels: list[int]) -> PhotoResult:
+    count = len(labels)
+    faces = Faces(
+        [[0, 0, 10, 20]] * count if count else np.zeros((0, 4)), [0.9] * count,
+        np.zeros((count, 0, 2)), np.zeros((count, 0)), (640, 480),
+        np.array(labels, np.int32), ("mask", "no-mask"),
+    )  # fmt: skip
+    return PhotoResult(name, faces)
+
+
 def failed(name: str, text: str) -> PhotoResult:
     return PhotoResult(name, PhotoError(text))
 
@@ -41,6 +51,18 @@ def test_table_has_a_row_a_photo_and_the_total() -> None:
         ["c.jpg", "640x480", "1", "0.90", "10x20"],
         ["d.jpg", "failed:", "text"],
         "3 faces in 3 photos; 1 photo failed".split(),
+    ]
+
+
+def test_table_counts_the_classes_of_each_photo_and_in_all() -> None:
+    text = table([masked("a.jpg", [0, 1, 1]), masked("b.jpg", []), failed("d.jpg", "text")])
+    head, _, *rows = (line.split() for line in text.splitlines())
+    assert head == ["photo", "size", "faces", "mask", "no-mask", "scores", "largest", "note"]
+    assert rows == [
+        ["a.jpg", "640x480", "3", "1", "2", "0.90-0.90", "10x20"],
+        ["b.jpg", "640x480", "0", "no", "face"],
+        ["d.jpg", "failed:", "text"],
+        "3 faces in 2 photos: 1 mask, 2 no-mask; 1 photo failed".split(),
     ]
 
 

@@ -1,0 +1,197 @@
+"""Average precision by class, over faces of the sizes that count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
+from facekit.evaluation.average_precision import (
+    Array,
+    AveragePrecisionMode,
+    Curve,
+    FrameResult,
+    average_precision,
+    curve,
+)
+
+NO_CLASS = -1
+"""Class of a true box that is of none of the classes measured."""
+SIZE_BANDS: tuple[tuple[float, float], ...] = (
+    (0, 10),
+    (10, 20),
+    (20, 40),
+    (40, 80),
+    (80, 160),
+    (160, 9999),
+)
+"""Face heights that are scored by themselves, in frame pixels: the first and the next beyond."""
+
+
+def frame_scale(size_wh: tuple[int, int]) -> tuple[float, float]:
+    """Return network frame pixels to one pixel of a photo, along x and y.
+
+    The frame of 736x416 holds the whole photo, stretched.
+    """
+    width, height = size_wh
+    return NETWORK_WIDTH / width, NETWORK_HEIGHT / height
+
+
+@dataclass(frozen=True)
+class ClassEvaluation:
+    """How a class is measured.
+
+    Attributes:
+        minimum_overlap: IoU from which a found box is the face's.
+        minimum_width: Faces narrower than this (frame pixels) do not count.
+        maximum_width: Faces of this width or wider do not count.
+        minimum_height: As for the width.
+        maximum_height: As for the width.
+    """
+
+    minimum_overlap: float = 0.5
+    minimum_width: float = 0.0
+    maximum_width: float = 9999.0
+    minimum_height: float = 0.0
+    maximum_height: float = 9999.0
+
+    def counts(self, sizes_wh: Array) -> NDArray[np.bool_]:
+        """Tell which faces of float32 (N, 2), width and height in frame pixels, count."""
+        low = np.array([self.minimum_width, self.minimum_height])
+        high = np.array([self.maximum_width, self.maximum_height])
+        result: NDArray[np.bool_] = ((sizes_wh >= low) & (sizes_wh < high)).all(axis=1)
+        return result
+
+
+@dataclass(frozen=True)
+class ScoredPhoto:
+    """What was found in a photo beside what is in it.
+
+    Boxes are left, top, right, bottom, all in the same pixels.
+
+    Attributes:
+        boxes_xyxy: float32 (N, 4), found boxes.
+        scores: float32 (N,).
+        labels: int32 (N,), their classes.
+        true_boxes_xyxy: float32 (M, 4).
+        true_labels: int32 (M,), their classes; ``NO_CLASS`` for one that is not measured.
+        ignored: bool (M,); such a face, and one of ``NO_CLASS``, is neither missed nor a false
+            detection, whatever class is found there.
+        frame_scale_xy: Network frame pixels to one pixel of the boxes, along x and y.
+    """
+
+    boxes_xyxy: Array
+    scores: Array
+    labels: NDArray[np.int32]
+    true_boxes_xyxy: Array
+    true_labels: NDArray[np.int32]
+    ignored: NDArray[np.bool_]
+    frame_scale_xy: tuple[float, float] = (1.0, 1.0)
+
+    def of_class(self, label: int, how: ClassEvaluation) -> FrameResult:
+        """Return the matching problem of one class alone."""
+        found = self.labels == label
+        ignored = self.ignored | (self.true_labels == NO_CLASS)
+        true = (self.true_labels == label) & ~ignored
+        return FrameResult(
+            self.boxes_xyxy[found],
+            self.scores[found],
+            self.true_boxes_xyxy[true],
+            self.counted_truth(how)[true],
+            how.counts(self._frame_sizes(self.boxes_xyxy[found])),
+            self.true_boxes_xyxy[ignored],
+        )
+
+    def counted_truth(self, how: ClassEvaluation) -> NDArray[np.bool_]:
+        """Tell which true faces are of a class that is measured, and of a size that counts."""
+        right_size = how.counts(self._frame_sizes(self.true_boxes_xyxy))
+        result: NDArray[np.bool_] = right_size & ~self.ignored & (self.true_labels != NO_CLASS)
+        return result
+
+    def _frame_sizes(self, boxes_xyxy: Array) -> Array:
+        scale: Array = np.array(self.frame_scale_xy, np.float32)
+        sizes: Array = scale * (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2])
+        return sizes
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one class is found.
+
+    Attributes:
+        name: The class.
+        curve: Precision and recall as the threshold falls, down to that of the boxes given.
+        average_precision: 0..1, or NaN where the photos hold no counted face of the class.
+    """
+
+    name: str
+    curve: Curve
+    average_precision: float
+
+    @property
+    def precision(self) -> float:
+        """Share of all boxes given that are right; NaN where none is given."""
+        return float(self.curve.precision[-1]) if len(self.curve.scores) else float("nan")
+
+    @property
+    def recall(self) -> float:
+        """Share of the faces found by any box given; NaN without faces."""
+        return self.curve.at(0.0)[1] if self.curve.faces else float("nan")
+
+    @property
+    def lowest_score(self) -> float:
+        """Score at which the curve ends; NaN where no box is given."""
+        return float(self.curve.scores[-1]) if len(self.curve.scores) else float("nan")
+
+
+def score_classes(
+    photos: Sequence[ScoredPhoto],
+    names: Sequence[str],
+    how: Sequence[ClassEvaluation],
+    mode: AveragePrecisionMode = "INTEGRATE",
+) -> list[ClassScore]:
+    """Score each class by itself.
+
+    Args:
+        photos: What was found and what is there.
+        names: The classes; label k is ``names[k]``.
+        how: How each class is measured, in the order of ``names``.
+        mode: How the average precision is taken from the curve.
+
+    Returns:
+        One score a class, in the order of ``names``.
+    """
+    scores = []
+    for label, (name, rule) in enumerate(zip(names, how, strict=True)):
+        points = curve([photo.of_class(label, rule) for photo in photos], rule.minimum_overlap)
+        scores.append(ClassScore(name, points, average_precision(points, mode)))
+    return scores
+
+
+def height_curve(
+    photos: Sequence[ScoredPhoto],
+    label: int,
+    minimum_overlap: float,
+    low: float,
+    high: float = float("inf"),
+) -> Curve:
+    """Return the curve of one class over the faces of some heights alone.
+
+    Args:
+        photos: What was found and what is there.
+        label: The class.
+        minimum_overlap: IoU from which a found box is the face's.
+        low: Smallest height in frame pixels.
+        high: First height that does not count.
+    """
+    how = ClassEvaluation(minimum_overlap, minimum_height=low, maximum_height=high)
+    return curve([photo.of_class(label, how) for photo in photos], minimum_overlap)
+
+
+def mean_average_precision(scores: Sequence[ClassScore]) -> float:
+    """Return the mean over the classes that have faces; NaN where none has."""
+    known = [s.average_precision for s in scores if s.curve.faces > 0]
+    return float(np.mean(known)) if known else float("nan")

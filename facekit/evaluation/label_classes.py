@@ -1,0 +1,108 @@
+"""Which class of a model a label's class name stands for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekit.errors import ConfigError
+from facekit.evaluation.class_scores import NO_CLASS
+
+FACE = "face"
+"""The one class of models that do not tell faces apart, and of faces of which no more is known."""
+
+_SYNONYMS = {
+    # Kaggle's "Face Mask Detection" and "Medical Mask", and what is said for them elsewhere.
+    "withmask": "mask",
+    "masked": "mask",
+    "withoutmask": "nomask",
+    "none": "nomask",
+    "unmasked": "nomask",
+}
+_FACES_OF_NO_CLASS = frozenset({"face", "incorrectmask", "maskwearedincorrect"})
+"""Faces that are neither one class nor another: they count only where classes are merged."""
+_NOTHING = "dontcare"
+
+
+class ClassMap:
+    """Finds the class of a model that a label's class name stands for.
+
+    Names are compared without regard to case, spaces and signs. The names of the usual face sets
+    are known; ``given`` goes before them.
+
+    Args:
+        given: Label name to class name; an empty class name leaves such labels out: they are
+            neither to be found nor wrong to find.
+    """
+
+    def __init__(self, given: Mapping[str, str] | None = None) -> None:
+        self._given = {_plain(name): target for name, target in (given or {}).items()}
+
+    def faces(self, names: Sequence[str]) -> NDArray[np.int32]:
+        """Return the labels where all faces are one class: int32 (M,), 0 or ``NO_CLASS``."""
+        left_out = [self._left_out(_plain(name)) for name in names]
+        return np.where(np.array(left_out, bool), NO_CLASS, 0).astype(np.int32)
+
+    def labels(self, names: Sequence[str], classes: Sequence[str]) -> NDArray[np.int32]:
+        """Return the labels of names in a model's classes: int32 (M,), or ``NO_CLASS``."""
+        known = {_plain(name): label for label, name in enumerate(classes)}
+        return np.array([known.get(self._meant(name), NO_CLASS) for name in names], np.int32)
+
+    def check(self, names: Iterable[str], classes: Sequence[str]) -> None:
+        """Refuse names of which it is not known whether they are faces, or faces of which class.
+
+        Args:
+            names: The class names of all labels.
+            classes: The model's classes; a single one stands for every face.
+
+        Raises:
+            ConfigError: Names the ones in question, and how to say what they are.
+        """
+        known = {_plain(name) for name in classes}
+        faces = {*_SYNONYMS, *_SYNONYMS.values(), *_FACES_OF_NO_CLASS} if len(known) < 2 else set()
+        unclear = []
+        for name in sorted(set(names)):
+            plain, meant = _plain(name), self._meant(name)
+            if self._left_out(plain) or meant in {*known, *faces}:
+                continue
+            if plain in self._given and len(known) < 2:
+                continue  # whatever class it was said to be, it is a face
+            if plain not in self._given and meant in _FACES_OF_NO_CLASS:
+                continue
+            unclear.append(name)
+        if unclear:
+            target = classes[0] if classes else FACE
+            raise ConfigError(
+                f"the model's classes ({', '.join(classes)}) leave open what these labels are: "
+                f"{', '.join(unclear)}. Say --class-map {unclear[0]}={target}, or {unclear[0]}= "
+                "to leave them out"
+            )
+
+    def _left_out(self, plain: str) -> bool:
+        return not self._given[plain] if plain in self._given else plain == _NOTHING
+
+    def _meant(self, name: str) -> str:
+        plain = _plain(self._given.get(_plain(name), name))
+        return _SYNONYMS.get(plain, plain)
+
+
+def parse_class_map(text: str) -> dict[str, str]:
+    """Return the pairs of ``label=class,label=class``; a class may be empty.
+
+    Raises:
+        ConfigError: A part is no such pair.
+    """
+    pairs: dict[str, str] = {}
+    for part in text.split(","):
+        name, sign, target = (piece.strip() for piece in part.partition("="))
+        if not sign or not _plain(name):
+            raise ConfigError(f"expected LABEL=CLASS,..., got {part.strip()!r}")
+        pairs[name] = target
+    return pairs
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]", "", name.lower())

@@ -1,0 +1,258 @@
+"""What a server answers for labelled photos, and how good that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekit.client import Client
+from facekit.errors import DataError, FacekitError, ModelMissingError
+from facekit.evaluation.average_precision import (
+    AveragePrecisionMode,
+    average_precision,
+)
+from facekit.evaluation.class_scores import (
+    SIZE_BANDS,
+    ClassEvaluation,
+    ClassScore,
+    ScoredPhoto,
+    frame_scale,
+    height_curve,
+    mean_average_precision,
+    score_classes,
+)
+from facekit.evaluation.label_classes import FACE, ClassMap
+from facekit.evaluation.landmark_errors import LandmarkErrors, faces_on
+from facekit.faces import Faces
+from facekit.labels.photo_labels import PhotoLabels
+from facekit.landmarks.scheme import POINT_COUNTS
+from facekit.progress import ProgressBar
+
+ANY_FACE = "any face"
+"""All classes of a model as one: what it finds beside a model that does not tell faces apart."""
+
+_CONCURRENCY = 4
+Labels = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What counts as found.
+
+    Attributes:
+        minimum_overlap: IoU from which a found box is the face's.
+        minimum_height: Faces lower than this, in pixels of the 416-pixel frame, do not count.
+        mode: How the average precision is taken from the curve.
+    """
+
+    minimum_overlap: float = 0.5
+    minimum_height: float = 20.0
+    mode: AveragePrecisionMode = "INTEGRATE"
+
+
+@dataclass(frozen=True)
+class BandScore:
+    """The faces of one range of sizes.
+
+    Attributes:
+        low: Smallest height in pixels of the 416-pixel frame.
+        high: First height that is not of this range.
+        faces: How many there are.
+        average_precision: 0..1; NaN without faces.
+    """
+
+    low: float
+    high: float
+    faces: int
+    average_precision: float
+
+
+@dataclass(frozen=True)
+class ServedScore:
+    """How good one model of one server is.
+
+    Attributes:
+        server: Name of the model, with the server's address where there are several.
+        classes: The model's classes, and after several ``ANY_FACE``; each down to the server's
+            own threshold.
+        bands: For each of ``classes`` its faces by size.
+        mean_average_precision: Over the model's classes that have faces.
+        landmarks: Errors of the points; None where the model or the labels have none.
+    """
+
+    server: str
+    classes: tuple[ClassScore, ...]
+    bands: tuple[tuple[BandScore, ...], ...]
+    mean_average_precision: float
+    landmarks: LandmarkErrors | None
+
+
+def ask(
+    client: Client, model: str, photos: Sequence[PhotoLabels], classes: ClassMap
+) -> list[Faces | FacekitError]:
+    """Send all photos, several at a time, with a progress bar.
+
+    Args:
+        client: The server.
+        model: One of ``facekit.client.calls.DETECTORS``.
+        photos: Labels with their photos' files.
+        classes: Must know every class name of the labels.
+
+    Returns:
+        What was found in each photo, or why there is no answer.
+
+    Raises:
+        ConfigError: A class name stands for none of the model's classes.
+        ModelMissingError: The server does not serve this model.
+    """
+    names = {name for photo in photos for name in photo.class_names}
+    answers: list[Faces | FacekitError] = []
+    checked = False
+    files = (photo.photo for photo in photos if photo.photo is not None)
+    with ProgressBar(len(photos), f"photos ({model})") as bar:
+        for answer in client.detect_many(files, concurrency=_CONCURRENCY, model=model):
+            if isinstance(answer, ModelMissingError):
+                raise answer
+            if isinstance(answer, Faces) and not checked:
+                classes.check(names, answer.class_names or (FACE,))
+                checked = True
+            bar.advance(failed=isinstance(answer, FacekitError))
+            answers.append(answer)
+    return answers
+
+
+def fitted(labels: PhotoLabels, size_wh: tuple[int, int]) -> PhotoLabels:
+    """Return labels with their boxes cut to the photo.
+
+    Args:
+        labels: The labels of a photo.
+        size_wh: Width and height of the upright photo in pixels, as served.
+
+    Raises:
+        DataError: The labels are of a photo of another size, or a box lies outside the photo.
+    """
+    if labels.size_wh is not None and labels.size_wh != size_wh:
+        told, served = ("x".join(map(str, size)) for size in (labels.size_wh, size_wh))
+        raise DataError(
+            labels.source, f"labels of a photo of {told} pixels, but upright it has {served}"
+        )
+    boxes = np.clip(labels.boxes_xyxy, 0, np.array([*size_wh, *size_wh], np.float32))
+    outside = np.flatnonzero((boxes[:, 2:] <= boxes[:, :2]).any(axis=1) & ~labels.ignored)
+    if len(outside):
+        number, corners = int(outside[0]), labels.boxes_xyxy[outside[0]].tolist()
+        raise DataError(
+            labels.source,
+            f"box {number + 1} ({', '.join(f'{corner:g}' for corner in corners)}) lies outside "
+            f"its photo of {size_wh[0]}x{size_wh[1]} pixels",
+        )
+    return replace(labels, size_wh=size_wh, boxes_xyxy=boxes)
+
+
+def score(
+    server: str,
+    photos: Sequence[PhotoLabels],
+    answers: Sequence[Faces],
+    classes: ClassMap,
+    rules: Rules,
+) -> ServedScore:
+    """Score what a model answered.
+
+    Args:
+        server: What the model is called in the result.
+        photos: The labels, one entry a photo, as :func:`fitted` gives them.
+        answers: What was found in each.
+        classes: Knows every class name of the labels.
+        rules: What counts as found.
+    """
+    names = answers[0].class_names if answers else ()
+    merged = [
+        _scored(faces, photo, np.zeros(len(faces), np.int32), classes.faces(photo.class_names))
+        for photo, faces in zip(photos, answers, strict=True)
+    ]
+    rows, bands = _classes(merged, (ANY_FACE,), rules)
+    mean = rows[0].average_precision
+    if names:
+        apart = [
+            _scored(faces, photo, faces.labels, classes.labels(photo.class_names, names))
+            for photo, faces in zip(photos, answers, strict=True)
+        ]
+        own_rows, own_bands = _classes(apart, names, rules)
+        mean = mean_average_precision(own_rows)
+        rows, bands = own_rows + rows, own_bands + bands
+    landmarks = _landmarks(photos, merged, answers, rules)
+    return ServedScore(server, tuple(rows), tuple(bands), mean, landmarks)
+
+
+def _scored(faces: Faces, photo: PhotoLabels, labels: Labels, true_labels: Labels) -> ScoredPhoto:
+    return ScoredPhoto(
+        faces.boxes_xyxy,
+        faces.scores,
+        labels,
+        photo.boxes_xyxy,
+        true_labels,
+        photo.ignored,
+        frame_scale(faces.size_wh),
+    )
+
+
+def _classes(
+    photos: Sequence[ScoredPhoto], names: Sequence[str], rules: Rules
+) -> tuple[list[ClassScore], list[tuple[BandScore, ...]]]:
+    how = ClassEvaluation(rules.minimum_overlap, minimum_height=rules.minimum_height)
+    scores = score_classes(photos, names, [how] * len(names), rules.mode)
+    bands = [
+        tuple(_band(photos, label, low, high, rules) for low, high in _bands(rules))
+        for label in range(len(names))
+    ]
+    return scores, bands
+
+
+def _bands(rules: Rules) -> list[tuple[float, float]]:
+    return [
+        (max(low, rules.minimum_height), high)
+        for low, high in SIZE_BANDS
+        if high > rules.minimum_height
+    ]
+
+
+def _band(
+    photos: Sequence[ScoredPhoto], label: int, low: float, high: float, rules: Rules
+) -> BandScore:
+    points = height_curve(photos, label, rules.minimum_overlap, low, high)
+    return BandScore(low, high, points.faces, average_precision(points, rules.mode))
+
+
+def _landmarks(
+    photos: Sequence[PhotoLabels],
+    scored: Sequence[ScoredPhoto],
+    answers: Sequence[Faces],
+    rules: Rules,
+) -> LandmarkErrors | None:
+    """Measure the faces that have points, each by the surest box on it."""
+    point_count = max((faces.points_xy.shape[1] for faces in answers), default=0)
+    if point_count not in POINT_COUNTS:
+        return None
+    how = ClassEvaluation(minimum_height=rules.minimum_height)
+    found, true, boxes = [], [], []
+    missed = 0
+    for photo, frame, faces in zip(photos, scored, answers, strict=True):
+        counted = frame.counted_truth(how)
+        chosen = faces_on(faces.boxes_xyxy, faces.scores, photo.boxes_xyxy)
+        for index, points in enumerate(photo.points_xy):
+            if points is None or len(points) not in POINT_COUNTS or not counted[index]:
+                continue
+            if chosen[index] < 0:
+                missed += 1
+                continue
+            places = np.full((point_count, 2), np.nan, np.float32)
+            common = min(len(points), point_count)  # the schemes extend one another
+            places[:common] = points[:common]
+            found.append(faces.points_xy[chosen[index]])
+            true.append(places)
+            boxes.append(photo.boxes_xyxy[index])
+    if not found and not missed:
+        return None
+    return LandmarkErrors.of_faces(found, true, boxes, missed=missed, point_count=point_count)
