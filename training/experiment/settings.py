@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from facekit.detection.parameters import ClusteringParameters
-
-AveragePrecisionMode = Literal["SAMPLE", "INTEGRATE"]
+from facekit.evaluation.average_precision import AveragePrecisionMode as AveragePrecisionMode
+from facekit.evaluation.class_scores import ClassEvaluation as ClassEvaluation
 
 
 @dataclass(frozen=True)
@@ -133,25 +133,6 @@ class Model:
     freeze_blocks: tuple[int, ...] = ()
     bbox_scale: float = 35.0
     bbox_offset: float = 0.5
-
-
-@dataclass(frozen=True)
-class ClassEvaluation:
-    """How a class is measured.
-
-    Attributes:
-        minimum_overlap: IoU from which a found box is the face's.
-        minimum_width: Faces narrower than this (frame pixels) do not count.
-        maximum_width: Faces wider than this do not count.
-        minimum_height: As for the width.
-        maximum_height: As for the width.
-    """
-
-    minimum_overlap: float = 0.5
-    minimum_width: float = 0.0
-    maximum_width: float = 9999.0
-    minimum_height: float = 0.0
-    maximum_height: float = 9999.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,302 @@
+"""TLT's specs are read as they are; what is wrong in one is named with its line."""
+
+from __future__ import annotations
+
+import logging
+import random
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("google.protobuf")
+
+
+from facekit.detection.parameters import ClusteringParameters
+from facekit.errors import DataError
+from tests.training.spec_text import EXPERIMENT, changed, write_spec
+from training.experiment.reader import read_experiment
+from training.experiment.settings import (
+    ClassCost,
+    ClassEvaluation,
+    ClassRaster,
+    DataSource,
+    Experiment,
+)
+
+SPECS = Path(__file__).parents[2] / "training" / "specs"
+
+
+def read(tmp_path: Path, text: str = EXPERIMENT) -> Experiment:
+    return read_experiment(write_spec(tmp_path / "spec.txt", text))
+
+
+def test_a_spec_of_tlt_is_read_unchanged(tmp_path: Path) -> None:
+    spec = read(tmp_path)
+    assert spec.random_seed == 7
+    assert spec.dataset.training == (
+        DataSource(Path("faces/train/images"), Path("faces/train/labels")),
+    )
+    # The order is the cost function's, whatever the mapping's.
+    assert spec.dataset.class_names == ("bare", "covered")
+    assert spec.dataset.class_of == {"covered": "covered", "bare": "bare", "face": "bare"}
+    assert (spec.dataset.validation_fold, spec.dataset.validation) == (1, ())
+    frame = spec.augmentation
+    assert (frame.width, frame.height, frame.min_bbox_width, frame.min_bbox_height) == (
+        320, 192, 2.0, 0.0,
+    )  # fmt: skip
+    assert (frame.hflip_probability, frame.vflip_probability) == (0.25, 0.0)
+    assert (frame.zoom_min, frame.zoom_max, frame.translate_max_x) == (0.8, 1.25, 6.0)
+    assert (frame.hue_rotation_max, frame.contrast_center) == (12.5, 0.4)
+    assert (frame.crop_width, frame.mosaic_probability) == (0, 0.0)
+    # Thresholds that the spec does not set are 0, as in TLT, so that curves run to their end.
+    assert spec.clustering == (
+        ClusteringParameters(
+            clustering_algorithm="NMS",
+            nms_iou_threshold=0.4,
+            nms_confidence_threshold=0,
+            dbscan_confidence_threshold=0,
+        ),
+        ClusteringParameters(
+            coverage_threshold=0.0125,
+            dbscan_eps=0.25,
+            dbscan_min_samples=0.05,
+            minimum_bounding_box_height=6,
+            dbscan_confidence_threshold=0,
+            nms_confidence_threshold=0,
+        ),
+    )
+    assert (spec.model.layers, spec.model.pretrained) == (18, Path("resnet18.hdf5"))
+    assert (spec.model.load_graph, spec.model.width_share, spec.model.dilate) == (False, 1, False)
+    assert (spec.evaluation.period, spec.evaluation.first_epoch) == (4, 8)
+    assert spec.evaluation.mode == "INTEGRATE"
+    assert spec.evaluation.classes == (
+        ClassEvaluation(minimum_height=12, maximum_height=180),
+        ClassEvaluation(minimum_overlap=0.6),
+    )
+    assert spec.cost.classes == (ClassCost(2.0, 0.125, 1.5, 0.5, 8.0, 4.0), ClassCost())
+    assert (spec.cost.autoweighting, spec.cost.max_objective_weight) == (True, 0.99)
+    assert (spec.cost.coverage_loss, spec.cost.bbox_loss) == ("CROSS_ENTROPY", "L1")
+    training = spec.training
+    assert (training.batch_size, training.epochs, training.checkpoint_interval) == (6, 9, 3)
+    assert (training.min_learning_rate, training.max_learning_rate) == (1e-05, 2e-03)
+    assert (training.soft_start, training.annealing) == (0.125, 0.75)
+    assert (training.regularizer, training.regularizer_weight) == ("L2", 3e-06)
+    assert (training.adam_epsilon, training.adam_beta1, training.adam_beta2) == (1e-07, 0.8, 0.99)
+    assert (training.bfloat16, training.average_decay) == (False, 0.0)
+    assert spec.rasterizer.classes == (
+        ClassRaster(0.5, 0.45, 0.4, 0.6, 1.25),
+        ClassRaster(cov_radius_x=1.0),
+    )
+    assert spec.rasterizer.deadzone_radius == 0.5
+
+
+def test_what_has_no_effect_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    second = '  data_sources {\n    tfrecords_path: "more"\n    image_directory_path: "b"\n  }\n'
+    text, line = changed(
+        EXPERIMENT, '  image_extension: "jpg"', second + '  image_extension: "jpg"'
+    )
+    with caplog.at_level(logging.WARNING, logger="training"):
+        read(tmp_path, text)
+    scaling = text[: text.index("cost_scaling")].count("\n") + 1
+    path = tmp_path / "spec.txt"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}:5: dataset_config.data_sources.tfrecords_path has no effect here "
+        f"(also line {line + 1})",
+        f"{path}:{scaling}: training_config.cost_scaling has no effect here",
+    ]
+
+
+REFUSED = [
+    # A misspelt field, in a group, in a map's entry, and at the top.
+    ("zoom_min:", "zoom_mim:", r"unknown field 'zoom_mim' of .*; did you mean 'zoom_min'\?"),
+    ("dbscan_eps:", "dbscan_epsilon:", "did you mean 'dbscan_eps'"),
+    ("random_seed:", "seed:", r"unknown field 'seed'.*random_seed"),
+    ("increment: 0.01", "incremnt: 0.01", "did you mean 'increment'"),
+    # Values of the wrong kind.
+    ("zoom_min: 0.8", 'zoom_min: "0.8"', "parse float"),
+    ("num_epochs: 9", "num_epochs: 9.5", "parse integer"),
+    ("num_epochs: 9", "num_epochs: -9", "out of range"),
+    ("use_batch_norm: true", "use_batch_norm: 3", '"true" or "false"'),
+    ("average_precision_mode: INTEGRATE", "average_precision_mode: INTEGRAL", "did you mean"),
+    ("type: L2", "type: L3", "no value L3"),
+    ("num_epochs: 9", "num_epochs: 9 num_epochs: 8", "multiple"),
+    # Values out of range.
+    ("zoom_min: 0.8", "zoom_min: 1.5", "zoom_min is more than zoom_max"),
+    ("hflip_probability: 0.25", "hflip_probability: 25", r"is 25; it must be between 0 and 1"),
+    ("hflip_probability: 0.25", "hflip_probability: nan", "is nan"),
+    ("output_image_width: 320", "output_image_width: 300", "multiple of 16"),
+    ("output_image_channel: 3", "output_image_channel: 1", "only 3 can be done"),
+    ("dbscan_eps: 0.25", "dbscan_eps: 2.5", "dbscan_eps is 2.5; it must be between 0 and 1"),
+    ("num_layers: 18", "num_layers: 50", "only 10 or 18 or 34"),
+    ("use_batch_norm: true", "use_batch_norm: false", "only true"),
+    ('arch: "resnet"', 'arch: "vgg"', "only 'resnet'"),
+    ("scale: 35.0", "scale: 20.0", r"only 35\.0"),
+    ("batch_size_per_gpu: 6", "batch_size_per_gpu: 0", "it must be between 1 and"),
+    ("min_learning_rate: 1e-05", "min_learning_rate: 1", "more than max_learning_rate"),
+    ("soft_start: 0.125", "soft_start: 0.9", "more than annealing"),
+    ("validation_fold: 1", "validation_fold: 2", "there are 2 folds"),
+    ("cov_radius_x: 0.4", "cov_radius_x: 0", "between 0.01 and 2"),
+    ("value: 0.6", "value: 1.6", "not in 0 to 1"),
+    # Classes that do not fit together.
+    (
+        'key: "bare"\n    value {\n      cov',
+        'key: "bear"\n    value {\n      cov',
+        "'bear'.*'bare'",
+    ),
+    ('"face"\n    value: "bare"', '"face"\n    value: "baer"', "no class of cost_.*'bare'"),
+    ('name: "covered"', 'name: "mask"', "dataset_config.target_class_mapping lacks"),
+    ('name: "covered"', 'name: "bare"', "a second time"),
+    ('name: "bbox"', 'name: "box"', "only 'cov' or 'bbox'"),
+    ('key: "bare"\n    value: "bare"', 'key: "Covered"\n    value: "bare"', "already in line 10"),
+    # Not protobuf text at all.
+    ('image_extension: "jpg"', 'image_extension: "jpg', "quote"),
+    ("num_epochs: 9", "num_epochs 9", "':'"),
+    ("random_seed: 7", "random_seed: 7 }", "identifier"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "reason"), REFUSED, ids=[new for _, new, _ in REFUSED])
+def test_a_wrong_field_is_refused_with_its_line(
+    tmp_path: Path, old: str, new: str, reason: str
+) -> None:
+    text, line = changed(EXPERIMENT, old, new)
+    with pytest.raises(DataError, match=reason) as refused:
+        read(tmp_path, text)
+    # Where the change is of several lines, the culprit is one of them.
+    assert refused.value.line in range(line, line + 1 + old.count("\n"))
+    assert str(refused.value).startswith(f"{tmp_path / 'spec.txt'}:{refused.value.line}: ")
+
+
+def test_a_class_that_the_mapping_has_by_another_name(tmp_path: Path) -> None:
+    """The cost function gives the classes their order, so it is there that one is missed."""
+    text, _ = changed(EXPERIMENT, '    value: "covered"', '    value: "coverd"')
+    with pytest.raises(DataError, match="did you mean 'coverd'") as refused:
+        read(tmp_path, text)
+    assert refused.value.line == text[: text.index('name: "covered"')].count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    "missing",
+    ["num_epochs: 9", "output_image_width: 320", 'image_directory_path: "faces/train"',
+     "annealing: 0.75", 'name: "covered"'],
+)  # fmt: skip
+def test_what_is_missing_is_named_with_its_group(tmp_path: Path, missing: str) -> None:
+    text, line = changed(EXPERIMENT, missing, "")
+    name = missing.split(":")[0]
+    with pytest.raises(DataError, match=rf"{name} is missing") as refused:
+        read(tmp_path, text)
+    assert refused.value.line is not None and refused.value.line <= line
+
+
+@pytest.mark.parametrize("group", ["dataset_config", "cost_function_config", "training_config"])
+def test_a_missing_group_is_named(tmp_path: Path, group: str) -> None:
+    start = EXPERIMENT.index(group)
+    end = EXPERIMENT.index("\n}\n", start) + 3
+    with pytest.raises(DataError, match=f"{group} is missing"):
+        read(tmp_path, EXPERIMENT[:start] + EXPERIMENT[end:])
+
+
+def test_an_open_group_is_named(tmp_path: Path) -> None:
+    text = EXPERIMENT.rstrip().removesuffix("}")
+    with pytest.raises(DataError, match="bbox_rasterizer_config is not closed"):
+        read(tmp_path, text)
+
+
+def test_files_that_are_no_text(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        read_experiment(tmp_path / "none.txt")
+    path = tmp_path / "spec.txt"
+    path.write_bytes(b"random_seed: \xff\xfe")
+    with pytest.raises(DataError, match="cannot be read"):
+        read_experiment(path)
+
+
+def test_damage_anywhere_is_a_data_error_with_a_line(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    refused = 0
+    for _ in range(150):
+        at = rng.randrange(len(EXPERIMENT))
+        damaged = rng.choice(
+            [
+                EXPERIMENT[:at],
+                EXPERIMENT[:at] + rng.choice('{}[]<>:;"\\#\n 0-x\x00') + EXPERIMENT[at:],
+                EXPERIMENT[:at] + EXPERIMENT[at + rng.randint(1, 9) :],
+            ]
+        )
+        try:
+            read(tmp_path, damaged)
+        except DataError as error:
+            refused += 1
+            assert error.line is not None and error.line <= EXPERIMENT.count("\n") + 2
+    assert refused > 75
+
+
+def test_lists_and_other_forms_of_text(tmp_path: Path) -> None:
+    text, _ = changed(EXPERIMENT, "  num_layers: 18", "  num_layers: 18\n  freeze_blocks: [0, 2]")
+    text, _ = changed(text, "regularizer {\n    type: L2", "regularizer < type: L2;")
+    text, _ = changed(text, "weight: 3e-06\n  }", "weight: 3e-06 >")
+    spec = read(tmp_path, text)
+    assert spec.model.freeze_blocks == (0, 2)
+    assert (spec.training.regularizer, spec.training.regularizer_weight) == ("L2", 3e-06)
+    text, line = changed(text, "[0, 2]", "[0,\n 7]")
+    with pytest.raises(DataError, match="has 7; the blocks are 0 to 4") as refused:
+        read(tmp_path, text)
+    assert refused.value.line == line + 1
+
+
+def test_validation_on_photos_of_their_own(tmp_path: Path) -> None:
+    own = 'validation_data_source {\n    image_directory_path: "faces/test"\n  }'
+    text, _ = changed(EXPERIMENT, "validation_fold: 1", own)
+    spec = read(tmp_path, text)
+    assert spec.dataset.validation_fold is None
+    assert spec.dataset.validation == (
+        DataSource(Path("faces/test/images"), Path("faces/test/labels")),
+    )
+
+
+def test_half_precision_of_tlt_is_computed_in_float32(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text, line = changed(EXPERIMENT, "backend_floatx: FLOAT32", "backend_floatx: FLOAT16")
+    assert not read(tmp_path, text).training.bfloat16
+    assert f"spec.txt:{line}: backend_floatx FLOAT16" in caplog.text
+
+
+def test_the_groups_of_this_kit(tmp_path: Path) -> None:
+    ours = [
+        ("  spatial_augmentation {", "facekit { crop_width: 160 crop_height: 96 "
+         "whole_frame_period: 4 mosaic_probability: 0.5 gray_probability: 0.25 }"),
+        ("  num_layers: 18", "facekit { width_share: 0.25 dilate: true }"),
+        ("  enable_autoweighting", "facekit { coverage_loss: QUALITY_FOCAL bbox_loss: GIOU }"),
+        ("  checkpoint_interval", "facekit { average_decay: 0.998 }"),
+        ("  validation_fold", "facekit { validation_share: 0.07 }"),
+    ]  # fmt: skip
+    text = EXPERIMENT
+    for before, group in ours:
+        text, _ = changed(text, before, f"  {group}\n{before}")
+    spec = read(tmp_path, text)
+    frame = spec.augmentation
+    assert (frame.crop_width, frame.crop_height, frame.whole_frame_period) == (160, 96, 4)
+    assert (frame.mosaic_probability, frame.gray_probability) == (0.5, 0.25)
+    assert (spec.model.width_share, spec.model.dilate) == (0.25, True)
+    assert (spec.cost.coverage_loss, spec.cost.bbox_loss) == ("QUALITY_FOCAL", "GIOU")
+    assert (spec.training.average_decay, spec.dataset.validation_share) == (0.998, 0.07)
+    for old, new, reason in (
+        ("crop_width: 160", "crop_width: 336", "between 32 and 320"),
+        ("crop_height: 96", "", "only set together"),
+        ("width_share: 0.25", "width_share: 0.3", "multiple of 1/64"),
+    ):
+        wrong, line = changed(text, old, new)
+        with pytest.raises(DataError, match=reason) as refused:
+            read(tmp_path, wrong)
+        assert refused.value.line == line
+
+
+@pytest.mark.parametrize("name", ["mask_train", "mask_retrain"])
+def test_the_committed_specs_have_no_field_without_effect(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = read_experiment(SPECS / f"{name}.txt")
+    assert spec.dataset.class_names == ("mask", "no-mask")
+    assert (spec.augmentation.width, spec.augmentation.height) == (736, 416)
+    assert not caplog.records
