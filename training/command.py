@@ -7,16 +7,27 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 from facekit.errors import FacekitError
-from training.runs import RunOptions
+from training.steps import RunOptions
+
+OptionsT = TypeVar("OptionsT", bound=RunOptions)
 
 
-def make_parser(
-    name: str, description: str | None, defaults: type[RunOptions]
-) -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
-    """Return the parser of ``python -m NAME`` and that of its ``evaluate``, to add options to."""
+@dataclass(frozen=True)
+class Parsers:
+    """The parser of ``python -m NAME`` and those of two of its commands, to add options to."""
+
+    whole: argparse.ArgumentParser
+    train: argparse.ArgumentParser
+    evaluate: argparse.ArgumentParser
+
+
+def make_parsers(name: str, description: str | None, defaults: type[RunOptions]) -> Parsers:
+    """Return the parsers with the options that both trainers have."""
     parser = argparse.ArgumentParser(prog=f"python -m {name}", description=description)
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("train", help="train, or go on from OUT/checkpoint.pt")
@@ -26,7 +37,12 @@ def make_parser(
     run.add_argument("--seed", type=int, default=defaults.seed)
     run.add_argument("--rate", type=float, default=defaults.rate, help="peak learning rate")
     run.add_argument("--threads", type=int, default=defaults.threads, help="0: torch's own")
-    run.add_argument("--workers", type=int, default=defaults.workers)
+    run.add_argument("--workers", type=int, default=defaults.workers, help="processes")
+    run.add_argument(
+        "--device",
+        default=defaults.device,
+        help="cpu or cuda:N; by default cuda if there",
+    )
     write = commands.add_parser("export", help="write a checkpoint as an ONNX file")
     write.add_argument("--checkpoint", type=Path, required=True)
     write.add_argument("--out", type=Path, required=True, help="the ONNX file")
@@ -34,13 +50,13 @@ def make_parser(
     measure.add_argument("--data", type=Path, required=True, help="folder of the face sets")
     measure.add_argument("--model", type=Path, required=True, help="the ONNX file")
     measure.add_argument("--json", type=Path, help="write the figures here as well")
-    return parser, measure
+    return Parsers(parser, run, measure)
 
 
 def run_command(
     options: argparse.Namespace,
-    defaults: type[RunOptions],
-    train: Callable[[RunOptions], Path],
+    defaults: type[OptionsT],
+    train: Callable[[OptionsT], Path],
     export: Callable[[Path, Path], float],
     evaluate: Callable[[argparse.Namespace], dict[str, float]],
 ) -> int:
@@ -48,8 +64,9 @@ def run_command(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         if options.command == "train":
-            names = ("data", "out", "steps", "seed", "rate", "threads", "workers")
-            path = train(defaults(**{name: getattr(options, name) for name in names}))
+            names = {field.name for field in fields(defaults)}
+            given = {name: value for name, value in vars(options).items() if name in names}
+            path = train(defaults(**given))
             sys.stdout.write(f"{path}\n")
         elif options.command == "export":
             difference = export(options.checkpoint, options.out)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
+
+from facekit.errors import DataError
+from training.runs import load_checkpoint
 
 OPSET = 17
 IR_VERSION = 8
@@ -73,6 +77,47 @@ def write_onnx(
     onnx.save_model(graph, partial)
     partial.replace(path)
     return worst
+
+
+def export_average(
+    checkpoint: Path,
+    path: Path,
+    build: Callable[[Mapping[str, Any]], nn.Module],
+    example_shape: Sequence[int],
+    example_scale: float,
+    input_name: str,
+    output_names: Sequence[str],
+    description: str,
+) -> float:
+    """Write the averaged weights of a run of ``training.steps`` as an ONNX file.
+
+    Args:
+        checkpoint: The run's checkpoint.
+        path: The file to write; see ``write_onnx`` for this and what is not said here.
+        build: Makes the network for a checkpoint; its weights are then loaded.
+        example_shape: Shape of the input that file and network are compared on; a batch of two.
+        example_scale: Largest value of that input; the least is 0.
+        input_name: Name of the input.
+        output_names: Names of the outputs.
+        description: One line on what the network is.
+
+    Returns:
+        The largest difference between the file's outputs and the network's.
+
+    Raises:
+        DataError: The checkpoint can't be read, or is of another network.
+    """
+    state = load_checkpoint(checkpoint)
+    try:
+        model = build(state)
+        model.load_state_dict(state["average"])
+    except (KeyError, RuntimeError) as error:
+        raise DataError(checkpoint, f"is of another network: {error}") from error
+    noise = torch.rand(*example_shape, generator=torch.Generator().manual_seed(0))
+    notes = {"steps": str(state["step"]), "seed": str(state["seed"])}
+    return write_onnx(
+        model, noise * example_scale, path, input_name, output_names, description, notes
+    )
 
 
 def _name_shapes(graph: onnx.ModelProto, model: nn.Module, example: Tensor) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from facekit.datasets.splits import is_calibration, is_evaluation, split_of
 from facekit.errors import DataError
-from facekit.labels.pts import LEFT_TO_RIGHT_MIRROR, face_box, read_pts
+from facekit.labels.pts import read_pts
 from facekit.labels.voc import read_voc
 from tests.training.facesets import OBJECT, VOC, face_points, write_pts, write_sets
 from training.data.photos import (
@@ -30,47 +30,12 @@ def test_split_follows_the_rule_and_never_overlaps() -> None:
     assert {split_of(s) for s in evaluation} == {"evaluation"}
 
 
-def test_pts_round_trip(tmp_path: Path) -> None:
-    points = face_points((50, 60), 40)
-    write_pts(tmp_path / "a.pts", points)
-    np.testing.assert_allclose(read_pts(tmp_path / "a.pts"), points, atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("version: 1\n1 2\n", "no list of points"),
-        ("{\n1 2\n3 4\n}", "holds 2 points, expected 68"),
-        ("{\n" + "1 x\n" * 68 + "}", "not a number"),
-        ("{\n" + "1 nan\n" * 68 + "}", "not finite"),
-    ],
-)
-def test_malformed_pts_names_the_file(tmp_path: Path, text: str, reason: str) -> None:
-    path = tmp_path / "bad.pts"
-    path.write_text(text)
-    with pytest.raises(DataError, match=reason) as caught:
-        read_pts(path)
-    assert str(path) in str(caught.value)
-
-
 def test_missing_files_are_named(tmp_path: Path) -> None:
     for read in (read_pts, read_voc, load_image, read_webfaces):
         with pytest.raises(DataError, match="gone: no such file"):
             read(tmp_path / "gone")
     with pytest.raises(DataError, match="no such folder"):
         list(no_face_photos(tmp_path, "training"))
-
-
-def test_face_box_is_raised_by_a_quarter() -> None:
-    points = np.array([[10, 40], [30, 80]], dtype=np.float32)
-    assert face_box(points).tolist() == [10, 30, 30, 80]
-
-
-def test_mirror_is_its_own_inverse() -> None:
-    mirror = np.array(LEFT_TO_RIGHT_MIRROR)
-    assert (mirror[mirror] == np.arange(68)).all()
-    assert mirror[36] == 45
-    assert mirror[48] == 54
 
 
 def test_voc_boxes_are_clipped_to_the_photo(tmp_path: Path) -> None:
@@ -123,9 +88,47 @@ def test_sets_are_read_whole(tmp_path: Path) -> None:
     assert list(voc_photos(root, "evaluation")) == []
     portraits = list(pts_photos(root / PORTRAIT_FOLDER, complete=False))
     assert all(len(photo.points) == 1 and not photo.complete for photo in portraits)
+    assert [photo.name for photo in portraits] == sorted(photo.name for photo in crowd)
     assert len(list(no_face_photos(root, "training"))) == 3
     held_out = read_webfaces(root / "caltech-webfaces-36px.npz", evaluation=True)
     assert len(held_out) == 2
     next((root / NO_FACE_FOLDER).glob("*.jpg")).write_bytes(b"nothing")
     with pytest.raises(DataError):
         list(no_face_photos(root, "training"))
+
+
+def test_what_is_wrong_with_a_portrait_is_reported_and_it_is_left_out(tmp_path: Path) -> None:
+    folder = write_sets(tmp_path, count=5) / PORTRAIT_FOLDER
+    whole, cut, damaged, few, part = sorted(folder.glob("*.jpg"))
+    cut.with_name(f"{cut.stem}_1.pts").write_text("{ 1 2 }")
+    damaged.write_bytes(b"nothing")
+    for photo, absent in ((few, range(40)), (part, range(17))):
+        points = face_points((60, 75), 60)
+        points[list(absent)] = -1
+        write_pts(photo.with_name(f"{photo.stem}_1.pts"), points)
+    wrong: list[DataError] = []
+    photos = list(pts_photos(folder, complete=True, point_count=80, report=wrong.append))
+    assert [photo.name for photo in photos] == [whole.stem, part.stem]
+    assert [error.path.name for error in wrong] == [
+        f"{cut.stem}_1.pts",
+        damaged.name,
+        f"{few.stem}_1.pts",
+    ]
+    assert "a face has 41% of the 68 points" in str(wrong[2])
+    gone = np.flatnonzero(np.isnan(photos[1].points[0]).any(axis=1))
+    assert gone.tolist() == [*range(17), *range(68, 80)]
+    assert np.isfinite(photos[1].boxes).all()
+    # Of two faces in a photo, the one that is annotated well enough stays.
+    write_pts(few.with_name(f"{few.stem}_2.pts"), face_points((60, 75), 50))
+    photos = list(pts_photos(folder, complete=True, report=wrong.append))
+    assert [len(photo.points) for photo in photos] == [1, 1, 1]
+    np.testing.assert_allclose(np.ptp(photos[1].points[0][:, 0]), 50, atol=0.1)
+    few.with_name(f"{few.stem}_2.pts").unlink()
+    with pytest.raises(DataError):
+        list(pts_photos(folder, complete=True))
+    for path in (cut, damaged, few):
+        path.unlink()
+        path.with_name(f"{path.stem}_1.pts").unlink()
+    # The recipe that needs every point refuses a face that lacks some.
+    with pytest.raises(DataError, match="needed 100%"):
+        list(pts_photos(folder, complete=True))

@@ -11,12 +11,12 @@ torch = pytest.importorskip("torch")
 from facekit.detection.parameters import ClusteringParameters  # noqa: E402
 from facekit.detection.postprocess import Detections  # noqa: E402
 from facekit.errors import DataError  # noqa: E402
-from tests.training.facesets import write_sets  # noqa: E402
+from tests.training.facesets import face_points, write_pts, write_sets  # noqa: E402
 from training import runs  # noqa: E402
 from training.data.photos import PORTRAIT_TEST_FOLDER, pts_photos  # noqa: E402
-from training.detector import __main__ as detector_command  # noqa: E402
-from training.detector import evaluate as detector_evaluate  # noqa: E402
 from training.detector.network import DetectNet  # noqa: E402
+from training.facenet import __main__ as face_command  # noqa: E402
+from training.facenet import evaluate as face_evaluate  # noqa: E402
 from training.facenet.export import export as export_detector  # noqa: E402
 from training.facenet.inference import Detector, served_parameters  # noqa: E402
 from training.landmarks import evaluate as landmark_evaluate  # noqa: E402
@@ -75,7 +75,7 @@ def test_detector_figures(
 ) -> None:
     monkeypatch.setattr("training.facenet.proxy.PHOTO_COUNT", 2)
     data = write_sets(tmp_path, split="evaluation")
-    figures = detector_evaluate.evaluate(data, detector_file)
+    figures = face_evaluate.evaluate(data, detector_file)
     assert figures["voc gray, all: faces"] == 6
     assert figures["voc gray, all: AP50"] == pytest.approx(figures["voc rgb, 20 px or more: AP50"])
     assert 0 < figures["voc gray, all, served: precision"] < 0.1
@@ -91,12 +91,12 @@ def test_thresholds_are_chosen_on_the_calibration_split(
 ) -> None:
     data = write_sets(tmp_path, split="calibration")
     arguments = ["evaluate", "--data", str(data), "--model", str(detector_file)]
-    assert detector_command.main([*arguments, "--split", "calibration"]) == 0
+    assert face_command.main([*arguments, "--split", "calibration"]) == 0
     shown = capsys.readouterr().out
     assert "best_f1 threshold" in shown
     assert "portraits" not in shown
     assert "groups" not in shown
-    assert detector_command.main(["evaluate", "--data", str(tmp_path / "no"), *arguments[3:]]) == 1
+    assert face_command.main(["evaluate", "--data", str(tmp_path / "no"), *arguments[3:]]) == 1
     assert "no such folder" in capsys.readouterr().err
 
 
@@ -108,41 +108,89 @@ def test_landmark_figures(tmp_path: Path, detector_file: Path, landmark_file: Pa
         assert figures[f"{boxes}: mean error"] > 0.08
         assert figures[f"{boxes}: missed or over 8%"] == 1
     assert figures["true boxes: missed"] == 0
+    # Eye corners 24 px apart in a face box of 60 x 75 px: a crop pixel is 75 / 80 px.
+    for region in ("eyes", "mouth"):
+        share, pixels = (figures[f"true boxes: {region}{unit}"] for unit in ("", ", crop pixels"))
+        assert pixels * (75 / 80) == pytest.approx(share * eye_distance(), rel=1e-3)
+
+
+def eye_distance() -> float:
+    points = face_points((60, 75), 60)
+    return float(np.linalg.norm(points[36] - points[45]))
+
+
+def test_a_folder_of_one_s_own_is_measured_and_damage_is_left_out(
+    tmp_path: Path, landmark_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_sets(tmp_path) / PORTRAIT_TEST_FOLDER
+    first, second, _ = sorted(folder.glob("*.pts"))
+    first.write_text("nothing")
+    # A face that lies outside of its photo can't be cut out of it.
+    write_pts(second, face_points((900, 900), 60))
+    figures = landmark_evaluate.evaluate(folder, landmark_file)
+    assert figures["true boxes: faces"] == 1
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(said) == 2
+    assert first.name in said[0]
+    assert "outside the photo" in said[1]
+    for path in folder.glob("*.pts"):
+        path.write_text("nothing")
+    with pytest.raises(DataError, match="no face to measure on"):
+        landmark_evaluate.evaluate(folder, landmark_file)
+
+
+def test_a_file_that_is_no_landmark_network_is_named(tmp_path: Path, detector_file: Path) -> None:
+    data = write_sets(tmp_path)
+    with pytest.raises(DataError, match=r"model\.onnx: has no output softargmax"):
+        landmark_evaluate.evaluate(data, detector_file)
+    with pytest.raises(DataError, match="gone: no such file"):
+        landmark_evaluate.evaluate(data, tmp_path / "gone")
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"damaged")
+    with pytest.raises(DataError, match="no network that onnxruntime can run"):
+        landmark_evaluate.evaluate(data, damaged)
 
 
 class Finds(Detector):
-    """A detector that gives the same boxes for every photo."""
+    """A detector that gives the same boxes, the surest first, for every photo."""
 
     def __init__(self, boxes: list[list[float]]) -> None:
         self.boxes = np.array(boxes, np.float32).reshape(-1, 4)
 
     def detect(self, image: Image.Image, parameters: object, gray: bool = True) -> Detections:
         count = len(self.boxes)
-        return Detections(self.boxes, np.ones(count, np.float32), np.zeros(count, np.int32))
+        scores = np.linspace(0.9, 0.5, count, dtype=np.float32)
+        return Detections(self.boxes, scores, np.zeros(count, np.int32))
 
 
-def test_the_surest_box_on_the_face_counts_and_a_missed_face_fails(
-    tmp_path: Path, landmark_file: Path
-) -> None:
+def test_the_surest_box_on_the_face_counts_and_a_missed_face_fails(tmp_path: Path) -> None:
     photo = next(pts_photos(write_sets(tmp_path) / PORTRAIT_TEST_FOLDER, complete=True))
     x1, y1, x2, y2 = photo.boxes[0].tolist()
     loose = [x1 - 10, y1 - 10, x2 + 10, y2 + 10]
     elsewhere = [0.0, 0.0, 12.0, 12.0]
-    found = landmark_evaluate.detected_box(Finds([elsewhere, loose, [x1, y1, x2, y2]]), photo, [])
+
+    def chosen(*boxes: list[float]) -> np.ndarray | None:
+        (box,) = landmark_evaluate.boxes_of(Finds(list(boxes)))(photo)
+        return box
+
+    found = chosen(elsewhere, loose, [x1, y1, x2, y2])
     assert found is not None
     assert found.tolist() == loose
-    assert landmark_evaluate.detected_box(Finds([elsewhere]), photo, []) is None
-    assert landmark_evaluate.detected_box(Finds([]), photo, []) is None
+    assert chosen(elsewhere) is None
+    assert chosen() is None
 
     class Perfect(Landmarker):
+        point_count = 68
+
         def __init__(self) -> None:
             pass
 
         def find(self, image: Image.Image, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             return np.stack([photo.points[0]]), np.ones((1, 68), np.float32)
 
-    seen = iter([photo.boxes[0], None])
-    figures = landmark_evaluate.measure(Perfect(), [photo, photo], lambda _: next(seen))
+    seen = iter([[photo.boxes[0]], [None]])
+    errors = landmark_evaluate.measure(Perfect(), [photo, photo], lambda _: next(seen))
+    figures = landmark_evaluate.figures_of(errors)
     assert figures["missed"] == 1
     assert figures["mean error"] == 0
     assert figures["missed or over 8%"] == 0.5

@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import onnx  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from facekit.landmarks.crops import crop_squares, cut_crops, to_photo  # noqa: E402
 from tests.training.facesets import write_sets  # noqa: E402
@@ -18,17 +19,21 @@ from training.landmarks.augment import (  # noqa: E402
     PATCH_FACE,
     PATCH_SIZE,
     Crops,
+    FacePatch,
+    hide,
     load_patches,
     make_patch,
+    warp,
 )
-from training.landmarks.evaluate import point_errors  # noqa: E402
 from training.landmarks.export import export  # noqa: E402
-from training.landmarks.losses import map_loss, wing_loss  # noqa: E402
+from training.landmarks.losses import POINT_LOSSES, map_loss, point_loss  # noqa: E402
 from training.landmarks.network import (  # noqa: E402
     LandmarkNet,
     interpolation_matrix,
     map_places,
 )
+
+COMMITTED = Path(__file__).parents[2] / "model_repository/fpenet/1/model.onnx"
 
 
 def test_interpolation_keeps_constants_and_ramps() -> None:
@@ -64,10 +69,81 @@ def test_crops_do_not_depend_on_what_came_before(tmp_path: Path) -> None:
     assert torch.equal(first["crops"], crops[3]["crops"])
 
 
-def test_wing_and_map_loss() -> None:
+def test_a_face_without_some_points_is_warped_and_hidden(tmp_path: Path) -> None:
+    photo = next(pts_photos(write_sets(tmp_path) / PORTRAIT_FOLDER, complete=True))
+    patch = make_patch(photo, 0)
+    points = patch.points.copy()
+    points[[0, 36, 48]] = np.nan
+    partial = FacePatch(patch.image, points)
+    # What is absent moves with the mirror: the right ear's side becomes the left one's.
+    absent = set()
+    for seed in range(8):
+        image, whole = warp(patch, np.random.default_rng(seed))
+        same, marks = warp(partial, np.random.default_rng(seed))
+        assert same.tobytes() == image.tobytes()
+        gone = np.flatnonzero(np.isnan(marks).any(axis=1))
+        absent.add(tuple(gone.tolist()))
+        np.testing.assert_array_equal(np.delete(marks, gone, 0), np.delete(whole, gone, 0))
+        hide(same, marks, np.random.default_rng(seed))
+    assert absent == {(0, 36, 48), (16, 45, 54)}
+
+
+def test_hiding_draws_over_part_of_every_crop() -> None:
+    points = np.random.default_rng(0).uniform(10, 70, (68, 2)).astype(np.float32)
+    for marks in (points, np.full_like(points, np.nan)):
+        for seed in range(12):
+            image = Image.new("L", (80, 80), 128)
+            hide(image, marks, np.random.default_rng(seed))
+            drawn = float((np.asarray(image) != 128).mean())
+            assert 0 < drawn < 1
+
+
+@pytest.mark.parametrize("name", POINT_LOSSES)
+def test_point_losses(name: str) -> None:
     true = torch.full((1, 2, 2), 40.0)
-    assert wing_loss(true, true) == 0
-    assert wing_loss(true + 1, true) < wing_loss(true + 8, true)
+    assert point_loss(true, true, name) == 0
+    costs = [float(point_loss(true + by, true, name)) for by in (1, 2, 8, 16)]
+    assert costs == sorted(costs)
+    expected = {
+        "wing": 4 * np.log(1 + 1 / 0.8),
+        "l1": 1.0,
+        "l2": 1 / 8,
+    }
+    assert costs[0] == pytest.approx(expected[name])
+    # Wing and L1 are as steep at 8 pixels as at 16; L2 is as steep as L1 at 4.
+    if name != "l2":
+        assert costs[3] - costs[2] == pytest.approx(8)
+    predicted = (true + 4.0).requires_grad_()
+    point_loss(predicted, true, name).backward()
+    slope = predicted.grad.sum()
+    assert slope == pytest.approx({"wing": 4 / 4.8, "l1": 1, "l2": 1}[name], abs=0.2)
+
+
+@pytest.mark.parametrize("name", POINT_LOSSES)
+def test_absent_points_cost_nothing_and_leave_no_gradient(name: str) -> None:
+    true = torch.tensor([[[40.0, 40.0], [float("nan"), float("nan")], [20.0, 30.0]]])
+    predicted = (torch.nan_to_num(true) + 3.0).requires_grad_()
+    loss = point_loss(predicted, true, name)
+    kept = [0, 2]
+    assert float(loss.detach()) == pytest.approx(
+        float(point_loss(predicted.detach()[:, kept], true[:, kept], name))
+    )
+    maps = torch.zeros(1, 3, 20, 20, requires_grad=True)
+    entropy = map_loss(maps, true)
+    expected = map_loss(maps.detach()[:, kept], true[:, kept])
+    assert float(entropy.detach()) == pytest.approx(float(expected))
+    (loss + entropy).backward()
+    for gradient in (predicted.grad, maps.grad):
+        assert bool(torch.isfinite(gradient).all())
+        assert bool((gradient[:, 1] == 0).all())
+        assert bool((gradient[:, kept] != 0).any())
+    nothing = torch.full((1, 3, 2), float("nan"))
+    assert point_loss(predicted, nothing, name) == 0
+    assert map_loss(maps, nothing) == 0
+
+
+def test_map_loss() -> None:
+    true = torch.full((1, 2, 2), 40.0)
     maps = torch.zeros(1, 2, 80, 80)
     flat = map_loss(maps, true)
     maps[:, :, 39:42, 39:42] = 8.0
@@ -85,7 +161,7 @@ def test_the_network_learns_two_crops_by_heart() -> None:
     errors = []
     for _ in range(40):
         _, found, _ = model(crops)
-        loss = wing_loss(found, points)
+        loss = point_loss(found, points)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -106,9 +182,10 @@ def test_outputs_are_the_softargmax_of_the_maps() -> None:
     torch.testing.assert_close(peaks, chance.flatten(2).amax(-1))
 
 
-def test_exported_file_has_the_contract_and_agrees(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [68, 80, 104])
+def test_exported_file_has_the_contract_and_agrees(tmp_path: Path, count: int) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
-    state = LandmarkNet().state_dict()
+    state = LandmarkNet(count).state_dict()
     runs.save_checkpoint(checkpoint, {"average": state, "step": 5, "seed": 1})
     path = tmp_path / "model.onnx"
     assert export(checkpoint, path) < 1e-4
@@ -120,11 +197,25 @@ def test_exported_file_has_the_contract_and_agrees(tmp_path: Path) -> None:
     assert graph.opset_import[0].version == 17
     assert graph.producer_name == "facekit"
     shapes = [[d.dim_value for d in o.type.tensor_type.shape.dim] for o in graph.graph.output]
-    assert shapes == [[0, 68, 80, 80], [0, 68, 2], [0, 68]]
+    assert shapes == [[0, count, 80, 80], [0, count, 2], [0, count]]
 
 
-def test_errors_are_shares_of_the_eye_distance() -> None:
-    true = np.zeros((68, 2), np.float32)
-    true[36], true[45] = (10, 0), (60, 0)
-    found = true + np.array([3, 4], np.float32)
-    np.testing.assert_allclose(point_errors(found, true), 0.1, atol=1e-6)
+def test_the_network_is_the_committed_one_s(tmp_path: Path) -> None:
+    """The committed file's checkpoint is not kept; its graph has to come out as it did."""
+    checkpoint, path = tmp_path / "checkpoint.pt", tmp_path / "model.onnx"
+    # Random values: equal ones would be stored once.
+    chance = torch.Generator().manual_seed(0)
+    state = LandmarkNet().state_dict()
+    for value in state.values():
+        if value.is_floating_point():
+            value.copy_(torch.rand(value.shape, generator=chance) * 0.1 + 0.1)
+    runs.save_checkpoint(checkpoint, {"average": state, "step": 5, "seed": 1})
+    export(checkpoint, path)
+    ours, committed = (onnx.load(file).graph for file in (path, COMMITTED))
+    assert [node.op_type for node in ours.node] == [node.op_type for node in committed.node]
+
+    def sizes(graph: onnx.GraphProto) -> list[tuple[int, ...]]:
+        return [tuple(weights.dims) for weights in graph.initializer]
+
+    assert sizes(ours) == sizes(committed)
+    assert sum(value.numel() for value in LandmarkNet().parameters()) == 595_156

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from PIL import Image, UnidentifiedImageError
 
 from facekit.datasets.splits import split_of
 from facekit.errors import DataError
-from facekit.labels.pts import face_box, read_pts
+from facekit.labels.folder import find_labels
+from facekit.labels.pts import POINT_COUNT, present
 from facekit.labels.voc import read_voc
 
 VOC_FOLDER = "face-mask-detection"
@@ -21,6 +22,8 @@ PORTRAIT_FOLDER = "300w/helen-train"
 PORTRAIT_TEST_FOLDER = "300w/helen-test"
 NO_FACE_FOLDER = "no-faces"
 WEBFACE_FILE = "caltech-webfaces-36px.npz"
+LEAST_ANNOTATED = 0.5
+"""Share of iBUG's points that a partly annotated face needs: from fewer, its box is a guess."""
 
 
 def _no_boxes() -> NDArray[np.float32]:
@@ -36,7 +39,8 @@ class Photo:
         image: The decoded photo, mode RGB.
         boxes: float32 [n, 4]: x1, y1, x2, y2 in pixels.
         complete: Every face is annotated, so the rest of the photo is background.
-        points: The 68 points of each face, float32 [68, 2] each; empty where not annotated.
+        points: The points of each face, float32 [68, 2] each (or 80, or 104; NaN where a point is
+            not annotated); empty where no face has any.
     """
 
     name: str
@@ -85,16 +89,61 @@ def voc_photos(data: Path, split: str) -> Iterator[Photo]:
         yield Photo(path.stem, image, annotation.boxes)
 
 
-def pts_photos(folder: Path, complete: bool) -> Iterator[Photo]:
-    """Yield the photos of a 300-W folder with the points and boxes of their faces."""
-    for path in _files(folder, "*.jpg"):
-        labels = sorted(path.parent.glob(f"{path.stem}_*.pts"))
-        labels = [label for label in labels if label.stem.rpartition("_")[0] == path.stem]
-        if not labels:
-            raise DataError(path, "has no .pts file")
-        points = tuple(read_pts(label) for label in labels)
-        boxes = np.stack([face_box(face) for face in points])
-        yield Photo(path.stem, load_image(path), boxes, complete, points)
+def pts_photos(
+    folder: Path,
+    complete: bool,
+    point_count: int = POINT_COUNT,
+    report: Callable[[DataError], None] | None = None,
+) -> Iterator[Photo]:
+    """Yield the photos of a 300-W folder with the points and boxes of their faces.
+
+    Args:
+        folder: Folder of the photos and their ``.pts`` files, see ``find_labels``.
+        complete: Every face of a photo is annotated.
+        point_count: 68, 80 or 104. A face of a larger scheme loses its further points.
+        report: Takes what is wrong with a face or photo, which is then left out, and lets faces
+            be annotated in part, or by a smaller scheme. Without it whatever is wrong or absent is
+            raised.
+
+    Raises:
+        DataError: The folder is missing or holds no ``.pts`` file; or see ``report``.
+    """
+    least = 1.0 if report is None else LEAST_ANNOTATED
+
+    def refuse(error: DataError) -> None:
+        if report is None:
+            raise error
+        report(error)
+
+    for labels in find_labels(folder):
+        if isinstance(labels, DataError):
+            refuse(labels)
+            continue
+        faces = [_scheme(face, point_count) for face in labels.points_xy]
+        shares = [float(present(face[:POINT_COUNT]).mean()) for face in faces]
+        kept = [index for index, share in enumerate(shares) if share >= least]
+        for share in shares:
+            if share < least:
+                reason = f"a face has {share:.0%} of the {POINT_COUNT} points, needed {least:.0%}"
+                refuse(DataError(labels.source, reason))
+        if labels.photo is None or not kept:
+            continue
+        try:
+            image = load_image(labels.photo)
+        except DataError as error:
+            refuse(error)
+            continue
+        points = tuple(faces[index] for index in kept)
+        yield Photo(labels.photo.stem, image, labels.boxes_xyxy[kept], complete, points)
+
+
+def _scheme(points: NDArray[np.float32] | None, count: int) -> NDArray[np.float32]:
+    """Cut or fill up a face's points to a scheme: float32 [count, 2], NaN where absent."""
+    filled = np.full((count, 2), np.nan, dtype=np.float32)
+    if points is not None:
+        shared = min(count, len(points))
+        filled[:shared] = points[:shared]
+    return filled
 
 
 def no_face_photos(data: Path, split: str) -> Iterator[Photo]:

@@ -1,4 +1,14 @@
-"""Losses of the detector's two heads."""
+"""Losses of the detector's two heads: TLT's, and the kit's own of overlap and quality.
+
+Tensors of all losses, for n frames, C classes and a grid of h x w cells:
+
+- ``predicted``: float [n, C, 4, h, w], decoded corners in pixels.
+- ``logit``: float [n, C, h, w], coverage before its sigmoid.
+- ``boxes``: float [n, C, 4, h, w], true corners in pixels.
+- ``covered``: float [n, C, h, w], 1 where a face of the class covers the cell.
+- ``box_weight``: float [n, C, h, w].
+- ``coverage_weight``: float [n, C, h, w], 0 where ignored, negative where doubtful.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from facekit.detection.grid import BOX_SCALE
+
 FULL_QUALITY_IOU = 0.75
 """Overlap from which a box's coverage target is 1."""
 FOCUS = 2.0
 SURE = 0.3
 """Coverage from which a doubtful cell is taken for an unannotated face and left alone."""
+LEAST_FACES = 8.0
+"""Least divisor of the coverage loss, so that batches with hardly a face do not count more."""
 
 
 def overlap(
@@ -40,53 +54,103 @@ def overlap(
 
 def detection_loss(
     predicted: Tensor,
-    coverage_logit: Tensor,
+    logit: Tensor,
     boxes: Tensor,
     covered: Tensor,
     box_weight: Tensor,
     coverage_weight: Tensor,
 ) -> dict[str, Tensor]:
-    """Return the parts of the loss of a batch.
+    """Return the parts of the kit's own loss of a batch; tensors as the module says.
 
     Coverage is trained towards how well the cell's own box fits (so that the surest cell has
     the best box), with focus on the cells that are wrong; boxes by generalised IoU and by L1
     relative to the face's size.
 
-    Args:
-        predicted: float [n, 4, h, w], decoded corners in pixels.
-        coverage_logit: float [n, 1, h, w].
-        boxes: float [n, 4, h, w], true corners in pixels.
-        covered: float [n, h, w], 1 where a face covers the cell.
-        box_weight: float [n, h, w].
-        coverage_weight: float [n, h, w], negative where doubtful.
-
     Returns:
         Scalars ``coverage``, ``giou`` and ``l1``, already weighted against each other.
     """
-    logit = coverage_logit[:, 0]
+    giou, l1, quality = box_overlap_losses(predicted, boxes, box_weight)
+    coverage = quality_focal_loss(logit, quality * covered, covered, coverage_weight)
+    return {"coverage": coverage.sum(), "giou": giou.sum(), "l1": l1.sum()}
+
+
+def box_overlap_losses(
+    predicted: Tensor, boxes: Tensor, box_weight: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the box losses of each class, and how well each cell's box fits.
+
+    Returns:
+        Generalised IoU's loss [C] and the relative L1's [C], as means over the faces of all
+        classes; and the quality, [n, C, h, w] without a gradient, 0 where there is no box.
+    """
     mask = box_weight > 0
+    quality = torch.zeros_like(box_weight)
+    zero = predicted.sum(dim=(0, 2, 3, 4)) * 0.0
+    if not bool(mask.any()):
+        return zero, zero, quality
     weight = box_weight[mask]
+    chosen = predicted.movedim(2, -1)[mask]
+    true = boxes.movedim(2, -1)[mask]
+    iou, giou = overlap(chosen, true)
+    size = ((true[:, 2] - true[:, 0]) * (true[:, 3] - true[:, 1])).sqrt().clamp(min=4.0)
+    error = functional.smooth_l1_loss(
+        chosen / size[:, None], true / size[:, None], reduction="none", beta=0.05
+    )
+    quality[mask] = (iou.detach() / FULL_QUALITY_IOU).clamp(0.05, 1.0)
+    # Sums by class as a product: adding by index would differ from run to run on a GPU.
+    of_class = functional.one_hot(mask.nonzero()[:, 1], mask.shape[1]).to(weight.dtype)
+    share = weight / weight.sum()
+    giou_loss = (of_class * (share * (1.0 - giou))[:, None]).sum(dim=0)
+    l1_loss = (of_class * (share * error.mean(dim=1))[:, None]).sum(dim=0)
+    return giou_loss, 2.0 * l1_loss, quality
+
+
+def quality_focal_loss(
+    logit: Tensor, target: Tensor, covered: Tensor, coverage_weight: Tensor
+) -> Tensor:
+    """Return the coverage loss of each class, [C], a mean over the covered cells of all classes.
+
+    Args:
+        logit: As the module says.
+        target: What the coverage should be, [n, C, h, w].
+        covered: As the module says.
+        coverage_weight: As the module says.
+    """
     unsure = torch.sigmoid(logit.detach()) < SURE
     coverage_weight = torch.where(
         coverage_weight < 0, coverage_weight.abs() * unsure, coverage_weight
     )
-    faces = (covered * coverage_weight).sum().clamp(min=8.0)
-    quality = torch.zeros_like(covered)
-    giou_loss = l1_loss = predicted.sum() * 0.0
-    if bool(mask.any()):
-        chosen = predicted.permute(0, 2, 3, 1)[mask]
-        true = boxes.permute(0, 2, 3, 1)[mask]
-        iou, giou = overlap(chosen, true)
-        size = ((true[:, 2] - true[:, 0]) * (true[:, 3] - true[:, 1])).sqrt().clamp(min=4.0)
-        total = weight.sum()
-        giou_loss = (weight * (1.0 - giou)).sum() / total
-        error = functional.smooth_l1_loss(
-            chosen / size[:, None], true / size[:, None], reduction="none", beta=0.05
-        )
-        l1_loss = (weight * error.mean(dim=1)).sum() / total
-        quality[mask] = (iou.detach() / FULL_QUALITY_IOU).clamp(0.05, 1.0)
-    target = quality * covered
+    faces = (covered * coverage_weight).sum().clamp(min=LEAST_FACES)
     focus = (torch.sigmoid(logit) - target).abs().pow(FOCUS)
     cross = functional.binary_cross_entropy_with_logits(logit, target, reduction="none")
-    coverage_loss = (coverage_weight * focus * cross).sum() / faces
-    return {"coverage": 2.0 * coverage_loss, "giou": giou_loss, "l1": 2.0 * l1_loss}
+    return 2.0 * (coverage_weight * focus * cross).sum(dim=(0, 2, 3)) / faces
+
+
+def cross_entropy_loss(
+    logit: Tensor, target: Tensor, coverage_weight: Tensor, foreground_weight: Tensor
+) -> Tensor:
+    """Return TLT's coverage loss of each class, [C]: the mean over all cells.
+
+    Source: ``weighted_binary_cross_entropy_cost`` of tao_tensorflow1_backend.
+
+    Args:
+        logit: As the module says.
+        target: What the coverage should be, [n, C, h, w].
+        coverage_weight: As the module says; only where it is 0 matters.
+        foreground_weight: Weight of a covered cell [C]; a cell not covered has 1 less that.
+    """
+    foreground = foreground_weight[:, None, None]
+    weight = torch.where(target > 0.5, foreground, 1.0 - foreground) * (coverage_weight != 0)
+    cross = functional.binary_cross_entropy_with_logits(logit, target, reduction="none")
+    return (weight * cross).mean(dim=(0, 2, 3))
+
+
+def box_l1_loss(predicted: Tensor, boxes: Tensor, box_weight: Tensor) -> Tensor:
+    """Return TLT's box loss of each class, [C]: the mean over all cells and sides.
+
+    Source: ``weighted_L1_cost`` of tao_tensorflow1_backend, on offsets in units of 35 pixels,
+    weighted by the normalised coverage.
+    """
+    distance = (predicted - boxes).abs() / BOX_SCALE
+    # A cell without a face has no box: nothing to be far from, whatever the weight.
+    return (distance * box_weight[:, :, None]).mean(dim=(0, 2, 3, 4))

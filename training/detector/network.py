@@ -24,6 +24,8 @@ RESNET_CHANNELS: tuple[int, ...] = (64, 64, 128, 256, 512)
 """Channels of the first convolution and of the four stages of a ResNet of full width."""
 STAGE_STRIDES: tuple[int, ...] = (2, 2, 2, 1)
 """DetectNet_v2 keeps the last stage at stride 16 and has strides in place of the pooling."""
+_SAFE_CHANNELS = 16
+"""Fewest input channels at which a strided ``Projection`` can be left to the library."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,28 @@ FACENET_LAYOUT = resnet_layout(18, 1, (16, 16, 32, 64, 128), (2, 2, 4, 2))
 """The kit's open face network: a quarter of a ResNet-18's width."""
 
 
+class Projection(nn.Conv2d):
+    """The 1x1 convolution of a residual branch.
+
+    For narrow inputs it drops the pixels that its stride passes over by itself while it is
+    trained: the gradient of a strided 1x1 convolution of fewer than 16 channels, channels last in
+    memory and on the CPU, is computed beyond the end of a buffer and ends the process (oneDNN
+    issue 6035; seen with PyTorch 2.13 in float32 and in bfloat16).
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        """Make the convolution, without a bias."""
+        super().__init__(inputs, outputs, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map float [n, inputs, h, w] to [n, outputs, h/stride, w/stride]."""
+        if self.training and self.in_channels < _SAFE_CHANNELS:
+            down, across = self.stride
+            return nn.functional.conv2d(x[:, :, ::down, ::across], self.weight)
+        result: Tensor = super().forward(x)
+        return result
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm and a residual branch."""
 
@@ -144,7 +168,7 @@ class BasicBlock(nn.Module):
         self.shortcut: nn.Module = nn.Identity()
         if project:
             self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+                Projection(inputs, outputs, stride), nn.BatchNorm2d(outputs)
             )
 
     def forward(self, x: Tensor) -> Tensor:

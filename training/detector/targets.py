@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,26 +12,106 @@ from torch import Tensor
 
 from facekit.contract import GRID_STRIDE
 from facekit.detection.grid import BOX_OFFSET, BOX_SCALE
+from training.experiment.settings import ClassRaster, Cost, Rasterizer
 
-COVERAGE_SHARE = 0.27
-"""Radii of the covered ellipse as a share of the box's width and height."""
-MINIMUM_RADIUS = 11.5
-"""Smallest radius in pixels: a face always covers a cell of the 16-pixel grid, often two."""
 DOUBTFUL = -1.0
 """Coverage weight of a cell that may hold a face nobody annotated."""
-RING = 1.35
-"""Cells up to this many radii learn the box too, but no coverage."""
+IGNORED_MARGIN = 8.0
+"""Pixels around an ignored object in which coverage is not trained either."""
+TLT_LEAST_RADIUS = 0.1
+"""Least radius in cells before ``bbox_min_radius``, against division by zero (TAO's rasteriser)."""
+
+
+@dataclass(frozen=True)
+class CoverageRule:
+    """Which cells a face of a class covers, and which lie around it.
+
+    Two rules share the numbers of ``bbox_rasterizer_config``. TLT's grows a small face's ellipse
+    until its shorter radius has the minimum, surrounds large faces only, and weighs a box by the
+    ellipse's area (``bbox_from_rumpy_params`` of tao_tensorflow1_backend). The kit's own, which
+    goes with the quality focal loss, lifts each radius by itself, surrounds every face by the
+    same factor, lets the cells around learn the box, and weighs a face by the root of its number
+    of cells.
+
+    Attributes:
+        raster: Middle and radii of the covered ellipse, as the spec has them.
+        ring: Up to how many radii the cells around a face reach (the kit's rule).
+        deadzone: Where the ellipse around lies between the covered one, 0, and the box's own, 1
+            (TLT's rule).
+        tlt: Follow TLT's rule.
+    """
+
+    raster: ClassRaster
+    ring: float
+    deadzone: float = 0.0
+    tlt: bool = False
+
+    def radii(self, width: float, height: float) -> tuple[float, float]:
+        """Return the radii of the covered ellipse of a box, all in pixels."""
+        minimum = self.raster.bbox_min_radius * GRID_STRIDE
+        radius_x = self.raster.cov_radius_x * 0.5 * width
+        radius_y = self.raster.cov_radius_y * 0.5 * height
+        if not self.tlt:
+            return max(radius_x, minimum), max(radius_y, minimum)
+        radius_x = max(radius_x, TLT_LEAST_RADIUS * GRID_STRIDE)
+        radius_y = max(radius_y, TLT_LEAST_RADIUS * GRID_STRIDE)
+        grow = max(1.0, minimum / min(radius_x, radius_y))
+        return radius_x * grow, radius_y * grow
+
+    def surrounds(
+        self,
+        dx: NDArray[np.float32],
+        dy: NDArray[np.float32],
+        width: float,
+        height: float,
+        distance: NDArray[np.float32],
+    ) -> NDArray[np.bool_]:
+        """Tell which cells lie in the face's ellipse or around it.
+
+        Args:
+            dx: Pixels from the ellipse's middle, [1, columns].
+            dy: Likewise, [rows, 1].
+            width: Of the box.
+            height: Of the box.
+            distance: In radii of the covered ellipse, [rows, columns].
+        """
+        if not self.tlt:
+            inside: NDArray[np.bool_] = distance <= self.ring
+            return inside
+        radius_x, radius_y = self.radii(width, height)
+        outer_x = max(radius_x, radius_x + self.deadzone * (0.5 * width - radius_x))
+        outer_y = max(radius_y, radius_y + self.deadzone * (0.5 * height - radius_y))
+        return ((dx / outer_x) ** 2 + (dy / outer_y) ** 2 <= 1.0) | (distance <= 1.0)
+
+
+FACE_RULE = CoverageRule(
+    ClassRaster(cov_radius_x=0.54, cov_radius_y=0.54, bbox_min_radius=11.5 / 16), ring=1.35
+)
+"""The face recipe's: a face always covers a cell of the 16-pixel grid, often two."""
+
+
+def coverage_rules(rasterizer: Rasterizer, cost: Cost) -> tuple[CoverageRule, ...]:
+    """Return the rule of each class: the kit's where a spec chooses ``QUALITY_FOCAL``."""
+    tlt = cost.coverage_loss == "CROSS_ENTROPY"
+    deadzone = rasterizer.deadzone_radius
+    rules = []
+    for raster in rasterizer.classes:
+        share = (raster.cov_radius_x + raster.cov_radius_y) / 2
+        # The same interpolation towards the box as TLT's, but as a factor for faces of any size.
+        ring = max(1.0, 1.0 - deadzone + deadzone / max(share, 1e-6))
+        rules.append(CoverageRule(raster, ring, deadzone, tlt))
+    return tuple(rules)
 
 
 @dataclass(frozen=True)
 class GridTargets:
-    """Targets of one frame on a grid of h x w cells.
+    """Targets of one frame on a grid of h x w cells, for C classes.
 
     Attributes:
-        covered: float32 [h, w], 1 where a face covers the cell.
-        boxes: float32 [4, h, w], the assigned face's x1, y1, x2, y2 in frame pixels.
-        box_weight: float32 [h, w], weight of the cell in the box loss.
-        coverage_weight: float32 [h, w], weight in the coverage loss; 0 where ignored, negative
+        covered: float32 [C, h, w], 1 where a face of the class covers the cell.
+        boxes: float32 [C, 4, h, w], the assigned face's x1, y1, x2, y2 in frame pixels.
+        box_weight: float32 [C, h, w], weight of the cell in the box loss.
+        coverage_weight: float32 [C, h, w], weight in the coverage loss; 0 where ignored, negative
             where the cell is background unless the network is sure of a face.
     """
 
@@ -47,23 +128,23 @@ def cell_positions(count: int) -> NDArray[np.float32]:
 
 
 def decode(bbox: Tensor) -> Tensor:
-    """Turn the box head's output of one class into corners.
+    """Turn the box head's output into corners.
 
     ``facekit.detection.grid.decode_cells`` for whole grids of tensors, through which the losses
     can be derived.
 
     Args:
-        bbox: float [n, 4, h, w], offsets in units of 35 pixels.
+        bbox: float [n, 4 * C, h, w], offsets in units of 35 pixels.
 
     Returns:
-        float [n, 4, h, w]: x1, y1, x2, y2 in frame pixels.
+        float [n, C, 4, h, w]: x1, y1, x2, y2 in frame pixels.
     """
     rows, columns = bbox.shape[-2:]
     y = torch.from_numpy(cell_positions(rows)).to(bbox.device)[:, None].expand(rows, columns)
     x = torch.from_numpy(cell_positions(columns)).to(bbox.device)[None, :].expand(rows, columns)
     centre = torch.stack([x, y, x, y])
     sign = torch.tensor([-1.0, -1.0, 1.0, 1.0], device=bbox.device)[:, None, None]
-    return centre + BOX_SCALE * sign * bbox
+    return centre + BOX_SCALE * sign * bbox.unflatten(1, (-1, 4))
 
 
 def build_targets(
@@ -71,6 +152,8 @@ def build_targets(
     ignored: NDArray[np.float32],
     grid: tuple[int, int],
     complete: bool = True,
+    classes: NDArray[np.int64] | None = None,
+    rules: Sequence[CoverageRule] = (FACE_RULE,),
 ) -> GridTargets:
     """Rasterise the faces of a frame.
 
@@ -80,9 +163,12 @@ def build_targets(
         grid: Rows and columns of cells.
         complete: False where faces may be unannotated: then background away from the annotated
             faces is doubtful.
+        classes: int64 [n], the class of each face; None: all of the first.
+        rules: The rule of each class.
 
     Returns:
-        The targets; where two faces cover a cell, the one relatively nearer owns it.
+        The targets; where two faces cover a cell, the one relatively nearer owns it, and the cell
+        is background to the other's class.
     """
     rows, columns = grid
     y, x = cell_positions(rows)[:, None], cell_positions(columns)[None, :]
@@ -90,28 +176,61 @@ def build_targets(
     owner = np.full(grid, -1, dtype=np.int64)
     weight = np.full(grid, 1.0 if complete else DOUBTFUL, dtype=np.float32)
     for x1, y1, x2, y2 in ignored:
-        weight[((y >= y1 - 8) & (y <= y2 + 8)) & ((x >= x1 - 8) & (x <= x2 + 8))] = 0.0
+        rows_near = (y >= y1 - IGNORED_MARGIN) & (y <= y2 + IGNORED_MARGIN)
+        weight[rows_near & ((x >= x1 - IGNORED_MARGIN) & (x <= x2 + IGNORED_MARGIN))] = 0.0
+    if classes is None:
+        classes = np.zeros(len(boxes), dtype=np.int64)
+    area_weight = np.ones(len(boxes), dtype=np.float32)
     for index, (x1, y1, x2, y2) in enumerate(boxes):
-        radius_x = max(COVERAGE_SHARE * (x2 - x1), MINIMUM_RADIUS)
-        radius_y = max(COVERAGE_SHARE * (y2 - y1), MINIMUM_RADIUS)
-        dx, dy = (x - (x1 + x2) / 2) / radius_x, (y - (y1 + y2) / 2) / radius_y
-        distance = np.sqrt(dx**2 + dy**2).astype(np.float32)
+        rule = rules[classes[index]]
+        at_x, at_y = rule.raster.cov_center_x, rule.raster.cov_center_y
+        dx = x - ((1 - at_x) * x1 + at_x * x2)
+        dy = y - ((1 - at_y) * y1 + at_y * y2)
+        radius_x, radius_y = rule.radii(x2 - x1, y2 - y1)
+        area_weight[index] = 1 / max(4 * radius_x * radius_y / GRID_STRIDE**2, 1.0)
+        distance = np.sqrt((dx / radius_x) ** 2 + (dy / radius_y) ** 2).astype(np.float32)
         closest = np.unravel_index(np.argmin(distance), grid)
         distance[closest] = min(float(distance[closest]), 0.5)
         if not complete:
             weight[distance < 2.2] = 1.0
-        closer = (distance < nearest) & (distance <= RING)
+        around = rule.surrounds(dx, dy, x2 - x1, y2 - y1, distance)
+        closer = (distance < nearest) & around
         owner[closer], nearest[closer] = index, distance[closer]
-    covered = nearest <= 1.0
-    weight[(nearest > 1.0) & (nearest <= RING)] = 0.0
-    weight[covered] = 1.0
-    assigned = np.zeros((4, *grid), dtype=np.float32)
-    box_weight = np.zeros(grid, dtype=np.float32)
+    return _by_class(boxes, classes, owner, nearest, weight, area_weight, rules)
+
+
+def _by_class(
+    boxes: NDArray[np.float32],
+    classes: NDArray[np.int64],
+    owner: NDArray[np.int64],
+    nearest: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    area_weight: NDArray[np.float32],
+    rules: Sequence[CoverageRule],
+) -> GridTargets:
+    """Lay the cells that each face owns into the channels of its class."""
+    shape = (len(rules), *owner.shape)
+    covered = np.zeros(shape, dtype=np.float32)
+    assigned = np.zeros((len(rules), 4, *owner.shape), dtype=np.float32)
+    box_weight = np.zeros(shape, dtype=np.float32)
+    coverage_weight = np.broadcast_to(weight, shape).copy()
+    counts = np.bincount(owner[nearest <= 1.0], minlength=len(boxes)).clip(1)
+    share = (1.0 / np.sqrt(counts)).astype(np.float32)
     owned = owner >= 0
-    if owned.any():
-        assigned[:, owned] = boxes[owner[owned]].T
-        counts = np.bincount(owner[covered], minlength=len(boxes)).clip(1)
-        share = 1.0 / np.sqrt(counts)[owner[owned]]
-        box_weight[owned] = np.where(nearest[owned] <= 1.0, share, 0.5 * share)
-        weight[covered] = (1.0 / np.sqrt(counts)[owner[covered]]).astype(np.float32)
-    return GridTargets(covered.astype(np.float32), assigned, box_weight, weight)
+    for index, rule in enumerate(rules):
+        own = owned & (classes[owner] == index) if len(boxes) else owned
+        inside = own & (nearest <= 1.0)
+        # A face of another class is background even where other faces may be unannotated, and
+        # counts no more than it does in its own class.
+        other = owned & ~own & (weight != 0)
+        coverage_weight[index][other] = 1.0 if rule.tlt else share[owner[other]]
+        covered[index][inside] = 1.0
+        coverage_weight[index][own & ~inside] = 0.0
+        assigned[index][:, own] = boxes[owner[own]].T
+        if rule.tlt:
+            coverage_weight[index][inside] = 1.0
+            box_weight[index][inside] = area_weight[owner[inside]]
+        else:
+            coverage_weight[index][inside] = share[owner[inside]]
+            box_weight[index][own] = np.where(inside[own], 1.0, 0.5) * share[owner[own]]
+    return GridTargets(covered, assigned, box_weight, coverage_weight)

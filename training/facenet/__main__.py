@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.command import make_parser, run_command
+from training.command import make_parsers, run_command
 from training.facenet.evaluate import evaluate
 from training.facenet.export import export
 from training.facenet.train import TrainOptions, train
@@ -10,10 +10,12 @@ from training.facenet.train import TrainOptions, train
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit status."""
-    parser, measure = make_parser("training.facenet", __doc__, TrainOptions)
-    measure.add_argument("--split", choices=("evaluation", "calibration"), default="evaluation")
+    parsers = make_parsers("training.facenet", __doc__, TrainOptions)
+    parsers.evaluate.add_argument(
+        "--split", choices=("evaluation", "calibration"), default="evaluation"
+    )
     return run_command(
-        parser.parse_args(arguments),
+        parsers.whole.parse_args(arguments),
         TrainOptions,
         train,
         export,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.detection.parameters import ClusteringParameters
-from facekit.evaluation.average_precision import Curve, FrameResult, curve
+from facekit.detection.postprocess import Detections
+from facekit.evaluation.average_precision import Curve, average_precision
+from facekit.evaluation.class_scores import SIZE_BANDS, ScoredPhoto, frame_scale, height_curve
+from facekit.evaluation.thresholds import best_thresholds
 from training.data.photos import (
     PORTRAIT_TEST_FOLDER,
     Photo,
@@ -25,42 +27,8 @@ from training.inference import latency
 
 SMALLEST_COUNTED = 20.0
 """Faces of at least this height, in pixels of the 416-pixel frame, count for the target."""
-SIZE_BANDS: tuple[tuple[float, float], ...] = ((10, 20), (20, 40), (40, 80), (80, 160), (160, 417))
 PROXY_IOU = 0.4
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.65)
-
-
-@dataclass(frozen=True)
-class Found:
-    """A photo with what the detector found in it.
-
-    Attributes:
-        photo: The photo with its true faces.
-        boxes: float32 [n, 4], found boxes, pixels of the photo.
-        scores: float32 [n].
-    """
-
-    photo: Photo
-    boxes: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-    scores: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-
-    def result(self, low: float = 0.0, high: float = np.inf) -> FrameResult:
-        """Return the matching problem with the faces whose height lies in a band.
-
-        Args:
-            low: Smallest height in pixels of the 416-pixel frame.
-            high: First height not counted.
-        """
-        factor = NETWORK_HEIGHT / self.photo.image.height
-        true = (self.photo.boxes[:, 3] - self.photo.boxes[:, 1]) * factor
-        found = (self.boxes[:, 3] - self.boxes[:, 1]) * factor
-        return FrameResult(
-            self.boxes,
-            self.scores,
-            self.photo.boxes,
-            (true >= low) & (true < high),
-            (found >= low) & (found < high),
-        )
 
 
 def run(
@@ -68,39 +36,31 @@ def run(
     photos: Iterable[Photo],
     parameters: Sequence[ClusteringParameters],
     gray: bool = True,
-) -> list[Found]:
-    """Detect in every photo."""
-    found = []
-    for photo in photos:
-        detections = detector.detect(photo.image, parameters, gray)
-        found.append(Found(photo, detections.boxes_xyxy, detections.scores))
-    return found
+) -> list[ScoredPhoto]:
+    """Detect in every photo; all faces are of one class."""
+    return [_scored(photo, detector.detect(photo.image, parameters, gray)) for photo in photos]
 
 
-def best_thresholds(
-    points: Curve, wanted_precision: float = 0.97
-) -> dict[str, tuple[float, float, float]]:
-    """Return the threshold of the best F1 and the lowest one that reaches a precision.
-
-    Returns:
-        For ``best_f1`` and ``precise``: threshold, precision, recall.
-    """
-    f1 = 2 * points.precision * points.recall / np.maximum(points.precision + points.recall, 1e-9)
-    best = int(f1.argmax())
-    precise = np.nonzero(points.precision >= wanted_precision)[0]
-    last = int(precise[-1]) if len(precise) else 0
-    return {
-        name: (float(points.scores[k]), float(points.precision[k]), float(points.recall[k]))
-        for name, k in (("best_f1", best), ("precise", last))
-    }
+def _scored(photo: Photo, found: Detections) -> ScoredPhoto:
+    count = len(photo.boxes)
+    return ScoredPhoto(
+        found.boxes_xyxy,
+        found.scores,
+        np.zeros(len(found.scores), np.int32),
+        photo.boxes,
+        np.zeros(count, np.int32),
+        np.zeros(count, bool),
+        frame_scale(photo.image.size),
+    )
 
 
 def sweep(points: Curve) -> dict[str, float]:
     """Return precision and recall over thresholds, to choose one by."""
     figures = {}
-    for title, values in best_thresholds(points).items():
-        for part, value in zip(("threshold", "precision", "recall"), values, strict=True):
-            figures[f"{title} {part}"] = value
+    for title, best in best_thresholds(points).items():
+        figures[f"{title} threshold"] = best.score
+        figures[f"{title} precision"] = best.precision
+        figures[f"{title} recall"] = best.recall
     for threshold in THRESHOLDS:
         precision, recall = points.at(threshold)
         figures[f"at {threshold} precision"] = precision
@@ -129,14 +89,14 @@ def evaluate(data: Path, model: Path, split: str = "evaluation") -> dict[str, fl
 
     def add(
         name: str, photos: list[Photo], iou: float, smallest: float = 0.0, gray: bool = True
-    ) -> tuple[list[Found], Curve]:
+    ) -> tuple[list[ScoredPhoto], Curve]:
         found = run(detector, photos, [NEARLY_ALL], gray)
-        points = curve([f.result(smallest) for f in found], iou)
+        points = height_curve(found, 0, iou, smallest)
         figures[f"{name}: faces"] = points.faces
-        figures[f"{name}: AP{100 * iou:.0f}"] = points.average_precision
+        figures[f"{name}: AP{100 * iou:.0f}"] = average_precision(points)
         kept = run(detector, photos, served, gray)
-        final = curve([f.result(smallest) for f in kept], iou)
-        figures[f"{name}, served: AP{100 * iou:.0f}"] = final.average_precision
+        final = height_curve(kept, 0, iou, smallest)
+        figures[f"{name}, served: AP{100 * iou:.0f}"] = average_precision(final)
         figures[f"{name}, served: precision"], figures[f"{name}, served: recall"] = final.at(0.0)
         return found, points
 
@@ -144,9 +104,9 @@ def evaluate(data: Path, model: Path, split: str = "evaluation") -> dict[str, fl
     add("voc rgb, 20 px or more", crowds, 0.5, SMALLEST_COUNTED, gray=False)
     add("voc gray, all", crowds, 0.5)
     found, points = add("voc gray, 20 px or more", crowds, 0.5, SMALLEST_COUNTED)
-    for low, high in SIZE_BANDS:
-        band = curve([f.result(low, high) for f in found], 0.5)
-        figures[f"voc gray, {low}-{high} px ({band.faces}): AP50"] = band.average_precision
+    for low, high in SIZE_BANDS[1:]:
+        band = height_curve(found, 0, 0.5, low, high)
+        figures[f"voc gray, from {low} px ({band.faces}): AP50"] = average_precision(band)
     if split == "calibration":
         figures.update(sweep(points))
     else:

@@ -1,20 +1,12 @@
-"""Export of a trained detector."""
+"""Export of a trained face network."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
-from training.detector.network import (
-    BBOX_NAME,
-    COVERAGE_NAME,
-    INPUT_NAME,
-    DetectNet,
-)
-from training.export import write_onnx
-from training.runs import load_checkpoint
+from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME, DetectNet
+from training.export import export_average
 
 
 def export(checkpoint: Path, path: Path) -> float:
@@ -23,17 +15,13 @@ def export(checkpoint: Path, path: Path) -> float:
     Returns:
         The largest difference between the file's outputs and the network's.
     """
-    state = load_checkpoint(checkpoint)
-    model = DetectNet()
-    model.load_state_dict(state["average"])
-    chance = torch.Generator().manual_seed(0)
-    example = torch.rand(2, 3, NETWORK_HEIGHT, NETWORK_WIDTH, generator=chance)
-    return write_onnx(
-        model,
-        example,
+    return export_average(
+        checkpoint,
         path,
+        lambda _: DetectNet(),
+        (2, 3, NETWORK_HEIGHT, NETWORK_WIDTH),
+        1.0,
         INPUT_NAME,
         (BBOX_NAME, COVERAGE_NAME),
         "Face detector of facekit with FaceNet's tensors. Research and evaluation only.",
-        {"steps": str(state["step"]), "seed": str(state["seed"])},
     )

@@ -1,7 +1,6 @@
 """Running an exported detector on photos, with the clustering the kit serves or another one.
 
-Decoding and clustering are the kit's own. The photo is scaled by Pillow here and by DALI in the
-server: both average over the source pixels (antialiased, triangular), and differ by rounding.
+Decoding and clustering are the kit's own.
 """
 
 from __future__ import annotations
@@ -11,15 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.detection.parameters import ClusteringParameters, parse_parameters
 from facekit.detection.postprocess import Detections, detect
 from facekit.errors import DataError
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
-from training.inference import open_session
+from training.inference import network_input, open_session
 
 POSTPROCESS_FOLDER = Path(__file__).parents[2] / "model_repository" / "facenet_postprocess"
 NEARLY_ALL = ClusteringParameters(
@@ -58,24 +55,6 @@ def served_parameters(folder: Path = POSTPROCESS_FOLDER) -> list[ClusteringParam
     return parse_parameters(values, names, others=("label_file",))
 
 
-def network_input(image: Image.Image, gray: bool = True) -> NDArray[np.float32]:
-    """Return a photo as the detector takes it: stretched to 736x416, 0..1.
-
-    Args:
-        image: The upright photo.
-        gray: Replicate the gray value to three channels (the default) or keep RGB.
-
-    Returns:
-        float32 [1, 3, 416, 736].
-    """
-    source = image.convert("L") if gray else image.convert("RGB")
-    frame = source.resize((NETWORK_WIDTH, NETWORK_HEIGHT), Image.Resampling.BILINEAR)
-    pixels = np.asarray(frame, dtype=np.float32) / np.float32(255)
-    if gray:
-        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])
-
-
 class Detector:
     """An exported detector with the kit's decoding and clustering."""
 
@@ -93,7 +72,7 @@ class Detector:
             parameters: The clustering, one a class.
             gray: As in ``network_input``.
         """
-        inputs = {INPUT_NAME: network_input(image, gray)}
+        inputs = {INPUT_NAME: network_input(image, gray=gray)[None]}
         bbox, coverage = self.session.run([BBOX_NAME, COVERAGE_NAME], inputs)
         return detect(
             np.asarray(bbox)[0],

@@ -1,1 +1,1 @@
-"""The landmark network: 68 points from an 80-pixel gray crop, with FPENet's tensors."""
+"""The landmark network: 68, 80 or 104 points from an 80-pixel gray crop, with FPENet's tensors."""

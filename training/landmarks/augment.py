@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from facekit.contract import CROP_SIDE
-from facekit.labels.pts import LEFT_TO_RIGHT_MIRROR
+from facekit.errors import DataError
+from facekit.labels.pts import POINT_COUNT, mirror_order, present
 from training.data.photos import AFW_FOLDER, PORTRAIT_FOLDER, Photo, pts_photos
 from training.runs import step_rng
 
@@ -25,6 +28,10 @@ PATCH_SIZE = 208
 PATCH_FACE = 80.0
 """Longer side of the face box in a stored patch, in pixels."""
 BATCH = 32
+MASK_POINTS = [*range(17), *range(27, 31), 33]
+GLASSES_POINTS = slice(36, 48)
+TRAINING_FOLDERS = (PORTRAIT_FOLDER, AFW_FOLDER)
+LOGGER = logging.getLogger("training")
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,8 @@ class FacePatch:
 
     Attributes:
         image: Mode L, 208x208; the box's centre in the middle, its longer side 80 pixels.
-        points: float32 [68, 2] in patch pixels, measured from the patch's top left corner.
+        points: float32 [points, 2] in patch pixels, measured from the patch's top left corner;
+            NaN for a point that is not annotated.
     """
 
     image: Image.Image
@@ -60,12 +68,30 @@ def make_patch(photo: Photo, index: int) -> FacePatch:
     return FacePatch(image, points.astype(np.float32))
 
 
-def load_patches(data: Path) -> list[FacePatch]:
-    """Read every training face: the training portraits and the photos of several faces."""
+def load_patches(data: Path, point_count: int = POINT_COUNT) -> list[FacePatch]:
+    """Read every training face; what is wrong with one is said, and it is left out.
+
+    Args:
+        data: Folder of the face sets: of the training portraits and the photos of several faces;
+            or any other folder of photos with ``.pts`` files.
+        point_count: 68, 80 or 104.
+
+    Raises:
+        DataError: No face is left.
+    """
+    folders = [folder for name in TRAINING_FOLDERS if (folder := data / name).is_dir()] or [data]
+    wrong: list[DataError] = []
     patches = []
-    for folder in (PORTRAIT_FOLDER, AFW_FOLDER):
-        for photo in pts_photos(data / folder, complete=False):
+    for folder in folders:
+        for photo in pts_photos(
+            folder, complete=False, point_count=point_count, report=wrong.append
+        ):
             patches += [make_patch(photo, index) for index in range(len(photo.points))]
+    for error in wrong:
+        LOGGER.warning("left out: %s", error)
+    LOGGER.info("%d faces to train on, %d files left out", len(patches), len(wrong))
+    if not patches:
+        raise DataError(data, "holds no face to train on")
     return patches
 
 
@@ -93,7 +119,7 @@ def warp(patch: FacePatch, rng: np.random.Generator) -> tuple[Image.Image, NDArr
     )
     points = (patch.points - middle) @ forward.T + goal
     if np.linalg.det(forward) < 0:
-        points = points[list(LEFT_TO_RIGHT_MIRROR)]
+        points = points[list(mirror_order(len(points)))]
     return image, points.astype(np.float32)
 
 
@@ -102,10 +128,14 @@ def _random_gray(rng: np.random.Generator) -> int:
 
 
 def hide(image: Image.Image, points: NDArray[np.float32], rng: np.random.Generator) -> None:
-    """Draw over part of a crop: a mask over mouth and nose, dark glasses, or a rectangle."""
+    """Draw over part of a crop: a mask over mouth and nose, dark glasses, or a rectangle.
+
+    A mask and glasses follow points; where one of them is absent, a rectangle is drawn.
+    """
     draw = ImageDraw.Draw(image)
     kind = rng.random()
-    if kind < 0.4:
+    here = present(points)
+    if kind < 0.4 and here[MASK_POINTS].all():
         bridge = points[27 + int(rng.integers(0, 4))]
         low = int(rng.integers(1, 4))
         outline = [tuple(point) for point in points[low : 17 - low]]
@@ -115,7 +145,7 @@ def hide(image: Image.Image, points: NDArray[np.float32], rng: np.random.Generat
             draw.line(
                 [tuple(points[3]), tuple(points[33]), tuple(points[13])], fill=_random_gray(rng)
             )
-    elif kind < 0.55:
+    elif 0.4 <= kind < 0.55 and here[GLASSES_POINTS].all():
         tone = int(rng.integers(0, 80))
         for eye in (points[36:42], points[42:48]):
             middle, reach = eye.mean(axis=0), np.ptp(eye[:, 0]) * rng.uniform(0.6, 1.0) + 2
@@ -154,7 +184,7 @@ def degrade(image: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
 class Crops(Dataset[dict[str, Tensor]]):
     """Item k is the batch of step k; nothing depends on what was drawn before."""
 
-    def __init__(self, patches: list[FacePatch], seed: int, steps: int) -> None:
+    def __init__(self, patches: Sequence[FacePatch], seed: int, steps: int) -> None:
         """Draw from ``patches`` for ``steps`` steps."""
         self.patches, self.seed, self.steps = patches, seed, steps
 
@@ -163,7 +193,10 @@ class Crops(Dataset[dict[str, Tensor]]):
         return self.steps
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """Return ``crops`` uint8 [32, 1, 80, 80] and ``points`` float32 [32, 68, 2]."""
+        """Return ``crops`` uint8 [32, 1, 80, 80] and ``points`` float32 [32, points, 2].
+
+        Points are in crop pixels; NaN where not annotated.
+        """
         rng = step_rng(self.seed, step)
         crops, points = [], []
         for _ in range(BATCH):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,108 +10,117 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekit.contract import CROP_SIDE
-from facekit.detection.parameters import ClusteringParameters
-from facekit.evaluation.average_precision import iou_matrix
+from facekit.errors import BoxError, DataError
+from facekit.evaluation.landmark_errors import FAILURE, LandmarkErrors, faces_on
 from training.data.photos import PORTRAIT_TEST_FOLDER, Photo, pts_photos
 from training.facenet.inference import Detector, served_parameters
 from training.inference import latency
 from training.landmarks.inference import Landmarker
 from training.landmarks.network import INPUT_NAME
 
-OUTER_EYE_CORNERS = (36, 45)
-FAILURE = 0.08
-"""A face whose error is larger counts as failed."""
-ON_FACE = 0.2
-"""Overlap from which a found box lies on a face: low, so that bad boxes count in the errors."""
-REGIONS: dict[str, slice] = {
-    "jaw": slice(0, 17),
-    "brows": slice(17, 27),
-    "nose": slice(27, 36),
-    "eyes": slice(36, 48),
-    "mouth": slice(48, 68),
-}
+LOGGER = logging.getLogger("training")
 Array = NDArray[np.float32]
+Choose = Callable[[Photo], Sequence[Array | None]]
+"""Gives the box to cut for every face of a photo, None where the face is missed."""
 
 
-def point_errors(found: Array, true: Array) -> Array:
-    """Return the distance of each point over that of the outer eye corners, float32 [68].
+def true_boxes(photo: Photo) -> Sequence[Array | None]:
+    """Return the faces' own boxes."""
+    return list(photo.boxes)
 
-    Args:
-        found: float32 [68, 2].
-        true: float32 [68, 2].
+
+def boxes_of(detector: Detector) -> Choose:
+    """Return what gives the surest found box on every face, with the clustering that is served."""
+    served = served_parameters()
+
+    def choose(photo: Photo) -> Sequence[Array | None]:
+        found = detector.detect(photo.image, served)
+        chosen = faces_on(found.boxes_xyxy, found.scores, photo.boxes)
+        return [None if index < 0 else found.boxes_xyxy[index] for index in chosen]
+
+    return choose
+
+
+def measure(landmarker: Landmarker, photos: Sequence[Photo], choose: Choose) -> LandmarkErrors:
+    """Measure on every annotated face of the photos.
+
+    A face that can't be cut out of its photo is said, and left out.
     """
-    right, left = (true[k] for k in OUTER_EYE_CORNERS)
-    result: Array = np.linalg.norm(found - true, axis=1) / np.linalg.norm(right - left)
-    return result
-
-
-def detected_box(
-    detector: Detector, photo: Photo, parameters: Sequence[ClusteringParameters]
-) -> Array | None:
-    """Return the surest found box that lies on the photo's face, or None: the face is missed."""
-    boxes = detector.detect(photo.image, parameters).boxes_xyxy
-    on_face = np.flatnonzero(iou_matrix(boxes, photo.boxes[:1])[:, 0] >= ON_FACE)
-    if not len(on_face):
-        return None
-    surest: Array = boxes[on_face[0]]
-    return surest
-
-
-def measure(
-    landmarker: Landmarker, photos: list[Photo], choose: Callable[[Photo], Array | None]
-) -> dict[str, float]:
-    """Measure on the first face of each photo.
-
-    Args:
-        landmarker: The network.
-        photos: Photos with points.
-        choose: Gives the box to cut for a photo, or None where the face is missed.
-
-    Returns:
-        Figures by name. Errors are over the faces that are not missed; the share of failed
-        faces is over all, and a missed face has failed.
-    """
-    found = []
+    found: list[Array] = []
+    true: list[Array] = []
+    boxes: list[Array] = []
+    missed = 0
     for photo in photos:
-        box = choose(photo)
-        if box is not None:
-            points, _ = landmarker.find(photo.image, box[None])
-            found.append(point_errors(points[0], photo.points[0]))
-    missed = len(photos) - len(found)
-    errors = np.stack(found) if found else np.full((1, 68), np.nan, np.float32)
-    failed = int((errors.mean(axis=1) > FAILURE).sum()) + missed
-    return {
-        "faces": len(photos),
-        "missed": missed,
-        "mean error": float(errors.mean()),
-        "median error": float(np.median(errors.mean(axis=1))),
-        **{region: float(errors[:, part].mean()) for region, part in REGIONS.items()},
-        f"missed or over {FAILURE:.0%}": failed / len(photos),
+        for box, points, own_box in zip(choose(photo), photo.points, photo.boxes, strict=True):
+            if box is None:
+                missed += 1
+                continue
+            try:
+                found.append(landmarker.find(photo.image, box[None])[0][0])
+            except BoxError as error:
+                LOGGER.warning("left out: a face of %s: %s", photo.name, error)
+                continue
+            true.append(points)
+            boxes.append(own_box)
+    return LandmarkErrors.of_faces(
+        found, true, boxes, missed=missed, point_count=landmarker.point_count
+    )
+
+
+def figures_of(errors: LandmarkErrors) -> dict[str, float]:
+    """Return errors as figures by name: shares of the eye distance, then crop pixels."""
+    regions = errors.by_region()
+    figures = {
+        "faces": errors.faces,
+        "missed": errors.missed,
+        "mean error": regions["all"][1],
+        "median error": errors.median_eye_share,
     }
+    figures.update({name: share for name, (_, share) in regions.items() if name != "all"})
+    figures[f"missed or over {FAILURE:.0%}"] = errors.failed_share
+    figures.update({f"{name}, crop pixels": pixels for name, (pixels, _) in regions.items()})
+    return figures
 
 
 def evaluate(data: Path, model: Path, detector_model: Path | None = None) -> dict[str, float]:
     """Measure a landmark network on the test portraits.
 
     Args:
-        data: Folder of the face sets.
-        model: The ONNX file.
+        data: Folder of the face sets; or any other folder of photos with ``.pts`` files.
+        model: The ONNX file, of 68, 80 or 104 points.
         detector_model: The detector's ONNX file, to measure from its boxes too, with the
             clustering the model repository serves.
 
     Returns:
-        Figures by name; errors as shares of the distance of the outer eye corners.
+        Figures by name. Errors are over the annotated points of the faces that are not missed; as
+        shares of the distance of the outer eye corners, and in pixels of the 80x80 crop of the
+        true box. The share of failed faces is over all, and a missed face has failed.
+
+    Raises:
+        DataError: The folder holds no face, or the file is no landmark network.
     """
     landmarker = Landmarker(model)
-    photos = list(pts_photos(data / PORTRAIT_TEST_FOLDER, complete=True))
-    runs: dict[str, Callable[[Photo], Array | None]] = {"true boxes": lambda p: p.boxes[0]}
+    folder = data / PORTRAIT_TEST_FOLDER
+    wrong: list[DataError] = []
+    photos = list(
+        pts_photos(
+            folder if folder.is_dir() else data,
+            complete=True,
+            point_count=landmarker.point_count,
+            report=wrong.append,
+        )
+    )
+    for error in wrong:
+        LOGGER.warning("left out: %s", error)
+    if not photos:
+        raise DataError(data, "holds no face to measure on")
+    runs: dict[str, Choose] = {"true boxes": true_boxes}
     if detector_model is not None:
-        detector, served = Detector(detector_model), served_parameters()
-        runs["detected boxes"] = lambda p: detected_box(detector, p, served)
+        runs["detected boxes"] = boxes_of(Detector(detector_model))
     figures = {
         f"{name}: {title}": value
         for name, choose in runs.items()
-        for title, value in measure(landmarker, photos, choose).items()
+        for title, value in figures_of(measure(landmarker, photos, choose)).items()
     }
     for batch in (1, 8):
         crops = np.random.default_rng(0).random((batch, 1, CROP_SIDE, CROP_SIDE), np.float32) * 255

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-
-import torch
+from typing import Any
 
 from facekit.contract import CROP_SIDE
-from training.export import write_onnx
+from training.export import export_average
 from training.landmarks.network import (
     INPUT_NAME,
     MAPS_NAME,
@@ -15,7 +15,11 @@ from training.landmarks.network import (
     POINTS_NAME,
     LandmarkNet,
 )
-from training.runs import load_checkpoint
+
+
+def network_of(state: Mapping[str, Any]) -> LandmarkNet:
+    """Return an untrained network with as many points as a checkpoint's."""
+    return LandmarkNet(len(state["average"]["maps.weight"]))
 
 
 def export(checkpoint: Path, path: Path) -> float:
@@ -24,16 +28,13 @@ def export(checkpoint: Path, path: Path) -> float:
     Returns:
         The largest difference between the file's outputs and the network's.
     """
-    state = load_checkpoint(checkpoint)
-    model = LandmarkNet()
-    model.load_state_dict(state["average"])
-    noise = torch.rand(2, 1, CROP_SIDE, CROP_SIDE, generator=torch.Generator().manual_seed(0))
-    return write_onnx(
-        model,
-        noise * 255.0,
+    return export_average(
+        checkpoint,
         path,
+        network_of,
+        (2, 1, CROP_SIDE, CROP_SIDE),
+        255.0,
         INPUT_NAME,
         (MAPS_NAME, POINTS_NAME, PEAKS_NAME),
         "Face landmarks of facekit with FPENet's tensors. Research and evaluation only.",
-        {"steps": str(state["step"]), "seed": str(state["seed"])},
     )

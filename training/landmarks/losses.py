@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -16,15 +17,42 @@ MAP_SIGMA = 2.0
 MAP_WEIGHT = 0.15
 
 
-def wing_loss(predicted: Tensor, true: Tensor) -> Tensor:
-    """Return the mean wing loss of points in crop pixels, any equal shapes.
-
-    Logarithmic up to 4 pixels, so that small errors count, linear beyond.
-    """
-    error = (predicted - true).abs()
+def _wing(error: Tensor) -> Tensor:
+    """Logarithmic up to 4 pixels, so that small errors count, linear beyond."""
     offset = WING_WIDTH - WING_WIDTH * math.log(1 + WING_WIDTH / WING_CURVATURE)
     near = WING_WIDTH * torch.log1p(error / WING_CURVATURE)
-    return torch.where(error < WING_WIDTH, near, error - offset).mean()
+    return torch.where(error < WING_WIDTH, near, error - offset)
+
+
+def _l1(error: Tensor) -> Tensor:
+    return error
+
+
+def _l2(error: Tensor) -> Tensor:
+    """Squared, and as steep as L1 at 4 pixels, so that one learning rate fits all."""
+    return error.square() / (2 * WING_WIDTH)
+
+
+POINT_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"wing": _wing, "l1": _l1, "l2": _l2}
+"""By name: what an absolute error in crop pixels costs, along x or y."""
+
+
+def point_loss(predicted: Tensor, true: Tensor, name: str = "wing") -> Tensor:
+    """Return the mean loss of points.
+
+    Args:
+        predicted: float32 [n, points, 2], x and y in crop pixels.
+        true: The same; NaN for a point that is not annotated, which costs nothing.
+        name: ``wing``, ``l1`` or ``l2``.
+
+    Returns:
+        The mean over the coordinates that are annotated, 0 where none is.
+    """
+    here = torch.isfinite(true)
+    # Absent points are set to the prediction before the difference: NaN times 0 is NaN, also in
+    # the gradient.
+    error = (predicted - torch.where(here, true, predicted.detach())).abs()
+    return (POINT_LOSSES[name](error) * here).sum() / here.sum().clamp(min=1)
 
 
 def map_loss(maps: Tensor, points: Tensor) -> Tensor:
@@ -32,12 +60,13 @@ def map_loss(maps: Tensor, points: Tensor) -> Tensor:
 
     Args:
         maps: float32 [n, points, size, size], logits.
-        points: float32 [n, points, 2], x and y in crop pixels.
+        points: float32 [n, points, 2], x and y in crop pixels; NaN where not annotated.
 
     Returns:
-        The mean over the points that lie inside the crop.
+        The mean over the points that are annotated and lie inside the crop.
     """
     inside = ((points >= 0) & (points <= CROP_SIDE - 1)).all(dim=-1)
+    points = torch.nan_to_num(points)
     places = map_places(maps.shape[-1]).to(maps.device)
     blobs = torch.exp(-0.5 * ((places - points[..., None]) / MAP_SIGMA) ** 2)
     blobs = blobs / blobs.sum(dim=-1, keepdim=True).clamp(min=1e-6)

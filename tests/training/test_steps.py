@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from PIL import Image  # noqa: E402
+from torch.utils.data import Dataset  # noqa: E402
+
+from facekit.errors import ConfigError, DataError, FacekitError  # noqa: E402
+from training import runs  # noqa: E402
+from training.devices import choose_device, half_precision  # noqa: E402
+from training.record import Record, plot_record, read_rows  # noqa: E402
+from training.steps import Recipe, RunOptions, StepResult, fit, learning_rate  # noqa: E402
+
+
+class Numbers(Dataset[dict[str, Any]]):
+    """Batch k is drawn from the step alone."""
+
+    def __len__(self) -> int:
+        return 1000
+
+    def __getitem__(self, step: int) -> dict[str, Any]:
+        x = torch.rand(8, 3, generator=torch.Generator().manual_seed(step))
+        return {"x": x, "y": x.sum(dim=1, keepdim=True)}
+
+
+def recipe(**changes: Any) -> Recipe:
+    def step(model: Any, step: int, batch: dict[str, Any]) -> StepResult:
+        error = model(batch["x"]) - batch["y"]
+        figures = {"largest": error.abs().max()} if step % 2 else {}
+        return StepResult({"square": error.square().mean()}, figures)
+
+    given = {
+        "title": "A sum",
+        "network": lambda: torch.nn.Linear(3, 1),
+        "read": Numbers,
+        "step": step,
+        "figures_label": "error",
+    }
+    return Recipe(**{**given, **changes})
+
+
+def options(folder: Path, **changes: Any) -> RunOptions:
+    given = {"steps": 90, "save_every": 40, "workers": 0, "warmup": 5, "rate": 0.05}
+    return RunOptions(folder, folder, **{**given, **changes})
+
+
+def test_a_run_learns_and_writes_down_what_it_saw(tmp_path: Path) -> None:
+    state = runs.load_checkpoint(fit(options(tmp_path), recipe()))
+    assert state["step"] == 90
+    rows = read_rows(tmp_path / "metrics.jsonl", "step")
+    # Every 25 steps, and at every checkpoint: 40, 80 and the end.
+    assert [row["step"] for row in rows] == [25, 40, 50, 75, 80, 90]
+    assert rows[-1]["square"] < 0.1 * rows[0]["square"]
+    assert rows[0]["loss"] == pytest.approx(rows[0]["square"])
+    assert rows[0]["largest"] > rows[0]["square"] ** 0.5
+    with Image.open(tmp_path / "metrics.png") as plot:
+        assert plot.width > 800
+
+
+def test_a_killed_run_ends_with_the_same_weights_and_metrics(tmp_path: Path) -> None:
+    whole = runs.load_checkpoint(fit(options(tmp_path / "whole"), recipe()))
+
+    def kill(model: Any, step: int, batch: dict[str, Any]) -> StepResult:
+        if step == 77:
+            raise KeyboardInterrupt
+        return recipe().step(model, step, batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(options(tmp_path / "killed"), recipe(step=kill))
+    resumed = runs.load_checkpoint(fit(options(tmp_path / "killed"), recipe()))
+    for name, value in whole["average"].items():
+        torch.testing.assert_close(resumed["average"][name], value)
+
+    def figures(name: str) -> list[dict[str, Any]]:
+        rows = read_rows(tmp_path / name / "metrics.jsonl", "step")
+        return [{k: v for k, v in row.items() if k != "seconds a step"} for row in rows]
+
+    assert figures("killed") == [pytest.approx(row) for row in figures("whole")]
+
+
+def test_a_run_does_not_go_on_with_other_settings(tmp_path: Path) -> None:
+    fit(options(tmp_path, steps=2), recipe(settings={"points": (68, 68)}))
+    fit(options(tmp_path, steps=3), recipe(settings={"points": (68, 68)}))
+    with pytest.raises(DataError, match=r"checkpoint\.pt: was trained with points 68, not 80"):
+        fit(options(tmp_path, steps=4), recipe(settings={"points": (80, 68)}))
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    def step(model: Any, step: int, batch: dict[str, Any]) -> StepResult:
+        scale = float("nan") if step == 4 else 1.0
+        return StepResult({"square": model(batch["x"]).square().mean() * scale})
+
+    with pytest.raises(FacekitError, match="step 5: loss is nan"):
+        fit(options(tmp_path, save_every=4), recipe(step=step))
+    state = runs.load_checkpoint(tmp_path / "checkpoint.pt")
+    assert state["step"] == 4
+    assert all(bool(torch.isfinite(value).all()) for value in state["model"].values())
+
+
+def test_devices_are_named() -> None:
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device().type == ("cuda" if torch.cuda.is_available() else "cpu")
+    for name in ("tpu5", "meta"):
+        with pytest.raises(ConfigError, match=f"{name}.*name cpu, cuda or cuda:1"):
+            choose_device(name)
+    with pytest.raises(ConfigError, match=r"cuda:99.*finds \d+ CUDA devices"):
+        choose_device("cuda:99")
+
+
+def test_half_precision_is_for_layers_that_allow_it() -> None:
+    layer = torch.nn.Conv2d(1, 1, 1)
+    with half_precision(torch.device("cpu")):
+        assert layer(torch.ones(1, 1, 2, 2)).dtype == torch.bfloat16
+    with half_precision(torch.device("cpu"), enabled=False):
+        assert layer(torch.ones(1, 1, 2, 2)).dtype == torch.float32
+
+
+def test_record_forgets_what_came_after_the_checkpoint(tmp_path: Path) -> None:
+    record = Record(tmp_path, "epoch")
+    record.resume(0)
+    for epoch in (1, 2, 3):
+        record.append({"epoch": epoch, "cost": 1 / epoch, "mAP": float("nan")})
+    # What was being written when the run was killed.
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"epoch": 4, "co')
+    again = Record(tmp_path, "epoch")
+    assert [row["epoch"] for row in again.rows] == [1, 2, 3]
+    assert again.rows[0]["mAP"] is None
+    again.resume(2)
+    again.append({"epoch": 3, "cost": 0.1})
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2, 3]
+    assert lines[-1]["cost"] == 0.1
+    Record(tmp_path, "epoch").resume(0)
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize("line", ["nonsense\n", '{"cost": 1}\n', "[1]\n"])
+def test_a_damaged_metrics_file_is_named_with_its_line(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"epoch": 1}\n' + line + '{"epoch": 2}\n')
+    with pytest.raises(DataError, match=r"metrics\.jsonl:2: is not a line of metrics"):
+        Record(tmp_path, "epoch")
+
+
+def test_plot_with_gaps_and_without_figures(tmp_path: Path) -> None:
+    rows = [{"epoch": 1, "cost": 100.0}, {"epoch": 2, "cost": None}, {"epoch": 3, "cost": 0.5}]
+    plot_record(rows, tmp_path / "a.png", "epoch", ["cost"], ["mAP"], "Masks", "AP")
+    with Image.open(tmp_path / "a.png") as plot:
+        plot.load()
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.png"]
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    with pytest.raises(DataError, match="no such checkpoint"):
+        runs.load_checkpoint(path)
+    path.write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"checkpoint\.pt: is not a usable checkpoint"):
+        runs.load_checkpoint(path)
+
+
+def test_learning_rate_plateau_does_not_depend_on_the_total() -> None:
+    for step in range(0, 300, 30):
+        short = learning_rate(step, 1000, 1.0, 100, 0.3)
+        assert short == learning_rate(step, 5000, 1.0, 100, 0.3)
+    assert learning_rate(999, 1000, 1.0, 100, 0.3) == pytest.approx(0.01)

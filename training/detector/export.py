@@ -1,0 +1,116 @@
+"""``export``: write a network as an ONNX file for the model repository, in float32 or INT8."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+from facekit.errors import ConfigError
+from training.detector.checkpoint import Network, read_network
+from training.detector.inference import CLASSES_KEY
+from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
+from training.detector.options import add_key, add_model, positive, say_key_unused
+from training.export import write_onnx
+
+LOGGER = logging.getLogger("training")
+LABEL_FILE = "labels.txt"
+BATCHES = 10
+BATCH_SIZE = 16
+"""TLT's default number of calibration photos is the product."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command; their names are TLT's where it has them."""
+    add_model(parser)
+    parser.add_argument("-o", "--output_file", type=Path, required=True, help="the ONNX file")
+    parser.add_argument(
+        "--label_file",
+        type=Path,
+        help=f"names of the classes, a line each (default: {LABEL_FILE} beside the ONNX file)",
+    )
+    parser.add_argument("--data_type", choices=("fp32", "int8"), default="fp32")
+    parser.add_argument(
+        "--cal_image_dir", type=Path, help="photos to calibrate INT8 by, such as those trained on"
+    )
+    parser.add_argument(
+        "--batches", type=positive, default=BATCHES, help=f"calibration batches ({BATCHES})"
+    )
+    parser.add_argument(
+        "--batch_size", type=positive, default=BATCH_SIZE, help=f"photos a batch ({BATCH_SIZE})"
+    )
+    parser.add_argument(
+        "--gray", action="store_true", help="calibrate with gray photos, as for a gray network"
+    )
+    add_key(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command.
+
+    Raises:
+        ConfigError: INT8 without photos to calibrate by.
+        DataError: The network, or the folder of photos, can't be used.
+    """
+    say_key_unused(options)
+    if options.data_type == "int8" and options.cal_image_dir is None:
+        raise ConfigError("--data_type int8 needs --cal_image_dir, a folder of photos")
+    network = read_network(options.model)
+    path: Path = options.output_file
+    if options.data_type == "fp32":
+        text = f"differs from torch by at most {export(network, path):.1e}"
+    else:
+        from training.detector.quantize import quantize
+
+        photos = options.batches * options.batch_size
+        with tempfile.TemporaryDirectory() as folder:
+            plain = Path(folder) / "float32.onnx"
+            export(network, plain)
+            used = quantize(
+                plain, path, options.cal_image_dir, photos, network.size_wh, gray=options.gray
+            )
+        text = f"INT8, calibrated with {used} photos"
+    labels = options.label_file or path.with_name(LABEL_FILE)
+    write_labels(labels, network.classes)
+    sys.stdout.write(f"{path}: {text}\n{labels}: {', '.join(network.classes)}\n")
+    return 0
+
+
+def export(network: Network, path: Path) -> float:
+    """Write a network as an ONNX file in float32.
+
+    Returns:
+        The largest difference between the file's outputs and the network's.
+    """
+    width, height = network.size_wh
+    chance = torch.Generator().manual_seed(0)
+    example = torch.rand(2, 3, height, width, generator=chance)
+    model = network.build()
+    return write_onnx(
+        model,
+        example,
+        path,
+        INPUT_NAME,
+        (BBOX_NAME, COVERAGE_NAME),
+        f"DetectNet_v2 of facekit for {', '.join(network.classes)}, RGB in 0..1.",
+        {
+            CLASSES_KEY: ",".join(network.classes),
+            "parameters": str(model.parameter_count()),
+            **{
+                field.name: str(getattr(network, field.name))
+                for field in dataclasses.fields(network)
+                if field.name in ("epoch", "step", "seed")
+            },
+        },
+    )
+
+
+def write_labels(path: Path, names: tuple[str, ...]) -> None:
+    """Write the label file that the postprocess models read: a class a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")

@@ -1,0 +1,202 @@
+"""The photos of KITTI folders, decoded once and kept, with the faces of a spec's classes."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from facekit.datasets.splits import stem_number
+from facekit.errors import DataError
+from facekit.labels.kitti import read_kitti
+from facekit.progress import ProgressBar
+from training.data.photos import load_image
+from training.experiment.settings import Dataset, DataSource
+
+LOGGER = logging.getLogger("training")
+IGNORED = -1
+"""Class index of an object that is neither a face to find nor background."""
+MEMORY_BYTES = 4 << 30
+"""Decoded photos kept in memory; what is beyond is decoded each time it is shown."""
+SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+Part = Literal["training", "validation"]
+
+
+@dataclass(frozen=True)
+class LabelledPhoto:
+    """A photo and its faces.
+
+    Attributes:
+        path: The photo's file.
+        size_wh: Its width and height in pixels.
+        boxes_xyxy: float32 [n, 4], pixels of the photo.
+        classes: int64 [n], index of each box's class, ``IGNORED`` for none.
+        pixels: The decoded photo, uint8 [height, width, 3] RGB; None where it is not kept.
+    """
+
+    path: Path
+    size_wh: tuple[int, int]
+    boxes_xyxy: NDArray[np.float32]
+    classes: NDArray[np.int64]
+    pixels: NDArray[np.uint8] | None = field(default=None, repr=False)
+
+    def image(self) -> Image.Image:
+        """Return the photo, mode RGB.
+
+        Raises:
+            DataError: The file went away or was damaged since it was first read.
+        """
+        return load_image(self.path) if self.pixels is None else Image.fromarray(self.pixels)
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """The photos of a part of a data set.
+
+    Attributes:
+        photos: In the order of their folders and names.
+        problems: What could not be used; each names its file.
+        unmapped: Number of objects by their name in the labels, of names that are no class.
+    """
+
+    photos: tuple[LabelledPhoto, ...]
+    problems: tuple[DataError, ...]
+    unmapped: dict[str, int] = field(default_factory=dict)
+
+    def faces(self, classes: int) -> list[int]:
+        """Return the number of faces of each class."""
+        every = [photo.classes for photo in self.photos]
+        found = np.concatenate([np.zeros(0, np.int64), *every])
+        return [int((found == index).sum()) for index in range(classes)]
+
+
+def read_photos(
+    dataset: Dataset,
+    part: Part,
+    keep_bytes: int = MEMORY_BYTES,
+    say: Callable[[str], None] = LOGGER.warning,
+) -> PhotoSet:
+    """Read the photos and labels of a part of a spec's data.
+
+    A photo that can't be read, or whose label is missing or malformed, is named, counted and left
+    out.
+
+    Args:
+        dataset: The spec's data.
+        part: Which photos. Without folders of their own, those of ``validation_fold`` are for
+            validation and the others for training.
+        keep_bytes: Decoded photos to keep in memory.
+        say: Takes a line for every photo left out.
+
+    Raises:
+        DataError: A folder is missing, or not one photo of it can be used.
+    """
+    sources = dataset.training
+    if part == "validation" and dataset.validation:
+        sources = dataset.validation
+    files = [pair for source in sources for pair in _pairs(source, dataset.image_extension)]
+    if not dataset.validation:
+        held_out = _held_out([photo for photo, _ in files], dataset)
+        files = [p for p, out in zip(files, held_out, strict=True) if out == (part == "validation")]
+    photos: list[LabelledPhoto] = []
+    problems: list[DataError] = []
+    unmapped: Counter[str] = Counter()
+    kept = 0
+    with (
+        ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1)) as pool,
+        ProgressBar(len(files), f"{part} photos") as bar,
+    ):
+        for read, others, wrong in pool.map(lambda pair: _read(pair[0], pair[1], dataset), files):
+            bar.advance(failed=read is None)
+            problems += wrong
+            unmapped.update(others)
+            if read is None:
+                continue
+            kept += 0 if read.pixels is None else read.pixels.nbytes
+            photos.append(read if kept <= keep_bytes else replace(read, pixels=None))
+    for problem in problems:
+        say(str(problem))
+    if not photos and not (part == "validation" and not files):
+        raise DataError(
+            sources[0].image_folder, f"not one usable {part} photo, {len(problems)} unusable"
+        )
+    return PhotoSet(tuple(photos), tuple(problems), dict(unmapped))
+
+
+def _pairs(source: DataSource, extension: str) -> Iterable[tuple[Path, Path]]:
+    """Return every photo of a KITTI folder with its label file, which may not exist."""
+    for folder in (source.image_folder, source.label_folder):
+        if not folder.is_dir():
+            raise DataError(folder, "no such folder")
+    suffixes = SUFFIXES
+    if extension:
+        wanted = f".{extension.lower().lstrip('.')}"
+        suffixes = (".jpg", ".jpeg") if wanted in (".jpg", ".jpeg") else (wanted,)
+    found = sorted(p for p in source.image_folder.iterdir() if p.suffix.lower() in suffixes)
+    if not found:
+        raise DataError(source.image_folder, f"holds no photo ({', '.join(suffixes)})")
+    return [(photo, source.label_folder / f"{photo.stem}.txt") for photo in found]
+
+
+def _held_out(photos: list[Path], dataset: Dataset) -> list[bool]:
+    """Tell of each photo whether it is for validation.
+
+    The order of the hashed names decides, so the answer is the same on every machine.
+    """
+    if dataset.validation_fold is None:
+        return [False] * len(photos)
+    order = sorted(range(len(photos)), key=lambda k: stem_number(photos[k].stem))
+    if dataset.folds > 2:
+        fold = dataset.validation_fold
+        chosen = {k for rank, k in enumerate(order) if rank % dataset.folds == fold}
+    else:
+        count = min(max(1, round(dataset.validation_share * len(photos))), len(photos) - 1)
+        chosen = set(order[:count] if dataset.validation_fold == 0 else order[count:])
+    return [k in chosen for k in range(len(photos))]
+
+
+def _read(
+    path: Path, label: Path, dataset: Dataset
+) -> tuple[LabelledPhoto | None, list[str], list[DataError]]:
+    """Read one photo and its label.
+
+    Returns:
+        The photo, None if it can't be used; the names of its objects that are of no class; and
+        what is wrong with it.
+    """
+    try:
+        labels = read_kitti(label)
+        image = load_image(path)
+    except DataError as error:
+        return None, [], [error]
+    index = {name: position for position, name in enumerate(dataset.class_names)}
+    classes = np.array(
+        [
+            IGNORED if ignored else index.get(dataset.class_of.get(name.lower(), ""), IGNORED)
+            for name, ignored in zip(labels.class_names, labels.ignored, strict=True)
+        ],
+        dtype=np.int64,
+    )
+    limit = np.array([*image.size, *image.size], dtype=np.float32)
+    boxes = np.clip(labels.boxes_xyxy.reshape(-1, 4), 0, limit).astype(np.float32)
+    inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    wrong = [
+        DataError(label, f"object {k + 1} lies outside {path.name}, {image.width}x{image.height}")
+        for k in np.flatnonzero(~inside)
+    ]
+    others = [
+        name
+        for name, ignored in zip(labels.class_names, labels.ignored, strict=True)
+        if not ignored and name.lower() not in dataset.class_of
+    ]
+    found = LabelledPhoto(path, image.size, boxes[inside], classes[inside], np.asarray(image))
+    return found, others, wrong

@@ -1,0 +1,182 @@
+"""``infer``: find the objects in photos, draw them, and write label files."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from facekit.detection.postprocess import Detections
+from facekit.draw import open_upright
+from facekit.errors import DataError, FacekitError, PhotoError
+from facekit.labels.kitti import kitti_line
+from facekit.progress import ProgressBar
+from facekit.runs import SUFFIXES
+from training.detector.inference import Network, check_classes, find_boxes, open_network
+from training.detector.options import add_key, add_model, add_threads, say_key_unused
+from training.experiment.inference import InferenceSpec, read_inference
+
+LOGGER = logging.getLogger("training")
+DRAWN, LABELS = "images_annotated", "labels"
+"""Folders of what is written, named as TLT's."""
+_TEXT_PX = 12.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command; the short ones are TLT's."""
+    parser.add_argument(
+        "-e", "--inference_spec", type=Path, required=True, help="the inference spec"
+    )
+    parser.add_argument(
+        "-i", "--inference_input", type=Path, required=True, help="a photo, or a folder of photos"
+    )
+    parser.add_argument(
+        "-o", "--inference_output", type=Path, required=True, help="folder of what is written"
+    )
+    add_model(parser, required=False, text="the network (default: the one that the spec names)")
+    add_threads(parser)
+    add_key(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command; the status is 1 where a photo could not be used.
+
+    Raises:
+        DataError: The spec or the network can't be used, or there is no photo.
+    """
+    say_key_unused(options)
+    spec = read_inference(options.inference_spec)
+    path = options.model or spec.model
+    if path is None:
+        raise DataError(spec.path, "names no network: name one with -m")
+    network = open_network(path, options.threads)
+    check_classes(network, path, spec.class_names, spec.path)
+    if network.size_wh != (spec.width, spec.height):
+        raise DataError(
+            spec.path,
+            f"has a frame of {spec.width}x{spec.height}; that of {path} is {{}}x{{}}".format(
+                *network.size_wh
+            ),
+        )
+    counts, failed = infer(network, spec, options.inference_input, options.inference_output)
+    found = ", ".join(f"{count} {name}" for name, count in counts.items())
+    sys.stdout.write(f"{options.inference_output}: {found}; {failed} photos unusable\n")
+    return int(failed > 0)
+
+
+def infer(
+    network: Network, spec: InferenceSpec, source: Path, out: Path
+) -> tuple[dict[str, int], int]:
+    """Find the objects of every photo, and write what the spec asks for.
+
+    A photo that can't be used is named, counted and left out.
+
+    Args:
+        network: The network.
+        spec: The spec.
+        source: A photo, or a folder of photos.
+        out: Folder for ``images_annotated/<photo>`` and ``labels/<photo's stem>.txt``.
+
+    Returns:
+        How many objects of each class were found, and how many photos could not be used.
+
+    Raises:
+        DataError: There is no photo.
+    """
+    photos = find_photos(source)
+    clustering = [entry.clustering for entry in spec.classes]
+    counts = dict.fromkeys(spec.class_names, 0)
+    failed = 0
+    stems: dict[str, Path] = {}
+    with ProgressBar(len(photos), "photos") as bar:
+        for path in photos:
+            try:
+                other = stems.setdefault(path.stem, path)
+                if other != path:
+                    raise DataError(path, f"would be written over what {other.name} gives")
+                image = open_photo(path)
+                found = find_boxes(network, image, clustering)
+                write(image, found, spec, out, path.name)
+            except FacekitError as error:
+                failed += 1
+                LOGGER.warning("%s", error)
+                bar.advance(failed=True)
+                continue
+            for index in found.class_ids:
+                counts[spec.class_names[index]] += 1
+            bar.advance()
+    return counts, failed
+
+
+def find_photos(source: Path) -> list[Path]:
+    """Return a photo, or the photos of a folder in order of their names.
+
+    Raises:
+        DataError: There is none.
+    """
+    if source.is_file():
+        return [source]
+    if not source.is_dir():
+        raise DataError(source, "no such photo or folder")
+    found = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not found:
+        raise DataError(source, f"holds no photo ({', '.join(SUFFIXES)})")
+    return found
+
+
+def open_photo(path: Path) -> Image.Image:
+    """Decode a photo as the server does: upright, in RGB.
+
+    Raises:
+        DataError: It can't be read or used.
+    """
+    try:
+        image = open_upright(path)
+        image.load()
+    except (PhotoError, OSError) as error:
+        raise DataError(path, str(error).removeprefix(f"{path}: ")) from error
+    return image
+
+
+def write(image: Image.Image, found: Detections, spec: InferenceSpec, out: Path, name: str) -> None:
+    """Write a photo with its boxes, and its label file, as the spec asks for."""
+    if spec.overlay:
+        path = out / DRAWN / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draw(image, found, spec).save(path)
+        except (OSError, ValueError) as error:
+            raise DataError(path, f"cannot be written: {error}") from error
+    if spec.labels:
+        path = out / LABELS / f"{Path(name).stem}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(label_text(found, spec), encoding="utf-8")
+
+
+def label_text(found: Detections, spec: InferenceSpec) -> str:
+    """Return the objects in KITTI's form, each with its score as a sixteenth field."""
+    lines = []
+    for box, score, index in zip(found.boxes_xyxy, found.scores, found.class_ids, strict=True):
+        lines.append(f"{kitti_line(spec.classes[index].name, box.tolist())} {score:.4f}\n")
+    return "".join(lines)
+
+
+def draw(image: Image.Image, found: Detections, spec: InferenceSpec) -> Image.Image:
+    """Return a copy of a photo with boxes in the spec's colours and width, the surest on top."""
+    drawn = image.copy()
+    pen = ImageDraw.Draw(drawn)
+    font = ImageFont.load_default(size=_TEXT_PX)
+    for k in np.argsort(found.scores, kind="stable"):
+        entry = spec.classes[found.class_ids[k]]
+        left, top, right, bottom = found.boxes_xyxy[k].tolist()
+        pen.rectangle((left, top, right, bottom), outline=entry.color_rgb, width=spec.line_width)
+        text = f"{entry.name} {found.scores[k]:.2f}"
+        # Above the box, or inside it at the photo's top.
+        anchor, at = ("ls", top - 2) if top > _TEXT_PX + 4 else ("la", top + spec.line_width + 1)
+        pen.text((left, at), text, fill=entry.color_rgb, font=font, anchor=anchor,
+                 stroke_width=1, stroke_fill=(0, 0, 0))  # fmt: skip
+    return drawn

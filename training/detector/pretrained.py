@@ -1,0 +1,130 @@
+"""``pretrained``: weights to begin with, from a network that has learnt something already."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from training.detector.checkpoint import Network, read_network, save_network
+from training.detector.network import DetectNet
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument(
+        "--from", dest="source", type=Path, required=True, help="an ONNX file or a checkpoint"
+    )
+    parser.add_argument("-o", "--output", type=Path, required=True, help="the .pt file to write")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the command.
+
+    Raises:
+        DataError: The source is not a network of this kit.
+    """
+    network = read_network(options.source)
+    save_network(options.output, network)
+    count = network.build().parameter_count()
+    names = ", ".join(network.classes)
+    sys.stdout.write(f"{options.output}: {count:,} parameters, classes {names}\n")
+    return 0
+
+
+def load_pretrained(model: DetectNet, network: Network, classes: tuple[str, ...]) -> list[str]:
+    """Copy a pretrained network into a model of at least its width.
+
+    The pretrained filters become the first channels of each layer, and do not look at the
+    channels they did not know: what they compute is what they computed before. The other filters
+    stay as initialised. A class begins with the head of the same name; where the names tell
+    nothing, with that of the same place if the classes are as many, else with the first. A
+    narrower model gets the first of the filters.
+
+    Args:
+        model: The network to fill.
+        network: The pretrained one.
+        classes: Names of the model's classes.
+
+    Returns:
+        Names of the model's weights that got nothing, for want of such a layer.
+    """
+    source = dict(network.weights)
+    known = network.classes
+    if set(classes) <= set(known):
+        chosen = [known.index(name) for name in classes]
+    else:
+        chosen = list(range(len(classes))) if len(known) == len(classes) else [0] * len(classes)
+    for head, channels in (("bbox", 4), ("coverage", 1)):
+        for kind in ("weight", "bias"):
+            name = f"{head}.{kind}"
+            each = source[name].unflatten(0, (-1, channels))
+            source[name] = each[chosen].flatten(0, 1)
+    untouched = []
+    with torch.no_grad():
+        for name, value in model.state_dict().items():
+            given = source.get(name)
+            if given is None:
+                untouched.append(name)
+            elif value.ndim == 4 and value.shape[2:] == given.shape[2:]:
+                outputs = min(len(value), len(given))
+                inputs = min(value.shape[1], given.shape[1])
+                value[:outputs, inputs:] = 0.0
+                value[:outputs, :inputs] = given[:outputs, :inputs]
+            elif value.ndim == 1:
+                count = min(len(value), len(given))
+                value[:count] = given[:count]
+            elif value.ndim == 0:
+                value.copy_(given)
+            else:
+                untouched.append(name)
+    return untouched
+
+
+def unfold_norms(model: DetectNet, images: Iterable[Tensor]) -> None:
+    """Give batch norms that were folded into their convolutions statistics to train with.
+
+    A folded norm passes on what its convolution gives, plus a bias. In training it would scale
+    that by the batch's mean and deviation, so here both are measured on frames and become the
+    norm's own statistics, bias and weight: the network computes what it computed before, in
+    evaluation exactly and in training nearly.
+
+    Args:
+        model: The network; left in the mode it was in.
+        images: Batches, float [n, 3, h, w] in 0..1.
+    """
+    training = model.training
+    model.eval()
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]
+    sums: dict[int, list[Any]] = {id(norm): [0, 0.0, 0.0] for norm in norms}
+
+    def add(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        x = inputs[0].detach().double()
+        entry = sums[id(norm)]
+        entry[0] += x.numel() // x.shape[1]
+        entry[1] = entry[1] + x.sum(dim=(0, 2, 3))
+        entry[2] = entry[2] + (x * x).sum(dim=(0, 2, 3))
+
+    hooks = [norm.register_forward_pre_hook(add) for norm in norms]
+    with torch.no_grad():
+        for batch in images:
+            model(batch)
+        for hook in hooks:
+            hook.remove()
+        for norm in norms:
+            count, total, squares = sums[id(norm)]
+            mean = total / count
+            variance = (squares / count - mean**2).clamp(min=1e-6)
+            before = norm.weight / (norm.running_var + norm.eps).sqrt()
+            shift = norm.bias - norm.running_mean * before
+            deviation = (variance + norm.eps).sqrt().float()
+            norm.bias.copy_(shift + before * mean.float())
+            norm.weight.copy_(before * deviation)
+            norm.running_mean.copy_(mean.float())
+            norm.running_var.copy_(variance.float())
+    model.train(training)

@@ -1,0 +1,244 @@
+"""Removing filters from a network by the norm of their weights, or by their effect.
+
+The rule is that of TLT's ``prune`` (``core/pruning`` of tao_tensorflow1_backend): a filter's L2
+norm over the largest of its layer must be above a threshold. Layers whose outputs are added keep
+the same filters: all that give a stage's output, which are the second convolutions of its blocks
+and the projection of the first. Not TLT's is to judge by ``effects`` in place of the norm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from training.detector.effects import StageEffects, filter_effects
+from training.detector.network import BasicBlock, DetectNet, Layout, StageLayout
+
+Equalization = Literal["union", "intersection", "arithmetic_mean", "geometric_mean"]
+EQUALIZATIONS: tuple[Equalization, ...] = (
+    "union",
+    "intersection",
+    "arithmetic_mean",
+    "geometric_mean",
+)
+Criterion = Literal["norm", "effect"]
+CRITERIA: tuple[Criterion, ...] = ("norm", "effect")
+Norms = NDArray[np.float64]
+Indices = NDArray[np.int64]
+_SEARCH_STEPS = 40
+
+
+@dataclass(frozen=True)
+class PruneOptions:
+    """What decides which filters stay.
+
+    Attributes:
+        threshold: Filters whose norm is at or below this share of their layer's largest go, 0..1.
+        equalization: How the norms of layers that must keep the same filters become one: their
+            largest (``union``: what one of them keeps, all keep), their least (``intersection``),
+            or a mean.
+        granularity: The number of filters left is a multiple of this, or all.
+        least: Filters that a layer keeps at least.
+        criterion: What stands for a filter: the L2 ``norm`` of its weights as in TLT, or its
+            ``effect`` on what follows.
+    """
+
+    threshold: float
+    equalization: Equalization = "union"
+    granularity: int = 8
+    least: int = 16
+    criterion: Criterion = "norm"
+
+
+@dataclass(frozen=True)
+class KeptStage:
+    """The filters that stay of a stage, each int64 and rising.
+
+    Attributes:
+        outputs: Of the stage's output.
+        inners: Of the convolution within each block.
+    """
+
+    outputs: Indices
+    inners: tuple[Indices, ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The filters that stay of a network.
+
+    Attributes:
+        stem: Of the first convolution, int64 and rising.
+        stages: Of each stage.
+    """
+
+    stem: Indices
+    stages: tuple[KeptStage, ...]
+
+    def layout(self, whole: Layout) -> Layout:
+        """Return the layout of what stays of a network of layout ``whole``."""
+        stages = tuple(
+            StageLayout(
+                len(kept.outputs),
+                tuple(len(inner) for inner in kept.inners),
+                stage.stride,
+                stage.dilations,
+            )
+            for kept, stage in zip(self.stages, whole.stages, strict=True)
+        )
+        return Layout(len(self.stem), stages, whole.classes)
+
+
+def filter_norms(conv: nn.Module) -> Norms:
+    """Return the L2 norm of each of a convolution's filters, float64 (filters,)."""
+    weight = conv.get_parameter("weight").detach().double()
+    norms: Norms = weight.flatten(1).norm(dim=1).cpu().numpy()
+    return norms
+
+
+def normalized(norms: Norms) -> Norms:
+    """Return numbers of 0 or more over the largest of them; all 0 where every one is."""
+    largest = norms.max(initial=0.0)
+    return norms / largest if largest > 0 else norms
+
+
+def equalize(norms: Sequence[Norms], how: Equalization) -> Norms:
+    """Return the norms by which layers that must keep the same filters are judged.
+
+    >>> equalize([np.array([0.1, 1.0]), np.array([0.9, 1.0])], "intersection").tolist()
+    [0.1, 1.0]
+    """
+    stacked = np.stack(norms)
+    if how == "union":
+        return np.asarray(stacked.max(axis=0))
+    if how == "intersection":
+        return np.asarray(stacked.min(axis=0))
+    if how == "arithmetic_mean":
+        return np.asarray(stacked.mean(axis=0))
+    return np.asarray(stacked.prod(axis=0) ** (1 / len(stacked)))
+
+
+def kept_filters(norms: Norms, options: PruneOptions) -> Indices:
+    """Return which filters stay, int64 and rising: those above the threshold, and the largest.
+
+    >>> kept_filters(np.array([0.2, 1.0, 0.6, 0.1]), PruneOptions(0.5, granularity=1, least=1))
+    array([1, 2])
+    >>> kept_filters(np.array([0.2, 1.0, 0.6, 0.1]), PruneOptions(0.5, granularity=3, least=1))
+    array([0, 1, 2])
+    """
+    count = max(int((norms > options.threshold).sum()), options.least)
+    count = math.ceil(count / options.granularity) * options.granularity
+    order = np.argsort(-norms, kind="stable")
+    return np.sort(order[: min(count, len(norms))]).astype(np.int64)
+
+
+def choose_filters(network: DetectNet, options: PruneOptions) -> Kept:
+    """Return the filters of a network that stay."""
+    stem, stages = (_norms if options.criterion == "norm" else filter_effects)(network)
+    kept = []
+    for stage in stages:
+        outputs = equalize([normalized(branch) for branch in stage.outputs], options.equalization)
+        inners = tuple(kept_filters(normalized(inner), options) for inner in stage.inners)
+        kept.append(KeptStage(kept_filters(outputs, options), inners))
+    return Kept(kept_filters(normalized(stem), options), tuple(kept))
+
+
+def _norms(network: DetectNet) -> tuple[Norms, list[StageEffects]]:
+    """Return the norms of a network's filters; a stage's projection is a branch of its own."""
+    stages = []
+    for stage in network.stages:
+        blocks = [block for block in stage if isinstance(block, BasicBlock)]
+        projection = blocks[0].shortcut
+        assert isinstance(projection, nn.Sequential)
+        outputs = [filter_norms(block.conv2) for block in blocks]
+        outputs.append(filter_norms(projection[0]))
+        inners = tuple(filter_norms(block.conv1) for block in blocks)
+        stages.append(StageEffects(tuple(outputs), inners))
+    return filter_norms(network.stem), stages
+
+
+def count_parameters(layout: Layout) -> int:
+    """Return the number of trained numbers of a network, without making its weights."""
+    with torch.device("meta"):
+        return DetectNet(layout).parameter_count()
+
+
+def threshold_for(network: DetectNet, share: float, options: PruneOptions) -> float:
+    """Return the least threshold that leaves at most a share of the parameters.
+
+    Args:
+        network: The network to prune.
+        share: Parameters after over parameters before, 0..1.
+        options: All but the threshold.
+
+    Raises:
+        ValueError: The fewest filters that may stay have more parameters than that.
+    """
+    whole = network.parameter_count()
+
+    def left(threshold: float) -> float:
+        changed = replace(options, threshold=threshold)
+        return count_parameters(choose_filters(network, changed).layout(network.layout)) / whole
+
+    low, high = 0.0, 1.0
+    if left(high) > share:
+        raise ValueError(
+            f"with {options.least} filters a layer at least, {left(high):.1%} of the parameters "
+            f"stay; {share:.1%} can't be reached"
+        )
+    for _ in range(_SEARCH_STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if left(middle) <= share else (middle, high)
+    return high
+
+
+def cut(network: DetectNet, kept: Kept) -> DetectNet:
+    """Return the network of the filters that stay, on the CPU.
+
+    Its outputs are those of the whole network with the other filters' outputs set to 0.
+    """
+    small = DetectNet(kept.layout(network.layout))
+    inputs = np.arange(3)
+    _cut_pair(network.stem, network.stem_norm, small.stem, small.stem_norm, kept.stem, inputs)
+    inputs = kept.stem
+    for stage, small_stage, chosen in zip(network.stages, small.stages, kept.stages, strict=True):
+        for old, new, inner in zip(stage, small_stage, chosen.inners, strict=True):
+            assert isinstance(old, BasicBlock) and isinstance(new, BasicBlock)
+            _cut_pair(old.conv1, old.norm1, new.conv1, new.norm1, inner, inputs)
+            _cut_pair(old.conv2, old.norm2, new.conv2, new.norm2, chosen.outputs, inner)
+            if isinstance(old.shortcut, nn.Sequential) and isinstance(new.shortcut, nn.Sequential):
+                (conv, norm), (small_conv, small_norm) = old.shortcut, new.shortcut
+                _cut_pair(conv, norm, small_conv, small_norm, chosen.outputs, inputs)
+            inputs = chosen.outputs
+    with torch.no_grad():
+        for head, small_head in ((network.bbox, small.bbox), (network.coverage, small.coverage)):
+            small_head.weight.copy_(head.weight[:, torch.from_numpy(inputs)])
+            assert head.bias is not None and small_head.bias is not None
+            small_head.bias.copy_(head.bias)
+    small.eval()
+    return small
+
+
+def _cut_pair(
+    conv: nn.Module,
+    norm: nn.Module,
+    small_conv: nn.Module,
+    small_norm: nn.Module,
+    outputs: Indices,
+    inputs: Indices,
+) -> None:
+    """Copy filters of a convolution and its batch norm."""
+    chosen, channels = torch.from_numpy(outputs), torch.from_numpy(inputs)
+    with torch.no_grad():
+        weight: Tensor = conv.get_parameter("weight")[chosen][:, channels]
+        small_conv.get_parameter("weight").copy_(weight)
+        source, target = norm.state_dict(), small_norm.state_dict()
+        for name, value in target.items():
+            value.copy_(source[name] if value.dim() == 0 else source[name][chosen])

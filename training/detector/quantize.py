@@ -1,0 +1,165 @@
+"""An exported detector in INT8, by onnxruntime's quantiser, calibrated with photos.
+
+The file keeps its inputs and outputs in float32 and its precision in pairs of QuantizeLinear and
+DequantizeLinear, which onnxruntime runs in INT8 and TensorRT takes as explicit quantisation; the
+zero points are 0, as TensorRT needs them. The heads stay in float32: a box offset counts in units
+of 35 pixels, of which 8 bits would leave steps of some pixels.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+from facekit.errors import DataError
+from facekit.progress import ProgressBar
+from training.detector.infer import find_photos, open_photo
+from training.export import IR_VERSION, OPSET, PRODUCER
+from training.inference import network_input
+
+LOGGER = logging.getLogger("training")
+QUANTIZED = ("Conv", "Add", "Relu")
+"""Kinds of nodes to compute in INT8: all that the backbone consists of."""
+
+
+class _Frames(CalibrationDataReader):  # type: ignore[misc]
+    """Hands photos to the quantiser one at a time, as the served network would see them."""
+
+    def __init__(
+        self, name: str, paths: list[Path], count: int, size_wh: tuple[int, int], gray: bool
+    ) -> None:
+        self.name, self.size_wh, self.gray = name, size_wh, gray
+        self.left = iter(paths)
+        self.count, self.used = count, 0
+        self.bar = ProgressBar(count, "calibration photos")
+
+    def get_next(self) -> dict[str, Any] | None:
+        """Return the next photo's frame by the input's name, None when there are enough."""
+        while self.used < self.count:
+            path = next(self.left, None)
+            if path is None:
+                return None
+            try:
+                image = open_photo(path)
+            except DataError as error:
+                LOGGER.warning("%s", error)
+                continue
+            self.used += 1
+            self.bar.advance()
+            return {self.name: network_input(image, self.size_wh, gray=self.gray)[None]}
+        return None
+
+
+def quantize(
+    plain: Path,
+    path: Path,
+    photos: Path,
+    count: int,
+    size_wh: tuple[int, int],
+    *,
+    gray: bool = False,
+) -> int:
+    """Write an exported file in INT8.
+
+    A photo that can't be used is named and left out.
+
+    Args:
+        plain: The ONNX file in float32.
+        path: The file to write; replaced only by a whole new one.
+        photos: Folder of photos to calibrate by.
+        count: How many of them, spread over the folder's names.
+        size_wh: Width and height of the network's frame.
+        gray: The network is served gray photos.
+
+    Returns:
+        How many photos were used.
+
+    Raises:
+        DataError: There is no usable photo.
+    """
+    found = find_photos(photos)
+    chosen = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)
+    source = onnx.load(plain)
+    with tempfile.TemporaryDirectory() as folder:
+        quantized = Path(folder) / "int8.onnx"
+        frames = _Frames(
+            source.graph.input[0].name, [found[k] for k in chosen], count, size_wh, gray
+        )
+        with _quiet(), frames.bar:
+            try:
+                quantize_static(
+                    str(plain),
+                    str(quantized),
+                    frames,
+                    quant_format=QuantFormat.QDQ,
+                    op_types_to_quantize=list(QUANTIZED),
+                    nodes_to_exclude=heads(source),
+                    per_channel=True,
+                    activation_type=QuantType.QInt8,
+                    weight_type=QuantType.QInt8,
+                    calibrate_method=CalibrationMethod.MinMax,
+                    extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+                )
+            except ValueError as error:
+                if frames.used == 0:
+                    raise DataError(photos, "holds no photo to calibrate by") from error
+                raise
+        graph = onnx.load(quantized)
+    _finish(graph, source, frames.used)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    onnx.save_model(graph, partial)
+    partial.replace(path)
+    return frames.used
+
+
+def heads(graph: onnx.ModelProto) -> list[str]:
+    """Return the names of the convolutions that the outputs come from."""
+    wanted = {output.name for output in graph.graph.output}
+    names = []
+    for node in reversed(graph.graph.node):
+        if node.op_type == "Sigmoid" and wanted.intersection(node.output):
+            wanted.update(node.input)
+        elif node.op_type == "Conv" and wanted.intersection(node.output):
+            names.append(node.name)
+    return names
+
+
+def _finish(graph: onnx.ModelProto, source: onnx.ModelProto, used: int) -> None:
+    """Give the file the versions and notes of the one it came from, and check it."""
+    graph.ir_version = IR_VERSION
+    graph.producer_name, graph.producer_version = PRODUCER, ""
+    graph.doc_string = source.doc_string
+    versions = {opset.domain: opset.version for opset in graph.opset_import}
+    if versions.get("") != OPSET:
+        raise ValueError(f"the quantiser changed the opset to {versions}")
+    del graph.metadata_props[:]
+    graph.metadata_props.extend(source.metadata_props)
+    graph.metadata_props.add(key="int8_calibration_photos", value=str(used))
+    onnx.checker.check_model(graph, full_check=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantiser's advice, which it writes to the root logger, from the user."""
+    root = logging.getLogger()
+    before = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(before)

@@ -1,0 +1,43 @@
+"""Where a network is trained: the CPU or a CUDA device, and in which precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from facekit.errors import ConfigError
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """Return a device by its name.
+
+    Args:
+        name: ``cpu``, ``cuda`` or ``cuda:1``; None for the first CUDA device, or the CPU where
+            there is none.
+
+    Raises:
+        ConfigError: The name is unknown, or this machine has no such device.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"no device is called {name!r}: name cpu, cuda or cuda:1") from None
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device {name!r} is not supported: name cpu, cuda or cuda:1")
+    count = torch.cuda.device_count()
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise ConfigError(f"device {name!r} is not there: torch finds {count} CUDA devices")
+    return device
+
+
+def half_precision(device: torch.device, enabled: bool = True) -> Any:
+    """Return the context that computes in bfloat16 where the layers allow it.
+
+    It changes nothing on a CUDA device that has no bfloat16 of its own (before Ampere).
+    """
+    if device.type == "cuda":
+        enabled = enabled and torch.cuda.get_device_capability(device) >= (8, 0)
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
