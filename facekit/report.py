@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -13,6 +12,7 @@ from typing import Any, TextIO
 
 from facekit.errors import FacekitError
 from facekit.faces import Faces
+from facekit.files import write_whole
 
 _HEADER = ("photo", "size", "faces", "scores", "largest", "note")
 _CLASSES_AFTER = 3
@@ -78,7 +78,7 @@ def totals(results: Sequence[PhotoResult]) -> str:
     names = _class_names(results)
     if names:
         counts = (sum(_of_class(faces, name) for faces in found) for name in names)
-        parts = [f"{count} {name}" for count, name in zip(counts, names, strict=True)]
+        parts = [f"{count:,} {name}" for count, name in zip(counts, names, strict=True)]
         line += f": {', '.join(parts)}"
     return line + (f"; {count(failures, 'photo')} failed" if failures else "")
 
@@ -119,18 +119,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: The file can't be written.
     """
-    if path.is_symlink():
-        path = path.resolve()
-    if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8")
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(path, text.encode())
 
 
 def to_json(results: Iterable[PhotoResult], **about: Any) -> str:

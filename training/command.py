@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Callable
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from facekit.errors import FacekitError
+from training.arguments import positive, positive_number, whole_number
 from training.steps import RunOptions
+from training.writing import write_json
 
 OptionsT = TypeVar("OptionsT", bound=RunOptions)
 
@@ -33,11 +34,15 @@ def make_parsers(name: str, description: str | None, defaults: type[RunOptions])
     run = commands.add_parser("train", help="train, or go on from OUT/checkpoint.pt")
     run.add_argument("--data", type=Path, required=True, help="folder of the face sets")
     run.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    run.add_argument("--steps", type=int, default=defaults.steps)
-    run.add_argument("--seed", type=int, default=defaults.seed)
-    run.add_argument("--rate", type=float, default=defaults.rate, help="peak learning rate")
-    run.add_argument("--threads", type=int, default=defaults.threads, help="0: torch's own")
-    run.add_argument("--workers", type=int, default=defaults.workers, help="processes")
+    run.add_argument("--steps", type=positive, default=defaults.steps)
+    run.add_argument("--seed", type=whole_number, default=defaults.seed)
+    run.add_argument(
+        "--rate", type=positive_number, default=defaults.rate, help="peak learning rate"
+    )
+    run.add_argument(
+        "--threads", type=whole_number, default=defaults.threads, help="0: torch's own"
+    )
+    run.add_argument("--workers", type=whole_number, default=defaults.workers, help="processes")
     run.add_argument(
         "--device",
         default=defaults.device,
@@ -76,7 +81,7 @@ def run_command(
             for name, value in figures.items():
                 sys.stdout.write(f"{name:45s} {value:.4f}\n")
             if options.json:
-                options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+                write_json(options.json, figures)
     except FacekitError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from facekit.errors import DataError
 from training.runs import load_checkpoint
+from training.writing import write_file
 
 OPSET = 17
 IR_VERSION = 8
@@ -47,23 +49,23 @@ def write_onnx(
 
     Raises:
         ValueError: The file's outputs differ by more than 1e-4.
+        DataError: The file can't be written.
     """
     model.eval()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    exported = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
             model,
             (example,),
-            str(partial),
+            exported,
             input_names=[input_name],
             output_names=list(output_names),
             dynamic_axes={name: {0: "batch"} for name in (input_name, *output_names)},
             opset_version=OPSET,
             dynamo=False,
         )
-    graph = onnx.load(partial)
+    graph = onnx.load_from_string(exported.getvalue())
     graph.ir_version = IR_VERSION
     graph.producer_name = PRODUCER
     graph.producer_version = ""
@@ -73,9 +75,9 @@ def write_onnx(
         graph.metadata_props.add(key=key, value=value)
     _name_shapes(graph, model, example)
     onnx.checker.check_model(graph, full_check=True)
-    worst = compare(model, graph.SerializeToString(), example)
-    onnx.save_model(graph, partial)
-    partial.replace(path)
+    content = graph.SerializeToString()
+    worst = compare(model, content, example)
+    write_file(path, content)
     return worst
 
 
@@ -105,14 +107,18 @@ def export_average(
         The largest difference between the file's outputs and the network's.
 
     Raises:
-        DataError: The checkpoint can't be read, or is of another network.
+        DataError: The checkpoint can't be read, or is of another network; or the file can't be
+            written.
     """
     state = load_checkpoint(checkpoint)
+    if "kind" in state:
+        reason = "is of another trainer: export it by python -m training.detector export -m"
+        raise DataError(checkpoint, reason)
     try:
         model = build(state)
         model.load_state_dict(state["average"])
-    except (KeyError, RuntimeError) as error:
-        raise DataError(checkpoint, f"is of another network: {error}") from error
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise DataError(checkpoint, "is of another network") from error
     noise = torch.rand(*example_shape, generator=torch.Generator().manual_seed(0))
     notes = {"steps": str(state["step"]), "seed": str(state["seed"])}
     return write_onnx(

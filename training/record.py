@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from facekit.errors import DataError
+from training.writing import unwritable, write_file
 
 METRICS_FILE = "metrics.jsonl"
 PLOT_FILE = "metrics.png"
@@ -41,18 +43,26 @@ class Record:
 
         Args:
             done: Epochs or steps that the checkpoint holds; 0 begins anew.
+
+        Raises:
+            DataError: The file can't be written.
         """
         self.rows = [row for row in self.rows if row[self.unit] <= done]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_suffix(".partial")
-        partial.write_text("".join(map(_line, self.rows)), encoding="utf-8")
-        partial.replace(self.path)
+        write_file(self.path, "".join(map(_line, self.rows)).encode())
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write down an entry; it holds the unit's key."""
+        """Write down an entry; it holds the unit's key.
+
+        Raises:
+            DataError: The file can't be written.
+        """
         self.rows.append(dict(row))
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(_line(self.rows[-1]))
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(_line(self.rows[-1]))
+        except OSError as error:
+            # A line that was cut short is left out when the run goes on.
+            raise unwritable(self.path, error, "the last checkpoint") from error
 
 
 def _line(row: Row) -> str:
@@ -103,6 +113,9 @@ def plot_record(
         figures: Keys of the right one.
         title: What was trained.
         label: What the figures are: ``average precision``, ``pixels``.
+
+    Raises:
+        DataError: The file can't be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -118,9 +131,9 @@ def plot_record(
     if values and max(values) > _LOG_SPAN * min(values):
         left.set_yscale("log")
     plot.suptitle(title, fontsize=12)
-    partial = path.with_suffix(".partial.png")
-    plot.savefig(partial, dpi=110)
-    partial.replace(path)
+    content = io.BytesIO()
+    plot.savefig(content, dpi=110, format="png")
+    write_file(path, content.getvalue())
 
 
 def _is_positive(value: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -12,8 +13,11 @@ import torch
 from torch import nn
 
 from facekit.errors import DataError
+from training.writing import write_file
 
 CHECKPOINT = "checkpoint.pt"
+TLT_SUFFIXES = (".hdf5", ".tlt", ".etlt")
+"""Files of NVIDIA's trainer: Keras weights, and encrypted networks."""
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
@@ -50,27 +54,39 @@ class AveragedModel:
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint so that a kill leaves either the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(path.suffix + ".partial")
-    torch.save(dict(state), partial)
-    partial.replace(path)
+    """Write a checkpoint so that a kill or a full disk leaves either the old one or the new one.
+
+    Raises:
+        DataError: The file can't be written.
+    """
+    # Through memory: of a file, torch reports its own failures in place of the system's.
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    write_file(path, content.getvalue(), "the last checkpoint")
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read what ``save_checkpoint`` wrote.
 
     Raises:
-        DataError: The file is missing or damaged.
+        DataError: The file is missing, damaged, or something else.
     """
+    reason = "is no checkpoint of this kit, or a damaged one"
+    if path.suffix.lower() in TLT_SUFFIXES:
+        reason = (
+            "is no checkpoint of this kit: files of TLT can't be read; name a .pt file that "
+            "'train', 'prune' or 'pretrained' wrote, or an ONNX file that 'export' wrote"
+        )
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise DataError(path, "no such checkpoint") from None
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise DataError(path, f"is not a usable checkpoint: {error}") from error
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # torch raises many kinds, with advice that would run the file
+        raise DataError(path, reason) from error
     if not isinstance(state, dict):
-        raise DataError(path, "is not a usable checkpoint: no table of values")
+        raise DataError(path, reason)
     return state
 
 

@@ -171,17 +171,22 @@ class _Run:
         start = 0
         if self.path.exists():
             state = load_checkpoint(self.path)
-            for name, (value, default) in self.recipe.settings.items():
+            settings = {**self.recipe.settings, "seed": (self.options.seed, None)}
+            for name, (value, default) in settings.items():
                 if state.get(name, default) != value:
                     raise DataError(
                         self.path,
                         f"was trained with {name} {state.get(name, default)}, not {value}: "
                         f"name another folder, or remove it",
                     )
-            self.model.load_state_dict(state["model"])
-            self.average.model.load_state_dict(state["average"])
-            self.average.updates = start = int(state["step"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            try:
+                self.model.load_state_dict(state["model"])
+                self.average.model.load_state_dict(state["average"])
+                self.average.updates = start = int(state["step"])
+                self.optimizer.load_state_dict(state["optimizer"])
+            except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
+                reason = "is of another network: name another folder, or remove it"
+                raise DataError(self.path, reason) from error
             LOGGER.info("going on from step %d of %s", start, self.path)
         self.record.resume(start)
         return start

@@ -55,7 +55,8 @@ def add_parser(subparsers: Any) -> None:
         "--check-labels",
         "--check_labels",
         action="store_true",
-        help="read what was converted, and draw a sample of it into OUT/train/check.png (and test)",
+        help="read all labels and decode all frames of what was converted, report what does not "
+        "fit, and draw a sample into OUT/train/check.png (and test)",
     )
     for option, name, text in _SETS:
         parser.add_argument(option, dest=name, type=Path, metavar="DIR", help=text)
@@ -67,8 +68,8 @@ def add_parser(subparsers: Any) -> None:
         type=_count,
         metavar="N",
         default=6000,
-        help="most faces with, and most faces without a mask; a photo that would go over it is "
-        "left out (default: %(default)s)",
+        help="most faces with, and most faces without a mask, as they are written; a photo that "
+        "would go over it is left out (default: %(default)s)",
     )
     for side, pixels in (("width", 960), ("height", 544)):
         parser.add_argument(
@@ -139,11 +140,14 @@ def run(args: argparse.Namespace) -> int:
         ConfigError: There is nothing to do.
         DataError: A set's folder or label file is missing or unusable.
     """
+    from facekit.errors import ConfigError
+
     if args.check_labels:
-        return _check(args.kitti_base_path, args.label_filename)
+        return _check(args.kitti_base_path, args.label_filename, args.workers)
+    if args.label_filename is not None:
+        raise ConfigError("--label_filename names a photo to draw: give it with --check-labels")
     from facekit.datasets.run import convert_sets
     from facekit.datasets.sets import evaluation_sets, training_sets
-    from facekit.errors import ConfigError
 
     folders, rules = _folders(args), _rules(args)
     sets = training_sets(folders, rules) if args.train else evaluation_sets(folders, rules)
@@ -186,8 +190,8 @@ def _rules(args: argparse.Namespace) -> Rules:
     return Rules(not args.mafa_tall, events, args.wider_max_faces)
 
 
-def _check(base: Path, name: str | None) -> int:
-    """Check each converted folder and draw a sample of it, or draw the one photo of a name."""
+def _check(base: Path, name: str | None, workers: int) -> int:
+    """Check each converted folder and draw a sample of it, or draw the photos of a name."""
     from facekit.datasets.check import check_folder, contact_picture, drawn, sample
     from facekit.errors import DataError
     from facekit.report import show
@@ -199,17 +203,12 @@ def _check(base: Path, name: str | None) -> int:
         return _check_one(base, folders, name)
     whole = True
     for folder in folders:
-        found = check_folder(folder)
-        tiles = []
-        for labels in sample(found.photos):
-            try:
-                tiles.append((labels.source.stem, drawn(labels)))
-            except DataError as error:
-                found.problems.append(error)
+        found = check_folder(folder, workers=workers)
         for problem in found.problems:
             show(str(problem), sys.stderr)
         whole = whole and not found.problems
         picture = folder / "check.png"
+        tiles = [(labels.source.stem, drawn(labels)) for labels in sample(found.photos)]
         contact_picture(tiles, found.counts).save(picture)
         counts = ", ".join(f"{found.counts[kind]} {kind}" for kind in sorted(found.counts))
         total = f"{len(found.photos)} photo{'' if len(found.photos) == 1 else 's'}"
@@ -219,20 +218,22 @@ def _check(base: Path, name: str | None) -> int:
 
 
 def _check_one(base: Path, folders: Sequence[Path], name: str) -> int:
-    """Print and draw the photo of a name, with or without its set's name before it."""
+    """Print and draw the photos of a name, with or without their set's name before it."""
     from facekit.datasets.check import check_folder, drawn
     from facekit.errors import DataError
     from facekit.report import show
 
-    for folder in folders:
-        for labels in check_folder(folder).photos:
-            stem = labels.source.stem
-            if name in (stem, stem.partition("_")[2]):
-                picture = folder / f"check_{stem}.png"
-                drawn(labels).save(picture)
-                boxes = [[round(side, 2) for side in box] for box in labels.boxes_xyxy.tolist()]
-                show(f"Bounding Box {boxes}")
-                show(f"Category: {list(labels.class_names)}")
-                show(str(picture))
-                return 0
-    raise DataError(base, f"holds no photo {name}")
+    checks = [(folder, check_folder(folder, name)) for folder in folders]
+    if not any(found.photos or found.problems for _, found in checks):
+        raise DataError(base, f"holds no photo {name}")
+    for folder, found in checks:
+        for labels in found.photos:
+            picture = folder / f"check_{labels.source.stem}.png"
+            drawn(labels).save(picture)
+            boxes = [[round(side, 2) for side in box] for box in labels.boxes_xyxy.tolist()]
+            show(f"Bounding Box {boxes}")
+            show(f"Category: {list(labels.class_names)}")
+            show(str(picture))
+        for problem in found.problems:
+            show(str(problem), sys.stderr)
+    return 1 if any(found.problems for _, found in checks) else 0

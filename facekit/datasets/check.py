@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from facekit.datasets.kitti_folder import read_frame_size
 from facekit.errors import DataError
 from facekit.labels.kitti import DONT_CARE, read_kitti
+from facekit.labels.listing import list_files
 from facekit.labels.photo_labels import PhotoLabels
+from facekit.progress import ProgressBar
 
 Colour = tuple[int, int, int]
 
@@ -27,6 +31,8 @@ _BACKGROUND: Colour = (18, 20, 26)
 _TEXT: Colour = (214, 218, 226)
 _TILE_PX, _CAPTION_PX, _GAP_PX = 320, 18, 6
 _COLUMNS = 6
+_TOLERANCE_PX = 0.01
+"""Labels have two decimals."""
 TILES = 36
 """Photos of a contact picture."""
 
@@ -36,9 +42,9 @@ class FolderCheck:
     """What a KITTI folder holds.
 
     Attributes:
-        photos: Each photo with its labels, in order of the names.
+        photos: Each photo that can be decoded with its labels and size, in order of the names.
         counts: Number of objects of each class, as written.
-        problems: Files that don't fit or can't be read.
+        problems: Files that don't fit or can't be read, and boxes beyond their frame.
     """
 
     photos: list[PhotoLabels] = field(default_factory=list)
@@ -46,40 +52,80 @@ class FolderCheck:
     problems: list[DataError] = field(default_factory=list)
 
 
-def check_folder(folder: Path) -> FolderCheck:
-    """Read all labels of a converted folder, and find the photos without any and the reverse.
+def check_folder(folder: Path, name: str | None = None, workers: int = 1) -> FolderCheck:
+    """Read all labels and decode all frames of a converted folder, with a progress bar.
+
+    Photos without labels and the reverse are found, frames that can't be decoded or are not of the
+    folder's size, and boxes that reach beyond their frame. The folder's size is what its
+    ``sources.json`` says, or else that of most frames.
 
     Args:
         folder: Holds ``images`` and ``labels``.
+        name: Look at this photo alone, with or without its set's name before it.
+        workers: Threads that decode; the result is the same for any number.
 
     Raises:
         DataError: It holds no such folders, or no photo.
     """
-    found = FolderCheck()
-    for name in ("images", "labels"):
-        if not (folder / name).is_dir():
-            raise DataError(folder / name, "no such folder; convert the sets first")
-    photos = {file.stem: file for file in sorted((folder / "images").glob("*.jpg"))}
-    labels = {file.stem: file for file in sorted((folder / "labels").glob("*.txt"))}
+    photos = {file.stem: file for file in list_files(folder / "images", (".jpg",))}
+    labels = {file.stem: file for file in list_files(folder / "labels", (".txt",))}
     if not photos:
         raise DataError(folder / "images", "holds no .jpg")
-    for stem in sorted(photos.keys() | labels.keys()):
-        try:
-            if stem not in photos:
-                raise DataError(labels[stem], "has no photo")
-            if stem not in labels:
-                raise DataError(photos[stem], "has no labels")
-            read = read_kitti(labels[stem])
-        except DataError as error:
-            found.problems.append(error)
+    stems = [
+        stem
+        for stem in sorted(photos.keys() | labels.keys())
+        if name is None or name in (stem, stem.partition("_")[2])
+    ]
+    read: list[PhotoLabels | DataError] = []
+    with ThreadPoolExecutor(workers) as pool, ProgressBar(len(stems), "photos") as bar:
+        for entry in pool.map(lambda stem: _read(photos.get(stem), labels.get(stem)), stems):
+            read.append(entry)
+            bar.advance(failed=isinstance(entry, DataError))
+    sizes = Counter(entry.size_wh for entry in read if isinstance(entry, PhotoLabels))
+    size = read_frame_size(folder) or (sizes.most_common(1)[0][0] if sizes else None)
+    found = FolderCheck()
+    for entry in read:
+        if isinstance(entry, DataError):
+            found.problems.append(entry)
             continue
-        found.counts.update(read.class_names)
-        found.photos.append(
-            PhotoLabels(
-                photos[stem], None, read.boxes_xyxy, read.class_names, read.ignored,
-                read.points_xy, read.source,
-            )
-        )  # fmt: skip
+        found.counts.update(entry.class_names)
+        found.photos.append(entry)
+        found.problems += _misfits(entry, size)
+    return found
+
+
+def _read(photo: Path | None, label_file: Path | None) -> PhotoLabels | DataError:
+    """Return a photo's labels with its size, or what is wrong with either file."""
+    try:
+        if label_file is None:
+            assert photo is not None
+            raise DataError(photo, "has no labels")
+        if photo is None:
+            raise DataError(label_file, "has no photo")
+        labels = read_kitti(label_file)
+        return replace(labels, photo=photo, size_wh=_decoded(photo).size)
+    except DataError as error:
+        return error
+
+
+def _misfits(labels: PhotoLabels, size_wh: tuple[int, int] | None) -> list[DataError]:
+    """Return what is wrong with a frame of another size, or a box beyond its frame."""
+    found: list[DataError] = []
+    if labels.photo is None or labels.size_wh is None:
+        return found
+    width, height = labels.size_wh
+    if size_wh is not None and labels.size_wh != size_wh:
+        reason = f"is {width} x {height}, the other frames are {size_wh[0]} x {size_wh[1]}"
+        found.append(DataError(labels.photo, reason))
+    for number, (x1, y1, x2, y2) in enumerate(labels.boxes_xyxy.tolist(), start=1):
+        if (
+            min(x1, y1) < -_TOLERANCE_PX
+            or x2 > width + _TOLERANCE_PX
+            or y2 > height + _TOLERANCE_PX
+        ):
+            box = ", ".join(f"{value:g}" for value in (x1, y1, x2, y2))
+            reason = f"object {number} reaches beyond its frame of {width} x {height}: {box}"
+            found.append(DataError(labels.source, reason))
     return found
 
 
@@ -104,11 +150,7 @@ def drawn(labels: PhotoLabels) -> Image.Image:
     """
     if labels.photo is None:
         raise DataError(labels.source, "has no photo")
-    try:
-        with Image.open(labels.photo) as file:
-            image: Image.Image = file.convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(labels.photo, f"cannot be decoded: {error}") from error
+    image = _decoded(labels.photo)
     pen = ImageDraw.Draw(image)
     width = max(2, round(image.width / 180))
     for box, name in zip(labels.boxes_xyxy.tolist(), labels.class_names, strict=True):
@@ -117,6 +159,15 @@ def drawn(labels: PhotoLabels) -> Image.Image:
         if x2 - x1 >= 1 and y2 - y1 >= 1:
             corners = (x1, y1, x2 - 1, y2 - 1)
             pen.rectangle(corners, outline=COLOURS.get(name.lower(), _OTHER), width=width)
+    return image
+
+
+def _decoded(photo: Path) -> Image.Image:
+    try:
+        with Image.open(photo) as file:
+            image: Image.Image = file.convert("RGB")
+    except Exception as error:  # Pillow's decoders have no error of their own for damaged files
+        raise DataError(photo, f"cannot be decoded: {error}") from error
     return image
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import io
 import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
+import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from facekit.datasets.source import COUNTED, Box, SourceFace, SourcePhoto
 from facekit.errors import DataError
-from facekit.labels.kitti import DONT_CARE, kitti_line
+from facekit.labels.kitti import DONT_CARE, kitti_line, written_box
+from facekit.labels.orientation import labelled_upright, upright_boxes
+from facekit.photos.check import exif_orientation
 
 JPEG_QUALITY = 95
 
@@ -24,7 +28,7 @@ class Converted:
         source: Where it comes from.
         jpeg: The frame; None for a photo that is left out.
         labels: Text of its label file.
-        counts: Number of its faces of each counted class.
+        counts: Number of its faces of each counted class, as they are written.
         problems: What was left out of it because it can't be used, or why all of it was.
         left_out: The set's rules leave the photo out, which is no problem.
     """
@@ -46,13 +50,15 @@ def convert_photo(source: SourcePhoto, size_wh: tuple[int, int], dont_care: bool
         dont_care: Write the faces that the set's rules leave out as ``DontCare``.
     """
     try:
-        image = _decoded(source)
+        image, source = _upright(source)
     except DataError as error:
         return Converted(source, None, "", Counter(), (error,))
     if source.wide_only and image.width < image.height:
         return Converted(source, None, "", Counter(), left_out=True)
+    if (outside := _outside(source.subject, source, image.size)) is not None:
+        return Converted(source, None, "", Counter(), (outside,))
     window = _window(source, image.size)
-    faces, problems = _placed(source, image.size, window)
+    faces, problems = _placed(source, image.size, window, size_wh)
     if not source.empty and all(face.class_name == DONT_CARE for face in faces):
         return Converted(source, None, "", Counter(), tuple(problems), left_out=not problems)
     lines = [
@@ -60,10 +66,11 @@ def convert_photo(source: SourcePhoto, size_wh: tuple[int, int], dont_care: bool
         for face in faces
         if dont_care or face.class_name != DONT_CARE
     ]
+    labelled = [face.box_xyxy for face in faces if face.class_name != DONT_CARE]
     for region in source.unlabelled_xyxy:
-        cut = _cut(region, window)
-        if cut[2] > cut[0] and cut[3] > cut[1]:
-            lines.append(kitti_line(DONT_CARE, _in_frame(cut, window, size_wh)))
+        for part in without(_cut(region, window), labelled):
+            if (box := written_box(_in_frame(part, window, size_wh))) is not None:
+                lines.append(kitti_line(DONT_CARE, box))
     frame = image.resize(size_wh, Image.Resampling.BICUBIC, box=window)
     buffer = io.BytesIO()
     frame.save(buffer, "JPEG", quality=JPEG_QUALITY)
@@ -73,11 +80,38 @@ def convert_photo(source: SourcePhoto, size_wh: tuple[int, int], dont_care: bool
     )
 
 
-def _decoded(source: SourcePhoto) -> Image.Image:
-    """Decode to RGB, in the orientation that the labels are in.
+def without(region: Box, holes: Iterable[Box]) -> list[Box]:
+    """Cut boxes out of a region.
 
-    Labels count in the pixels as stored, unless the size they give says that they were made on the
-    picture turned upright.
+    Args:
+        region: x1, y1, x2, y2 in pixels.
+        holes: Boxes anywhere.
+
+    Returns:
+        Boxes that don't overlap each other and cover what is left; none where nothing is.
+    """
+    parts = [region] if region[2] > region[0] and region[3] > region[1] else []
+    for hole in holes:
+        parts = [rest for part in parts for rest in _around(part, hole)]
+    return parts
+
+
+def _around(part: Box, hole: Box) -> list[Box]:
+    left, top, right, bottom = part
+    x1, y1, x2, y2 = _cut(hole, part)
+    if x2 <= x1 or y2 <= y1:
+        return [part]
+    rests = [
+        (left, top, x1, bottom),
+        (x1, top, x2, y1),
+        (x1, y2, x2, bottom),
+        (x2, top, right, bottom),
+    ]
+    return [rest for rest in rests if rest[2] > rest[0] and rest[3] > rest[1]]
+
+
+def _upright(source: SourcePhoto) -> tuple[Image.Image, SourcePhoto]:
+    """Decode to RGB and turn upright, as the server does, and its labels with it.
 
     Raises:
         DataError: The photo is missing, damaged, no picture, or not of the size the labels give.
@@ -86,13 +120,12 @@ def _decoded(source: SourcePhoto) -> Image.Image:
     expected = source.size_wh
     try:
         with Image.open(path) as file:
-            image: Image.Image = file
-            if expected is not None and image.size != expected and image.size[::-1] == expected:
-                image = ImageOps.exif_transpose(image)
-            if expected is not None and image.size != expected:
+            stored, orientation = file.size, exif_orientation(file)
+            turned = source.upright or labelled_upright(expected, stored, orientation)
+            if expected is not None and expected != stored and not turned:
                 says = f"{source.labels.name} says {expected[0]} x {expected[1]}"
-                raise DataError(path, f"is {image.width} x {image.height}, {says}")
-            return _opaque(image)
+                raise DataError(path, f"is {stored[0]} x {stored[1]}, {says}")
+            image = _opaque(ImageOps.exif_transpose(file) if orientation > 1 else file)
     except DataError:
         raise
     except FileNotFoundError:
@@ -101,6 +134,21 @@ def _decoded(source: SourcePhoto) -> Image.Image:
         raise DataError(path, "is no picture of a known format") from None
     except Exception as error:  # Pillow's decoders have no error of their own for damaged files
         raise DataError(path, f"cannot be decoded: {error}") from error
+    if orientation == 1 or turned:
+        return image, source
+    boxes = np.array([face.box_xyxy for face in source.faces], np.float32).reshape(-1, 4)
+    faces = tuple(
+        replace(face, box_xyxy=_box(box))
+        for face, box in zip(
+            source.faces, upright_boxes(boxes, stored, orientation).tolist(), strict=True
+        )
+    )
+    return image, replace(source, faces=faces)
+
+
+def _box(values: list[float]) -> Box:
+    x1, y1, x2, y2 = values
+    return (x1, y1, x2, y2)
 
 
 def _opaque(image: Image.Image) -> Image.Image:
@@ -128,24 +176,48 @@ def _window(source: SourcePhoto, size_wh: tuple[int, int]) -> Box:
 
 
 def _placed(
-    source: SourcePhoto, size_wh: tuple[int, int], window: Box
+    source: SourcePhoto, photo_wh: tuple[int, int], window: Box, frame_wh: tuple[int, int]
 ) -> tuple[list[SourceFace], list[DataError]]:
     """Return the faces whose centre is in the window, cut to it, and what is wrong with others."""
     faces: list[SourceFace] = []
     problems: list[DataError] = []
     left, top, right, bottom = window
     for face in source.faces:
+        problem = _outside(face, source, photo_wh)
         x1, y1, x2, y2 = face.box_xyxy
-        if x2 <= 0 or y2 <= 0 or x1 >= size_wh[0] or y1 >= size_wh[1]:
-            text = ", ".join(f"{value:g}" for value in face.box_xyxy)
-            reason = f"a box outside the photo of {size_wh[0]} x {size_wh[1]}: {text}"
-            problems.append(DataError(source.labels, reason, face.line))
-            continue
         centre_x, centre_y = (x1 + x2) / 2, (y1 + y2) / 2
         inside = left <= centre_x < right and top <= centre_y < bottom
-        if source.window_xyxy is None or inside:
-            faces.append(SourceFace(_cut(face.box_xyxy, window), face.class_name, face.line))
+        # A subject may have its centre beyond the photo's edge, and the window ends there.
+        elsewhere = source.subject is not None and not inside and face != source.subject
+        if problem is None and elsewhere:
+            continue
+        cut = _cut(face.box_xyxy, window)
+        if problem is None and written_box(_in_frame(cut, window, frame_wh)) is None:
+            size = f"{frame_wh[0]} x {frame_wh[1]}"
+            reason = f"a box without area in a frame of {size}: {_text(face)}"
+            problem = DataError(source.labels, reason, face.line)
+        if problem is None:
+            faces.append(replace(face, box_xyxy=cut))
+        elif face.class_name != DONT_CARE and source.subject in (None, face):
+            problems.append(problem)
     return faces, problems
+
+
+def _outside(
+    face: SourceFace | None, source: SourcePhoto, size_wh: tuple[int, int]
+) -> DataError | None:
+    """Return what is wrong with a face that is not in its photo at all."""
+    if face is None:
+        return None
+    x1, y1, x2, y2 = face.box_xyxy
+    if x2 > 0 and y2 > 0 and x1 < size_wh[0] and y1 < size_wh[1]:
+        return None
+    reason = f"a box outside the photo of {size_wh[0]} x {size_wh[1]}: {_text(face)}"
+    return DataError(source.labels, reason, face.line)
+
+
+def _text(face: SourceFace) -> str:
+    return ", ".join(f"{value:g}" for value in face.box_xyxy)
 
 
 def _cut(box: Box, window: Box) -> Box:

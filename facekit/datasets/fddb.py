@@ -8,8 +8,9 @@ from pathlib import Path
 from facekit.datasets.listing import read_listing
 from facekit.datasets.source import NO_MASK, Box, Report, SourcePhoto, face_of
 from facekit.errors import DataError
+from facekit.labels.listing import list_files
 
-_LISTS = "*-ellipseList.txt"
+_LIST = "-ellipseList.txt"
 
 
 def read_fddb(folder: Path, report: Report) -> list[SourcePhoto]:
@@ -21,11 +22,12 @@ def read_fddb(folder: Path, report: Report) -> list[SourcePhoto]:
         report: Takes what is wrong with a photo or face.
 
     Raises:
-        DataError: The folder or its lists are missing.
+        DataError: The folder, its lists, or a folder of photos that they name is missing.
     """
-    lists = sorted((folder / "FDDB-folds").glob(_LISTS))
+    folds = folder / "FDDB-folds"
+    lists = [file for file in list_files(folds, (".txt",)) if file.name.endswith(_LIST)]
     if not lists:
-        raise DataError(folder / "FDDB-folds", f"holds no {_LISTS}")
+        raise DataError(folds, f"holds no *{_LIST}")
     archive = folder / "originalPics"  # as the photos are packed
     images = archive if archive.is_dir() else folder
     photos = []
@@ -37,6 +39,10 @@ def read_fddb(folder: Path, report: Report) -> list[SourcePhoto]:
             )
             usable = tuple(face for face in faces if face is not None)
             photos.append(SourcePhoto(listed.name, images / f"{listed.name}.jpg", path, usable))
+    # Without a year's folder every photo of it would be reported, hours later.
+    for year in sorted({photo.name.split("/")[0] for photo in photos}):
+        if not (images / year).is_dir():
+            raise DataError(images / year, "no such folder")
     return photos
 
 

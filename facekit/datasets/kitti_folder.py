@@ -2,39 +2,53 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
+from facekit.datasets.folder_lock import FolderLock
 from facekit.errors import DataError
 
 SOURCES_FILE = "sources.json"
+JOURNAL_FILE = "sources.journal"
 _PARTIAL = ".partial"
+_MOST_NAME_BYTES = 200
+"""Of a name without suffix; file systems take 255 bytes, and some are added here and there."""
+_FORBIDDEN = re.compile(r"[/\\:\0-\x1f]")
+
+Size = tuple[int, int]
 
 
 class KittiFolder:
     """Writes ``images/<name>.jpg`` and ``labels/<name>.txt``, each whole or not at all.
 
-    A file that already holds what is written is left as it is. ``sources.json`` says which photo
-    each name comes from; by it, what an earlier run wrote of a set and this one did not is
-    removed when the set is finished. Files that it does not list are never touched.
+    A file that already holds what is written is left as it is. ``sources.json`` holds the size of
+    the frames, and which photo each name comes from; by it, what an earlier run wrote of a set and
+    this one did not is removed when the set is finished. Files that it does not list are never
+    touched. While a run lasts, its names stand in ``sources.journal``, each before its files are
+    written, so that a run that was killed leaves no file that nobody knows of.
 
     Args:
         folder: Made when it is entered, with its two folders.
+        size_wh: Width and height of the frames in pixels.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, size_wh: Size) -> None:
+        self.folder, self.size_wh = folder, size_wh
         self.images, self.labels = folder / "images", folder / "labels"
         self._sources: dict[str, str] = {}
         self._taken: dict[str, set[str]] = {}
+        self._lock = FolderLock(folder)
+        self._journal: TextIO | None = None
 
     def write(self, set_name: str, name: str, source: str, jpeg: bytes, labels: str) -> str:
         """Write a frame and its labels under a name of their own, and return it.
 
         The name is ``<set>_<name>``, so that photos called alike in two sets both stay; one that
-        is called like another of its set gets a number.
+        is called like another of its set gets a number, and a very long one ends in a digest.
 
         Args:
             set_name: Prefix, without an underscore.
@@ -42,18 +56,21 @@ class KittiFolder:
             source: Where the photo lies in the set, for ``sources.json``.
             jpeg: The frame.
             labels: Text of the label file.
+
+        Raises:
+            DataError: A file can't be written.
         """
         taken = self._taken.setdefault(set_name, set())
-        plain = re.sub(r"[/\\:\0-\x1f]", "_", name)
-        unique, number = f"{set_name}_{plain}", 1
+        plain = _shortened(f"{set_name}_" + _FORBIDDEN.sub("_", name))
+        unique, number = plain, 1
         while unique.casefold() in taken:  # some file systems do not tell a.jpg from A.jpg
             number += 1
-            unique = f"{set_name}_{plain}-{number}"
+            unique = f"{plain}-{number}"
         taken.add(unique.casefold())
+        self._note(unique, source)
         # Labels first: a frame is never without them.
         _write(self.labels / f"{unique}.txt", labels.encode())
         _write(self.images / f"{unique}.jpg", jpeg)
-        self._sources[unique] = source
         return unique
 
     def finish_set(self, set_name: str) -> int:
@@ -65,15 +82,23 @@ class KittiFolder:
             if name.startswith(f"{set_name}_") and name.casefold() not in taken
         ]
         for name in old:
-            (self.images / f"{name}.jpg").unlink(missing_ok=True)
-            (self.labels / f"{name}.txt").unlink(missing_ok=True)
+            _remove(self.images / f"{name}.jpg")
+            _remove(self.labels / f"{name}.txt")
             del self._sources[name]
         return len(old)
 
     def __enter__(self) -> KittiFolder:
-        self.images.mkdir(parents=True, exist_ok=True)
-        self.labels.mkdir(parents=True, exist_ok=True)
-        self._sources = _read_sources(self.folder / SOURCES_FILE)
+        for folder in (self.folder, self.images, self.labels):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise DataError(folder, f"cannot be made: {error.strerror or error}") from error
+        self._lock.acquire()
+        try:
+            self._recover()
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(
@@ -82,33 +107,113 @@ class KittiFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        text = json.dumps(self._sources, indent=0, sort_keys=True) + "\n"
+        try:
+            if self._journal is not None:
+                self._journal.close()
+            self._fold()
+        finally:
+            self._lock.release()
+
+    def _recover(self) -> None:
+        """Read what earlier runs wrote, and take away what a killed one left half done."""
+        size, self._sources = _read_sources(self.folder / SOURCES_FILE)
+        self._sources |= _read_journal(self.folder / JOURNAL_FILE)
+        if self._sources and size is not None and size != self.size_wh:
+            had, asked = ("{} x {}".format(*each) for each in (size, self.size_wh))
+            reason = f"holds frames of {had} pixels, not {asked}: use another folder for these"
+            raise DataError(self.folder, reason)
+        for folder in (self.folder, self.images, self.labels):
+            for file in folder.glob(f".*{_PARTIAL}"):
+                _remove(file)
+        self._fold()
+
+    def _fold(self) -> None:
+        """Write the list of sources, after which the journal says nothing new."""
+        data = {"size_wh": self.size_wh, "photos": self._sources}
+        text = json.dumps(data, indent=0, sort_keys=True) + "\n"
         _write(self.folder / SOURCES_FILE, text.encode())
+        _remove(self.folder / JOURNAL_FILE)
+
+    def _note(self, name: str, source: str) -> None:
+        path = self.folder / JOURNAL_FILE
+        try:
+            if self._journal is None:
+                self._journal = path.open("w", encoding="ascii")
+            # Out of this process before the files are there: a kill takes what it still holds.
+            self._journal.write(json.dumps([name, source]) + "\n")
+            self._journal.flush()
+        except OSError as error:
+            raise DataError(path, f"cannot be written: {error.strerror or error}") from error
+        self._sources[name] = source
 
 
-def _read_sources(path: Path) -> dict[str, str]:
+def read_frame_size(folder: Path) -> Size | None:
+    """Return width and height of the frames of a converted folder, None where nothing says so.
+
+    Raises:
+        DataError: Its ``sources.json`` is damaged.
+    """
+    return _read_sources(folder / SOURCES_FILE)[0]
+
+
+def _read_sources(path: Path) -> tuple[Size | None, dict[str, str]]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return {}
+        return None, {}
     except (OSError, ValueError) as error:
         raise DataError(path, f"cannot be read: {error}; remove it to start anew") from error
-    if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
-        raise DataError(path, "is no list of sources; remove it to start anew")
-    return data
+    try:
+        width, height = data["size_wh"]
+        photos = data["photos"]
+        if not all(isinstance(value, str) for value in photos.values()):
+            raise TypeError
+        return (int(width), int(height)), photos
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise DataError(path, "is no list of sources; remove it to start anew") from None
+
+
+def _read_journal(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+    found: dict[str, str] = {}
+    for line in lines:
+        try:
+            name, source = json.loads(line)
+        except (ValueError, TypeError):
+            continue  # cut short by the kill, so before its files were written
+        found[name] = source
+    return found
+
+
+def _shortened(name: str) -> str:
+    data = name.encode("utf-8", "surrogateescape")
+    if len(data) <= _MOST_NAME_BYTES:
+        return name
+    digest = hashlib.sha1(data, usedforsecurity=False).hexdigest()[:12]
+    return f"{data[: _MOST_NAME_BYTES - 13].decode('utf-8', 'ignore')}~{digest}"
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise DataError(path, f"cannot be removed: {error.strerror or error}") from error
 
 
 def _write(path: Path, data: bytes) -> None:
-    try:
-        if path.read_bytes() == data:
-            return
-    except FileNotFoundError:
-        pass
     partial = path.with_name(f".{path.name}{_PARTIAL}")
     try:
-        partial.write_bytes(data)
-        partial.replace(path)
+        if path.exists() and path.read_bytes() == data:
+            return
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(path, f"cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

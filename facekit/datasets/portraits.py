@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import defaultdict
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from facekit.datasets.source import NO_MASK, Box, Report, SourceFace, SourcePhoto
+from facekit.datasets.source import NO_MASK, Box, Report, SourceFace, SourcePhoto, face_of
 from facekit.errors import DataError
-from facekit.labels.folder import PHOTO_SUFFIXES, find_labels
+from facekit.labels.folder import PHOTO_SUFFIXES
+from facekit.labels.listing import list_files
+from facekit.labels.orientation import stored_view, upright_points
+from facekit.labels.pts import face_box, photo_stem, read_pts
+from facekit.landmarks.scheme import POINT_COUNTS
 
 LEAST_FACES_HIGH, MOST_FACES_HIGH = 1.5, 2.5
 """Height of a portrait's window in longer sides of its face."""
@@ -27,54 +29,84 @@ def read_portraits(folder: Path, report: Report) -> list[SourcePhoto]:
 
     A photo's other faces often have no points, and would be trained as background. So a window is
     cut out around each annotated face: 1.5 to 2.5 times as high as the face's longer side, 2/3 to
-    4/3 times as wide as high, the face somewhere in it, all by the SHA-1 of its name; moved and
-    cut to lie in the photo. Other annotated faces whose centre is in the window are labelled too.
-    What is further beside the face than a quarter of its width is marked as ``DontCare``: there
-    other people stand.
+    4/3 times as wide as high, the face somewhere in it, all by the SHA-1 of its name, which is
+    that of the ``.pts`` file; moved and cut to lie in the photo. Other annotated faces whose centre
+    is in the window are labelled too. What is further beside the face than a quarter of its width
+    is marked as ``DontCare``, but for labelled faces: there other people stand.
 
     Args:
         folder: Holds the photos and their ``.pts`` files.
-        report: Takes what is wrong with a photo.
+        report: Takes what is wrong with a photo or face. A face that can't be used gets no window;
+            those around it do, as it is then one of the many that nobody annotated.
 
     Raises:
         DataError: The folder is missing or holds no ``.pts`` file.
+        ModuleNotFoundError: Pillow is not installed.
     """
-    photos: list[SourcePhoto] = []
-    for entry in find_labels(folder):
-        if isinstance(entry, DataError):
-            report(entry)
+    photos: dict[str, Path] = {}
+    for file in list_files(folder, PHOTO_SUFFIXES):
+        photos.setdefault(file.stem, file)
+    by_photo: dict[str, list[Path]] = defaultdict(list)
+    for file in list_files(folder, (".pts",)):
+        by_photo[photo_stem(file, photos)].append(file)
+    if not by_photo:
+        raise DataError(folder, "holds no .pts file")
+    found: list[SourcePhoto] = []
+    for stem, files in by_photo.items():
+        if stem in photos:
+            found += _windows(photos[stem], files, report)
             continue
-        if any(points is None for points in entry.points_xy) or entry.photo is None:
-            raise DataError(folder, "holds labels without points, expected 300-W .pts files")
-        faces = tuple(SourceFace(_box(box), NO_MASK) for box in entry.boxes_xyxy)
-        for number, box in enumerate(entry.boxes_xyxy, start=1):
-            name = f"{entry.photo.stem}_{number}"
-            window = portrait_window(name, box)
-            photos.append(
-                SourcePhoto(
-                    name,
-                    entry.photo,
-                    entry.source,
-                    faces,
-                    window_xyxy=window,
-                    unlabelled_xyxy=_beside(_box(box)),
-                )
-            )
-    return photos
+        for file in files:
+            report(DataError(file, f"no photo {stem}.* beside it"))
+    return sorted(found, key=lambda photo: photo.name)
 
 
-def portrait_window(name: str, face_xyxy: NDArray[np.float32]) -> Box:
+def _windows(photo: Path, files: list[Path], report: Report) -> list[SourcePhoto]:
+    """Return a window for each usable face of a photo."""
+    try:
+        size_wh, orientation = stored_view(photo)
+    except DataError as error:
+        report(error)
+        return []
+    faces: dict[Path, SourceFace] = {}
+    for file in files:
+        try:
+            points = read_pts(file, POINT_COUNTS[-1], partial=True)
+        except DataError as error:
+            report(error)
+            continue
+        # Turned first: a face's forehead and its neighbours are where they are when it is upright.
+        x1, y1, x2, y2 = face_box(upright_points(points, size_wh, orientation)).tolist()
+        face = face_of((x1, y1, x2, y2), NO_MASK, file, None, report)
+        if face is not None:
+            faces[file] = face
+    return [
+        SourcePhoto(
+            file.stem,
+            photo,
+            file,
+            tuple(faces.values()),
+            window_xyxy=portrait_window(file.stem, face.box_xyxy),
+            subject=face,
+            unlabelled_xyxy=_beside(face.box_xyxy),
+            upright=True,
+        )
+        for file, face in faces.items()
+    ]
+
+
+def portrait_window(name: str, face_xyxy: Box) -> Box:
     """Return the window around a face, before it is moved and cut to lie in the photo.
 
     Args:
         name: Decides the window's size, aspect and place.
-        face_xyxy: float32 [4] in pixels of the photo.
+        face_xyxy: The face in pixels of the photo.
     """
     digest = hashlib.sha1(name.encode("utf-8", "surrogateescape"), usedforsecurity=False).digest()
     size, shape, across, down = (
         int.from_bytes(digest[4 * k : 4 * k + 4], "big") / 2**32 for k in range(4)
     )
-    x1, y1, x2, y2 = _box(face_xyxy)
+    x1, y1, x2, y2 = face_xyxy
     height = max(x2 - x1, y2 - y1) * (
         LEAST_FACES_HIGH + size * (MOST_FACES_HIGH - LEAST_FACES_HIGH)
     )
@@ -97,18 +129,7 @@ def read_empty(folder: Path) -> list[SourcePhoto]:
     Raises:
         DataError: The folder is missing or holds no photo.
     """
-    if not folder.is_dir():
-        raise DataError(folder, "no such folder")
-    files = sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in PHOTO_SUFFIXES and not file.name.startswith(".")
-    )
+    files = list_files(folder, PHOTO_SUFFIXES)
     if not files:
         raise DataError(folder, f"holds no photo ({', '.join(PHOTO_SUFFIXES)})")
     return [SourcePhoto(file.stem, file, file, (), empty=True) for file in files]
-
-
-def _box(values: NDArray[np.float32]) -> Box:
-    x1, y1, x2, y2 = (float(value) for value in values)
-    return (x1, y1, x2, y2)

@@ -27,8 +27,10 @@ class Outcome:
     """What became of a set's photos.
 
     Attributes:
-        counts: Faces written, by class.
-        photos: Photos written.
+        counts: Faces written, by class: boxes of the label files, so that a face that lies in two
+            windows of a portrait counts in each.
+        photos: Photos (windows of portraits) written.
+        faceless: How many of these show no face.
         ruled_out: Photos that the set's rules leave out.
         over_limit: Photos that the limit left out.
         problems: What could not be used, and is left out.
@@ -37,6 +39,7 @@ class Outcome:
 
     counts: Counter[str] = field(default_factory=Counter)
     photos: int = 0
+    faceless: int = 0
     ruled_out: int = 0
     over_limit: int = 0
     problems: list[DataError] = field(default_factory=list)
@@ -58,8 +61,8 @@ def convert_sets(
         sets: In this order; each fills up what those before left of the limit.
         folder: Gets ``images``, ``labels`` and ``sources.json``.
         size_wh: Width and height of the frames in pixels.
-        category_limit: Most faces of each class. A photo that would bring a class over it is left
-            out as a whole; later ones that still fit are taken.
+        category_limit: Most faces of each class, counted as they are written. A photo that would
+            bring a class over it is left out as a whole; later ones that still fit are taken.
         workers: Threads that decode and encode; the result is the same for any number.
         dont_care: Write faces that a set's rules leave out as ``DontCare``.
 
@@ -67,7 +70,8 @@ def convert_sets(
         Whether every photo and face could be used.
 
     Raises:
-        DataError: A set's folder or label file is missing or unusable, or a file can't be written.
+        DataError: A set's folder or label file is missing or unusable, a file can't be written, or
+            another run fills the folder, or filled it with frames of another size.
     """
     totals: Counter[str] = Counter()
     whole = True
@@ -76,7 +80,7 @@ def convert_sets(
     for face_set in sets:
         problems: list[DataError] = []
         jobs.append((face_set, face_set.read(problems.append), Outcome(problems=problems)))
-    with warnings.catch_warnings(), KittiFolder(folder) as target:
+    with warnings.catch_warnings(), KittiFolder(folder, size_wh) as target:
         # Pillow warns of odd but usable files. Set here, as filters are the same for all threads.
         warnings.simplefilter("ignore")
         for number, (face_set, photos, outcome) in enumerate(jobs):
@@ -111,15 +115,16 @@ def _convert_set(
     outcome.ruled_out = sum(bool(photo.faces) and not photo.wanted for photo in photos)
     photos = [photo for photo in photos if photo.wanted]
 
-    def fits(photo: SourcePhoto) -> bool:
+    def fits(counts: Counter[str]) -> bool:
         # Asked again when a photo's turn comes; what is refused now would be refused then too,
         # as counts only grow, so the answer does not depend on the workers.
         written = totals + outcome.counts
-        return all(written[name] + count <= limit for name, count in photo.counts.items())
+        return all(written[name] + count <= limit for name, count in counts.items())
 
     with ProgressBar(len(photos), f"photos of {face_set.prefix}") as bar:
         for photo, converted in _converted(photos, fits, size_wh, workers, dont_care):
-            if converted is None or not fits(photo):
+            # A window's other faces are known once it is cut out; they count too.
+            if converted is None or not fits(photo.counts) or not fits(converted.counts):
                 outcome.over_limit += 1
                 bar.advance()
                 continue
@@ -130,13 +135,14 @@ def _convert_set(
                 target.write(face_set.prefix, photo.name, source, converted.jpeg, converted.labels)
                 outcome.counts += converted.counts
                 outcome.photos += 1
+                outcome.faceless += photo.empty
             bar.advance(failed=bool(converted.problems))
     outcome.removed = target.finish_set(face_set.prefix)
 
 
 def _converted(
     photos: Sequence[SourcePhoto],
-    fits: Callable[[SourcePhoto], bool],
+    fits: Callable[[Counter[str]], bool],
     size_wh: tuple[int, int],
     workers: int,
     dont_care: bool,
@@ -147,7 +153,7 @@ def _converted(
     waiting: deque[tuple[SourcePhoto, Future[Converted] | None]] = deque()
     try:
         for photo in photos:
-            fitting = fits(photo)
+            fitting = fits(photo.counts)
             job = pool.submit(convert_photo, photo, size_wh, dont_care) if fitting else None
             waiting.append((photo, job))
             while len(waiting) >= workers * _AHEAD:
@@ -164,6 +170,8 @@ def _tell(face_set: FaceSet, outcome: Outcome) -> None:
     for problem in outcome.problems:
         show(str(problem), sys.stderr)
     parts = [f"{outcome.photos} photo{'' if outcome.photos == 1 else 's'} written"]
+    if outcome.faceless:
+        parts.append(f"{outcome.faceless} of them without a face")
     if outcome.ruled_out:
         parts.append(f"{outcome.ruled_out} left out by the set's rules")
     if outcome.over_limit:

@@ -50,11 +50,17 @@ class SourcePhoto:
         labels: The label file; the photo itself where it needs none.
         faces: Its faces; those that the set's rules leave out are ``DontCare``.
         size_wh: Size in pixels that the labels give, None where they give none.
-        window_xyxy: The part of the photo to cut out, in its pixels; None for all of it.
+        window_xyxy: The part of the photo to cut out, in its pixels; None for all of it. Only a
+            photo whose coordinates are ``upright`` has one.
+        subject: The face that the window is cut out around; None without a window. Only what is
+            wrong with this face is reported, as every other one has a window of its own.
         unlabelled_xyxy: Regions in which there may be faces that nobody labelled, in pixels of the
-            photo and as far beyond as they like; written as ``DontCare``.
+            photo and as far beyond as they like; written as ``DontCare``, but for the labelled
+            faces in them.
         wide_only: Leave the photo out if it is higher than wide.
         empty: It is wanted for having no face.
+        upright: All coordinates are of the upright photo already. Otherwise they are of the stored
+            pixels, unless ``size_wh`` is that of the upright photo alone.
     """
 
     name: str
@@ -63,9 +69,11 @@ class SourcePhoto:
     faces: tuple[SourceFace, ...]
     size_wh: tuple[int, int] | None = None
     window_xyxy: Box | None = None
+    subject: SourceFace | None = None
     unlabelled_xyxy: tuple[Box, ...] = ()
     wide_only: bool = False
     empty: bool = False
+    upright: bool = False
 
     @property
     def wanted(self) -> bool:
@@ -74,20 +82,26 @@ class SourcePhoto:
 
     @property
     def counts(self) -> Counter[str]:
-        """Number of labelled faces of each counted class."""
-        return Counter(face.class_name for face in self.faces if face.class_name in COUNTED)
+        """Number of labelled faces of each counted class; of a window only its subject.
+
+        Which other faces lie in a window is only known once the photo's size is.
+        """
+        faces = self.faces if self.subject is None else (self.subject,)
+        return Counter(face.class_name for face in faces if face.class_name in COUNTED)
 
 
 def face_of(
-    box_xyxy: Box, class_name: str | None, labels: Path, line: int, report: Report
+    box_xyxy: Box, class_name: str | None, labels: Path, line: int | None, report: Report
 ) -> SourceFace | None:
     """Return a face, or None and a report where its box has no area or is not finite.
+
+    A face that is left out anyway may have an empty box.
 
     Args:
         box_xyxy: As read.
         class_name: Its class; None for a face that the set's rules leave out.
         labels: The label file.
-        line: Line or row of the label file, from 1.
+        line: Line or row of the label file, from 1; None where the file is of this face alone.
         report: Takes what is wrong.
     """
     x1, y1, x2, y2 = box_xyxy
@@ -95,7 +109,8 @@ def face_of(
     if not all(math.isfinite(value) for value in box_xyxy):
         report(DataError(labels, f"a box that is not finite: {text}", line))
     elif x2 <= x1 or y2 <= y1:
-        report(DataError(labels, f"an empty box: {text}", line))
+        if class_name is not None:
+            report(DataError(labels, f"an empty box: {text}", line))
     else:
         return SourceFace(box_xyxy, DONT_CARE if class_name is None else class_name, line)
     return None

@@ -9,8 +9,12 @@ CALIBRATION_MODULUS = 14
 
 
 def stem_number(stem: str) -> int:
-    """Return the SHA-1 of a file stem, read as one big integer."""
-    return int(hashlib.sha1(stem.encode("utf-8"), usedforsecurity=False).hexdigest(), 16)
+    """Return the SHA-1 of a file stem, read as one big integer.
+
+    A file's name may be any bytes; Python keeps those that are no UTF-8 as surrogates.
+    """
+    data = stem.encode("utf-8", "surrogateescape")
+    return int(hashlib.sha1(data, usedforsecurity=False).hexdigest(), 16)
 
 
 def is_evaluation(stem: str) -> bool:

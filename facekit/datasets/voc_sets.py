@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from facekit.datasets.source import (
 from facekit.datasets.splits import is_evaluation
 from facekit.errors import DataError
 from facekit.labels.kitti import DONT_CARE
+from facekit.labels.listing import list_files
 from facekit.labels.voc import read_voc
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -31,7 +33,8 @@ _MASK_DETECTION_CLASSES = {
 def read_medical_masks(folder: Path, report: Report) -> list[SourcePhoto]:
     """Read Kaggle's Medical Masks (ivandanilovich): folders ``images`` and ``labels``.
 
-    Class ``mask`` is a mask, ``none`` is not; objects of other classes are left out.
+    Class ``mask`` is a mask, ``none`` is not; objects of other classes are left out. A photo
+    whose file lists no object at all is background.
 
     Args:
         folder: The set's folder.
@@ -72,36 +75,41 @@ def _read(
     accepts: Callable[[str], bool] = lambda stem: True,
 ) -> list[SourcePhoto]:
     photos: list[SourcePhoto] = []
-    files = [file for file in _files(image_folder, _SUFFIXES) if accepts(file.stem)]
-    stems = {file.stem for file in files}
+    by_stem: dict[str, list[Path]] = defaultdict(list)
+    for file in _files(image_folder, _SUFFIXES):
+        if accepts(file.stem):
+            by_stem[file.stem].append(file)
     for labels in _files(label_folder, (".xml",)):
-        if accepts(labels.stem) and labels.stem not in stems:
+        if accepts(labels.stem) and labels.stem not in by_stem:
             report(DataError(labels, f"no photo {labels.stem}.* in {image_folder}"))
-    for file in files:
-        labels = label_folder / f"{file.stem}.xml"
+    for stem, files in by_stem.items():
+        labels = label_folder / f"{stem}.xml"
+        if len(files) > 1:
+            names = " and ".join(file.name for file in files)
+            report(DataError(labels, f"may be of {names}: remove or rename all but one"))
+            continue
+        problems: list[DataError] = []
         try:
-            annotation = read_voc(labels, None, report)
+            annotation = read_voc(labels, None, problems.append)
         except DataError as error:
             report(error)
             continue
+        for problem in problems:
+            report(problem)
         faces = tuple(
             SourceFace(_box(box), classes.get(name, DONT_CARE), line)
             for box, name, line in zip(
                 annotation.boxes.tolist(), annotation.labels, annotation.lines, strict=True
             )
         )
-        photos.append(SourcePhoto(file.stem, file, labels, faces, annotation.size))
+        # A photo in which nobody found a face is background, which is worth training on.
+        empty = not faces and not problems
+        photos.append(SourcePhoto(stem, files[0], labels, faces, annotation.size, empty=empty))
     return photos
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(folder, "no such folder")
-    found = sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in suffixes and not file.name.startswith(".")
-    )
+    found = list_files(folder, suffixes)
     if not found:
         raise DataError(folder, f"holds no {', '.join(suffixes)}")
     return found

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +16,73 @@ from numpy.typing import NDArray
 from facekit.errors import DataError
 from facekit.labels.photo_labels import PhotoLabels
 
+_LARGEST = 1e9
+"""Beyond it a number is no place in a photo, and its square no number in float32."""
+_SHOWN = 60
+Entry = dict[str, Any]
 
-def read_coco(path: Path, photo_folder: Path | None = None) -> list[PhotoLabels | DataError]:
+
+@dataclass(frozen=True)
+class CocoFile:
+    """What a file holds.
+
+    Attributes:
+        labels: The photos in the file's order, in the place of one with a malformed annotation
+            what is wrong with it; then what is wrong with entries that are of no photo.
+        photo_names: The names of all photos it lists, of the malformed ones too.
+    """
+
+    labels: list[PhotoLabels | DataError]
+    photo_names: frozenset[str]
+
+
+def read_coco(path: Path, photo_folder: Path | None = None) -> CocoFile:
     """Read the labels of all photos of a file.
+
+    An entry that can't be used spoils no more than its own photo. Entries are named by their
+    place, such as ``annotations[3]``, from 0.
 
     Args:
         path: The ``.json`` file with ``images``, ``annotations`` and ``categories``.
         photo_folder: Folder that the file names count from; the file's own when left out.
-
-    Returns:
-        The photos in the file's order; in the place of a photo with a malformed annotation stands
-        what is wrong with it.
 
     Raises:
         DataError: The file is missing, or is no COCO annotation file.
     """
     data = _load(path)
     folder = path.parent if photo_folder is None else photo_folder
-    try:
-        categories = {entry["id"]: str(entry["name"]) for entry in data["categories"]}
-        images: dict[Any, dict[str, Any]] = {entry["id"]: entry for entry in data["images"]}
-        objects: dict[Any, list[dict[str, Any]]] = {number: [] for number in images}
-        for entry in data["annotations"]:
-            if entry["image_id"] not in objects:
-                reason = f"annotation {entry.get('id')} is of image {entry['image_id']}, not listed"
-                raise DataError(path, reason)
-            objects[entry["image_id"]].append(entry)
-    except KeyError as error:
-        raise DataError(path, f"an entry has no {error.args[0]!r}") from error
-    except (TypeError, AttributeError) as error:
-        raise DataError(path, f"is not laid out as COCO annotations: {error}") from error
+    stray: list[DataError] = []
+    named = _entries(path, data, "categories", "name", stray)
+    categories = {entry["id"]: str(entry["name"]) for _, entry in named}
+    images = _entries(path, data, "images", "file_name", stray)
+    taken = Counter(entry["file_name"] for _, entry in images)
+    objects: dict[Any, list[tuple[str, Entry]]] = defaultdict(list)
+    # Those of an entry that is refused are refused with it, without a word of their own.
+    dicts = [entry for entry in data["images"] if isinstance(entry, dict)]
+    listed = {entry["id"] for entry in dicts if _is_id(entry.get("id"))}
+    for index, entry in enumerate(data["annotations"]):
+        where = f"annotations[{index}]"
+        number = entry.get("image_id") if isinstance(entry, dict) else None
+        if not _is_id(number):
+            stray.append(DataError(path, f"{where} has no image_id that is a number or a text"))
+        elif number not in listed:
+            stray.append(DataError(path, f"{where} is of image {_shown(number)}, not listed"))
+        else:
+            objects[number].append((where, entry))
     found: list[PhotoLabels | DataError] = []
-    for number, image in images.items():
+    for where, image in images:
         try:
-            found.append(_photo(path, folder, image, objects[number], categories))
+            entries = taken[image["file_name"]]
+            if entries > 1:
+                raise DataError(path, f"{where} is one of {entries} of {image['file_name']}")
+            found.append(_photo(path, folder, image, objects[image["id"]], categories))
         except DataError as error:
             found.append(error)
-    return found
+    names = (entry.get("file_name") for entry in dicts)
+    return CocoFile([*found, *stray], frozenset(name for name in names if isinstance(name, str)))
 
 
-def _load(path: Path) -> dict[str, Any]:
+def _load(path: Path) -> dict[str, list[Any]]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -61,35 +91,69 @@ def _load(path: Path) -> dict[str, Any]:
         raise DataError(path, f"is not JSON: {error.msg}", error.lineno) from error
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(path, f"cannot be read: {error}") from error
-    if not isinstance(data, dict) or not {"images", "annotations", "categories"} <= data.keys():
-        raise DataError(path, "is no COCO file: needs images, annotations and categories")
+    except (ValueError, RecursionError) as error:  # a number or a nesting beyond Python's limits
+        raise DataError(path, f"is no JSON that can be read: {error}") from error
+    parts = ("images", "annotations", "categories")
+    if not isinstance(data, dict) or not set(parts) <= data.keys():
+        raise DataError(path, f"is no COCO file: needs {', '.join(parts)}")
+    for part in parts:
+        if not isinstance(data[part], list):
+            raise DataError(path, f"is not laid out as COCO annotations: {part} is no list")
     return data
+
+
+def _entries(
+    path: Path, data: dict[str, list[Any]], part: str, text: str, stray: list[DataError]
+) -> list[tuple[str, Entry]]:
+    """Return the entries that have an id of their own and a text, with their places."""
+    usable: list[tuple[str, Entry]] = []
+    places: dict[Any, list[str]] = defaultdict(list)
+    for index, entry in enumerate(data[part]):
+        where = f"{part}[{index}]"
+        if not isinstance(entry, dict) or not _is_id(entry.get("id")):
+            stray.append(DataError(path, f"{where} has no id that is a number or a text"))
+            continue
+        places[entry["id"]].append(where)
+        if not isinstance(entry.get(text), str) or not entry[text]:
+            stray.append(DataError(path, f"{where} has no {text}"))
+        else:
+            usable.append((where, entry))
+    for number, wheres in places.items():
+        if len(wheres) > 1:
+            reason = f"{' and '.join(wheres)} have one id, {_shown(number)}"
+            stray.append(DataError(path, reason))
+    return [(where, entry) for where, entry in usable if len(places[entry["id"]]) == 1]
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (int, str)) and not isinstance(value, bool)
 
 
 def _photo(
     path: Path,
     folder: Path,
-    image: dict[str, Any],
-    objects: list[dict[str, Any]],
+    image: Entry,
+    objects: Iterable[tuple[str, Entry]],
     categories: dict[Any, str],
 ) -> PhotoLabels:
-    name = image.get("file_name")
-    if not isinstance(name, str) or not name:
-        raise DataError(path, f"image {image['id']} has no file_name")
+    name = image["file_name"]
     boxes, names, ignored, points = [], [], [], []
-    for entry in objects:
-        what = f"annotation {entry.get('id')} of {name}"
+    for where, entry in objects:
+        what = f"{where} of {name}"
         x, y, width, height = _numbers(path, entry.get("bbox"), 4, f"bbox of {what}")
         if width <= 0 or height <= 0:
             raise DataError(path, f"{what} has an empty box: {entry['bbox']}")
-        if entry.get("category_id") not in categories:
-            raise DataError(path, f"{what} is of category {entry.get('category_id')}, not listed")
+        category = entry.get("category_id")
+        if not isinstance(category, Hashable) or category not in categories:
+            raise DataError(path, f"{what} is of category {_shown(category)}, not listed")
+        if entry.get("iscrowd", 0) not in (0, 1):
+            raise DataError(path, f"iscrowd of {what}: expected 0 or 1")
         boxes.append([x, y, x + width, y + height])
-        names.append(categories[entry["category_id"]])
+        names.append(categories[category])
         ignored.append(bool(entry.get("iscrowd", 0)))
         points.append(_points(path, entry.get("keypoints"), f"keypoints of {what}"))
     size = image.get("width"), image.get("height")
-    whole = all(isinstance(side, int) and side > 0 for side in size)
+    whole = all(type(side) is int and 0 < side < _LARGEST for side in size)
     return PhotoLabels(
         photo=folder / name,
         size_wh=(int(image["width"]), int(image["height"])) if whole else None,
@@ -115,10 +179,18 @@ def _points(path: Path, values: Any, what: str) -> NDArray[np.float32] | None:
 
 def _numbers(path: Path, values: Any, count: int, what: str) -> list[float]:
     if not isinstance(values, list) or len(values) != count:
-        raise DataError(path, f"{what}: expected {count} numbers, got {values}")
+        raise DataError(path, f"{what}: expected {count} numbers, got {_shown(values)}")
     if not all(
-        isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and not (isinstance(value, float) and math.isnan(value))
+        and abs(value) <= _LARGEST
         for value in values
     ):
-        raise DataError(path, f"{what}: something is not a finite number")
+        raise DataError(path, f"{what}: something is no number, or none of a photo's pixels")
     return [float(value) for value in values]
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

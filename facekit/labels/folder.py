@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from facekit.errors import DataError
 from facekit.labels.coco import read_coco
 from facekit.labels.kitti import read_kitti
+from facekit.labels.listing import list_files
+from facekit.labels.orientation import stored_view, upright_labels
 from facekit.labels.photo_labels import PhotoLabels
-from facekit.labels.pts import face_box, present, read_pts
+from facekit.labels.pts import face_box, photo_stem, present, read_pts
 from facekit.labels.voc import read_voc
 from facekit.landmarks.scheme import POINT_COUNTS
 
@@ -27,18 +29,24 @@ _LABEL_FOLDERS = ("labels", "annotations")
 _PHOTO_FOLDERS = ("images", "photos", "JPEGImages")
 
 
-def find_labels(path: Path, photo_folder: Path | None = None) -> list[PhotoLabels | DataError]:
+def find_labels(
+    path: Path,
+    photo_folder: Path | None = None,
+    unlabelled: Callable[[Path], None] | None = None,
+) -> list[PhotoLabels | DataError]:
     """Read all labels under a path, and find their photos.
 
     The format follows from the files: ``.xml`` is VOC, ``.txt`` KITTI, ``.json`` COCO, ``.pts``
     300-W, where ``<photo>_<k>.pts`` is face k of a photo. A folder with labels in a folder
     ``labels`` or ``annotations`` stands for that one. A photo has its label file's stem (in COCO
     the name that the file says), and lies beside the labels or in a folder ``images`` there or
-    next to theirs.
+    next to theirs. Where several photos have that stem, it is the one that a VOC file names.
 
     Args:
         path: A folder, or one label file.
         photo_folder: Folder of the photos, where they lie elsewhere.
+        unlabelled: Takes each photo of those folders that has no labels. One label file that is
+            not COCO's is of one photo, and leaves no other unlabelled.
 
     Returns:
         One entry a photo, by label file name (COCO: in the file's order): its labels, with
@@ -50,14 +58,40 @@ def find_labels(path: Path, photo_folder: Path | None = None) -> list[PhotoLabel
     """
     suffix, files = _label_files(path)
     folder = files[0].parent
-    folders = [photo_folder] if photo_folder is not None else _photo_folders(folder)
+    photos = _Photos([photo_folder] if photo_folder is not None else _photo_folders(folder))
     if suffix == ".json":
-        return [_located(found, folder, folders) for file in files for found in read_coco(file)]
-    photos = _Photos(folders)
-    read = {".xml": _voc, ".txt": _kitti}.get(suffix)
-    if read is not None:
-        return [_attempt(read, file, photos) for file in files]
-    return list(_points(files, photos))
+        found = _coco(files, folder, photos)
+    elif suffix == ".pts":
+        found = list(_points(files, photos))
+    else:
+        read = _voc if suffix == ".xml" else _kitti
+        found = [_attempt(read, file, photos) for file in files]
+    if unlabelled is not None and (suffix == ".json" or not path.is_file()):
+        for photo in photos.unasked():
+            unlabelled(photo)
+    return found
+
+
+def turned_upright(labels: PhotoLabels) -> PhotoLabels:
+    """Return the labels of a photo in pixels of the upright one, which is what a server sees.
+
+    The forehead, which :func:`facekit.labels.pts.face_box` adds above the points, is above them in
+    the upright photo: boxes of points are taken anew.
+
+    Args:
+        labels: One entry of :func:`find_labels`.
+
+    Raises:
+        DataError: The photo is missing, or is no picture.
+        ModuleNotFoundError: Pillow is not installed.
+    """
+    if labels.photo is None:
+        return labels
+    turned = upright_labels(labels, *stored_view(labels.photo))
+    if turned is labels or labels.source.suffix.lower() != ".pts":
+        return turned
+    boxes = [face_box(points) for points in turned.points_xy if points is not None]
+    return replace(turned, boxes_xyxy=np.stack(boxes))
 
 
 def _label_files(path: Path) -> tuple[str, list[Path]]:
@@ -71,9 +105,8 @@ def _label_files(path: Path) -> tuple[str, list[Path]]:
         if not folder.is_dir():
             continue
         by_suffix: dict[str, list[Path]] = defaultdict(list)
-        for file in sorted(folder.iterdir()):
-            if file.suffix.lower() in _SUFFIXES and not file.name.startswith("."):
-                by_suffix[file.suffix.lower()].append(file)
+        for file in list_files(folder, _SUFFIXES):
+            by_suffix[file.suffix.lower()].append(file)
         if len(by_suffix) > 1:
             by_suffix.pop(".txt", None)  # a list of classes or a readme beside the labels
         if len(by_suffix) > 1:
@@ -95,58 +128,88 @@ class _Photos:
     """The photos of some folders by stem; each folder is listed once."""
 
     def __init__(self, folders: Iterable[Path]) -> None:
-        self._folders = list(folders)
-        self._by_stem: dict[str, Path] = {}
-        for folder in self._folders:
-            if not folder.is_dir():
-                raise DataError(folder, "no such folder")
-            for file in sorted(folder.iterdir()):
-                if file.suffix.lower() in PHOTO_SUFFIXES and not file.name.startswith("."):
-                    self._by_stem.setdefault(file.stem, file)
+        self.folders = list(folders)
+        self._by_stem: dict[str, list[Path]] = defaultdict(list)
+        self._asked: set[str] = set()
+        for folder in self.folders:
+            for file in list_files(folder, PHOTO_SUFFIXES):
+                self._by_stem[file.stem].append(file)
 
-    def get(self, stem: str) -> Path | None:
-        return self._by_stem.get(stem)
+    @property
+    def stems(self) -> Container[str]:
+        return self._by_stem
 
-    def of(self, label_file: Path) -> Path:
-        photo = self.get(label_file.stem)
-        if photo is None:
-            places = ", ".join(str(folder) for folder in self._folders)
-            raise DataError(label_file, f"no photo {label_file.stem}.* in {places}")
-        return photo
+    def ask(self, stem: str) -> None:
+        """Note that a label file, whether it can be used or not, is of the photo of this stem."""
+        self._asked.add(stem)
+
+    def unasked(self) -> Iterator[Path]:
+        """Yield the photos whose stems no label file was of."""
+        for stem, files in self._by_stem.items():
+            if stem not in self._asked:
+                yield from files
+
+    def of(self, label_file: Path, stem: str, name: str = "") -> Path:
+        """Return the photo of a stem, by its name where several have that stem.
+
+        Raises:
+            DataError: There is none, or several might be meant.
+        """
+        files = self._by_stem.get(stem, [])
+        if not files:
+            raise DataError(label_file, f"no photo {stem}.* in {self.places()}")
+        named = [file for file in files if file.name == name] if len(files) > 1 else files
+        if len(named) != 1:
+            places = ", ".join(map(str, files))
+            raise DataError(label_file, f"may be of any of {len(files)} photos: {places}")
+        return named[0]
+
+    def places(self) -> str:
+        return ", ".join(map(str, self.folders))
 
 
 def _attempt(
     read: Callable[[Path, _Photos], PhotoLabels], file: Path, photos: _Photos
 ) -> PhotoLabels | DataError:
+    photos.ask(file.stem)
     try:
         return read(file, photos)
     except DataError as error:
         return error
 
 
+def _coco(files: list[Path], folder: Path, photos: _Photos) -> list[PhotoLabels | DataError]:
+    found: list[PhotoLabels | DataError] = []
+    for file in files:
+        content = read_coco(file)
+        for name in content.photo_names:
+            photos.ask(Path(name).stem)
+        found += [_located(entry, folder, photos) for entry in content.labels]
+    return found
+
+
 def _located(
-    found: PhotoLabels | DataError, folder: Path, folders: list[Path]
+    found: PhotoLabels | DataError, folder: Path, photos: _Photos
 ) -> PhotoLabels | DataError:
     """Put the photo's place into labels of a COCO file, whose names may count from any folder."""
     if isinstance(found, DataError) or found.photo is None:
         return found
     inside = found.photo.is_relative_to(folder)
     name = found.photo.relative_to(folder) if inside else found.photo
-    for place in folders:
+    for place in photos.folders:
         if (place / name).is_file():
             return replace(found, photo=place / name)
-    places = ", ".join(str(place) for place in folders)
-    return DataError(found.source, f"no photo {name} in {places}")
+    return DataError(found.source, f"no photo {name} in {photos.places()}")
 
 
 def _kitti(file: Path, photos: _Photos) -> PhotoLabels:
-    return replace(read_kitti(file), photo=photos.of(file))
+    return replace(read_kitti(file), photo=photos.of(file, file.stem))
 
 
 def _voc(file: Path, photos: _Photos) -> PhotoLabels:
     found = read_voc(file, None)
     return PhotoLabels(
-        photo=photos.of(file),
+        photo=photos.of(file, file.stem, found.photo_name),
         size_wh=found.size,
         boxes_xyxy=found.boxes,
         class_names=found.labels,
@@ -160,29 +223,34 @@ def _points(files: list[Path], photos: _Photos) -> Iterator[PhotoLabels | DataEr
     """Yield the faces of each photo; a photo with a face that can't be read is an error."""
     faces: dict[str, list[Path]] = defaultdict(list)
     for file in files:
-        # A photo's own name may end in a number: its stem goes first.
-        whole = photos.get(file.stem) is not None
-        faces[file.stem if whole else file.stem.rpartition("_")[0] or file.stem].append(file)
+        faces[photo_stem(file, photos.stems)].append(file)
     for stem, members in sorted(faces.items()):
-        photo = photos.get(stem)
+        photos.ask(stem)
         try:
-            if photo is None:
-                photos.of(members[0])
+            photo = photos.of(members[0], stem if stem in photos.stems else members[0].stem)
             points = [
                 _present_scheme(read_pts(file, POINT_COUNTS[-1], partial=True)) for file in members
             ]
+            boxes = [_box(file, face) for file, face in zip(members, points, strict=True)]
         except DataError as error:
             yield error
             continue
         yield PhotoLabels(
             photo=photo,
             size_wh=None,
-            boxes_xyxy=np.stack([face_box(face) for face in points]),
+            boxes_xyxy=np.stack(boxes),
             class_names=(POINTS_CLASS,) * len(points),
             ignored=np.zeros(len(points), dtype=bool),
             points_xy=tuple(points),
             source=members[0],
         )
+
+
+def _box(file: Path, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    box = face_box(points)
+    if not (box[2:] > box[:2]).all():  # nor where a corner is NaN
+        raise DataError(file, "the points that are annotated span no face box")
+    return box
 
 
 def _present_scheme(points: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ _BOX = slice(4, 8)
 _ZEROS = ("0",) * 7
 
 
-def read_kitti(path: Path) -> PhotoLabels:
+def read_kitti(path: Path, report: Callable[[DataError], None] | None = None) -> PhotoLabels:
     """Read the labels of one photo.
 
     A line holds 15 fields (16 with a score): class, truncation, occlusion, angle, x1, y1, x2, y2,
@@ -28,9 +28,11 @@ def read_kitti(path: Path) -> PhotoLabels:
 
     Args:
         path: The ``.txt`` file.
+        report: Takes what is wrong with a line, which is then left out. Without it that is raised.
 
     Raises:
-        DataError: The file is missing, or a line is malformed or has an empty box.
+        DataError: The file is missing or can't be read; or a line is malformed or has an empty
+            box, see ``report``.
     """
     boxes: list[list[float]] = []
     names: list[str] = []
@@ -38,19 +40,13 @@ def read_kitti(path: Path) -> PhotoLabels:
         fields = line.split()
         if not fields:
             continue
-        if len(fields) not in (_FIELDS, _FIELDS + 1):
-            reason = f"{len(fields)} fields, expected {_FIELDS} of KITTI"
-            raise DataError(path, reason, number)
         try:
-            x1, y1, x2, y2 = (float(field) for field in fields[_BOX])
-        except ValueError:
-            text = " ".join(fields[_BOX])
-            raise DataError(path, f"a box that is not four numbers: {text}", number) from None
-        if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
-            raise DataError(path, "a box that is not finite", number)
-        if x2 <= x1 or y2 <= y1:
-            raise DataError(path, f"an empty box: {' '.join(fields[_BOX])}", number)
-        boxes.append([x1, y1, x2, y2])
+            boxes.append(_box(path, number, fields))
+        except DataError as error:
+            if report is None:
+                raise
+            report(error)
+            continue
         names.append(fields[0])
     return PhotoLabels(
         photo=None,
@@ -63,20 +59,52 @@ def read_kitti(path: Path) -> PhotoLabels:
     )
 
 
+def _box(path: Path, number: int, fields: list[str]) -> list[float]:
+    """Return the box of a line; raise what is wrong with the line."""
+    if len(fields) not in (_FIELDS, _FIELDS + 1):
+        raise DataError(path, f"{len(fields)} fields, expected {_FIELDS} of KITTI", number)
+    text = " ".join(fields[_BOX])
+    try:
+        x1, y1, x2, y2 = (float(field) for field in fields[_BOX])
+    except ValueError:
+        raise DataError(path, f"a box that is not four numbers: {text}", number) from None
+    if not all(math.isfinite(value) for value in (x1, y1, x2, y2)):
+        raise DataError(path, "a box that is not finite", number)
+    if x2 <= x1 or y2 <= y1:
+        raise DataError(path, f"an empty box: {text}", number)
+    return [x1, y1, x2, y2]
+
+
+def written_box(box_xyxy: Iterable[float]) -> tuple[float, float, float, float] | None:
+    """Return a box as a line holds it, with two decimals as KITTI's own files.
+
+    Args:
+        box_xyxy: x1, y1, x2, y2 in pixels.
+
+    Returns:
+        The rounded box; None where it has no area left, which :func:`read_kitti` refuses.
+    """
+    # Adding 0 makes 0 of -0.
+    x1, y1, x2, y2 = (round(value, 2) + 0.0 for value in box_xyxy)
+    return (x1, y1, x2, y2) if x2 > x1 and y2 > y1 else None
+
+
 def kitti_line(class_name: str, box_xyxy: Iterable[float]) -> str:
-    """Return one object as a line of 15 fields, its box with two decimals as KITTI's own files.
+    """Return one object as a line of 15 fields, its box as :func:`written_box` gives it.
 
     >>> kitti_line("Mask", (1, 2.5, 30, 40.126))
     'Mask 0 0 0 1.00 2.50 30.00 40.13 0 0 0 0 0 0 0'
 
     Raises:
-        ValueError: The class name has a space in it, or is empty.
+        ValueError: The class name has a space in it, or is empty; or the box has no area.
     """
     if len(class_name.split()) != 1:
         raise ValueError(f"a KITTI class is one word, not {class_name!r}")
-    # Adding 0 makes 0 of -0.
-    box = (f"{round(value, 2) + 0.0:.2f}" for value in box_xyxy)
-    return " ".join((class_name, "0", "0", "0", *box, *_ZEROS))
+    corners = tuple(box_xyxy)
+    box = written_box(corners)
+    if box is None:
+        raise ValueError(f"a box without area: {corners}")
+    return " ".join((class_name, "0", "0", "0", *(f"{value:.2f}" for value in box), *_ZEROS))
 
 
 def _lines(path: Path) -> list[str]:

@@ -13,10 +13,16 @@ from numpy.typing import NDArray
 class PhotoLabels:
     """The labelled objects of one photo.
 
+    Readers give coordinates as they stand in the file. The public sets were labelled on the pixels
+    as they are stored, whatever EXIF orientation a photo carries, so that is what they count in;
+    only where ``size_wh`` fits nothing but the upright photo they are of that one.
+    ``facekit.labels.orientation.upright_labels`` turns them to what a server sees.
+
     Attributes:
         photo: The photo's file; None where a label file was read by itself.
         size_wh: Width and height of the photo in pixels as the labels give them, else None.
-        boxes_xyxy: float32 [n, 4]: x1, y1, x2, y2 in pixels of the photo.
+        boxes_xyxy: float32 [n, 4]: x1, y1, x2, y2 in pixels of the photo, from the outer corner of
+            its first pixel.
         class_names: The n class names as they are written in the file.
         ignored: bool [n]: neither to be found nor wrong to find, such as KITTI's ``DontCare``,
             COCO's crowds, and VOC's difficult objects.

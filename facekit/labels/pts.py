@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,19 @@ def read_pts(path: Path, count: int = POINT_COUNT, *, partial: bool = False) -> 
     if not np.isfinite(points[~absent]).all():
         raise DataError(path, "holds a point that is not finite")
     return points
+
+
+def photo_stem(file: Path, photo_stems: Container[str]) -> str:
+    """Return the stem of the photo that a ``.pts`` file is of.
+
+    ``<photo>.pts`` is the photo's only face, ``<photo>_<k>.pts`` face k of it. As a photo's own
+    name may end in a number, the whole stem goes first.
+
+    Args:
+        file: The ``.pts`` file.
+        photo_stems: Stems of the photos that there are.
+    """
+    return file.stem if file.stem in photo_stems else file.stem.rpartition("_")[0] or file.stem
 
 
 def present(points: NDArray[np.float32]) -> NDArray[np.bool_]:

@@ -27,6 +27,7 @@ class VocAnnotation:
         size: Width and height of the photo in pixels.
         difficult: bool [n]: marked as neither to be found nor wrong to find.
         lines: The n lines of the file, from 1, on which the objects start.
+        photo_name: What the file calls its photo, without folders; "" where it says nothing.
     """
 
     boxes: NDArray[np.float32]
@@ -34,6 +35,7 @@ class VocAnnotation:
     size: tuple[int, int]
     difficult: NDArray[np.bool_]
     lines: tuple[int, ...]
+    photo_name: str = ""
 
 
 def read_voc(
@@ -50,7 +52,8 @@ def read_voc(
             is raised.
 
     Returns:
-        The objects, boxes clipped to the photo.
+        The objects, boxes clipped to the photo. An object's own parts, such as the head of a
+        person, are none.
 
     Raises:
         DataError: The file is missing or malformed, a class is unknown, or a box is empty.
@@ -65,7 +68,7 @@ def read_voc(
     names: list[str] = []
     difficult: list[bool] = []
     starts: list[int] = []
-    for number, item in enumerate(root.iter("object"), start=1):
+    for number, item in enumerate(root.findall("object"), start=1):
         line = lines[item]
         name, _ = _text(item, "name", path, lines)
         if labels is not None and name not in labels:
@@ -91,6 +94,7 @@ def read_voc(
         (width, height),
         np.array(difficult, dtype=bool),
         tuple(starts),
+        (root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2],
     )
 
 

@@ -112,7 +112,7 @@ def _pass_jpeg(raw: bytes, image: Image.Image) -> CheckedPhoto:
     # followed by a zero.
     if raw.rfind(_END_OF_IMAGE, header.scan_start) < 0:
         raise PhotoError("truncated JPEG: no end-of-image marker")
-    orientation = _orientation(image)
+    orientation = exif_orientation(image)
     data = np.frombuffer(raw, np.uint8)
     if header.exif_starts:
         # Newer DALI decoders act on EXIF and older ones do not: hide it from all of them.
@@ -158,7 +158,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     return result
 
 
-def _orientation(image: Image.Image) -> int:
+def exif_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, or that of the XMP block where EXIF has none, as Pillow does."""
     value = image.getexif().get(_ORIENTATION_TAG, 1)
     return value if value in range(1, 9) else 1

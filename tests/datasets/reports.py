@@ -1,7 +1,8 @@
-"""What the tests of the readers share."""
+"""What the tests share: errors reported, faces found, and a terminal."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,3 +23,10 @@ def fail(error: DataError) -> None:
 class Reports(list[DataError]):
     def texts(self, folder: Path) -> list[str]:
         return [str(error).replace(f"{folder}/", "") for error in self]
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True

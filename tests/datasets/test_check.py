@@ -1,5 +1,9 @@
+"""What ``--check-labels`` finds and draws."""
+
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +11,11 @@ import pytest
 from PIL import Image
 
 from facekit.cli import main
-from facekit.datasets.check import COLOURS, check_folder, drawn, sample
+from facekit.datasets.check import COLOURS, TILES, check_folder, drawn, sample
 from facekit.errors import DataError
 from facekit.labels.kitti import kitti_line
 from tests.datasets.face_sets import write_photo
+from tests.datasets.reports import Terminal
 
 
 def write_folder(folder: Path, names: list[str]) -> Path:
@@ -102,9 +107,82 @@ def test_there_must_be_something_to_check(tmp_path: Path) -> None:
         check_folder(tmp_path)
 
 
-def test_a_photo_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
-    write_folder(tmp_path, ["a_1"])
-    (tmp_path / "images" / "a_1.jpg").write_text("x")
-    (photo,) = check_folder(tmp_path).photos
-    with pytest.raises(DataError, match=r"a_1.jpg: cannot be decoded"):
-        drawn(photo)
+def test_every_frame_is_decoded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # More photos than a sample takes: it is not by chance that the damaged one is found.
+    folder = write_folder(tmp_path / "train", [f"a_{k:03d}" for k in range(TILES * 3)])
+    drawn_names = {photo.source.stem for photo in sample(check_folder(folder).photos)}
+    name = next(f"a_{k:03d}" for k in range(TILES * 3) if f"a_{k:03d}" not in drawn_names)
+    path = folder / "images" / f"{name}.jpg"
+    path.write_bytes(path.read_bytes()[:500])
+    assert check(tmp_path, "--workers", "3") == 1
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"{path}: cannot be decoded: ")
+    assert f"{TILES * 3 - 1} photos" in captured.out
+
+
+def test_frames_of_another_size_and_boxes_beyond_them(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path, ["a_1", "a_2", "a_3", "a_4", "a_5"])
+    write_photo(folder / "images" / "a_2.jpg", (160, 91))
+    rows = [(0, 0, 160, 90), (0, 0, 160.1, 90), (0, 0, 160, 90.1), (-0.1, 0, 9, 9), (0, -0.1, 9, 9)]
+    lines = [kitti_line("Mask", row) for row in rows]
+    (folder / "labels" / "a_4.txt").write_text("\n".join(lines))
+    beyond = [
+        f"labels/a_4.txt: object {number} reaches beyond its frame of 160 x 90: {box}"
+        for number, box in (
+            (2, "0, 0, 160.1, 90"),
+            (3, "0, 0, 160, 90.1"),
+            (4, "-0.1, 0, 9, 9"),
+            (5, "0, -0.1, 9, 9"),
+        )
+    ]
+
+    def problems() -> list[str]:
+        return [str(problem).replace(f"{folder}/", "") for problem in check_folder(folder).problems]
+
+    other = "images/a_2.jpg: is 160 x 91, the other frames are 160 x 90"
+    assert problems() == [other, *beyond]
+    # What the folder says counts, however many frames are of another size.
+    (folder / "sources.json").write_text('{"size_wh": [160, 91], "photos": {}}')
+    wrong = [error for error in problems() if error.endswith("frames are 160 x 91")]
+    assert [error.split(":")[0] for error in wrong] == [f"images/a_{k}.jpg" for k in (1, 3, 4, 5)]
+
+
+def test_one_photo_by_its_name_does_not_hide_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path / "train", ["kaggle_x", "mafa_x", "mafa_y"])
+    write_folder(tmp_path / "test", ["wider_x"])
+    (tmp_path / "train" / "images" / "mafa_x.jpg").write_text("no photo")
+    (tmp_path / "train" / "labels" / "mafa_y.txt").write_text("broken")
+    assert check(tmp_path, "--label_filename", "x") == 1
+    captured = capsys.readouterr()
+    assert "train/images/mafa_x.jpg: cannot be decoded" in captured.err
+    assert "mafa_y" not in captured.err
+    pictures = [line for line in captured.out.splitlines() if line.endswith(".png")]
+    assert [Path(line).name for line in pictures] == ["check_kaggle_x.png", "check_wider_x.png"]
+    assert check(tmp_path, "--label_filename", "y") == 1
+    assert "mafa_y.txt:1: 1 fields" in capsys.readouterr().err
+
+
+def test_a_photo_is_only_named_to_check_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--kitti-base-path", str(tmp_path), "--empty-path", "x", "--label_filename", "x"]
+    assert main(["data", "--train", *options]) == 2
+    assert "--label_filename names a photo to draw: give it with --check-labels" in (
+        capsys.readouterr().err
+    )
+
+
+def test_names_that_are_no_text_are_drawn(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train", [os.fsdecode(b"a_\xff")])
+    assert check(tmp_path) == 0
+    assert (tmp_path / "train" / "check.png").is_file()
+
+
+def test_checking_is_drawn_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    write_folder(tmp_path / "train", ["a_1", "a_2"])
+    assert check(tmp_path) == 0
+    assert "2/2 photos" in terminal.getvalue()

@@ -66,7 +66,9 @@ def test_training_set_of_the_tutorial(tmp_path: Path, capsys: pytest.CaptureFixt
         "Total No-Mask Labelled:5\n"
         "----------------------------\n"
     )
-    sources = json.loads((train / "sources.json").read_text())
+    told = json.loads((train / "sources.json").read_text())
+    sources = told["photos"]
+    assert told["size_wh"] == list(FRAME_WH)
     assert sources["fddb_2002_1_x"] == "2002/1/x.jpg" and len(sources) == 7
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from facekit.datasets.fddb import ellipse_box, read_fddb
+from facekit.errors import DataError
 from tests.datasets.face_sets import (
     write_fddb,
 )
@@ -83,3 +84,12 @@ def test_problems_of_lists_are_reported_with_their_line(
     found = [photo for photo in read_fddb(tmp_path, reports.append) if photo.wanted]
     assert faces(found) == {"2002/b": [("No-Mask", (20, 10, 100, 50))]}
     assert reports.texts(path.parent) == [f"{path.name}:{expected}"]
+
+
+def test_a_year_that_is_missing_is_found_at_once(tmp_path: Path) -> None:
+    ellipse = [40, 20, 0, 60, 30]
+    write_fddb(tmp_path, [{"2002/a": [ellipse], "2003/b": [ellipse]}])
+    (tmp_path / "2003").rename(tmp_path / "elsewhere")
+    with pytest.raises(DataError) as caught:
+        read_fddb(tmp_path, fail)
+    assert str(caught.value) == f"{tmp_path / '2003'}: no such folder"

@@ -100,6 +100,13 @@ def test_problems_of_mafa_entries_are_reported_with_their_number(tmp_path: Path)
     ]
 
 
+def test_an_empty_box_of_a_face_that_is_left_out_anyway_is_no_loss(tmp_path: Path) -> None:
+    rows = [mafa_train_row([10, 20, 0, 40], 1, 2), mafa_train_row([10, 20, 30, 40], 1, 3)]
+    write_mafa(tmp_path, {"train_1.jpg": rows})
+    found = read_mafa(tmp_path, fail, evaluation=False)
+    assert faces(found) == {"train_1": [("Mask", (10, 20, 40, 60))]}
+
+
 def test_a_mafa_photo_without_faces_is_no_photo_without_faces(tmp_path: Path) -> None:
     write_mafa(tmp_path, {"train_1.jpg": [], "train_2.jpg": [mafa_train_row([1, 2, 3, 4], 1, 3)]})
     assert [photo.wanted for photo in read_mafa(tmp_path, fail, evaluation=False)] == [False, True]

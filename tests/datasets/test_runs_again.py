@@ -103,10 +103,9 @@ def test_sets_of_separate_runs_stand_side_by_side(tmp_path: Path) -> None:
 
 def test_photos_of_one_name_all_stay(tmp_path: Path) -> None:
     write_voc_set(tmp_path / "k", "labels", {"x.jpg": [MASKED]})
-    write_photo(tmp_path / "k" / "images" / "x.png", seed=5)
-    write_photo(tmp_path / "e" / "x.jpg")
-    write_photo(tmp_path / "e" / "X.png", seed=9)
+    for seed, name in enumerate(("x.jpg", "X.png", "x.png")):
+        write_photo(tmp_path / "e" / name, seed=seed)
     sets = ("--kaggle-dataset-path", str(tmp_path / "k"), "--empty-path", str(tmp_path / "e"))
     assert convert(tmp_path / "out", *sets, *SIZE) == 0
-    names = {"kaggle_x", "kaggle_x-2", "empty_X", "empty_x-2"}
+    names = {"kaggle_x", "empty_X", "empty_x-2", "empty_x-3"}
     assert set(labels(tmp_path / "out" / "train")) == names

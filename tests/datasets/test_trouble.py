@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import warnings
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ from facekit.datasets.convert import convert_photo
 from facekit.datasets.kitti_folder import KittiFolder
 from facekit.datasets.source import SourcePhoto
 from facekit.errors import DataError
-from tests.datasets.face_sets import write_photo, write_wider
+from tests.datasets.face_sets import FRAME_WH, write_photo, write_wider
+from tests.datasets.reports import Terminal
 from tests.datasets.tutorial_sets import (
     SIZE,
     WIDER_EVENTS,
@@ -118,7 +118,7 @@ def test_options_that_make_no_sense(tmp_path: Path, options: Sequence[str]) -> N
 
 
 def test_names_cannot_leave_the_folder(tmp_path: Path) -> None:
-    with KittiFolder(tmp_path / "out") as folder:
+    with KittiFolder(tmp_path / "out", FRAME_WH) as folder:
         name = folder.write("set", "../../a\\b:c", "x", b"jpeg", "")
         # Some file systems do not tell these apart.
         assert [folder.write("set", letter, "x", b"", "") for letter in "aAa"] == [
@@ -135,16 +135,16 @@ def test_a_damaged_list_of_sources_is_named(tmp_path: Path) -> None:
     (tmp_path / "out" / "sources.json").write_text("{")
     with (
         pytest.raises(DataError, match=r"sources.json: cannot be read"),
-        KittiFolder(tmp_path / "out"),
+        KittiFolder(tmp_path / "out", FRAME_WH),
     ):
         pass
 
 
 def test_what_was_written_before_an_error_is_known_to_the_next_run(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), KittiFolder(tmp_path) as folder:
+    with pytest.raises(RuntimeError), KittiFolder(tmp_path, FRAME_WH) as folder:
         folder.write("set", "a", "a.jpg", b"jpeg", "")
         raise RuntimeError
-    with KittiFolder(tmp_path) as folder:
+    with KittiFolder(tmp_path, FRAME_WH) as folder:
         assert folder.finish_set("set") == 1
     assert list((tmp_path / "images").iterdir()) == list((tmp_path / "labels").iterdir()) == []
 
@@ -201,12 +201,6 @@ def test_photos_of_other_kinds(tmp_path: Path) -> None:
 
 
 def test_progress_is_drawn_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        encoding = "utf-8"
-
-        def isatty(self) -> bool:
-            return True
-
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     assert convert(tmp_path / "out", *write_all(tmp_path)) == 0

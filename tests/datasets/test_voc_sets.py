@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from facekit.datasets.splits import is_evaluation
 from facekit.datasets.voc_sets import read_mask_detection, read_medical_masks
-from tests.datasets.face_sets import (
-    voc_text,
-    write_voc_set,
-)
+from facekit.errors import DataError
+from tests.datasets.face_sets import Row, voc_text, write_photo, write_voc_set
 from tests.datasets.reports import Reports, faces, fail
+from tests.datasets.tutorial_sets import SIZE, convert, labels, line
 
 
 def test_medical_masks(tmp_path: Path) -> None:
@@ -84,3 +85,43 @@ def test_mask_detection_reports_only_photos_of_its_part(tmp_path: Path) -> None:
     assert read_mask_detection(tmp_path, reports.append, evaluation=True) == []
     missing = {error.path.stem for error in reports} - {"other"}
     assert missing == {name for name in names if is_evaluation(name)}
+
+
+def test_a_photo_without_objects_is_background(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    others = [("poor", (1, 1, 5, 5))]
+    names: dict[str, list[tuple[str, Row]]] = {"bare.jpg": [], "others.jpg": others}
+    write_voc_set(tmp_path / "k", "labels", {**names, "face.jpg": [("mask", (10, 20, 30, 40))]})
+    # All that it lists is unusable, so there may be faces in it.
+    text = voc_text([("none", (9, 9, 9, 20))])
+    write_photo(tmp_path / "k" / "images" / "broken.jpg")
+    (tmp_path / "k" / "labels" / "broken.xml").write_text(text)
+    assert convert(tmp_path / "out", "--kaggle-dataset-path", str(tmp_path / "k"), *SIZE) == 1
+    found = labels(tmp_path / "out" / "train")
+    assert found == {"kaggle_bare": [], "kaggle_face": [line("Mask", 20, 80, 60, 160)]}
+    assert (
+        "kaggle: 2 photos written, 1 of them without a face, 1 left out by the set's rules, "
+        "1 left out that can't be used"
+    ) in capsys.readouterr().err
+
+
+def test_labels_of_two_photos_are_of_neither(tmp_path: Path) -> None:
+    good = [("mask", (10, 20, 30, 40))]
+    write_voc_set(tmp_path, "labels", {"a.jpg": good, "x.jpg": good, "x.png": good})
+    reports = Reports()
+    assert list(faces(read_medical_masks(tmp_path, reports.append))) == ["a"]
+    assert reports.texts(tmp_path) == [
+        "labels/x.xml: may be of x.jpg and x.png: remove or rename all but one"
+    ]
+
+
+def test_a_set_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
+    write_voc_set(tmp_path, "labels", {"a.jpg": []})
+    (tmp_path / "labels" / "a.xml").unlink()
+    with pytest.raises(DataError, match=r"labels: holds no .xml"):
+        read_medical_masks(tmp_path, fail)
+    (tmp_path / "labels").rmdir()
+    (tmp_path / "labels").write_text("")
+    with pytest.raises(DataError, match="labels: is no folder"):
+        read_medical_masks(tmp_path, fail)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from facekit.errors import DataError
 from facekit.labels.coco import read_coco
-from facekit.labels.kitti import kitti_line, read_kitti
+from facekit.labels.kitti import kitti_line, read_kitti, written_box
 from facekit.labels.photo_labels import PhotoLabels
 from facekit.labels.voc import read_voc
 
@@ -59,6 +60,14 @@ def test_a_kitti_line_reads_back(tmp_path: Path) -> None:
             kitti_line(name, (1, 2, 3, 4))
 
 
+@pytest.mark.parametrize("box", [(1, 2, 1.004, 4), (1, 2, 3, 2.004), (3, 2, 1, 4)])
+def test_a_box_that_could_not_be_read_back_is_not_written(box: tuple[float, ...]) -> None:
+    assert written_box(box) is None
+    with pytest.raises(ValueError, match="a box without area"):
+        kitti_line("Mask", box)
+    assert written_box((1, 2, 1.006, 4)) == (1, 2, 1.01, 4)
+
+
 def test_labels_hold_together() -> None:
     boxes, path = np.zeros((2, 4), np.float32), Path("x")
     with pytest.raises(ValueError, match="1 class names"):
@@ -94,6 +103,16 @@ def test_voc_of_any_class_and_what_is_wrong_with_one_box(tmp_path: Path) -> None
         read_voc(path, None)
     with pytest.raises(DataError, match="a.xml:3: unknown class 'dog', expected one of with_mask"):
         read_voc(path)
+
+
+def test_parts_of_an_object_are_no_objects(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    part = "<object><name>head</name><bndbox><xmin>1</xmin></bndbox></object>"
+    name = "<annotation><filename>C:\\photos\\a b.jpg</filename>"
+    text = VOC.replace("<name>cat", f"{part}<name>cat").replace("<annotation>", name)
+    path.write_text(text)
+    found = read_voc(path, None, lambda error: None)
+    assert (found.labels, found.photo_name) == (("dog", "cat"), "a b.jpg")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +156,9 @@ def coco(**changes: Any) -> dict[str, Any]:
 def test_coco(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps(coco()))
-    first, second = read_coco(path, tmp_path / "photos")
+    found = read_coco(path, tmp_path / "photos")
+    assert found.photo_names == {"a.jpg", "sub/b.jpg"}
+    first, second = found.labels
     assert isinstance(first, PhotoLabels) and isinstance(second, PhotoLabels)
     assert (first.photo, first.size_wh) == (tmp_path / "photos" / "a.jpg", (64, 48))
     assert first.class_names == ("mask", "no-mask") and first.ignored.tolist() == [False, True]
@@ -152,11 +173,19 @@ def test_coco(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"bbox": [1, 2, 3]}, r"bbox of annotation 7 of a.jpg: expected 4 numbers"),
-        ({"bbox": [1, 2, "3", 4]}, r"bbox of annotation 7 of a.jpg: something is not a finite"),
-        ({"bbox": [1, 2, 0, 4]}, r"annotation 7 of a.jpg has an empty box"),
-        ({"category_id": 9}, r"annotation 7 of a.jpg is of category 9, not listed"),
-        ({"keypoints": [1, 2]}, r"keypoints of annotation 7 of a.jpg: not a list of x, y"),
+        ({"bbox": [1, 2, 3]}, "bbox of annotations[0] of a.jpg: expected 4 numbers, got [1, 2, 3]"),
+        ({"bbox": [1, 2, "3", 4]}, "bbox of annotations[0] of a.jpg: something is no number"),
+        ({"bbox": [1, 2, True, 4]}, "bbox of annotations[0] of a.jpg: something is no number"),
+        ({"bbox": [1, 2, math.nan, 4]}, "bbox of annotations[0] of a.jpg: something is no number"),
+        ({"bbox": [1, 2, 10**400, 4]}, "bbox of annotations[0] of a.jpg: something is no number"),
+        ({"bbox": [1, -1e39, 3, 4]}, "bbox of annotations[0] of a.jpg: something is no number"),
+        ({"bbox": None}, "bbox of annotations[0] of a.jpg: expected 4 numbers, got None"),
+        ({"bbox": [1, 2, 0, 4]}, "annotations[0] of a.jpg has an empty box"),
+        ({"category_id": 9}, "annotations[0] of a.jpg is of category 9, not listed"),
+        ({"category_id": [3]}, "annotations[0] of a.jpg is of category [3], not listed"),
+        ({"iscrowd": "no"}, "iscrowd of annotations[0] of a.jpg: expected 0 or 1"),
+        ({"keypoints": [1, 2]}, "keypoints of annotations[0] of a.jpg: not a list of x, y"),
+        ({"keypoints": 7}, "keypoints of annotations[0] of a.jpg: not a list of x, y"),
     ],
 )
 def test_a_malformed_annotation_spoils_its_photo_alone(
@@ -164,9 +193,76 @@ def test_a_malformed_annotation_spoils_its_photo_alone(
 ) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps(coco(**changes)))
-    first, second = read_coco(path)
+    first, second = read_coco(path).labels
     assert isinstance(first, DataError) and isinstance(second, PhotoLabels)
     assert str(first).startswith(f"{path}: {reason}")
+
+
+@pytest.mark.parametrize("entry", [5, {}, {"image_id": None}, {"image_id": [1]}, {"image_id": 77}])
+def test_an_annotation_of_no_photo_spoils_none(tmp_path: Path, entry: Any) -> None:
+    path = tmp_path / "labels.json"
+    content = coco()
+    content["annotations"].insert(1, entry)
+    path.write_text(json.dumps(content))
+    first, second, wrong = read_coco(path).labels
+    assert isinstance(first, PhotoLabels) and len(first) == 2 and isinstance(second, PhotoLabels)
+    expected = "is of image 77, not listed" if entry == {"image_id": 77} else "has no image_id"
+    assert str(wrong).startswith(f"{path}: annotations[1] {expected}")
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (5, "images[0] has no id"),
+        ({"file_name": "c.jpg"}, "images[0] has no id"),
+        ({"id": [5], "file_name": "c.jpg"}, "images[0] has no id"),
+        ({"id": 5}, "images[0] has no file_name"),
+        ({"id": 5, "file_name": 7}, "images[0] has no file_name"),
+    ],
+)
+def test_a_malformed_image_spoils_no_other(tmp_path: Path, entry: Any, reason: str) -> None:
+    path = tmp_path / "labels.json"
+    content = coco()
+    content["images"].insert(0, entry)
+    content["annotations"].append({"image_id": 5})
+    path.write_text(json.dumps(content))
+    first, second, *wrong = read_coco(path).labels
+    assert isinstance(first, PhotoLabels) and isinstance(second, PhotoLabels)
+    assert str(wrong[0]).startswith(f"{path}: {reason}")
+    # The image's own annotation is known where the image has an id.
+    assert len(wrong) == (1 if "file_name" in reason else 2)
+
+
+def test_two_photos_of_one_id_are_both_refused(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    content = coco()
+    content["images"].append({"id": 1, "file_name": "c.jpg"})
+    path.write_text(json.dumps(content))
+    kept, wrong = read_coco(path).labels
+    assert isinstance(kept, PhotoLabels) and kept.photo == tmp_path / "sub" / "b.jpg"
+    assert str(wrong) == f"{path}: images[0] and images[2] have one id, 1"
+    # A photo that is listed twice would be measured twice, each time against half of its faces.
+    content["images"][2] = {"id": 9, "file_name": "a.jpg"}
+    path.write_text(json.dumps(content))
+    first, kept, second = read_coco(path).labels
+    assert str(first) == f"{path}: images[0] is one of 2 of a.jpg"
+    assert isinstance(kept, PhotoLabels)
+    assert str(second) == f"{path}: images[2] is one of 2 of a.jpg"
+
+
+def test_a_malformed_category_spoils_the_photos_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    content = coco(category_id=4)
+    content["categories"] = [{"name": "x"}, content["categories"][1]]
+    path.write_text(json.dumps(content))
+    first, _, wrong = read_coco(path).labels
+    assert isinstance(first, PhotoLabels)
+    assert str(wrong) == f"{path}: categories[0] has no id that is a number or a text"
+    content["categories"] = [{"id": 4, "name": "a"}, {"id": 4, "name": "b"}]
+    path.write_text(json.dumps(content))
+    first, _, wrong = read_coco(path).labels
+    assert str(first) == f"{path}: annotations[0] of a.jpg is of category 4, not listed"
+    assert str(wrong) == f"{path}: categories[0] and categories[1] have one id, 4"
 
 
 @pytest.mark.parametrize(
@@ -175,9 +271,9 @@ def test_a_malformed_annotation_spoils_its_photo_alone(
         ('{\n"images": [}', ":2: is not JSON"),
         ("[]", ": is no COCO file"),
         ('{"images": []}', ": is no COCO file"),
-        ('{"images": [5], "annotations": [], "categories": []}', ": is not laid out as COCO"),
-        ('{"images": [{}], "annotations": [], "categories": []}', ": an entry has no 'id'"),
-        (json.dumps(coco(image_id=5)), ": annotation 7 is of image 5, not listed"),
+        ('{"images": [], "annotations": 5, "categories": []}', ": is not laid out as COCO"),
+        ("[" * 200_000, ": is no JSON that can be read"),
+        ("[1" + "0" * 5000 + "]", ": is no JSON that can be read"),
     ],
 )
 def test_files_that_are_no_coco_are_named(tmp_path: Path, text: str, reason: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -131,4 +133,102 @@ def test_what_holds_no_labels_is_named(tmp_path: Path) -> None:
     touch(tmp_path / "a.xml", voc_text([]))
     touch(tmp_path / "a_1.pts")
     with pytest.raises(DataError, match=r"several formats: a.xml, a_1.pts"):
+        find_labels(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        # One point, two side by side, and pupils alone, which no face box goes by.
+        ["3 4"] + ["-1 -1"] * 67,
+        ["3 4", "9 4"] + ["-1 -1"] * 66,
+        ["-1 -1"] * 68 + ["3 4"] * 8 + ["-1 -1"] * 4,
+    ],
+)
+def test_points_that_span_no_face_box_are_refused(tmp_path: Path, points: list[str]) -> None:
+    touch(tmp_path / "a.jpg")
+    touch(tmp_path / "b.jpg")
+    touch(tmp_path / "a_1.pts", pts_text(["0 0", "10 20"], 68))
+    touch(tmp_path / "a_2.pts", pts_text(points, len(points)))
+    touch(tmp_path / "b_1.pts", pts_text(["0 0", "10 20"], 68))
+    wrong, good = find_labels(tmp_path)
+    assert isinstance(good, PhotoLabels) and np.isfinite(good.boxes_xyxy).all()
+    path = tmp_path / "a_2.pts"
+    assert str(wrong) == f"{path}: the points that are annotated span no face box"
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".txt", ".pts"])
+def test_a_label_that_may_be_of_two_photos(tmp_path: Path, suffix: str) -> None:
+    for photo in (tmp_path / "a.jpg", tmp_path / "images" / "a.png"):
+        touch(photo)
+    text = {".xml": voc_text([]), ".txt": ROW, ".pts": pts_text(["0 0", "9 9"], 68)}[suffix]
+    touch(tmp_path / f"a{suffix}", text)
+    (wrong,) = find_labels(tmp_path)
+    assert str(wrong) == (
+        f"{tmp_path}/a{suffix}: may be of any of 2 photos: "
+        f"{tmp_path}/a.jpg, {tmp_path}/images/a.png"
+    )
+
+
+def test_voc_says_which_photo_is_meant(tmp_path: Path) -> None:
+    touch(tmp_path / "a.jpg")
+    touch(tmp_path / "a.png")
+    root = "<annotation>"
+    for name, expected in (("a.png", "a.png"), ("folder/a.jpg", "a.jpg"), ("a.bmp", None)):
+        text = voc_text([]).replace(root, f"{root}<filename>{name}</filename>", 1)
+        touch(tmp_path / "a.xml", text)
+        (found,) = find_labels(tmp_path)
+        if expected is None:
+            assert "may be of any of 2 photos" in str(found)
+        else:
+            assert isinstance(found, PhotoLabels) and found.photo == tmp_path / expected
+    # A single photo is the one, whatever it was called when it was labelled.
+    (tmp_path / "a.png").unlink()
+    assert [entry.photo for entry in usable(tmp_path)] == [tmp_path / "a.jpg"]
+
+
+def test_photos_without_labels_are_told(tmp_path: Path) -> None:
+    def told(path: Path) -> list[str]:
+        names: list[Path] = []
+        find_labels(path, None, names.append)
+        return [photo.name for photo in names]
+
+    for name in ("a", "b", "c", "broken"):
+        touch(tmp_path / "images" / f"{name}.jpg")
+    touch(tmp_path / "labels" / "a.txt", ROW)
+    touch(tmp_path / "labels" / "broken.txt", "Mask\n")
+    touch(tmp_path / "labels" / "gone.txt", ROW)
+    assert told(tmp_path) == ["b.jpg", "c.jpg"]
+    assert told(tmp_path / "labels" / "a.txt") == []
+    (tmp_path / "labels" / "a.txt").rename(tmp_path / "labels" / "a.pts")
+    touch(tmp_path / "labels" / "a.pts", pts_text(["0 0", "9 9"], 68))
+    touch(tmp_path / "labels" / "b_1.pts", "{}")
+    touch(tmp_path / "labels" / "b_2.pts", pts_text(["0 0", "9 9"], 68))
+    assert told(tmp_path) == ["broken.jpg", "c.jpg"]
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "sub/b.jpg"}, {"id": 3}]
+    data = {"images": images, "categories": [], "annotations": [{"image_id": 1, "bbox": 5}]}
+    path = touch(tmp_path / "faces.json", json.dumps(data))
+    assert told(path) == ["broken.jpg", "c.jpg"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch(tmp_path / "a.txt", ROW)
+    closed = tmp_path / "images"
+    closed.mkdir()
+    listed = Path.iterdir
+
+    def refuse(self: Path) -> Any:
+        if self == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return listed(self)
+
+    # The tests may run as root, whom no folder is closed to.
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(DataError, match="images: cannot be listed: Permission denied"):
+        find_labels(tmp_path)
+    closed.rename(tmp_path / "labels")
+    closed = tmp_path / "labels"
+    with pytest.raises(DataError, match="labels: cannot be listed: Permission denied"):
         find_labels(tmp_path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from facekit.errors import ConfigError, DataError
-from facekit.labels.pts import face_box, mirror_order, present, read_pts
+from facekit.labels.pts import face_box, mirror_order, photo_stem, present, read_pts
 from facekit.landmarks.scheme import POINT_COUNTS, groups
 
 
@@ -115,3 +115,10 @@ def test_face_box_is_the_same_in_every_scheme() -> None:
     points[5] = np.nan
     assert np.isfinite(face_box(points)).all()
     assert np.isnan(face_box(np.full((68, 2), np.nan, np.float32))).all()
+
+
+def test_which_photo_points_are_of() -> None:
+    stems = {"a", "b_2"}
+    of = {"a": "a", "a_1": "a", "b_2": "b_2", "b_2_1": "b_2", "b_3": "b", "lost": "lost"}
+    for name, stem in of.items():
+        assert photo_stem(Path("folder") / f"{name}.pts", stems) == stem

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facekit.datasets.splits import is_calibration, is_evaluation, split_of
 from facekit.errors import DataError
@@ -79,6 +82,79 @@ def test_damaged_photos_and_archives_are_named(tmp_path: Path) -> None:
     np.savez(archive, other=np.zeros(1))
     with pytest.raises(DataError, match="no array named 'faces'"):
         read_webfaces(archive)
+
+
+def sideways(path: Path, image: Image.Image) -> None:
+    """Store an upright picture turned, as phones do, with the orientation that turns it back."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif, quality=95)
+
+
+def with_square(size_wh: tuple[int, int], box: tuple[int, int, int, int]) -> Image.Image:
+    image = Image.new("RGB", size_wh)
+    image.paste((255, 255, 255), box)
+    return image
+
+
+def bright_box(image: Image.Image) -> list[int]:
+    rows, columns = np.nonzero(np.asarray(image.convert("L")) > 127)
+    return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+
+
+@pytest.mark.parametrize("labelled_stored", [True, False])
+def test_photos_are_turned_upright_with_their_boxes(tmp_path: Path, labelled_stored: bool) -> None:
+    stem = next(s for k in range(99) if split_of(s := f"maksssksksss{k}") == "training")
+    folder = tmp_path / "face-mask-detection"
+    box = (8, 16, 24, 40)
+    sideways(folder / f"images/{stem}.jpg", with_square((96, 64), box))
+    # The stored pixels are 64 wide and 96 high: x is what y was, y counts from the right.
+    size, labelled = ((64, 96), (16, 72, 40, 88)) if labelled_stored else ((96, 64), box)
+    (folder / "annotations").mkdir()
+    objects = OBJECT.format(*labelled, name="with_mask")
+    text = VOC.format(w=size[0], h=size[1], objects=objects)
+    (folder / f"annotations/{stem}.xml").write_text(text)
+    (photo,) = voc_photos(tmp_path, "training")
+    assert photo.image.size == (96, 64)
+    assert bright_box(photo.image) == list(box)
+    assert photo.boxes.tolist() == [list(box)]
+
+
+def test_portraits_are_turned_upright_with_their_points(tmp_path: Path) -> None:
+    points = face_points((60, 75), 60)
+    for name, turned in (("plain", False), ("turned", True)):
+        image = with_square((120, 150), (10, 20, 40, 70))
+        if turned:
+            sideways(tmp_path / f"{name}.jpg", image)
+            # Upright (x, y) lies at (y, width - x) of the pixels that are stored; a .pts file's
+            # own origin is the centre of the first pixel.
+            stored = np.stack([points[:, 1], 120 - points[:, 0]], axis=1)
+        else:
+            image.save(tmp_path / f"{name}.jpg", quality=95)
+            stored = points
+        write_pts(tmp_path / f"{name}_1.pts", stored.astype(np.float32))
+    plain, turned_photo = pts_photos(tmp_path, complete=True)
+    assert plain.image.size == turned_photo.image.size
+    assert bright_box(plain.image) == bright_box(turned_photo.image)
+    np.testing.assert_allclose(turned_photo.points[0], plain.points[0], atol=0.01)
+    np.testing.assert_allclose(turned_photo.boxes, plain.boxes, atol=0.01)
+
+
+def test_a_photo_of_too_many_pixels_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "huge.png"
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", len(header))
+        + chunk
+        + struct.pack(">I", zlib.crc32(chunk))
+        + struct.pack(">I", 0)
+        + b"IDAT"
+    )
+    with pytest.raises(DataError, match=r"huge\.png: cannot be decoded: .*pixels"):
+        load_image(path)
 
 
 def test_sets_are_read_whole(tmp_path: Path) -> None:

@@ -19,7 +19,12 @@ from training.detector.losses import (  # noqa: E402
     detection_loss,
     overlap,
 )
-from training.detector.network import DetectNet, Projection, resnet_layout  # noqa: E402
+from training.detector.network import (  # noqa: E402
+    Convolution,
+    DetectNet,
+    Projection,
+    resnet_layout,
+)
 from training.detector.schedule import learning_rate  # noqa: E402
 from training.detector.targets import (  # noqa: E402
     FACE_RULE,
@@ -73,8 +78,7 @@ def test_ignored_and_doubtful_background() -> None:
 
 def two_classes(**numbers: float) -> tuple[CoverageRule, CoverageRule]:
     raster = ClassRaster(cov_radius_x=0.54, cov_radius_y=0.54, bbox_min_radius=11.5 / 16)
-    cost = Cost((ClassCost(),) * 2, coverage_loss="QUALITY_FOCAL")
-    first, second = coverage_rules(Rasterizer((raster,) * 2, **numbers), cost)
+    first, second = coverage_rules(Rasterizer((raster,) * 2, **numbers))
     return first, second
 
 
@@ -98,26 +102,6 @@ def test_the_spec_gives_the_face_recipes_rule() -> None:
     rule = two_classes(deadzone_radius=0.41)[0]
     assert rule.ring == pytest.approx(FACE_RULE.ring, abs=1e-3)
     assert rule.raster == FACE_RULE.raster
-
-
-def test_tlts_rule_by_hand() -> None:
-    raster = ClassRaster(cov_radius_x=0.5, cov_radius_y=0.5, bbox_min_radius=1.0)
-    rules = coverage_rules(Rasterizer((raster,), deadzone_radius=0.5), Cost((ClassCost(),)))
-    # Half of half the box, then grown alike until the shorter one is a cell.
-    assert rules[0].radii(320, 160) == (80, 40)
-    assert rules[0].radii(64, 32) == (32, 16)
-    assert rules[0].radii(16, 48) == (16, 48)
-    none = np.zeros((0, 4), np.float32)
-    face = np.array([[160, 160, 320, 320]], np.float32)
-    targets = build_targets(face, none, GRID, rules=rules)
-    # On the row of the middle, 240: columns within 40 pixels are covered, within 60 set aside.
-    columns = np.arange(GRID[1]) * 16 + 0.5
-    distance = np.hypot(columns - 240, 0.5)
-    covered, weight = targets.covered[0, 15], targets.coverage_weight[0, 15]
-    assert (covered == (distance <= 40)).all()
-    assert (weight == np.where((distance > 40) & (distance <= 60), 0, 1)).all()
-    assert targets.box_weight[0, 15, 15] == pytest.approx(1 / (4 * 2.5 * 2.5))
-    assert (targets.box_weight[0, 15] > 0).tolist() == (covered > 0).tolist()
 
 
 def test_tlts_losses_by_hand() -> None:
@@ -217,6 +201,28 @@ def test_a_projection_is_a_strided_convolution_in_training_too(channels: int) ->
     x = torch.rand(2, channels, 9, 8).contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(projection.train()(x), projection.eval()(x))
     assert list(projection.state_dict()) == ["weight"]
+
+
+@pytest.mark.parametrize("channels", [5, 16, 24, 88])
+@pytest.mark.parametrize("dilation", [1, 2, 4])
+def test_gradients_in_bfloat16_are_those_in_float32(channels: int, dilation: int) -> None:
+    torch.manual_seed(0)
+    convolution = Convolution(channels, 40, 1, dilation).to(memory_format=torch.channels_last)
+    x = torch.randn(2, channels, 26, 46).contiguous(memory_format=torch.channels_last)
+    slope = torch.randn(2, 40, 26, 46).contiguous(memory_format=torch.channels_last)
+    weights, inputs = [], []
+    for half in (False, True):
+        given = x.clone().requires_grad_()
+        convolution.weight.grad = None
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            out = convolution.train()(given)
+        out.backward(slope.to(out.dtype))
+        weights.append(convolution.weight.grad)
+        inputs.append(given.grad)
+    for exact, found in (weights, inputs):
+        assert float((found - exact).abs().max()) < 0.03 * float(exact.abs().max())
+    with torch.autocast("cpu", torch.bfloat16):
+        assert convolution.eval()(x).dtype == torch.bfloat16
 
 
 NARROW = """

@@ -11,11 +11,12 @@ from PIL import Image
 pytest.importorskip("torch")
 
 from facekit.errors import DataError  # noqa: E402
-from tests.training.tiny_detector import COLORS, SIZE, make_experiment, write_kitti  # noqa: E402
-from training.detector.augment import Frame, draw_frame, recolour  # noqa: E402
+from tests.training.tiny_detector import SIZE, make_experiment, write_kitti  # noqa: E402
+from training.data.photos import load_image  # noqa: E402
+from training.detector import frames  # noqa: E402
 from training.detector.batches import Batches  # noqa: E402
 from training.detector.frames import IGNORED, PhotoSet, read_photos  # noqa: E402
-from training.experiment.settings import Augmentation, Dataset, DataSource  # noqa: E402
+from training.experiment.settings import Dataset, DataSource  # noqa: E402
 
 
 def read(source: DataSource, **changes: object) -> tuple[PhotoSet, list[str]]:
@@ -44,14 +45,33 @@ def test_what_cannot_be_used_is_named_and_left_out(tmp_path: Path) -> None:
     (source.label_folder / "p03.txt").write_text(outside)
     (source.label_folder / "p04.txt").write_text("")
     found, said = read(source)
-    assert [photo.path.name for photo in found.photos] == ["p03.png", "p04.png", "p05.png"]
-    assert found.photos[0].boxes_xyxy.tolist() == [[5, 5, SIZE[0], 40]]
-    assert len(found.photos[1].classes) == 0
+    assert [photo.path.name for photo in found.photos] == [f"p0{k}.png" for k in (2, 3, 4, 5)]
+    # A line that can't be read costs that face alone.
+    assert found.photos[0].boxes_xyxy.tolist() == [[5, 5, 20, 20]]
+    assert found.photos[1].boxes_xyxy.tolist() == [[5, 5, SIZE[0], 40]]
+    assert len(found.photos[2].classes) == 0
     expected = ("p00.png: cannot be decoded", "p01.txt: no such file", "p02.txt:2: 3 fields",
                 "p03.txt: object 1 lies outside p03.png")  # fmt: skip
     assert len(found.problems) == len(said) == 4
     for text, line in zip(expected, said, strict=True):
         assert text in line
+
+
+def test_a_photo_on_its_side_and_its_faces_are_turned_upright(tmp_path: Path) -> None:
+    source = write_kitti(tmp_path, 1)
+    path = source.image_folder / "p00.png"
+    pixels = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+    pixels[10:20, 30:60] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored lying on its left side
+    Image.fromarray(pixels).save(path, exif=exif)
+    line = "Mask 0 0 0 30 10 60 20 0 0 0 0 0 0 0\n"
+    (source.label_folder / "p00.txt").write_text(line)
+    (photo,) = read(source)[0].photos
+    assert photo.size_wh == SIZE[::-1]
+    ((x1, y1, x2, y2),) = photo.boxes_xyxy.astype(int).tolist()
+    upright = np.asarray(photo.image())
+    assert upright[y1:y2, x1:x2].min() == 255 and upright.sum() == 255 * 3 * 300
 
 
 def test_a_folder_of_no_use_is_an_error(tmp_path: Path) -> None:
@@ -77,10 +97,12 @@ def test_photos_beyond_the_memory_are_read_when_shown(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(photos[2].image()), kept.pixels)
 
 
-@pytest.mark.parametrize(("fold", "folds", "held_out"), [(0, 2, 2), (1, 2, 8), (3, 5, 2)])
-def test_folds_part_the_photos(tmp_path: Path, fold: int, folds: int, held_out: int) -> None:
+@pytest.mark.parametrize(
+    ("fold", "share", "held_out"), [(0, 0.2, 2), (1, 0.2, 8), (0, 0.01, 1), (0, 0.0, 0)]
+)
+def test_folds_part_the_photos(tmp_path: Path, fold: int, share: float, held_out: int) -> None:
     source = write_kitti(tmp_path, 10)
-    dataset = Dataset((source,), (), "png", ("mask",), {"mask": "mask"}, fold, folds, 0.2)
+    dataset = Dataset((source,), (), "png", ("mask",), {"mask": "mask"}, fold, share)
     names = [
         {photo.path.name for photo in read_photos(dataset, part).photos}
         for part in ("training", "validation")
@@ -90,111 +112,35 @@ def test_folds_part_the_photos(tmp_path: Path, fold: int, folds: int, held_out: 
     assert not names[0] & names[1]
 
 
-PLAIN = Augmentation(*SIZE)
+def test_a_folder_listed_twice_is_held_out_and_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_kitti(tmp_path / "data", 10)
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    again = DataSource(tmp_path / "link/images", tmp_path / "data/../data/labels")
+    opened: list[Path] = []
+    monkeypatch.setattr(frames, "load_image", lambda p: opened.append(p) or load_image(p))
+    dataset = Dataset((source, again), (), "png", ("mask",), {"mask": "mask"}, 0, 0.3)
+    training = read_photos(dataset, "training").photos
+    assert len(opened) == 7
+    validation = read_photos(dataset, "validation").photos
+    assert len(opened) == 10
+    names = Counter(photo.path.name for photo in training)
+    assert len(names) == 7
+    assert set(names.values()) == {2}
+    assert len(validation) == 3
+    assert not names.keys() & {photo.path.name for photo in validation}
+    assert all(training[k] is training[k + 7] for k in range(7))
+    once = read_photos(replace(dataset, training=(source,)), "validation").photos
+    assert [p.path for p in once] == [p.path for p in validation]
 
 
-def colored_box(image: Image.Image, color: tuple[int, int, int]) -> np.ndarray:
-    near = (np.abs(np.asarray(image).astype(int) - color) < 60).all(axis=2)
-    y, x = np.nonzero(near)
-    return np.array([x.min(), y.min(), x.max() + 1, y.max() + 1])
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"hflip_probability": 1.0},
-        {"vflip_probability": 1.0},
-        {"zoom_min": 0.5, "zoom_max": 0.5},
-        {"zoom_min": 1.2, "zoom_max": 1.2},
-        {"translate_max_x": 12.0, "translate_max_y": 9.0},
-        {"crop_width": 96, "crop_height": 64},
-    ],
-)
-def test_boxes_follow_the_picture(tmp_path: Path, changes: dict[str, float]) -> None:
-    photos = read(write_kitti(tmp_path, 1), class_of={"mask": "mask", "no-mask": "no-mask"})[0]
-    augmentation = replace(PLAIN, **changes)  # type: ignore[arg-type]
-    size = (augmentation.crop_width or SIZE[0], augmentation.crop_height or SIZE[1])
-    compared = 0
-    for seed in range(12):
-        frame = draw_frame(np.random.default_rng(seed), photos.photos, augmentation, size)
-        assert frame.image.size == size
-        for box, index in zip(frame.boxes_xyxy, frame.classes, strict=True):
-            if index == IGNORED:
-                continue
-            found = colored_box(frame.image, COLORS[("Mask", "No-Mask")[index]])
-            if (found[2:] - found[:2] > 50).any():
-                continue  # the frame's chance filling is of the same colour
-            np.testing.assert_allclose(box, found, atol=2.0)
-            compared += 1
-    assert compared >= 12
-
-
-def test_a_rotated_box_is_that_of_the_ellipse_in_it(tmp_path: Path) -> None:
-    photos = read(write_kitti(tmp_path, 1))[0].photos
-    turned = replace(PLAIN, rotate_rad_max=1.0)
-    for seed in range(8):
-        rng = np.random.default_rng(seed)
-        frame = draw_frame(rng, photos, turned, SIZE)
-        kept = frame.classes == 0
-        if not kept.any():
-            continue
-        box = frame.boxes_xyxy[kept][0]
-        found = colored_box(frame.image, COLORS["Mask"])
-        # The painted face is a rectangle, so its corners stick out of the ellipse's box.
-        np.testing.assert_allclose((box[:2] + box[2:]) / 2, (found[:2] + found[2:]) / 2, atol=2.5)
-        assert (box[2:] - box[:2] <= found[2:] - found[:2] + 2).all()
-
-
-def test_a_face_cut_off_or_too_small_is_ignored(tmp_path: Path) -> None:
-    photos = read(write_kitti(tmp_path, 1))[0].photos
-    tiny = replace(PLAIN, min_bbox_width=27.0)
-    assert (draw_frame(np.random.default_rng(0), photos, tiny, SIZE).classes == IGNORED).all()
-    left = float(photos[0].boxes_xyxy[0, 0])
-    shifted = replace(PLAIN, translate_max_x=left + 24)
-    states = Counter()
-    for seed in range(40):
-        frame = draw_frame(np.random.default_rng(seed), photos, shifted, SIZE)
-        widths = frame.boxes_xyxy[:, 2] - frame.boxes_xyxy[:, 0]
-        for width, index in zip(widths[:1], frame.classes[:1], strict=True):
-            if frame.boxes_xyxy[0, 0] == 0:
-                states[int(index)] += 1
-                assert (index == IGNORED) == (width < 13)
-    assert len(states) == 2
-
-
-def test_most_crops_show_a_face_and_a_mosaic_four_photos(tmp_path: Path) -> None:
-    photos = read(write_kitti(tmp_path, 4))[0].photos
-    crop = replace(PLAIN, crop_width=64, crop_height=48, zoom_min=2.0, zoom_max=2.0)
-    rng = np.random.default_rng(0)
-    frames = [draw_frame(rng, photos[:1], crop, (64, 48)) for _ in range(60)]
-    assert sum(bool((frame.classes == 0).any()) for frame in frames) > 30
-    four = draw_frame(rng, photos, PLAIN, SIZE)
-    assert len(four.classes) >= 4
-    boxes = four.boxes_xyxy
-    assert (boxes[:, :2] >= 0).all()
-    assert (boxes[:, 2:] <= SIZE).all()
-
-
-def test_colours_change_as_asked() -> None:
-    rng = np.random.default_rng(0)
-    image = Image.new("RGB", (4, 4), (200, 100, 50))
-    assert recolour(rng, image, PLAIN) is image
-    gray = np.asarray(recolour(rng, image, replace(PLAIN, gray_probability=1.0)))
-    assert (gray == gray[..., :1]).all()
-    hue = np.asarray(recolour(rng, image, replace(PLAIN, hue_rotation_max=40.0)), float)[0, 0]
-    luma = np.array([0.299, 0.587, 0.114])
-    assert abs(hue @ luma - np.array([200, 100, 50]) @ luma) < 2
-    assert np.abs(hue - [200, 100, 50]).max() > 5
-    contrast = replace(PLAIN, contrast_scale_max=0.5, contrast_center=0.4)
-    middle = Image.new("RGB", (1, 1), (102, 102, 102))
-    assert np.asarray(recolour(rng, middle, contrast)).tolist() == [[[102, 102, 102]]]
-
-
-def test_frame_adds_nothing_by_itself() -> None:
-    frame = Frame(Image.new("RGB", SIZE))
-    assert frame.boxes_xyxy.shape == (0, 4)
-    assert frame.classes.shape == (0,)
+def test_a_bad_photo_of_a_folder_listed_twice_is_named_once(tmp_path: Path) -> None:
+    source = write_kitti(tmp_path, 3)
+    (source.image_folder / "p00.png").write_bytes(b"no picture")
+    found, said = read(source, training=(source, source))
+    assert len(said) == len(found.problems) == 1
+    assert len(found.photos) == 4
 
 
 def test_batches_show_every_photo_once_an_epoch(tmp_path: Path) -> None:
@@ -211,7 +157,8 @@ def test_batches_show_every_photo_once_an_epoch(tmp_path: Path) -> None:
         whole = step % 3 == 0
         first = batches.shown_before(step)
         count = 1 if whole else 4
-        shown += [batches._photo(place).path.name for place in range(first, first + count)]
+        numbers = [batches._number(place) for place in range(first, first + count)]
+        shown += [photos[number].path.name for number in numbers]
         assert batches.shown_before(step + 1) == first + count
         assert batches.epochs_after(step) == len(shown) // 7
         assert batches[step]["image"].shape == ((1, 3, 96, 128) if whole else (4, 3, 48, 64))
@@ -219,6 +166,27 @@ def test_batches_show_every_photo_once_an_epoch(tmp_path: Path) -> None:
     for epoch in range(6):
         assert len(set(shown[7 * epoch : 7 * epoch + 7])) == 7
     assert shown[:7] != shown[7:14]
+
+
+def test_the_next_photo_stands_in_for_one_that_went_away(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = write_kitti(tmp_path / "data", 5)
+    experiment = make_experiment(source, tmp_path, augmentation__mosaic_probability=0.5,
+                                 training__epochs=4)  # fmt: skip
+    dataset = replace(experiment.dataset, training=(source, source))
+    photos = read_photos(dataset, "training", keep_bytes=0).photos
+    gone = photos[2].path
+    gone.unlink()
+    batches = Batches(photos, experiment)
+    for step in range(len(batches)):
+        assert batches[step]["image"].shape[0] == 3
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{gone}: no such file; others")
+    for photo in photos[:5]:
+        photo.path.unlink(missing_ok=True)
+    with pytest.raises(DataError, match="no such file"):
+        batches[0]
 
 
 def test_a_batch_depends_on_nothing_but_seed_and_step(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from tests.training.tiny_detector import make_experiment, write_kitti  # noqa: E
 from training.detector.__main__ import main  # noqa: E402
 from training.detector.checkpoint import read_checkpoint, read_network  # noqa: E402
 from training.detector.run import Run, RunOptions  # noqa: E402
+from training.detector.schedule import learning_rate  # noqa: E402
 from training.detector.train import train  # noqa: E402
 from training.experiment.settings import Experiment  # noqa: E402
 
@@ -146,8 +147,26 @@ def test_a_finished_run_is_left_alone_and_another_spec_refused(tmp_path: Path) -
     names = replace(experiment.dataset, class_names=("no-mask", "mask"))
     with pytest.raises(DataError, match="has classes"):
         train(replace(experiment, dataset=names), options)
+    changes: list[tuple[dict[str, Any], str]] = [
+        ({"training__batch_size": 2}, r"has training\.batch_size 3, the spec 2"),
+        ({"model__pretrained": tmp_path / "x.pt"}, r"has model\.pretrained None, the spec .*x\.pt"),
+        ({"augmentation__zoom_max": 1.3}, r"augmentation\.zoom_max 1\.1, the spec 1\.3"),
+        ({"cost__bbox_loss": "L1"}, r"cost\.bbox_loss GIOU, the spec L1"),
+        ({"dataset__training": (source, source)}, r"dataset\.training\[1\]\.image_folder nothing"),
+        ({"dataset__class_of": {"mask": "mask"}}, r"dataset\.class_of\.no-mask no-mask"),
+    ]
+    for change, reason in changes:
+        other = make_experiment(source, tmp_path, evaluation__period=0, **change)
+        with pytest.raises(DataError, match=reason):
+            train(other, options)
+    longer = make_experiment(
+        source, tmp_path, training__epochs=3, training__checkpoint_interval=1,
+        evaluation__period=2, evaluation__mode="SAMPLE",
+    )  # fmt: skip
+    train(longer, options)
+    assert read_checkpoint(tmp_path / "run/checkpoint.pt")["epoch"] == 3
     (tmp_path / "run/checkpoint.pt").write_bytes(b"damaged")
-    with pytest.raises(DataError, match="is not a usable checkpoint"):
+    with pytest.raises(DataError, match="is no checkpoint of this kit"):
         train(experiment, options)
 
 
@@ -166,14 +185,45 @@ def test_epochs_of_a_few_photos_are_all_taken_care_of(tmp_path: Path) -> None:
     assert kept == ["epoch-003.pt", "epoch-004.pt", "epoch-006.pt", "model.pt"]
 
 
+def test_fewer_photos_than_a_batch_and_the_rates_taken(tmp_path: Path) -> None:
+    source = write_kitti(tmp_path / "data", 2)
+    experiment = make_experiment(
+        source, tmp_path, training__batch_size=7, training__epochs=10, evaluation__period=0,
+    )  # fmt: skip
+    train(experiment, quiet(tmp_path / "run"))
+    rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    # 7 photos a step: 3.5 epochs. The third step shows 21, of which 20 are asked for.
+    assert [row["epoch"] for row in rows] == [3, 7, 10]
+    rates = [learning_rate(share, experiment.training) for share in (0, 1 / 2, 1)]
+    assert [row["rate"] for row in rows] == pytest.approx(rates)
+    short = make_experiment(source, tmp_path, training__batch_size=9, evaluation__period=0)
+    train(short, quiet(tmp_path / "short"))
+    assert read_checkpoint(tmp_path / "short/checkpoint.pt")["epoch"] == 2
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     source = write_kitti(tmp_path / "data", 3)
     experiment = make_experiment(
         source, tmp_path, evaluation__period=0, training__max_learning_rate=1e20,
         training__epochs=9,
     )  # fmt: skip
-    with pytest.raises(FacekitError, match=r"step \d+: the \w+ is (nan|inf); lower"):
+    with pytest.raises(FacekitError, match=r"step \d+: the \w+ is (nan|inf); .*lower") as refused:
         train(experiment, quiet(tmp_path / "run"))
+    # An epoch is one step: the first one was saved.
+    assert f"{tmp_path / 'run/checkpoint.pt'} is from before" in str(refused.value)
+
+
+def test_a_network_that_gives_no_number_is_said_to(tmp_path: Path) -> None:
+    source = write_kitti(tmp_path / "data", 3)
+    experiment = make_experiment(source, tmp_path, evaluation__period=0)
+    broken = train(experiment, quiet(tmp_path / "first"))
+    state = read_checkpoint(broken)
+    state["model"]["coverage.bias"][:] = float("nan")
+    torch.save(state, broken)
+    begun = make_experiment(source, tmp_path, model__pretrained=broken, evaluation__period=0)
+    with pytest.raises(FacekitError, match=r"step 1: the \w+ is nan; .*model\.pt\)$"):
+        train(begun, quiet(tmp_path / "second"))
+    assert not (tmp_path / "second/checkpoint.pt").exists()
 
 
 def one_step(experiment: Experiment, out: Path) -> Run:
@@ -206,8 +256,8 @@ def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:
     assert "stage3.0.norm1.running_mean" in names
     norms = make_experiment(source, tmp_path, model__freeze_bn=True)
     names = changed(one_step(norms, tmp_path / "b"))
-    assert "stem.weight" in names
-    assert not [n for n in names if "norm" in n or "shortcut.1" in n]
+    assert {"stem.weight", "stem_norm.weight", "stage1.0.shortcut.1.bias"} <= names
+    assert not [n for n in names if "running" in n or "num_batches" in n]
 
 
 @pytest.mark.parametrize(("kind", "power"), [("L1", 0), ("L2", 1)])
@@ -244,4 +294,4 @@ def test_the_command_line_says_what_is_wrong(
     assert "no.txt: cannot be read" in capsys.readouterr().err
     (tmp_path / "x.pt").write_bytes(b"damaged")
     assert main(["pretrained", "--from", str(tmp_path / "x.pt"), "-o", str(tmp_path / "o.pt")]) == 1
-    assert "x.pt: is not a usable checkpoint" in capsys.readouterr().err
+    assert "x.pt: is no checkpoint of this kit" in capsys.readouterr().err

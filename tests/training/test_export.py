@@ -127,6 +127,37 @@ def test_int8(
         read_network(path)
 
 
+def save_plain(path: Path, inputs: dict[str, list[object]], outputs: int) -> Path:
+    """Write a graph of nothing but copies, with the inputs' shapes."""
+    kind, name = onnx.TensorProto.FLOAT, next(iter(inputs))
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", [name], [f"out{k}"]) for k in range(outputs)],
+        "plain",
+        [onnx.helper.make_tensor_value_info(n, kind, shape) for n, shape in inputs.items()],
+        [onnx.helper.make_tensor_value_info(f"out{k}", kind, None) for k in range(outputs)],
+    )
+    opset = onnx.helper.make_opsetid("", 17)
+    onnx.save_model(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "reason"),
+    [
+        ({"a": ["n", 3, "h", "w"]}, 2, r"has a free frame size, \['n', 3, 'h', 'w'\]"),
+        ({"a": ["n", 3, 64, 96], "b": ["n"]}, 2, "2 inputs and 2 outputs"),
+        ({"a": ["n", 3, 64, 96]}, 1, "1 inputs and 1 outputs"),
+        ({"a": ["n", 1, 80, 80]}, 2, r"not a detector: its input is \['n', 1, 80, 80\]"),
+    ],
+)
+def test_a_file_of_another_graph_is_refused(
+    tmp_path: Path, inputs: dict[str, list[object]], outputs: int, reason: str
+) -> None:
+    path = save_plain(tmp_path / "plain.onnx", inputs, outputs)
+    with pytest.raises(DataError, match=rf"plain\.onnx: .*{reason}"):
+        OnnxNetwork(path)
+
+
 def test_int8_needs_photos(
     tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

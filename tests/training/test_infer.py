@@ -11,6 +11,7 @@ from PIL import Image
 
 pytest.importorskip("onnxruntime")
 
+from facekit.detection.postprocess import Detections
 from facekit.errors import DataError
 from facekit.labels.kitti import read_kitti
 from tests.training.detectors import FRAME_WH, Oracle, write_photo
@@ -108,6 +109,34 @@ def test_a_photo_that_cannot_be_used_stops_no_other(
     assert sorted(path.stem for path in (tmp_path / "out/labels").iterdir()) == ["a", "d"]
     for name in ("b.jpg", "c.jpg", "a.webp"):
         assert caplog.text.count(str(photos / name)) == 1, caplog.text
+
+
+def test_a_box_without_area_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_photo(tmp_path / "photos/a.png")
+    # The first two are cut to a line at the photo's edge, and too narrow for two decimals.
+    boxes = [[640, 20, 640, 90], [50, 20, 50.004, 90], [80, 60, 180, 180]]
+    found = Detections(
+        np.array(boxes, np.float32), np.full(3, 0.9, np.float32), np.array([0, 0, 1], np.int32)
+    )
+    monkeypatch.setattr(command, "find_boxes", lambda *_: found)
+    counts, failed = command.infer(
+        Oracle([[]]), spec_of(tmp_path), tmp_path / "photos", tmp_path / "out"
+    )
+    assert (counts, failed) == ({"covered": 0, "bare": 1}, 0)
+    text = (tmp_path / "out/labels/a.txt").read_text()
+    assert text.startswith("bare 0 0 0 80.00 60.00") and text.count("\n") == 1
+    assert (tmp_path / "out/images_annotated/a.png").is_file()
+
+
+def test_a_label_of_two_words_is_refused_with_its_line(tmp_path: Path) -> None:
+    for old, new in (
+        ('output_map: "Mask"', 'output_map: "has mask"'),
+        ('target_classes: "bare"', 'target_classes: "no mask"'),
+    ):
+        text, line = changed(SPEC, old, new)
+        with pytest.raises(DataError, match=f"spec.txt:{line}: .*mask") as caught:
+            spec_of(tmp_path, text)
+        assert "KITTI label" in str(caught.value)
 
 
 def test_no_photo_at_all(tmp_path: Path) -> None:

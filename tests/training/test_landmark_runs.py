@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ torch = pytest.importorskip("torch")
 from tests.training.facesets import write_pts, write_sets  # noqa: E402
 from training import runs  # noqa: E402
 from training.data.photos import PORTRAIT_FOLDER, PORTRAIT_TEST_FOLDER  # noqa: E402
+from training.detector.checkpoint import Network, save_network  # noqa: E402
+from training.detector.network import DetectNet, resnet_layout  # noqa: E402
+from training.facenet.__main__ import main as facenet  # noqa: E402
 from training.landmarks import train as landmarks  # noqa: E402
 from training.landmarks.__main__ import main  # noqa: E402
 from training.record import read_rows  # noqa: E402
@@ -127,4 +131,43 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "no such checkpoint" in capsys.readouterr().err
     runs.save_checkpoint(tmp_path / "checkpoint.pt", {"average": {}, "step": 1, "seed": 0})
     assert main(export) == 1
-    assert "checkpoint.pt: is of another network" in capsys.readouterr().err
+    assert "checkpoint.pt: is of another network\n" in capsys.readouterr().err
+
+
+def test_a_checkpoint_of_the_detector_is_no_landmark_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "detector.pt"
+    layout = resnet_layout(10, 2, (8, 8, 8, 8, 8))
+    state = DetectNet(layout).state_dict()
+    save_network(path, Network(layout, ("mask", "no-mask"), (96, 64), state))
+    assert main(["export", "--checkpoint", str(path), "--out", str(tmp_path / "m.onnx")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"{path}: is of another trainer: export it by python -m training.det")
+    assert not (tmp_path / "m.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("--steps", "0", "'0' is not a whole number of 1 or more"),
+        ("--steps", "-4", "'-4' is not a whole number of 1 or more"),
+        ("--workers", "-1", "'-1' is not a whole number of 0 or more"),
+        ("--threads", "-1", "'-1' is not a whole number of 0 or more"),
+        ("--seed", "-1", "'-1' is not a whole number of 0 or more"),
+        ("--rate", "-1", "'-1' is not a number above 0"),
+        ("--rate", "nan", "'nan' is not a number above 0"),
+        ("--rate", "inf", "'inf' is not a number above 0"),
+    ],
+)
+@pytest.mark.parametrize("command", [main, facenet])
+def test_numbers_out_of_range_are_refused(
+    command: Callable[[list[str]], int],
+    name: str,
+    value: str,
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        command(["train", "--data", "data", "--out", "out", f"{name}={value}"])
+    assert f"argument {name}: {reason}" in capsys.readouterr().err

@@ -142,6 +142,11 @@ def test_the_command_on_another_folder_and_with_a_damaged_photo(
     kitti = write_spec(tmp_path / "kitti.txt", text.replace("val_split: 25", "val_split: 50"))
     assert main(["evaluate", "-e", str(spec), "-m", str(checkpoint), "-d", str(kitti)]) == 0
     assert "1 photos, 0 unusable" in capsys.readouterr().out
+    # All of a folder that the spec does not train on is measured, however it would be parted.
+    spec = write_spec(tmp_path / "spec.txt", EXPERIMENT)
+    kitti = write_spec(tmp_path / "kitti.txt", text.replace("val_split: 25", "val_split: 100"))
+    assert main(["evaluate", "-e", str(spec), "-m", str(checkpoint), "-d", str(kitti)]) == 0
+    assert "2 photos, 0 unusable" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,21 @@ def test_a_run_does_not_go_on_with_other_settings(tmp_path: Path) -> None:
         fit(options(tmp_path, steps=4), recipe(settings={"points": (80, 68)}))
 
 
+def test_a_run_does_not_go_on_with_another_seed(tmp_path: Path) -> None:
+    fit(options(tmp_path, steps=2, seed=3), recipe())
+    fit(options(tmp_path, steps=3, seed=3), recipe())
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+    with pytest.raises(DataError, match=r"was trained with seed 3, not 0: name another folder"):
+        fit(options(tmp_path, steps=4), recipe())
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+
+
+def test_a_run_does_not_go_on_from_another_network(tmp_path: Path) -> None:
+    fit(options(tmp_path, steps=2), recipe())
+    with pytest.raises(DataError, match=r"checkpoint\.pt: is of another network: name another"):
+        fit(options(tmp_path, steps=3), recipe(network=lambda: torch.nn.Linear(3, 2)))
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     def step(model: Any, step: int, batch: dict[str, Any]) -> StepResult:
         scale = float("nan") if step == 4 else 1.0
@@ -162,8 +177,28 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such checkpoint"):
         runs.load_checkpoint(path)
     path.write_bytes(b"damaged")
-    with pytest.raises(DataError, match=r"checkpoint\.pt: is not a usable checkpoint"):
+    with pytest.raises(DataError, match=r"checkpoint\.pt: is no checkpoint of this kit, or a dam"):
         runs.load_checkpoint(path)
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        runs.load_checkpoint(tmp_path)
+    torch.save([1, 2], path)
+    with pytest.raises(DataError, match="is no checkpoint of this kit"):
+        runs.load_checkpoint(path)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".hdf5", ".tlt", ".etlt"])
+def test_a_file_that_is_no_checkpoint_is_refused_in_the_kits_own_words(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"resnet18{suffix}"
+    # What needs code of its own to be loaded: torch would advise to trust it.
+    torch.save(Path(), path)
+    with pytest.raises(DataError) as caught:
+        runs.load_checkpoint(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: is no checkpoint of this kit")
+    assert "weights_only" not in text and "torch" not in text
+    assert ("files of TLT can't be read; name a .pt file" in text) == (suffix != ".pt")
 
 
 def test_learning_rate_plateau_does_not_depend_on_the_total() -> None:

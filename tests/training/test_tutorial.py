@@ -12,14 +12,20 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import onnx  # noqa: E402
-import onnxruntime  # noqa: E402
-from PIL import Image, ImageDraw  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from facekit.cli import main as facekit  # noqa: E402
-from facekit.datasets.splits import is_evaluation  # noqa: E402
 from facekit.evaluation.average_precision import iou_matrix  # noqa: E402
 from facekit.labels.kitti import read_kitti  # noqa: E402
-from tests.training.facesets import OBJECT, VOC, draw_face  # noqa: E402
+from tests.training.mask_set import (  # noqa: E402
+    PHOTO,
+    TESTED,
+    TRAINED,
+    Faces,
+    write_mask_set,
+)
+from tests.training.network_outputs import onnx_outputs, torch_outputs  # noqa: E402
+from tests.training.spec_edits import edited, quoted  # noqa: E402
 from training.detector.__main__ import main as detector  # noqa: E402
 from training.detector.checkpoint import read_network  # noqa: E402
 from training.record import read_rows  # noqa: E402
@@ -27,82 +33,17 @@ from training.record import read_rows  # noqa: E402
 REPOSITORY = Path(__file__).parents[2]
 SPECS = REPOSITORY / "training/specs"
 FACENET = REPOSITORY / "model_repository/facenet/1/model.onnx"
-PHOTO = (216, 144)
 FRAME = (192, 128)
 CLASSES = ("mask", "no-mask")
 """In the order of the network's channels."""
-TRAINED, TESTED = 8, 2
 EPOCHS, EPOCHS_AGAIN = 40, 30
-
-Box = tuple[int, int, int, int]
-Faces = list[tuple[str, Box]]
+LEFT = 0.18
+"""Share of the parameters that pruning leaves: so few that the network no longer finds faces."""
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write a set in the form of Face Mask Detection: 8 photos to train on, 2 to test on."""
-    folder = tmp_path_factory.mktemp("set")
-    for name in ("images", "annotations"):
-        (folder / name).mkdir()
-    stems = [f"maksssksksss{k}" for k in range(200)]
-    tested = [stem for stem in stems if is_evaluation(stem)][:TESTED]
-    trained = [stem for stem in stems if not is_evaluation(stem)][:TRAINED]
-    rng = np.random.default_rng(5)
-    for number, stem in enumerate(sorted(trained + tested)):
-        image, faces = draw_photo(rng, number)
-        image.save(folder / f"images/{stem}.png")
-        objects = "".join(OBJECT.format(*box, name=name) for name, box in faces)
-        text = VOC.format(w=PHOTO[0], h=PHOTO[1], objects=objects)
-        (folder / f"annotations/{stem}.xml").write_text(text)
-    return folder
-
-
-def draw_photo(rng: np.random.Generator, number: int) -> tuple[Image.Image, Faces]:
-    """Draw two faces before a dark grain, one of them, or both, or none, with a mask."""
-    image = Image.fromarray(rng.integers(0, 70, (PHOTO[1], PHOTO[0], 3), dtype=np.uint8))
-    faces: Faces = []
-    for left, masked in ((8, number % 2 == 0), (116, number % 3 == 0)):
-        width = int(rng.integers(44, 60))
-        height = round(1.3 * width)
-        x, y = left + int(rng.integers(0, 30)), int(rng.integers(6, PHOTO[1] - height - 6))
-        box = (x, y, x + width, y + height)
-        draw_face(image, box)
-        if masked:
-            lower = (x + 0.08 * width, y + 0.52 * height, x + 0.92 * width, y + 0.95 * height)
-            ImageDraw.Draw(image).rectangle(lower, fill=(150, 190, 235))
-        faces.append(("with_mask" if masked else "without_mask", box))
-    return image, faces
-
-
-def edited(spec: Path, path: Path, changes: dict[str, str], *, drop: tuple[str, ...] = ()) -> Path:
-    """Write a copy of a spec with other values, as a user edits one; each key has to be there."""
-    text = spec.read_text()
-    for key, value in changes.items():
-        text, count = re.subn(rf"(?m)^(\s*{key}: ).*$", lambda m, v=value: m[1] + v, text)
-        assert count, f"{spec.name} has no {key}"
-    for key in drop:
-        text, count = re.subn(rf"(?m)^\s*{key}: .*\n", "", text)
-        assert count, f"{spec.name} has no {key}"
-    path.write_text(text)
-    return path
-
-
-def quoted(path: Path) -> str:
-    return f'"{path}"'
-
-
-def onnx_outputs(path: Path, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    assert names == ["output_bbox/BiasAdd", "output_cov/Sigmoid"]
-    bbox, coverage = session.run(None, {"input_1": frames})
-    return bbox, coverage
-
-
-def torch_outputs(path: Path, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    with torch.no_grad():
-        bbox, coverage = read_network(path).build()(torch.from_numpy(frames))
-    return bbox.numpy(), coverage.numpy()
+    return write_mask_set(tmp_path_factory.mktemp("set"))
 
 
 def test_nine_steps(
@@ -263,12 +204,12 @@ def step_5_prune(folder: Path, spec: Path, model: Path, capsys: pytest.CaptureFi
     """Pruning leaves a smaller graph, of as many parameters as was asked for."""
     path = folder / "pruned.pt"
     capsys.readouterr()
-    options = ["-eq", "union", "--parameters", "0.4", "-pg", "4", "-nf", "4"]
+    options = ["-eq", "union", "--parameters", str(LEFT), "-pg", "4", "-nf", "4"]
     assert detector(["prune", "-m", str(model), "-o", str(path), *options]) == 0
     whole, small = read_network(model), read_network(path)
     sizes = [network.build().parameter_count() for network in (small, whole)]
     assert f"{sizes[0]} of {sizes[1]} parameters are left" in capsys.readouterr().out
-    assert 0.2 * sizes[1] < sizes[0] <= 0.4 * sizes[1]
+    assert 0.5 * LEFT * sizes[1] < sizes[0] <= LEFT * sizes[1]
     assert small.layout != whole.layout
     assert (small.classes, small.size_wh) == (whole.classes, whole.size_wh)
     return path
@@ -310,7 +251,8 @@ def step_7_evaluate_again(
     """What pruning cost is learnt again."""
     cut = precisions(folder, spec, pruned, "--use_training_set")
     after = precisions(folder, spec, retrained, "--use_training_set")
-    assert np.mean(list(cut.values())) < np.mean(list(after.values()))
+    # Without the training the test would fail: the cut network alone finds next to nothing.
+    assert np.mean(list(cut.values())) < 0.6
     assert min(after.values()) > 0.85
     assert np.mean(list(after.values())) > np.mean(list(before.values())) - 0.1
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from facekit.datasets.splits import split_of
-from facekit.errors import DataError
-from facekit.labels.folder import find_labels
+from facekit.draw import open_upright
+from facekit.errors import DataError, PhotoError
+from facekit.labels.folder import find_labels, turned_upright
+from facekit.labels.orientation import stored_view, upright_boxes
 from facekit.labels.pts import POINT_COUNT, present
 from facekit.labels.voc import read_voc
 
@@ -36,8 +38,8 @@ class Photo:
 
     Attributes:
         name: File stem.
-        image: The decoded photo, mode RGB.
-        boxes: float32 [n, 4]: x1, y1, x2, y2 in pixels.
+        image: The decoded photo, upright, mode RGB.
+        boxes: float32 [n, 4]: x1, y1, x2, y2 in pixels of the upright photo.
         complete: Every face is annotated, so the rest of the photo is background.
         points: The points of each face, float32 [68, 2] each (or 80, or 104; NaN where a point is
             not annotated); empty where no face has any.
@@ -51,19 +53,21 @@ class Photo:
 
 
 def load_image(path: Path) -> Image.Image:
-    """Decode a photo to RGB.
+    """Decode a photo as the server does: upright, in RGB, transparent pixels over white.
 
     Raises:
-        DataError: The file is missing, damaged, or not a picture.
+        DataError: The file is missing, damaged, not a picture, or over a limit of
+            ``facekit.limits``.
     """
     try:
-        with Image.open(path) as image:
-            converted: Image.Image = image.convert("RGB")
-            return converted
-    except FileNotFoundError:
-        raise DataError(path, "no such file") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(path, f"cannot be decoded: {error}") from error
+        if not path.exists():
+            raise DataError(path, "no such file")
+        image = open_upright(path)
+        image.load()
+    except (PhotoError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        raise DataError(path, f"cannot be decoded: {reason}") from error
+    return image
 
 
 def _files(folder: Path, pattern: str) -> list[Path]:
@@ -84,9 +88,14 @@ def voc_photos(data: Path, split: str) -> Iterator[Photo]:
         annotation = read_voc(path)
         image_path = data / VOC_FOLDER / "images" / f"{path.stem}.jpg"
         image = load_image(image_path)
-        if image.size != annotation.size:
+        stored_wh, orientation = stored_view(image_path)
+        if annotation.size == stored_wh:
+            boxes = upright_boxes(annotation.boxes, stored_wh, orientation)
+        elif annotation.size == image.size:
+            boxes = annotation.boxes  # they were drawn on the upright photo
+        else:
             raise DataError(image_path, f"is {image.size}, its annotation says {annotation.size}")
-        yield Photo(path.stem, image, annotation.boxes)
+        yield Photo(path.stem, image, boxes)
 
 
 def pts_photos(
@@ -118,6 +127,11 @@ def pts_photos(
     for labels in find_labels(folder):
         if isinstance(labels, DataError):
             refuse(labels)
+            continue
+        try:
+            labels = turned_upright(labels)
+        except DataError as error:
+            refuse(error)
             continue
         faces = [_scheme(face, point_count) for face in labels.points_xy]
         shares = [float(present(face[:POINT_COUNT]).mean()) for face in faces]

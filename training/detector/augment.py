@@ -29,11 +29,13 @@ class Frame:
 
     Attributes:
         image: Mode RGB.
+        fill: Colour of what no photo covers, RGB.
         boxes_xyxy: float32 [n, 4], frame pixels, clipped to the frame.
         classes: int64 [n], index of each box's class, ``IGNORED`` for none.
     """
 
     image: Image.Image
+    fill: tuple[int, ...] = (0, 0, 0)
     boxes_xyxy: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     classes: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
@@ -51,9 +53,11 @@ def draw_frame(
 ) -> Frame:
     """Draw a training frame of a photo.
 
-    A photo is stretched to the spec's frame and zoomed about its middle, then shifted, mirrored
-    and rotated. Where the frame to draw is smaller than the spec's (``crop_width``), or where it
-    shows four photos, the view is placed near a face instead of being shifted.
+    A photo is stretched to the spec's frame and zoomed, then shifted, mirrored and rotated. Any
+    part of a photo larger than the frame may be what it shows, and a smaller one may lie anywhere
+    in it (``random_zoom_matrix`` of tao_tensorflow1_backend). Where the spec has crops
+    (``crop_width``), or where a frame shows four photos, the view is placed near a face instead,
+    and not shifted.
 
     Args:
         rng: Source of chance.
@@ -67,7 +71,8 @@ def draw_frame(
     Raises:
         DataError: A photo can't be decoded any more.
     """
-    frame = Frame(Image.new("RGB", size_wh, tuple(int(v) for v in rng.integers(0, 256, size=3))))
+    fill = tuple(int(v) for v in rng.integers(0, 256, size=3))
+    frame = Frame(Image.new("RGB", size_wh, fill), fill)
     if len(photos) == 1:
         _paste(rng, frame, photos[0], augmentation, (0, 0, *size_wh))
     else:
@@ -115,7 +120,7 @@ def _paste(
             augmentation.translate_max_x,
             augmentation.translate_max_y,
         )
-        start = (length - shown) / 2 - shift / scale
+        start = (length - shown) * rng.random(2) - shift / scale
     else:
         middle = _aim(rng, photo, shown)
         inside = np.clip(middle - shown / 2, 0, np.maximum(length - shown, 0))
@@ -191,13 +196,12 @@ def _rotate(frame: Frame, angle_rad: float) -> None:
     middle = np.array([width, height]) / 2
     back = np.array([[cos, sin], [-sin, cos]])  # frame to source
     offset = middle - back @ middle
-    corner = tuple(int(v) for v in np.asarray(frame.image.getpixel((0, 0))))
     frame.image = frame.image.transform(
         frame.image.size,
         Image.Transform.AFFINE,
         (*back[0], offset[0], *back[1], offset[1]),
         Image.Resampling.BILINEAR,
-        fillcolor=corner,
+        fillcolor=frame.fill,
     )
     if len(frame.classes) == 0:
         return

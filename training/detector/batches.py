@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,12 +12,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from facekit.contract import GRID_STRIDE
-from training.detector.augment import draw_frame
+from facekit.errors import DataError
+from training.detector.augment import Frame, draw_frame
 from training.detector.frames import IGNORED, LabelledPhoto
-from training.detector.targets import build_targets, coverage_rules
+from training.detector.targets import GridTargets, build_targets, coverage_rules
+from training.detector.tlt_targets import build_tlt_targets
 from training.experiment.settings import Experiment
 from training.runs import step_rng
 
+LOGGER = logging.getLogger("training")
 _ORDER_STREAM = 1
 """Stream of chance of the photos' order, apart from that of the frames."""
 
@@ -25,7 +30,8 @@ class Batches(Dataset[dict[str, Tensor]]):
 
     The photos are shuffled anew for every epoch and dealt out without a gap, so that every batch
     is full and an epoch may end within one. With crops, a batch of whole frames has as many
-    photos as makes about the same number of pixels.
+    photos as makes about the same number of pixels. A photo that goes away during the run is named
+    once (by every process that makes batches), and the next one stands in for it.
     """
 
     def __init__(self, photos: tuple[LabelledPhoto, ...], experiment: Experiment) -> None:
@@ -33,7 +39,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         self.photos, self.experiment = photos, experiment
         self.seed = experiment.random_seed
         augmentation, training = experiment.augmentation, experiment.training
-        self.rules = coverage_rules(experiment.rasterizer, experiment.cost)
+        self.rules = coverage_rules(experiment.rasterizer)
         self.whole = (augmentation.width, augmentation.height)
         self.crop = self.whole
         self.period = 0
@@ -44,6 +50,7 @@ class Batches(Dataset[dict[str, Tensor]]):
             share = self.crop[0] * self.crop[1] / (self.whole[0] * self.whole[1])
             self.whole_count = max(1, round(training.batch_size * share))
         self.steps = self._first_step(training.epochs * len(photos))
+        self._gone: set[int] = set()
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
 
     def __len__(self) -> int:
@@ -60,8 +67,9 @@ class Batches(Dataset[dict[str, Tensor]]):
         return wholes * self.whole_count + (step - wholes) * self.experiment.training.batch_size
 
     def epochs_after(self, step: int) -> int:
-        """Return how many epochs are over once a step is done."""
-        return self.shown_before(step + 1) // len(self.photos)
+        """Return how many epochs are over once a step is done, at most those of the run."""
+        over = self.shown_before(step + 1) // len(self.photos)
+        return min(over, self.experiment.training.epochs)
 
     def _first_step(self, shown: int) -> int:
         """Return the first step before which at least so many photos were shown."""
@@ -71,13 +79,52 @@ class Batches(Dataset[dict[str, Tensor]]):
             low, high = (low, middle) if self.shown_before(middle) >= shown else (middle + 1, high)
         return low
 
-    def _photo(self, place: int) -> LabelledPhoto:
-        """Return the photo at a place of the whole run's order."""
+    def _number(self, place: int) -> int:
+        """Return the number of the photo at a place of the whole run's order."""
         epoch, rank = divmod(place, len(self.photos))
         if self._order[0] != epoch:
             chance = step_rng(self.seed, epoch, _ORDER_STREAM)
             self._order = (epoch, chance.permutation(len(self.photos)))
-        return self.photos[int(self._order[1][rank])]
+        return int(self._order[1][rank])
+
+    def _draw(self, rng: np.random.Generator, place: int, size_wh: tuple[int, int]) -> Frame:
+        """Return the frame at a place of the whole run's order.
+
+        Raises:
+            DataError: Not one photo can be read any more.
+        """
+        numbers = [self._number(place)]
+        if rng.random() < self.experiment.augmentation.mosaic_probability:
+            numbers += rng.integers(0, len(self.photos), size=3).tolist()
+        while True:
+            numbers = [self._there(number) for number in numbers]
+            photos = tuple(self.photos[number] for number in numbers)
+            try:
+                return draw_frame(rng, photos, self.experiment.augmentation, size_wh)
+            except DataError as error:
+                lost = {k for k, photo in enumerate(self.photos) if photo.path == error.path}
+                if not lost:
+                    raise
+                self._gone |= lost
+                if len(self._gone) == len(self.photos):
+                    raise
+                LOGGER.warning("%s; others are shown in its place from here on", error)
+
+    def _there(self, number: int) -> int:
+        """Return the number of a photo, or that of the next one that has not gone away."""
+        while number in self._gone:
+            number = (number + 1) % len(self.photos)
+        return number
+
+    def _targets(self, frame: Frame) -> GridTargets:
+        """Return the targets of a frame by the rule that goes with the spec's coverage loss."""
+        face = frame.classes != IGNORED
+        boxes, ignored = frame.boxes_xyxy[face], frame.boxes_xyxy[~face]
+        classes = frame.classes[face]
+        grid = (frame.image.height // GRID_STRIDE, frame.image.width // GRID_STRIDE)
+        if self.experiment.cost.coverage_loss == "CROSS_ENTROPY":
+            return build_tlt_targets(boxes, ignored, grid, classes, self.experiment.rasterizer)
+        return build_targets(boxes, ignored, grid, classes=classes, rules=self.rules)
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         """Return the batch of a step.
@@ -90,26 +137,12 @@ class Batches(Dataset[dict[str, Tensor]]):
         whole = self.is_whole(step)
         size = self.whole if whole else self.crop
         count = self.whole_count if whole else self.experiment.training.batch_size
-        grid = (size[1] // GRID_STRIDE, size[0] // GRID_STRIDE)
         first = self.shown_before(step)
         images, targets = [], []
         for place in range(first, first + count):
-            photos = [self._photo(place)]
-            if rng.random() < self.experiment.augmentation.mosaic_probability:
-                others = rng.integers(0, len(self.photos), size=3)
-                photos += [self.photos[int(other)] for other in others]
-            frame = draw_frame(rng, tuple(photos), self.experiment.augmentation, size)
+            frame = self._draw(rng, place, size)
             images.append(np.asarray(frame.image))
-            face = frame.classes != IGNORED
-            targets.append(
-                build_targets(
-                    frame.boxes_xyxy[face],
-                    frame.boxes_xyxy[~face],
-                    grid,
-                    classes=frame.classes[face],
-                    rules=self.rules,
-                )
-            )
+            targets.append(self._targets(frame))
         names = ("covered", "boxes", "box_weight", "coverage_weight")
         batch = {n: torch.from_numpy(np.stack([getattr(t, n) for t in targets])) for n in names}
         batch["image"] = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,19 @@ from torch import Tensor
 
 from facekit.errors import DataError
 from training.detector.network import DetectNet, Layout
+from training.experiment.settings import Experiment
 from training.runs import load_checkpoint, save_checkpoint
 
 KIND = "detectnet_v2"
 State = dict[str, Tensor]
+FREE_TO_CHANGE = (
+    "path",
+    "clustering",
+    "evaluation",
+    "training.epochs",
+    "training.checkpoint_interval",
+)
+"""What of an experiment may differ when a run goes on: it does not change a step taken."""
 
 
 @dataclass(frozen=True)
@@ -134,3 +143,57 @@ def check_fit(path: Path, layout: Layout, weights: Mapping[str, Tensor]) -> None
             f"weights and layout differ: {name} is {given.get(name, 'missing')}, "
             f"expected {wanted.get(name, 'nothing')}",
         )
+
+
+def settings_of(experiment: Experiment) -> dict[str, str]:
+    """Return what a run's steps depend on, by dotted name, as text for a checkpoint."""
+    found: dict[str, str] = {}
+
+    def add(name: str, value: Any) -> None:
+        if isinstance(value, dict) and value:
+            for key, inner in value.items():
+                add(f"{name}.{key}", inner)
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
+            for index, inner in enumerate(value):
+                add(f"{name}[{index}]", inner)
+        else:
+            found[name] = str(value)
+
+    for part, value in asdict(experiment).items():
+        add(part, value)
+    changeable = tuple(f"{name}{end}" for name in FREE_TO_CHANGE for end in (".", "["))
+    return {
+        name: value
+        for name, value in found.items()
+        if name not in FREE_TO_CHANGE and not name.startswith(changeable)
+    }
+
+
+def check_experiment(path: Path, state: Mapping[str, Any], experiment: Experiment) -> None:
+    """Hold a checkpoint to the spec that a run is to go on by.
+
+    Raises:
+        DataError: They differ in more than ``FREE_TO_CHANGE``; names what differs.
+    """
+    frame = experiment.augmentation
+    wanted = settings_of(experiment)
+    known: Mapping[str, str] = state.get("settings", wanted)
+    differences = [
+        (what, found, asked)
+        for what, found, asked in (
+            ("classes", state["classes"], list(experiment.dataset.class_names)),
+            ("a frame of", [state["width"], state["height"]], [frame.width, frame.height]),
+            ("random_seed", state["seed"], experiment.random_seed),
+            *(
+                (name, known.get(name, "nothing"), wanted.get(name, "nothing"))
+                for name in sorted(known.keys() | wanted.keys())
+                if name != "random_seed"
+            ),
+        )
+        if found != asked
+    ]
+    if differences:
+        listed = "; ".join(
+            f"{what} {found}, the spec {asked}" for what, found, asked in differences
+        )
+        raise DataError(path, f"has {listed}: name another folder, or remove what is in this one")

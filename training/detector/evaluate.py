@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import sys
@@ -23,6 +22,7 @@ from training.experiment.kitti import IMAGES, LABELS, read_kitti_config
 from training.experiment.reader import read_experiment
 from training.experiment.settings import DataSource, Experiment
 from training.inference import median_ms
+from training.writing import write_json
 
 LOGGER = logging.getLogger("training")
 
@@ -59,11 +59,12 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; photos that can't be used are named and left out, and the status is 1.
 
     Raises:
-        DataError: The spec, the network, or all of the photos can't be used.
+        DataError: The spec, the network, or all of the photos can't be used; or the figures can't
+            be written.
     """
     say_key_unused(options)
     kitti = read_kitti_config(options.dataset_export_spec) if options.dataset_export_spec else None
-    experiment = read_experiment(options.experiment, kitti)
+    experiment = read_experiment(options.experiment, kitti, measuring=True)
     network = open_network(options.model, options.threads)
     check_network(network, options.model, experiment)
     dataset = experiment.dataset
@@ -93,8 +94,7 @@ def run(options: argparse.Namespace) -> int:
         figures["frame_ms"] = frame_ms(network)
     sys.stdout.write(report(figures))
     if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, figures)
     return int(bool(photos.problems))
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 import torch
 
 from facekit.errors import ConfigError
+from training.arguments import positive
 from training.detector.checkpoint import Network, read_network
 from training.detector.inference import CLASSES_KEY
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
-from training.detector.options import add_key, add_model, positive, say_key_unused
+from training.detector.options import add_key, add_model, say_key_unused
 from training.export import write_onnx
+from training.writing import write_file
 
 LOGGER = logging.getLogger("training")
 LABEL_FILE = "labels.txt"
@@ -55,7 +57,8 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: INT8 without photos to calibrate by.
-        DataError: The network, or the folder of photos, can't be used.
+        DataError: The network, or the folder of photos, can't be used; or a file can't be
+            written.
     """
     say_key_unused(options)
     if options.data_type == "int8" and options.cal_image_dir is None:
@@ -112,5 +115,4 @@ def export(network: Network, path: Path) -> float:
 
 def write_labels(path: Path, names: tuple[str, ...]) -> None:
     """Write the label file that the postprocess models read: a class a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    write_file(path, "".join(f"{name}\n" for name in names).encode())

@@ -18,6 +18,7 @@ from PIL import Image
 from facekit.datasets.splits import stem_number
 from facekit.errors import DataError
 from facekit.labels.kitti import read_kitti
+from facekit.labels.orientation import stored_view, upright_labels
 from facekit.progress import ProgressBar
 from training.data.photos import load_image
 from training.experiment.settings import Dataset, DataSource
@@ -63,7 +64,8 @@ class PhotoSet:
     """The photos of a part of a data set.
 
     Attributes:
-        photos: In the order of their folders and names.
+        photos: In the order of their folders and names; a photo of a folder that a spec lists
+            twice stands twice among those to train on, and is in memory once.
         problems: What could not be used; each names its file.
         unmapped: Number of objects by their name in the labels, of names that are no class.
     """
@@ -93,7 +95,7 @@ def read_photos(
     Args:
         dataset: The spec's data.
         part: Which photos. Without folders of their own, those of ``validation_fold`` are for
-            validation and the others for training.
+            validation, each once, and the others for training.
         keep_bytes: Decoded photos to keep in memory.
         say: Takes a line for every photo left out.
 
@@ -106,30 +108,36 @@ def read_photos(
     files = [pair for source in sources for pair in _pairs(source, dataset.image_extension)]
     if not dataset.validation:
         held_out = _held_out([photo for photo, _ in files], dataset)
-        files = [p for p, out in zip(files, held_out, strict=True) if out == (part == "validation")]
-    photos: list[LabelledPhoto] = []
+        files = [p for p in files if (p[0].resolve() in held_out) == (part == "validation")]
+    keys = [(photo.resolve(), label.resolve()) for photo, label in files]
+    unique = dict(zip(reversed(keys), reversed(files), strict=True))
+    order = list(dict.fromkeys(keys))
+    found: dict[tuple[Path, Path], LabelledPhoto] = {}
     problems: list[DataError] = []
     unmapped: Counter[str] = Counter()
     kept = 0
     with (
         ThreadPoolExecutor(max(1, (os.cpu_count() or 2) - 1)) as pool,
-        ProgressBar(len(files), f"{part} photos") as bar,
+        ProgressBar(len(order), f"{part} photos") as bar,
     ):
-        for read, others, wrong in pool.map(lambda pair: _read(pair[0], pair[1], dataset), files):
+        every = pool.map(lambda key: _read(*unique[key], dataset), order)
+        for key, (read, others, wrong) in zip(order, every, strict=True):
             bar.advance(failed=read is None)
             problems += wrong
             unmapped.update(others)
             if read is None:
                 continue
             kept += 0 if read.pixels is None else read.pixels.nbytes
-            photos.append(read if kept <= keep_bytes else replace(read, pixels=None))
+            found[key] = read if kept <= keep_bytes else replace(read, pixels=None)
     for problem in problems:
         say(str(problem))
-    if not photos and not (part == "validation" and not files):
+    if not found and not (part == "validation" and not files):
         raise DataError(
             sources[0].image_folder, f"not one usable {part} photo, {len(problems)} unusable"
         )
-    return PhotoSet(tuple(photos), tuple(problems), dict(unmapped))
+    shown = keys if part == "training" else order
+    photos = tuple(found[key] for key in shown if key in found)
+    return PhotoSet(photos, tuple(problems), dict(unmapped))
 
 
 def _pairs(source: DataSource, extension: str) -> Iterable[tuple[Path, Path]]:
@@ -147,21 +155,19 @@ def _pairs(source: DataSource, extension: str) -> Iterable[tuple[Path, Path]]:
     return [(photo, source.label_folder / f"{photo.stem}.txt") for photo in found]
 
 
-def _held_out(photos: list[Path], dataset: Dataset) -> list[bool]:
-    """Tell of each photo whether it is for validation.
+def _held_out(photos: list[Path], dataset: Dataset) -> set[Path]:
+    """Return the photos that are for validation, as resolved paths.
 
-    The order of the hashed names decides, so the answer is the same on every machine.
+    The order of the hashed names decides, so the answer is the same on every machine. However
+    often a photo is listed, it counts once and is on one side.
     """
     if dataset.validation_fold is None:
-        return [False] * len(photos)
-    order = sorted(range(len(photos)), key=lambda k: stem_number(photos[k].stem))
-    if dataset.folds > 2:
-        fold = dataset.validation_fold
-        chosen = {k for rank, k in enumerate(order) if rank % dataset.folds == fold}
-    else:
-        count = min(max(1, round(dataset.validation_share * len(photos))), len(photos) - 1)
-        chosen = set(order[:count] if dataset.validation_fold == 0 else order[count:])
-    return [k in chosen for k in range(len(photos))]
+        return set()
+    order = sorted(dict.fromkeys(p.resolve() for p in photos), key=lambda p: stem_number(p.stem))
+    count = 0
+    if dataset.validation_share > 0:
+        count = min(max(1, round(dataset.validation_share * len(order))), len(order) - 1)
+    return set(order[:count] if dataset.validation_fold == 0 else order[count:])
 
 
 def _read(
@@ -173,11 +179,14 @@ def _read(
         The photo, None if it can't be used; the names of its objects that are of no class; and
         what is wrong with it.
     """
+    wrong: list[DataError] = []
     try:
-        labels = read_kitti(label)
+        labels = read_kitti(label, report=wrong.append)
         image = load_image(path)
+        # Labels are of the stored pixels; the frame is upright, as a server sees it.
+        labels = upright_labels(labels, *stored_view(path))
     except DataError as error:
-        return None, [], [error]
+        return None, [], [*wrong, error]
     index = {name: position for position, name in enumerate(dataset.class_names)}
     classes = np.array(
         [
@@ -189,7 +198,7 @@ def _read(
     limit = np.array([*image.size, *image.size], dtype=np.float32)
     boxes = np.clip(labels.boxes_xyxy.reshape(-1, 4), 0, limit).astype(np.float32)
     inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    wrong = [
+    wrong += [
         DataError(label, f"object {k + 1} lies outside {path.name}, {image.width}x{image.height}")
         for k in np.flatnonzero(~inside)
     ]

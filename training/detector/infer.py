@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import sys
 from pathlib import Path
@@ -11,14 +12,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from facekit.detection.postprocess import Detections
-from facekit.draw import open_upright
-from facekit.errors import DataError, FacekitError, PhotoError
-from facekit.labels.kitti import kitti_line
+from facekit.errors import DataError, FacekitError
+from facekit.labels.kitti import kitti_line, written_box
 from facekit.progress import ProgressBar
 from facekit.runs import SUFFIXES
+from training.data.photos import load_image
 from training.detector.inference import Network, check_classes, find_boxes, open_network
 from training.detector.options import add_key, add_model, add_threads, say_key_unused
 from training.experiment.inference import InferenceSpec, read_inference
+from training.writing import write_file
 
 LOGGER = logging.getLogger("training")
 DRAWN, LABELS = "images_annotated", "labels"
@@ -98,8 +100,8 @@ def infer(
                 other = stems.setdefault(path.stem, path)
                 if other != path:
                     raise DataError(path, f"would be written over what {other.name} gives")
-                image = open_photo(path)
-                found = find_boxes(network, image, clustering)
+                image = load_image(path)
+                found = with_area(find_boxes(network, image, clustering))
                 write(image, found, spec, out, path.name)
             except FacekitError as error:
                 failed += 1
@@ -128,33 +130,33 @@ def find_photos(source: Path) -> list[Path]:
     return found
 
 
-def open_photo(path: Path) -> Image.Image:
-    """Decode a photo as the server does: upright, in RGB.
+def with_area(found: Detections) -> Detections:
+    """Return what was found without the boxes that a label file could not hold.
 
-    Raises:
-        DataError: It can't be read or used.
+    What lies wholly outside the photo is cut to nothing at its edge.
     """
-    try:
-        image = open_upright(path)
-        image.load()
-    except (PhotoError, OSError) as error:
-        raise DataError(path, str(error).removeprefix(f"{path}: ")) from error
-    return image
+    kept = np.array([written_box(box) is not None for box in found.boxes_xyxy.tolist()], dtype=bool)
+    return Detections(found.boxes_xyxy[kept], found.scores[kept], found.class_ids[kept])
 
 
 def write(image: Image.Image, found: Detections, spec: InferenceSpec, out: Path, name: str) -> None:
-    """Write a photo with its boxes, and its label file, as the spec asks for."""
+    """Write a photo with its boxes, and its label file, as the spec asks for.
+
+    Raises:
+        DataError: A file can't be written.
+    """
     if spec.overlay:
         path = out / DRAWN / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        content = io.BytesIO()
         try:
-            draw(image, found, spec).save(path)
-        except (OSError, ValueError) as error:
-            raise DataError(path, f"cannot be written: {error}") from error
+            kind = Image.registered_extensions()[path.suffix.lower()]
+            draw(image, found, spec).save(content, format=kind)
+        except (KeyError, OSError, ValueError) as error:
+            raise DataError(path, f"is no picture that can be written: {error}") from error
+        write_file(path, content.getvalue())
     if spec.labels:
         path = out / LABELS / f"{Path(name).stem}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(label_text(found, spec), encoding="utf-8")
+        write_file(path, label_text(found, spec).encode())
 
 
 def label_text(found: Detections, spec: InferenceSpec) -> str:

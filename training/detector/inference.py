@@ -79,12 +79,19 @@ class OnnxNetwork:
             DataError: The file is missing, damaged, or not a detector.
         """
         self.session = open_session(path, threads)
-        outputs = self.session.get_outputs()
-        ((self._input, shape),) = [(i.name, i.shape) for i in self.session.get_inputs()]
-        if len(outputs) != 2 or len(shape) != 4 or shape[1] != 3:
-            raise DataError(path, f"is not a detector: its input is {shape}")
+        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
+        shapes = ", ".join(str(tensor.shape) for tensor in inputs)
+        if len(inputs) != 1 or len(outputs) != 2:
+            count = f"{len(inputs)} inputs and {len(outputs)} outputs"
+            raise DataError(path, f"is not a detector, which has 1 input and 2 outputs: {count}")
+        shape = inputs[0].shape
+        if len(shape) != 4 or shape[1] != 3:
+            raise DataError(path, f"is not a detector: its input is {shapes}")
+        if not (isinstance(shape[2], int) and isinstance(shape[3], int)):
+            raise DataError(path, f"has a free frame size, {shapes}: export it with a fixed one")
+        self._input: str = inputs[0].name
         self._outputs = [output.name for output in outputs]
-        self.size_wh = (int(shape[3]), int(shape[2]))
+        self.size_wh = (shape[3], shape[2])
         notes = self.session.get_modelmeta().custom_metadata_map
         self.classes = tuple(filter(None, notes.get(CLASSES_KEY, "").split(",")))
 

@@ -25,7 +25,8 @@ RESNET_CHANNELS: tuple[int, ...] = (64, 64, 128, 256, 512)
 STAGE_STRIDES: tuple[int, ...] = (2, 2, 2, 1)
 """DetectNet_v2 keeps the last stage at stride 16 and has strides in place of the pooling."""
 _SAFE_CHANNELS = 16
-"""Fewest input channels at which a strided ``Projection`` can be left to the library."""
+"""Least input channels at which a strided ``Projection`` can be left to the library, and what those
+of a dilated ``Convolution`` must be a multiple of."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,27 @@ class Projection(nn.Conv2d):
         return result
 
 
+class Convolution(nn.Conv2d):
+    """A 3x3 convolution of a block.
+
+    While it is trained on the CPU, a dilated one whose input channels are not a multiple of 16 is
+    computed in float32: in bfloat16, channels last in memory, the gradient of its weights comes out
+    wrong or as nan (seen with PyTorch 2.13).
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int, dilation: int) -> None:
+        """Make the convolution, without a bias."""
+        super().__init__(inputs, outputs, 3, stride, dilation, dilation, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map float [n, inputs, h, w] to [n, outputs, h/stride, w/stride]."""
+        unsafe = max(self.dilation) > 1 and self.in_channels % _SAFE_CHANNELS != 0
+        if self.training and unsafe and x.device.type == "cpu":
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float())
+        return super().forward(x)
+
+
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm and a residual branch."""
 
@@ -161,9 +183,9 @@ class BasicBlock(nn.Module):
         """
         super().__init__()
         first, second = dilations
-        self.conv1 = nn.Conv2d(inputs, inner, 3, stride, first, first, bias=False)
+        self.conv1 = Convolution(inputs, inner, stride, first)
         self.norm1 = nn.BatchNorm2d(inner)
-        self.conv2 = nn.Conv2d(inner, outputs, 3, 1, second, second, bias=False)
+        self.conv2 = Convolution(inner, outputs, 1, second)
         self.norm2 = nn.BatchNorm2d(outputs)
         self.shortcut: nn.Module = nn.Identity()
         if project:

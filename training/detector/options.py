@@ -6,6 +6,8 @@ import argparse
 import logging
 from pathlib import Path
 
+from training.arguments import positive
+
 LOGGER = logging.getLogger("training")
 
 
@@ -23,24 +25,6 @@ def say_key_unused(options: argparse.Namespace) -> None:
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add ``--threads``."""
     parser.add_argument("--threads", type=positive, default=1, help="of the network (default: 1)")
-
-
-def positive(text: str) -> int:
-    """Read a whole number of 1 or more."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
-
-
-def share(text: str) -> float:
-    """Read a number from 0 to 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
 
 
 def add_model(parser: argparse.ArgumentParser, *, required: bool = True, text: str = "") -> None:

@@ -38,13 +38,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def load_pretrained(model: DetectNet, network: Network, classes: tuple[str, ...]) -> list[str]:
-    """Copy a pretrained network into a model of at least its width.
+    """Copy a pretrained network into a model of any width.
 
-    The pretrained filters become the first channels of each layer, and do not look at the
-    channels they did not know: what they compute is what they computed before. The other filters
-    stay as initialised. A class begins with the head of the same name; where the names tell
-    nothing, with that of the same place if the classes are as many, else with the first. A
-    narrower model gets the first of the filters.
+    The pretrained filters become the first channels of each layer. In a model at least as wide
+    they do not look at the channels they did not know, and compute what they computed before; the
+    other filters stay as initialised. A narrower model gets the first of the filters, without
+    the inputs that it lacks, and computes something else. Every class begins with the head of the
+    same name if the pretrained network has them all; else with the head in the same place if
+    there are as many, else with the first.
 
     Args:
         model: The network to fill.
@@ -52,7 +53,8 @@ def load_pretrained(model: DetectNet, network: Network, classes: tuple[str, ...]
         classes: Names of the model's classes.
 
     Returns:
-        Names of the model's weights that got nothing, for want of such a layer.
+        Names of the model's weights that got nothing: there is no such layer, or its kernel is
+        of another size.
     """
     source = dict(network.weights)
     known = network.classes

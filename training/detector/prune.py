@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 from facekit.errors import ConfigError
+from training.arguments import positive, share
 from training.detector.checkpoint import read_network, save_network
 from training.detector.network import Layout
-from training.detector.options import add_key, add_model, positive, say_key_unused, share
+from training.detector.options import add_key, add_model, say_key_unused
 from training.detector.pruning import (
     CRITERIA,
     EQUALIZATIONS,
@@ -80,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: So few parameters can't be reached.
-        DataError: The network can't be read.
+        DataError: The network can't be read, or the smaller one not be written.
     """
     say_key_unused(options)
     chosen = PruneOptions(
@@ -109,7 +110,7 @@ def prune(path: Path, out: Path, options: PruneOptions, parameters: float | None
 
     Raises:
         ConfigError: So few parameters can't be reached.
-        DataError: The network can't be read.
+        DataError: The network can't be read, or the smaller one not be written.
     """
     network = read_network(path)
     whole = network.build()

@@ -27,9 +27,11 @@ from onnxruntime.quantization import (
 
 from facekit.errors import DataError
 from facekit.progress import ProgressBar
-from training.detector.infer import find_photos, open_photo
+from training.data.photos import load_image
+from training.detector.infer import find_photos
 from training.export import IR_VERSION, OPSET, PRODUCER
 from training.inference import network_input
+from training.writing import unwritable, write_file
 
 LOGGER = logging.getLogger("training")
 QUANTIZED = ("Conv", "Add", "Relu")
@@ -54,7 +56,7 @@ class _Frames(CalibrationDataReader):  # type: ignore[misc]
             if path is None:
                 return None
             try:
-                image = open_photo(path)
+                image = load_image(path)
             except DataError as error:
                 LOGGER.warning("%s", error)
                 continue
@@ -89,7 +91,7 @@ def quantize(
         How many photos were used.
 
     Raises:
-        DataError: There is no usable photo.
+        DataError: There is no usable photo, or the file can't be written.
     """
     found = find_photos(photos)
     chosen = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)
@@ -114,16 +116,15 @@ def quantize(
                     calibrate_method=CalibrationMethod.MinMax,
                     extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
                 )
+            except OSError as error:
+                raise unwritable(quantized, error) from error
             except ValueError as error:
                 if frames.used == 0:
                     raise DataError(photos, "holds no photo to calibrate by") from error
                 raise
         graph = onnx.load(quantized)
     _finish(graph, source, frames.used)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    onnx.save_model(graph, partial)
-    partial.replace(path)
+    write_file(path, graph.SerializeToString())
     return frames.used
 
 

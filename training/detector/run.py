@@ -18,7 +18,13 @@ from torch.utils.data import DataLoader
 from facekit.errors import DataError, FacekitError
 from facekit.progress import ProgressBar
 from training.detector.batches import Batches
-from training.detector.checkpoint import Network, read_checkpoint, save_network
+from training.detector.checkpoint import (
+    Network,
+    check_experiment,
+    read_checkpoint,
+    save_network,
+    settings_of,
+)
 from training.detector.cost import CostFunction
 from training.detector.frames import PhotoSet
 from training.detector.measure import evaluate_network
@@ -26,6 +32,7 @@ from training.detector.network import DetectNet, Layout
 from training.detector.schedule import falls_within, learning_rate
 from training.detector.start import begin, freeze
 from training.detector.step import numbers, predict, set_rate, to_device, to_unit
+from training.experiment.sections import read_text
 from training.experiment.settings import Experiment
 from training.record import PLOT_FILE, Record, plot_record
 from training.runs import CHECKPOINT, AveragedModel, place, save_checkpoint
@@ -75,7 +82,7 @@ class Run:
         self.batches, self.validation = batches, validation
         self.names = experiment.dataset.class_names
         self.path = options.out / CHECKPOINT
-        self.spec = experiment.path.read_text(encoding="utf-8")
+        self.spec = read_text(experiment.path)
         torch.manual_seed(experiment.random_seed)
         torch.backends.cudnn.deterministic = True
         state = read_checkpoint(self.path) if self.path.exists() else None
@@ -94,6 +101,7 @@ class Run:
         self.cost = CostFunction(experiment.cost, device)
         self.kernels = [p for p in self.model.parameters() if p.requires_grad and p.ndim == 4]
         self.step = self.epoch = 0
+        self.rate = 0.0
         self.sums: dict[str, float] = {}
         self.summed = 0
         if state:
@@ -109,18 +117,7 @@ class Run:
 
     def _resumed_model(self, state: dict[str, Any]) -> DetectNet:
         """Return the network of a checkpoint, if it belongs to this spec."""
-        experiment = self.experiment
-        size = [experiment.augmentation.width, experiment.augmentation.height]
-        for what, found, wanted in (
-            ("classes", state["classes"], list(self.names)),
-            ("a frame of", [state["width"], state["height"]], size),
-            ("random_seed", state["seed"], experiment.random_seed),
-        ):
-            if found != wanted:
-                raise DataError(
-                    self.path,
-                    f"has {what} {found}, the spec {wanted}: name another folder, or remove it",
-                )
+        check_experiment(self.path, state, self.experiment)
         return place(DetectNet(Layout.from_dict(state["layout"])), self.device)
 
     def _resume(self, state: dict[str, Any]) -> None:
@@ -174,8 +171,8 @@ class Run:
     def _take(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """Take one step and return its losses."""
         training = self.experiment.training
-        rate = learning_rate(self.step / max(len(self.batches) - 1, 1), training)
-        set_rate(self.optimizer, rate)
+        self.rate = learning_rate(self.step / max(len(self.batches) - 1, 1), training)
+        set_rate(self.optimizer, self.rate)
         predicted, logit = predict(self.model, batch["image"], training.bfloat16)
         total, losses = self.cost(predicted, logit, batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -201,25 +198,27 @@ class Run:
     def _add(self, losses: dict[str, float]) -> None:
         for name, value in losses.items():
             if not math.isfinite(value):
-                raise FacekitError(
-                    f"step {self.step + 1}: the {name} is {value}; lower max_learning_rate of "
-                    f"{self.experiment.path}, and go on from {self.path}"
-                )
+                raise FacekitError(f"step {self.step + 1}: the {name} is {value}; {self._cause()}")
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.summed += 1
+
+    def _cause(self) -> str:
+        """Return what a loss that is no number comes from, and what to do."""
+        spec = self.experiment.path
+        if self.step == 0:
+            start = self.experiment.model.pretrained or "as initialised"
+            return f"so the network that {spec} begins with gives none ({start})"
+        saved = f"; {self.path} is from before" if self.path.exists() else ""
+        return f"the network has diverged: lower max_learning_rate of {spec}{saved}"
 
     def _means(self) -> dict[str, float]:
         return {name: value / max(self.summed, 1) for name, value in self.sums.items()}
 
     def _end_epoch(self, epoch: int) -> None:
-        """Measure where it is time, write the metrics down, and save.
-
-        Args:
-            epoch: How many are over; of a few photos more than one may end with a batch.
-        """
+        """Measure where it is time, write the metrics down, and save; several may end at once."""
         before, self.epoch = self.epoch, epoch
-        rate = learning_rate(self.step / len(self.batches), self.experiment.training)
-        row: dict[str, Any] = {"epoch": epoch, "step": self.step, "rate": rate, **self._means()}
+        row: dict[str, Any] = {"epoch": epoch, "step": self.step, "rate": self.rate}
+        row |= self._means()
         last = self.step == len(self.batches)
         evaluation = self.experiment.evaluation
         due = last or falls_within(before, epoch, evaluation.first_epoch, evaluation.period)
@@ -276,6 +275,7 @@ class Run:
             "sums": self.sums,
             "summed": self.summed,
             "spec": self.spec,
+            "settings": settings_of(self.experiment),
         }
         save_checkpoint(self.path, state)
 

@@ -67,6 +67,9 @@ def begin(
 def freeze(model: DetectNet, settings: Model) -> list[nn.Module]:
     """Set aside what the spec does not want trained.
 
+    As in TAO, ``freeze_bn`` keeps the statistics of every batch norm as they are, while their
+    weights and biases are trained (``training=False`` of its ResNet's layers).
+
     Returns:
         The batch norms that stay in evaluation mode: all of them with ``freeze_bn``, else those
         of the frozen blocks.
@@ -78,6 +81,6 @@ def freeze(model: DetectNet, settings: Model) -> list[nn.Module]:
     norms: list[nn.Module] = [
         inner for part in searched for inner in part.modules() if isinstance(inner, nn.BatchNorm2d)
     ]
-    for part in (*parts, *norms):
+    for part in parts:
         part.requires_grad_(False)
     return norms

@@ -12,76 +12,36 @@ from torch import Tensor
 
 from facekit.contract import GRID_STRIDE
 from facekit.detection.grid import BOX_OFFSET, BOX_SCALE
-from training.experiment.settings import ClassRaster, Cost, Rasterizer
+from training.experiment.settings import ClassRaster, Rasterizer
 
 DOUBTFUL = -1.0
 """Coverage weight of a cell that may hold a face nobody annotated."""
 IGNORED_MARGIN = 8.0
 """Pixels around an ignored object in which coverage is not trained either."""
-TLT_LEAST_RADIUS = 0.1
-"""Least radius in cells before ``bbox_min_radius``, against division by zero (TAO's rasteriser)."""
 
 
 @dataclass(frozen=True)
 class CoverageRule:
-    """Which cells a face of a class covers, and which lie around it.
+    """Which cells a face of a class covers, and which lie around it: the kit's own rule.
 
-    Two rules share the numbers of ``bbox_rasterizer_config``. TLT's grows a small face's ellipse
-    until its shorter radius has the minimum, surrounds large faces only, and weighs a box by the
-    ellipse's area (``bbox_from_rumpy_params`` of tao_tensorflow1_backend). The kit's own, which
-    goes with the quality focal loss, lifts each radius by itself, surrounds every face by the
-    same factor, lets the cells around learn the box, and weighs a face by the root of its number
-    of cells.
+    It goes with the quality focal loss; that of TLT is ``tlt_targets``. Each radius is lifted to
+    the minimum by itself, every face is surrounded by the same factor, the cells around learn the
+    box and no coverage, and a face weighs by the root of its number of cells.
 
     Attributes:
         raster: Middle and radii of the covered ellipse, as the spec has them.
-        ring: Up to how many radii the cells around a face reach (the kit's rule).
-        deadzone: Where the ellipse around lies between the covered one, 0, and the box's own, 1
-            (TLT's rule).
-        tlt: Follow TLT's rule.
+        ring: Up to how many radii the cells around a face reach.
     """
 
     raster: ClassRaster
     ring: float
-    deadzone: float = 0.0
-    tlt: bool = False
 
     def radii(self, width: float, height: float) -> tuple[float, float]:
         """Return the radii of the covered ellipse of a box, all in pixels."""
         minimum = self.raster.bbox_min_radius * GRID_STRIDE
         radius_x = self.raster.cov_radius_x * 0.5 * width
         radius_y = self.raster.cov_radius_y * 0.5 * height
-        if not self.tlt:
-            return max(radius_x, minimum), max(radius_y, minimum)
-        radius_x = max(radius_x, TLT_LEAST_RADIUS * GRID_STRIDE)
-        radius_y = max(radius_y, TLT_LEAST_RADIUS * GRID_STRIDE)
-        grow = max(1.0, minimum / min(radius_x, radius_y))
-        return radius_x * grow, radius_y * grow
-
-    def surrounds(
-        self,
-        dx: NDArray[np.float32],
-        dy: NDArray[np.float32],
-        width: float,
-        height: float,
-        distance: NDArray[np.float32],
-    ) -> NDArray[np.bool_]:
-        """Tell which cells lie in the face's ellipse or around it.
-
-        Args:
-            dx: Pixels from the ellipse's middle, [1, columns].
-            dy: Likewise, [rows, 1].
-            width: Of the box.
-            height: Of the box.
-            distance: In radii of the covered ellipse, [rows, columns].
-        """
-        if not self.tlt:
-            inside: NDArray[np.bool_] = distance <= self.ring
-            return inside
-        radius_x, radius_y = self.radii(width, height)
-        outer_x = max(radius_x, radius_x + self.deadzone * (0.5 * width - radius_x))
-        outer_y = max(radius_y, radius_y + self.deadzone * (0.5 * height - radius_y))
-        return ((dx / outer_x) ** 2 + (dy / outer_y) ** 2 <= 1.0) | (distance <= 1.0)
+        return max(radius_x, minimum), max(radius_y, minimum)
 
 
 FACE_RULE = CoverageRule(
@@ -90,16 +50,15 @@ FACE_RULE = CoverageRule(
 """The face recipe's: a face always covers a cell of the 16-pixel grid, often two."""
 
 
-def coverage_rules(rasterizer: Rasterizer, cost: Cost) -> tuple[CoverageRule, ...]:
-    """Return the rule of each class: the kit's where a spec chooses ``QUALITY_FOCAL``."""
-    tlt = cost.coverage_loss == "CROSS_ENTROPY"
+def coverage_rules(rasterizer: Rasterizer) -> tuple[CoverageRule, ...]:
+    """Return the kit's rule of each class, from a spec's numbers."""
     deadzone = rasterizer.deadzone_radius
     rules = []
     for raster in rasterizer.classes:
         share = (raster.cov_radius_x + raster.cov_radius_y) / 2
         # The same interpolation towards the box as TLT's, but as a factor for faces of any size.
         ring = max(1.0, 1.0 - deadzone + deadzone / max(share, 1e-6))
-        rules.append(CoverageRule(raster, ring, deadzone, tlt))
+        rules.append(CoverageRule(raster, ring))
     return tuple(rules)
 
 
@@ -108,7 +67,8 @@ class GridTargets:
     """Targets of one frame on a grid of h x w cells, for C classes.
 
     Attributes:
-        covered: float32 [C, h, w], 1 where a face of the class covers the cell.
+        covered: float32 [C, h, w], the share of the cell that a face of the class covers; by the
+            kit's rule 0 or 1.
         boxes: float32 [C, 4, h, w], the assigned face's x1, y1, x2, y2 in frame pixels.
         box_weight: float32 [C, h, w], weight of the cell in the box loss.
         coverage_weight: float32 [C, h, w], weight in the coverage loss; 0 where ignored, negative
@@ -147,6 +107,21 @@ def decode(bbox: Tensor) -> Tensor:
     return centre + BOX_SCALE * sign * bbox.unflatten(1, (-1, 4))
 
 
+def ignored_cells(ignored: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the cells, bool [h, w], in which coverage is not trained.
+
+    Args:
+        ignored: float32 [m, 4], regions in frame pixels.
+        grid: Rows and columns of cells.
+    """
+    y, x = cell_positions(grid[0])[:, None], cell_positions(grid[1])[None, :]
+    found = np.zeros(grid, dtype=np.bool_)
+    for x1, y1, x2, y2 in ignored:
+        rows_near = (y >= y1 - IGNORED_MARGIN) & (y <= y2 + IGNORED_MARGIN)
+        found |= rows_near & (x >= x1 - IGNORED_MARGIN) & (x <= x2 + IGNORED_MARGIN)
+    return found
+
+
 def build_targets(
     boxes: NDArray[np.float32],
     ignored: NDArray[np.float32],
@@ -155,7 +130,7 @@ def build_targets(
     classes: NDArray[np.int64] | None = None,
     rules: Sequence[CoverageRule] = (FACE_RULE,),
 ) -> GridTargets:
-    """Rasterise the faces of a frame.
+    """Rasterise the faces of a frame by the kit's rule.
 
     Args:
         boxes: float32 [n, 4], faces in frame pixels.
@@ -175,28 +150,23 @@ def build_targets(
     nearest = np.full(grid, np.inf, dtype=np.float32)
     owner = np.full(grid, -1, dtype=np.int64)
     weight = np.full(grid, 1.0 if complete else DOUBTFUL, dtype=np.float32)
-    for x1, y1, x2, y2 in ignored:
-        rows_near = (y >= y1 - IGNORED_MARGIN) & (y <= y2 + IGNORED_MARGIN)
-        weight[rows_near & ((x >= x1 - IGNORED_MARGIN) & (x <= x2 + IGNORED_MARGIN))] = 0.0
+    weight[ignored_cells(ignored, grid)] = 0.0
     if classes is None:
         classes = np.zeros(len(boxes), dtype=np.int64)
-    area_weight = np.ones(len(boxes), dtype=np.float32)
     for index, (x1, y1, x2, y2) in enumerate(boxes):
         rule = rules[classes[index]]
         at_x, at_y = rule.raster.cov_center_x, rule.raster.cov_center_y
         dx = x - ((1 - at_x) * x1 + at_x * x2)
         dy = y - ((1 - at_y) * y1 + at_y * y2)
         radius_x, radius_y = rule.radii(x2 - x1, y2 - y1)
-        area_weight[index] = 1 / max(4 * radius_x * radius_y / GRID_STRIDE**2, 1.0)
         distance = np.sqrt((dx / radius_x) ** 2 + (dy / radius_y) ** 2).astype(np.float32)
         closest = np.unravel_index(np.argmin(distance), grid)
         distance[closest] = min(float(distance[closest]), 0.5)
         if not complete:
             weight[distance < 2.2] = 1.0
-        around = rule.surrounds(dx, dy, x2 - x1, y2 - y1, distance)
-        closer = (distance < nearest) & around
+        closer = (distance < nearest) & (distance <= rule.ring)
         owner[closer], nearest[closer] = index, distance[closer]
-    return _by_class(boxes, classes, owner, nearest, weight, area_weight, rules)
+    return _by_class(boxes, classes, owner, nearest, weight, len(rules))
 
 
 def _by_class(
@@ -205,32 +175,27 @@ def _by_class(
     owner: NDArray[np.int64],
     nearest: NDArray[np.float32],
     weight: NDArray[np.float32],
-    area_weight: NDArray[np.float32],
-    rules: Sequence[CoverageRule],
+    class_count: int,
 ) -> GridTargets:
     """Lay the cells that each face owns into the channels of its class."""
-    shape = (len(rules), *owner.shape)
+    shape = (class_count, *owner.shape)
     covered = np.zeros(shape, dtype=np.float32)
-    assigned = np.zeros((len(rules), 4, *owner.shape), dtype=np.float32)
+    assigned = np.zeros((class_count, 4, *owner.shape), dtype=np.float32)
     box_weight = np.zeros(shape, dtype=np.float32)
     coverage_weight = np.broadcast_to(weight, shape).copy()
     counts = np.bincount(owner[nearest <= 1.0], minlength=len(boxes)).clip(1)
     share = (1.0 / np.sqrt(counts)).astype(np.float32)
     owned = owner >= 0
-    for index, rule in enumerate(rules):
+    for index in range(class_count):
         own = owned & (classes[owner] == index) if len(boxes) else owned
         inside = own & (nearest <= 1.0)
         # A face of another class is background even where other faces may be unannotated, and
         # counts no more than it does in its own class.
         other = owned & ~own & (weight != 0)
-        coverage_weight[index][other] = 1.0 if rule.tlt else share[owner[other]]
+        coverage_weight[index][other] = share[owner[other]]
         covered[index][inside] = 1.0
         coverage_weight[index][own & ~inside] = 0.0
         assigned[index][:, own] = boxes[owner[own]].T
-        if rule.tlt:
-            coverage_weight[index][inside] = 1.0
-            box_weight[index][inside] = area_weight[owner[inside]]
-        else:
-            coverage_weight[index][inside] = share[owner[inside]]
-            box_weight[index][own] = np.where(inside[own], 1.0, 0.5) * share[owner[own]]
+        coverage_weight[index][inside] = share[owner[inside]]
+        box_weight[index][own] = np.where(inside[own], 1.0, 0.5) * share[owner[own]]
     return GridTargets(covered, assigned, box_weight, coverage_weight)

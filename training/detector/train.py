@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from training.arguments import whole_number
 from training.detector.batches import Batches
 from training.detector.frames import PhotoSet, read_photos
 from training.detector.options import add_key, say_key_unused
@@ -32,8 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="a tfrecords spec: names of the folders, and how the photos are split",
     )
-    parser.add_argument("--threads", type=int, default=0, help="of torch; 0: as many as it likes")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make batches")
+    parser.add_argument(
+        "--threads", type=whole_number, default=0, help="of torch; 0: as many as it likes"
+    )
+    parser.add_argument(
+        "--workers", type=whole_number, default=1, help="processes that make batches"
+    )
     parser.add_argument("--device", help="cpu or cuda:N; by default cuda if there")
     add_key(parser)
 

@@ -81,6 +81,23 @@ def class_names_of(spec: Section) -> tuple[str, ...]:
     return tuple(names)
 
 
+def class_of_labels(dataset: Section) -> dict[str, str]:
+    """Return the class of each name in the label files, whose case does not matter.
+
+    Raises:
+        DataError: Two keys that differ in case alone have different classes.
+    """
+    found: dict[str, str] = {}
+    for key, value in dataset.mapping("target_class_mapping").items():
+        if found.setdefault(key.lower(), value) != value:
+            reason = (
+                f"target_class_mapping[{key}] is {value!r}, but the same name in another case is "
+                f"{found[key.lower()]!r}; case does not matter here"
+            )
+            raise DataError(dataset.path, reason, dataset.value_line("target_class_mapping", key))
+    return found
+
+
 def clustering(section: Section, defaults: ClusteringParameters) -> ClusteringParameters:
     """Return a class's clustering from a ``clustering_config``.
 
@@ -147,6 +164,9 @@ def evaluation_of(section: Section, names: Sequence[str]) -> Evaluation:
         size = sizes.get(name, sizes.get("default"))
         if size is not None:
             values = size.given(_BOX_SIZES)
+            for side in ("width", "height"):
+                if values.get(f"minimum_{side}", 0) > values.get(f"maximum_{side}", inf):
+                    raise size.error(f"minimum_{side}", f"is more than maximum_{side}")
         if name in overlaps or "default" in overlaps:
             values["minimum_overlap"] = overlaps.get(name, overlaps.get("default"))
         classes.append(ClassEvaluation(**values))
@@ -178,7 +198,12 @@ def cost_of(section: Section) -> Cost:
                 values[f"{prefix}_initial_weight"] = weights["initial_weight"]
             if "weight_target" in weights:
                 values[f"{prefix}_weight_target"] = weights["weight_target"]
-        classes.append(ClassCost(**values))
+        cost = ClassCost(**values)
+        if not cost.coverage_initial_weight and not cost.bbox_initial_weight:
+            raise target.error("objectives", "have no initial_weight over 0: nothing to learn from")
+        classes.append(cost)
+    if not any(cost.class_weight for cost in classes):
+        raise section.error("target_classes", "have no class_weight over 0: nothing to learn from")
     values = section.given(_AUTOWEIGHTING)
     if values.get("min_objective_weight", 0.0) > values.get("max_objective_weight", inf):
         raise section.error("min_objective_weight", "is more than max_objective_weight")

@@ -91,7 +91,7 @@ def read_inference(path: Path) -> InferenceSpec:
         labels=bool(boxes.message.kitti_dump),
         overlay=not boxes.message.disable_overlay,
         line_width=int(line_width),
-        classes=_classes(boxes, names),
+        classes=_classes(network, boxes, names),
     )
 
 
@@ -101,16 +101,21 @@ def _model(network: Section) -> Path | None:
     return Path(found) if found else None
 
 
-def _classes(boxes: Section, names: tuple[str, ...]) -> tuple[ClassDrawing, ...]:
+def _classes(network: Section, boxes: Section, names: tuple[str, ...]) -> tuple[ClassDrawing, ...]:
     """Return the entry of every class, or that of ``default`` where it has none."""
     field = "classwise_bbox_handler_config"
     boxes.check_keys(field, names)
     entries = boxes.entries(field)
     found = []
-    for name in names:
+    for index, name in enumerate(names):
         entry = entries.get(name, entries.get("default"))
         if entry is None:
             raise boxes.error(field, f"has no entry for class {name!r}, nor for 'default'")
+        if len(name.split()) != 1 and not entry.message.output_map:
+            reason = (
+                f"has {name!r}, which no KITTI label can hold: give it an output_map of one word"
+            )
+            raise network.error("target_classes", reason, index)
         found.append(_drawing(entry, name))
     return tuple(found)
 
@@ -127,10 +132,13 @@ def _drawing(entry: Section, name: str) -> ClassDrawing:
             dbscan_confidence_threshold=outer,
             nms_confidence_threshold=min(outer, 1.0),
         )
+    label = entry.message.output_map or name
+    if entry.message.output_map and len(label.split()) != 1:
+        raise entry.error("output_map", f"is {label!r}; a KITTI label's class is one word")
     color = entry.section("bbox_color")
     color.given(dict.fromkeys("RGB", _CHANNEL))
     return ClassDrawing(
         clustering(entry.section("clustering_config"), defaults),
-        entry.message.output_map or name,
+        label,
         (color.message.R, color.message.G, color.message.B),
     )

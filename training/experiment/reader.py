@@ -10,12 +10,13 @@ from typing import Any
 from facekit.contract import GRID_STRIDE
 from training.experiment.classes import (
     class_names_of,
+    class_of_labels,
     clustering_of,
     cost_of,
     evaluation_of,
     rasterizer_of,
 )
-from training.experiment.kitti import KittiFolder, kitti_source
+from training.experiment.kitti import KittiFolder, kitti_source, take_kitti
 from training.experiment.sections import Range, Section, read_sections
 from training.experiment.settings import (
     Augmentation,
@@ -29,6 +30,7 @@ LOGGER = logging.getLogger("training")
 LARGEST_FRAME = 8192
 _SHARE: Range = (0.0, 1.0)
 _POSITIVE: Range = (0.0, inf)
+_HELD_OUT: Range = (0.0, 0.99)
 _SEED: Range = (0, 2**32 - 1)
 
 _PREPROCESSING: dict[str, Range] = {"min_bbox_width": _POSITIVE, "min_bbox_height": _POSITIVE}
@@ -60,10 +62,16 @@ _SCHEDULE: dict[str, Range] = {
     "soft_start": _SHARE,
     "annealing": _SHARE,
 }
-_ADAM: dict[str, Range] = {"epsilon": (0.0, 1.0), "beta1": (0.0, 0.999999), "beta2": (0.0, 1.0)}
+_ADAM: dict[str, Range] = {
+    "epsilon": (0.0, 1.0),
+    "beta1": (0.0, 0.999999),
+    "beta2": (0.0, 0.9999999),
+}
 
 
-def read_experiment(path: Path, kitti: KittiFolder | None = None) -> Experiment:
+def read_experiment(
+    path: Path, kitti: KittiFolder | None = None, measuring: bool = False
+) -> Experiment:
     """Read a spec of TLT's DetectNet_v2 training.
 
     A field that is known but not honoured is named in a warning.
@@ -72,51 +80,80 @@ def read_experiment(path: Path, kitti: KittiFolder | None = None) -> Experiment:
         path: The spec.
         kitti: What a tfrecords spec says (``read_kitti_config``): names of the folders within the
             KITTI folder that it is about, and how the photos are split.
+        measuring: Nothing is trained. What ``kitti`` is about is then what to measure, where it is
+            no folder to train on.
 
     Raises:
         DataError: The file can't be read; a field is unknown, missing, of the wrong kind or out of
-            range. Names the line.
+            range. Names the line. Or ``kitti`` does not belong to this spec.
     """
     spec = read_sections(path, "Experiment")
     spec.require("dataset_config", "augmentation_config", "cost_function_config", "training_config")
     names = class_names_of(spec)
+    dataset = _dataset(spec.section("dataset_config"), names, kitti, measuring)
+    evaluation = evaluation_of(spec.section("evaluation_config"), names)
+    held_out = dataset.validation_fold is not None and dataset.validation_share > 0
+    if evaluation.period and not held_out and not dataset.validation:
+        field = "validation_period_during_training"
+        line = spec.section("evaluation_config").line_of(field)
+        LOGGER.warning(
+            "%s:%d: evaluation_config.%s has no effect: dataset_config holds out no photos, by "
+            "validation_fold and a share or by validation_data_source",
+            *(path, line, field),
+        )
     return Experiment(
         path=path,
         random_seed=int(spec.given({"random_seed": _SEED}).get("random_seed", 0)),
-        dataset=_dataset(spec.section("dataset_config"), names, kitti),
+        dataset=dataset,
         augmentation=_augmentation(spec.section("augmentation_config")),
         clustering=clustering_of(spec.section("postprocessing_config"), names),
         model=_model(spec.section("model_config")),
-        evaluation=evaluation_of(spec.section("evaluation_config"), names),
+        evaluation=evaluation,
         cost=cost_of(spec.section("cost_function_config")),
         training=_training(spec.section("training_config"), spec.section("model_config")),
         rasterizer=rasterizer_of(spec.section("bbox_rasterizer_config"), names),
     )
 
 
-def _dataset(section: Section, names: tuple[str, ...], kitti: KittiFolder | None) -> Dataset:
+def _dataset(
+    section: Section, names: tuple[str, ...], kitti: KittiFolder | None, measuring: bool
+) -> Dataset:
     section.require("data_sources")
-    split: dict[str, Any] = section.section("facekit").given({"validation_share": _SHARE})
+    ours = section.section("facekit")
+    split: dict[str, Any] = ours.given({"validation_share": _HELD_OUT})
     if section.has("validation_fold"):
-        split["validation_fold"] = int(section.message.validation_fold)
-    if kitti is not None:
-        split |= {"folds": kitti.folds, "validation_share": kitti.validation_share}
-    folds = split.get("folds", 2)
-    if split.get("validation_fold", 0) >= folds:
-        raise section.error(
-            "validation_fold", f"is {section.message.validation_fold}; there are {folds} folds"
-        )
-    validation = [section.section("validation_data_source")]
-    return Dataset(
-        training=tuple(kitti_source(s, kitti) for s in section.sections("data_sources")),
-        validation=tuple(
-            kitti_source(s, kitti) for s in validation if section.has("validation_data_source")
-        ),
+        fold = int(section.message.validation_fold)
+        if fold > 1:
+            raise section.error("validation_fold", f"is {fold}; there are 2 folds, 0 and 1")
+        split["validation_fold"] = fold
+    sources = section.sections("data_sources")
+    own = [section.section("validation_data_source")]
+    own = own if section.has("validation_data_source") else []
+    dataset = Dataset(
+        training=tuple(kitti_source(s, kitti) for s in sources),
+        validation=tuple(kitti_source(s, kitti) for s in own),
         image_extension=section.message.image_extension.lstrip("."),
         class_names=names,
-        class_of={k.lower(): v for k, v in section.mapping("target_class_mapping").items()},
+        class_of=class_of_labels(section),
         **split,
     )
+    if kitti is not None:
+        share = split.get("validation_share", kitti.validation_share)
+        trained, measured = (
+            [Path(s.message.image_directory_path) for s in part] for part in (sources, own)
+        )
+        dataset = take_kitti(dataset, trained, measured, kitti, measuring)
+        if dataset.validation_fold is not None and share not in (None, dataset.validation_share):
+            raise ours.error(
+                "validation_share",
+                f"is {share:g}, but val_split of {kitti.path}:{kitti.share_line} is "
+                f"{100 * dataset.validation_share:g}: they must say the same",
+            )
+    if dataset.validation_fold == 1 and not dataset.validation and not dataset.validation_share:
+        raise section.error(
+            "validation_fold", "is 1 and fold 0 empty: no photo is left to train on"
+        )
+    return dataset
 
 
 def _augmentation(section: Section) -> Augmentation:
@@ -133,7 +170,7 @@ def _augmentation(section: Section) -> Augmentation:
     if values.get("zoom_min", 1.0) > values.get("zoom_max", 1.0):
         raise spatial.error("zoom_min", "is more than zoom_max")
     width, height = (_cells(frame, f"output_image_{side}") for side in ("width", "height"))
-    if ours.has("crop_width") != ours.has("crop_height"):
+    if bool(ours.message.crop_width) != bool(ours.message.crop_height):
         raise ours.error("crop_width", "and crop_height are only set together")
     for side, whole in (("crop_width", width), ("crop_height", height)):
         if ours.has(side) and getattr(ours.message, side):

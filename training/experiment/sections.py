@@ -179,13 +179,13 @@ def _text(value: Any) -> str:
 
 
 def read_text(path: Path) -> str:
-    """Return a spec's text.
+    """Return a spec's text, without the mark that some editors begin a file with.
 
     Raises:
         DataError: The file can't be read, or is not UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(path, f"cannot be read: {error}") from error
 

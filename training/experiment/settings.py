@@ -41,9 +41,8 @@ class Dataset:
         class_of: Class name by the lower-case name in the label files. An object of another
             name is ignored: neither a face nor background.
         validation_fold: Which part of the training photos is held out, None for none.
-        folds: In how many parts they are cut (``num_partitions`` of the tfrecords spec) where
-            every part is equal.
-        validation_share: Share held out as fold 0 (``val_split`` of the tfrecords spec).
+            There are two: 0 holds ``validation_share`` of the photos, 1 the others.
+        validation_share: Share of fold 0 (``val_split`` of the tfrecords spec).
     """
 
     training: tuple[DataSource, ...]
@@ -52,7 +51,6 @@ class Dataset:
     class_names: tuple[str, ...]
     class_of: dict[str, str]
     validation_fold: int | None = None
-    folds: int = 2
     validation_share: float = 0.2
 
 
@@ -118,7 +116,7 @@ class Model:
         load_graph: Take the layout from ``pretrained`` too, as for a pruned network.
         width_share: Not TLT's. Share of a ResNet's channels, a multiple of 1/64.
         dilate: Not TLT's. Dilate the last stage's convolutions 2, 2, 4, 2 (and 2 from there on).
-        freeze_bn: Leave the statistics and weights of the batch norms as they are.
+        freeze_bn: Leave the statistics of the batch norms as they are; weights are trained.
         freeze_blocks: Stages not to train: 0 is the first convolution, 1 to 4 the stages.
         bbox_scale: ``objective_set.bbox.scale``; 35 is all that the kit serves.
         bbox_offset: ``objective_set.bbox.offset``; 0.5 is all that the kit serves.

@@ -1,0 +1,132 @@
+"""Forms that a spec may have, and the groups of this kit."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("google.protobuf")
+
+
+from facekit.errors import DataError
+from tests.training.spec_text import EXPERIMENT, changed, write_spec
+from training.experiment.reader import read_experiment
+from training.experiment.settings import (
+    DataSource,
+    Experiment,
+)
+
+SPECS = Path(__file__).parents[2] / "training" / "specs"
+
+
+def read(tmp_path: Path, text: str = EXPERIMENT) -> Experiment:
+    return read_experiment(write_spec(tmp_path / "spec.txt", text))
+
+
+def test_classes_that_weigh_nothing(tmp_path: Path) -> None:
+    text, _ = changed(EXPERIMENT, "class_weight: 2.0", "class_weight: 0")
+    assert read(tmp_path, text).cost.classes[0].class_weight == 0
+    text, _ = changed(text, '    name: "covered"\n', '    name: "covered" class_weight: 0\n')
+    with pytest.raises(DataError, match="target_classes have no class_weight over 0") as refused:
+        read(tmp_path, text)
+    assert refused.value.line == text[: text.index("target_classes")].count("\n") + 1
+
+
+def test_a_mark_before_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "spec.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + EXPERIMENT.encode())
+    assert read_experiment(path) == read(tmp_path)
+
+
+@pytest.mark.parametrize("fold", ["", "validation_fold: 0 facekit { validation_share: 0 }"])
+def test_a_validation_without_photos_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, fold: str
+) -> None:
+    text, _ = changed(EXPERIMENT, "validation_fold: 1", fold)
+    with caplog.at_level(logging.WARNING, logger="training"):
+        read(tmp_path, text)
+    line = text[: text.index("validation_period")].count("\n") + 1
+    messages = [record.getMessage() for record in caplog.records]
+    assert any(
+        m.startswith(f"{tmp_path / 'spec.txt'}:{line}: evaluation_config.validation_period")
+        and "holds out no photos" in m
+        for m in messages
+    )
+    caplog.clear()
+    read(tmp_path, text.replace("validation_period_during_training: 4", ""))
+    assert "holds out" not in caplog.text
+
+
+def test_lists_and_other_forms_of_text(tmp_path: Path) -> None:
+    text, _ = changed(EXPERIMENT, "  num_layers: 18", "  num_layers: 18\n  freeze_blocks: [0, 2]")
+    text, _ = changed(text, "regularizer {\n    type: L2", "regularizer < type: L2;")
+    text, _ = changed(text, "weight: 3e-06\n  }", "weight: 3e-06 >")
+    spec = read(tmp_path, text)
+    assert spec.model.freeze_blocks == (0, 2)
+    assert (spec.training.regularizer, spec.training.regularizer_weight) == ("L2", 3e-06)
+    text, line = changed(text, "[0, 2]", "[0,\n 7]")
+    with pytest.raises(DataError, match="has 7; the blocks are 0 to 4") as refused:
+        read(tmp_path, text)
+    assert refused.value.line == line + 1
+
+
+def test_validation_on_photos_of_their_own(tmp_path: Path) -> None:
+    own = 'validation_data_source {\n    image_directory_path: "faces/test"\n  }'
+    text, _ = changed(EXPERIMENT, "validation_fold: 1", own)
+    spec = read(tmp_path, text)
+    assert spec.dataset.validation_fold is None
+    assert spec.dataset.validation == (
+        DataSource(Path("faces/test/images"), Path("faces/test/labels")),
+    )
+
+
+def test_half_precision_of_tlt_is_computed_in_float32(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    text, line = changed(EXPERIMENT, "backend_floatx: FLOAT32", "backend_floatx: FLOAT16")
+    assert not read(tmp_path, text).training.bfloat16
+    assert f"spec.txt:{line}: backend_floatx FLOAT16" in caplog.text
+
+
+def test_the_groups_of_this_kit(tmp_path: Path) -> None:
+    ours = [
+        ("  spatial_augmentation {", "facekit { crop_width: 160 crop_height: 96 "
+         "whole_frame_period: 4 mosaic_probability: 0.5 gray_probability: 0.25 }"),
+        ("  num_layers: 18", "facekit { width_share: 0.25 dilate: true }"),
+        ("  enable_autoweighting", "facekit { coverage_loss: QUALITY_FOCAL bbox_loss: GIOU }"),
+        ("  checkpoint_interval", "facekit { average_decay: 0.998 }"),
+        ("  validation_fold", "facekit { validation_share: 0.07 }"),
+    ]  # fmt: skip
+    text = EXPERIMENT
+    for before, group in ours:
+        text, _ = changed(text, before, f"  {group}\n{before}")
+    spec = read(tmp_path, text)
+    frame = spec.augmentation
+    assert (frame.crop_width, frame.crop_height, frame.whole_frame_period) == (160, 96, 4)
+    assert (frame.mosaic_probability, frame.gray_probability) == (0.5, 0.25)
+    assert (spec.model.width_share, spec.model.dilate) == (0.25, True)
+    assert (spec.cost.coverage_loss, spec.cost.bbox_loss) == ("QUALITY_FOCAL", "GIOU")
+    assert (spec.training.average_decay, spec.dataset.validation_share) == (0.998, 0.07)
+    for old, new, reason in (
+        ("crop_width: 160", "crop_width: 336", "between 32 and 320"),
+        ("crop_height: 96", "", "only set together"),
+        ("crop_height: 96", "crop_height: 0", "only set together"),
+        ("validation_share: 0.07", "validation_share: 1", "between 0 and 0.99"),
+        ("width_share: 0.25", "width_share: 0.3", "multiple of 1/64"),
+    ):
+        wrong, line = changed(text, old, new)
+        with pytest.raises(DataError, match=reason) as refused:
+            read(tmp_path, wrong)
+        assert refused.value.line == line
+
+
+@pytest.mark.parametrize("name", ["mask_train", "mask_retrain"])
+def test_the_committed_specs_have_no_field_without_effect(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = read_experiment(SPECS / f"{name}.txt")
+    assert spec.dataset.class_names == ("mask", "no-mask")
+    assert (spec.augmentation.width, spec.augmentation.height) == (736, 416)
+    assert not caplog.records
