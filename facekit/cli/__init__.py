@@ -13,7 +13,8 @@ import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import facekit
@@ -25,17 +26,18 @@ EXIT_UNUSABLE = 2
 """Nothing could be done: wrong options, or something that is missing on this machine."""
 _EXIT_INTERRUPTED = 130
 
-_EXTRAS = {
-    "PIL": "draw",
-    "scipy": "data",
-    "nvidia": "server",
-    "pytriton": "server",
-    "onnxruntime": "server",
-    "sklearn": "bench",
-    "skimage": "bench",
-    "matplotlib": "bench",
-    "threadpoolctl": "bench",
+_EXTRAS: dict[str, tuple[str, ...]] = {
+    "PIL": ("draw", "data", "evaluate"),
+    "scipy": ("data",),
+    "nvidia": ("server",),
+    "pytriton": ("server",),
+    "onnxruntime": ("server",),
+    "sklearn": ("bench",),
+    "skimage": ("bench",),
+    "matplotlib": ("bench", "evaluate"),
+    "threadpoolctl": ("bench",),
 }
+"""Which extras bring a package: the one with a subcommand's own name is named, else the first."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -80,6 +82,63 @@ def timeout(text: str) -> float:
     return number(text, expected, lambda value: 0 < value <= MAX_TIMEOUT_S)
 
 
+def add_timeout(parser: argparse.ArgumentParser) -> None:
+    """Declare the option for the time that one photo may take."""
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=timeout,
+        default=30.0,
+        help="how long one photo may take (default: %(default)g)",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser, what: str) -> None:
+    """Declare the option that writes ``what`` into a file, or to standard output."""
+    parser.add_argument(
+        "--json",
+        metavar="FILE",
+        type=Path,
+        help=f"write {what} to FILE; - is standard output, with no table",
+    )
+
+
+def check_output(path: Path) -> None:
+    """Check before long work that a file can be written after it; missing folders are no fault.
+
+    Raises:
+        SetupError: It is a folder, or may not be written.
+    """
+    from facekit.errors import SetupError
+
+    if path == Path("-"):
+        return
+    if path.is_dir():
+        raise SetupError(f"{path}: is a folder")
+    place = path if path.exists() else path.parent
+    while not place.exists():
+        place = place.parent
+    if place != path and not place.is_dir():
+        raise SetupError(f"{place}: is no folder")
+    if not os.access(place, os.W_OK):
+        raise SetupError(f"{place}: cannot be written to")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Name the file that could not be written.
+
+    Raises:
+        SetupError: Something raised an OSError.
+    """
+    from facekit.errors import SetupError
+
+    try:
+        yield
+    except OSError as e:
+        raise SetupError(f"{e.filename or path}: {e.strerror or e}") from e
+
+
 def add_tls_certificate(parser: argparse.ArgumentParser) -> None:
     """Declare the option that trusts an encrypted server's certificate."""
     parser.add_argument(
@@ -106,9 +165,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         show(f"facekit: {e}", sys.stderr)
         return EXIT_UNUSABLE
     except ModuleNotFoundError as e:
-        extra = _EXTRAS.get((e.name or "").split(".")[0])
-        if extra is None:
+        extras = _EXTRAS.get((e.name or "").split(".")[0])
+        if extras is None:
             raise
+        extra = args.command if args.command in extras else extras[0]
         show(f"facekit: {e.name} is not installed: pip install 'facekit[{extra}]'", sys.stderr)
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
@@ -118,5 +178,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return EXIT_FAILED
     except OSError as e:
-        show(f"facekit: cannot write the output: {e.strerror or e}", sys.stderr)
+        what = "cannot write the output" if e.filename is None else e.filename
+        show(f"facekit: {what}: {e.strerror or e}", sys.stderr)
         return EXIT_UNUSABLE

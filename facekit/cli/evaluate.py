@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facekit.cli import add_tls_certificate, number, timeout
+from facekit.cli import (
+    add_json,
+    add_timeout,
+    add_tls_certificate,
+    check_output,
+    number,
+    writing,
+)
 
 if TYPE_CHECKING:
     from facekit.errors import FacekitError
@@ -24,9 +32,12 @@ def add_parser(subparsers: Any) -> None:
         "evaluate",
         help="score what a server finds against labels",
         description="Send labelled photos to one server or several, and print the average "
-        "precision of the faces found by class and size, and the error of the landmarks. A photo "
-        "or label file that can't be used is reported and does not stop the others; the exit code "
-        "is then 1.",
+        "precision of the faces found by class and size, and the error of the landmarks. What the "
+        "labels mark as difficult (VOC), a crowd (COCO) or DontCare (KITTI) is neither missed nor "
+        "wrong to find. Labels count in the pixels as a photo stores them, or in those of the "
+        "photo turned upright (EXIF) where the size that they state fits only that. A photo or "
+        "label file that can't be used is reported and does not stop the others; the exit code is "
+        "then 1.",
     )
     parser.add_argument(
         "--labels",
@@ -93,22 +104,11 @@ def add_parser(subparsers: Any) -> None:
         help="average precision as the area under the curve, or as the mean at 11 recalls "
         "(default: %(default)s)",
     )
-    parser.add_argument(
-        "--json",
-        metavar="FILE",
-        type=Path,
-        help="write all figures and curves to FILE; - is standard output, with no tables",
-    )
+    add_json(parser, "all figures and curves")
     parser.add_argument(
         "--plot", metavar="FILE.png", type=Path, help="draw precision over recall into FILE"
     )
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=timeout,
-        default=30.0,
-        help="how long one photo may take (default: %(default)g)",
-    )
+    add_timeout(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -129,11 +129,19 @@ def run(args: argparse.Namespace) -> int:
     models = list(dict.fromkeys(args.model or ["faces"]))
     for model in models:
         check_model(model)
+    import PIL  # noqa: F401  (missing, it is better missed before the work)
+
     if args.plot is not None:
-        import matplotlib  # noqa: F401  (missing, it is better missed before the work)
+        from facekit.evaluation.plot import check_suffix
+
+        check_suffix(args.plot)
+    for path in (args.json, args.plot):
+        if path is not None:
+            check_output(path)
     classes = ClassMap(parse_class_map(args.class_map) if args.class_map is not None else None)
-    found = find_labels(args.labels, args.photos)
-    selection = select(found, split=args.split, list_file=args.list)
+    unlabelled: list[Path] = []
+    found = find_labels(args.labels, args.photos, unlabelled.append)
+    selection = select(found, unlabelled, split=args.split, list_file=args.list)
     if not selection.labels:
         if selection.errors:
             raise selection.errors[0]
@@ -147,17 +155,27 @@ def _ask(
     args: argparse.Namespace, models: list[str], selection: Selection, classes: ClassMap
 ) -> dict[str, Answers]:
     """Return the answers of every model of every server, by the name that tells them apart."""
-    from facekit.evaluation.served import ask
+    from facekit.errors import InputError, ServerError
+    from facekit.evaluation.served import ask, check_served
     from facekit.runs import connect
 
     urls = list(dict.fromkeys(args.url or [None]))
-    answers: dict[str, Answers] = {}
-    for url in urls:
-        with connect(url, timeout_s=args.timeout, tls_certificate=args.tls_cert) as client:
+    names = {name for labels in selection.labels for name in labels.class_names}
+    with contextlib.ExitStack() as stack:
+        # All are there and answer before the first is asked about every photo.
+        asked = []
+        for url in urls:
+            server = connect(url, timeout_s=args.timeout, tls_certificate=args.tls_cert)
+            client = stack.enter_context(server)
             for model in models:
                 name = model if len(urls) == 1 else f"{model} at {url}"
-                answers[name] = ask(client, model, selection.labels, classes)
-    return answers
+                asked.append((name, client, model))
+        for name, client, model in asked:
+            try:
+                check_served(client, model, names, classes)
+            except (ServerError, InputError) as e:
+                raise type(e)(f"{name} does not answer: {e}") from e
+        return {name: ask(client, model, selection.labels) for name, client, model in asked}
 
 
 def _score(
@@ -167,41 +185,46 @@ def _score(
     answers: dict[str, Answers],
 ) -> Evaluation:
     """Score all servers on the photos that each of them answered and whose labels fit."""
-    from facekit.errors import DataError, FacekitError
-    from facekit.evaluation.report import Evaluation
-    from facekit.evaluation.served import Rules, fitted, score
+    from facekit.errors import DataError
+    from facekit.evaluation.remarks import Remarks
+    from facekit.evaluation.report import Evaluation, Failure
+    from facekit.evaluation.served import ScoringRules, fitted, score
     from facekit.faces import Faces
+    from facekit.labels.folder import turned_upright
 
-    failures: list[tuple[str, FacekitError]] = [
-        (str(error.path), error) for error in selection.errors
-    ]
+    failures = [Failure(str(error.path), error) for error in selection.errors]
     photos = []
     usable: dict[str, list[Faces]] = {name: [] for name in answers}
     for labels, *of_servers in zip(selection.labels, *answers.values(), strict=True):
         faces = [answer for answer in of_servers if isinstance(answer, Faces)]
-        errors = [answer for answer in of_servers if isinstance(answer, FacekitError)]
-        if errors:
-            failures.append((str(labels.photo), errors[0]))
+        if len(faces) < len(of_servers):
+            failures += [
+                Failure(str(labels.photo), answer, name if len(answers) > 1 else None)
+                for name, answer in zip(answers, of_servers, strict=True)
+                if not isinstance(answer, Faces)
+            ]
             continue
         try:
-            photos.append(fitted(labels, faces[0].size_wh))
+            photos.append(fitted(turned_upright(labels), faces[0].size_wh))
         except DataError as e:
-            failures.append((str(labels.source), e))
+            failures.append(Failure(str(e.path), e))
             continue
         for name, answer in zip(answers, faces, strict=True):
             usable[name].append(answer)
     if not photos:
-        raise failures[0][1]
-    rules = Rules(args.iou, args.min_height, args.mode)
+        raise failures[0].error
+    rules = ScoringRules(args.iou, args.min_height, args.mode)
     servers = tuple(score(name, photos, own, classes, rules) for name, own in usable.items())
     there = sum(int(((classes.faces(p.class_names) == 0) & ~p.ignored).sum()) for p in photos)
-    return Evaluation(str(args.labels), rules, len(photos), there, servers, tuple(failures))
+    remarks = Remarks.of(photos, len(selection.unlabelled))
+    return Evaluation(
+        str(args.labels), rules, len(photos), there, servers, tuple(failures), remarks
+    )
 
 
 def _write(args: argparse.Namespace, evaluation: Evaluation) -> None:
     import json
 
-    from facekit.errors import SetupError
     from facekit.report import count, show, write_text
 
     text = json.dumps(evaluation.to_dict(), indent=1)
@@ -210,14 +233,14 @@ def _write(args: argparse.Namespace, evaluation: Evaluation) -> None:
     else:
         show(evaluation.text())
         if args.json is not None:
-            try:
+            with writing(args.json):
                 write_text(args.json, text + "\n")
-            except OSError as e:
-                raise SetupError(f"{e.filename or args.json}: {e.strerror or e}") from e
     if args.plot is not None:
         from facekit.evaluation.plot import write_plot
 
         title = f"{args.labels}: {count(evaluation.photos, 'photo')}"
+        with writing(args.plot):
+            args.plot.parent.mkdir(parents=True, exist_ok=True)
         write_plot(evaluation.servers, title, args.plot)
 
 

@@ -8,14 +8,27 @@ from typing import Any
 
 import numpy as np
 
-from facekit.errors import SetupError
+from facekit.errors import ConfigError, SetupError
 from facekit.evaluation.class_scores import ClassScore
-from facekit.evaluation.served import ServedScore
+from facekit.evaluation.served import ServedScore, class_names
 from facekit.report import count
 
 _COLORS = ("#2563a8", "#d9822b", "#2f8f5b", "#8a5fb0", "#c23b3b", "#5c6670")
 _GRAY = "#5c6670"
 _COLUMNS = 3
+
+
+def check_suffix(path: Path) -> None:
+    """Check that a picture of this name can be drawn.
+
+    Raises:
+        ConfigError: The suffix is of no kind that matplotlib writes.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix.lower().removeprefix(".") not in known:
+        raise ConfigError(f"{path}: expected a name that ends in .png (or .{', .'.join(known)})")
 
 
 def write_plot(servers: Sequence[ServedScore], title: str, path: Path) -> None:
@@ -27,7 +40,7 @@ def write_plot(servers: Sequence[ServedScore], title: str, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = list(dict.fromkeys(score.name for server in servers for score in server.classes))
+    names = class_names(servers)
     columns = min(len(names), _COLUMNS)
     rows = -(-len(names) // columns)
     figure = Figure(
@@ -62,7 +75,7 @@ def _draw_class(axis: Any, name: str, servers: Sequence[ServedScore]) -> None:
     axis.set_xlim(0, 1.02)
     axis.set_ylim(0, 1.02)
     if axis.get_legend_handles_labels()[0]:
-        axis.legend(frameon=False, fontsize=9, loc="lower left")
+        axis.legend(frameon=False, fontsize=9, loc="best")
     else:
         axis.text(0.5, 0.5, "no faces", transform=axis.transAxes, ha="center", color=_GRAY)
 

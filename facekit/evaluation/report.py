@@ -11,7 +11,8 @@ from facekit.contract import NETWORK_HEIGHT
 from facekit.errors import FacekitError
 from facekit.evaluation.class_scores import ClassScore
 from facekit.evaluation.landmark_errors import FAILURE, LandmarkErrors
-from facekit.evaluation.served import BandScore, Rules, ServedScore
+from facekit.evaluation.remarks import Remarks
+from facekit.evaluation.served import BandScore, ScoringRules, ServedScore, class_names
 from facekit.report import count, one_line
 
 FORMAT_VERSION = 1
@@ -19,6 +20,32 @@ FORMAT_VERSION = 1
 
 _MOST_SHOWN = 20
 _NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that does not count.
+
+    Attributes:
+        file: The photo, or the label file.
+        error: What is wrong.
+        server: Whose answer it is, where several servers were asked; else None.
+    """
+
+    file: str
+    error: FacekitError
+    server: str | None = None
+
+    def text(self) -> str:
+        """Return it as a line."""
+        message = str(self.error)
+        named = message if message.startswith(self.file) else f"{self.file}: {message}"
+        return one_line(named if self.server is None else f"{self.server}: {named}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        error = {"type": type(self.error).__name__, "message": str(self.error)}
+        return {"file": self.file, "server": self.server, "error": error}
 
 
 @dataclass(frozen=True)
@@ -31,15 +58,17 @@ class Evaluation:
         photos: Number of photos that every server answered.
         faces: Number of labelled faces in them, of all sizes and classes.
         servers: One entry a server and model.
-        failures: A photo or label file and why it does not count.
+        failures: What does not count and why, an entry for each server that failed on it.
+        remarks: What else is not measured.
     """
 
     labels: str
-    rules: Rules
+    rules: ScoringRules
     photos: int
     faces: int
     servers: tuple[ServedScore, ...]
-    failures: tuple[tuple[str, FacekitError], ...]
+    failures: tuple[Failure, ...]
+    remarks: Remarks = Remarks()
 
     def text(self) -> str:
         """Return all figures as tables."""
@@ -64,6 +93,8 @@ class Evaluation:
                 "outer eye corners",
                 _table(landmark_rows, left=1),
             ]
+        if self.remarks.lines():
+            parts.append("\n".join(self.remarks.lines()))
         parts += self._failure_lines()
         return "\n\n".join(parts)
 
@@ -78,15 +109,13 @@ class Evaluation:
             "photos": self.photos,
             "faces": self.faces,
             "servers": [_server_values(server) for server in self.servers],
-            "failures": [
-                {"file": file, "error": {"type": type(error).__name__, "message": str(error)}}
-                for file, error in self.failures
-            ],
+            "failures": [failure.to_dict() for failure in self.failures],
+            **self.remarks.to_dict(),
         }
 
     def _score_rows(self) -> list[list[str]]:
         rows = [["class", "server", "labelled", "AP", "precision", "recall", "lowest score"]]
-        for name in _names(self.servers):
+        for name in class_names(self.servers):
             for server in self.servers:
                 for score in (score for score in server.classes if score.name == name):
                     figures = (score.average_precision, score.precision, score.recall)
@@ -100,8 +129,8 @@ class Evaluation:
 
     def _band_rows(self) -> list[list[str]]:
         rows = [["class", "height", "labelled", *map(_head, self.servers)]]
-        for name in _names(self.servers):
-            bands = [_bands(server, name) for server in self.servers]
+        for name in class_names(self.servers):
+            bands = [_bands_of(server, name) for server in self.servers]
             for number, band in enumerate(next(filter(None, bands), ())):
                 if band.faces == 0:
                     continue
@@ -129,22 +158,15 @@ class Evaluation:
     def _failure_lines(self) -> list[str]:
         if not self.failures:
             return []
-        lines = [f"Left out, {len(self.failures):,} in all:"]
-        for file, error in self.failures[:_MOST_SHOWN]:
-            message = str(error)
-            named = message if message.startswith(file) else f"{file}: {message}"
-            lines.append(f"  {one_line(named)}")
+        files = len({failure.file for failure in self.failures})
+        lines = [f"Left out, {files:,} in all:"]
+        lines += [f"  {failure.text()}" for failure in self.failures[:_MOST_SHOWN]]
         if len(self.failures) > _MOST_SHOWN:
             lines.append(f"  and {len(self.failures) - _MOST_SHOWN:,} more, which --json names")
         return ["\n".join(lines)]
 
 
-def _names(servers: Sequence[ServedScore]) -> list[str]:
-    """Return the classes of all servers, each once, in the order they come in."""
-    return list(dict.fromkeys(score.name for server in servers for score in server.classes))
-
-
-def _bands(server: ServedScore, name: str) -> tuple[BandScore, ...]:
+def _bands_of(server: ServedScore, name: str) -> tuple[BandScore, ...]:
     for score, bands in zip(server.classes, server.bands, strict=True):
         if score.name == name:
             return bands

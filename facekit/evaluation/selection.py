@@ -22,14 +22,17 @@ class Selection:
     Attributes:
         labels: One entry a photo, each with its photo's file.
         errors: What can't be used.
+        unlabelled: Photos that have no labels.
     """
 
     labels: list[PhotoLabels]
     errors: list[DataError]
+    unlabelled: list[Path]
 
 
 def select(
     found: Sequence[PhotoLabels | DataError],
+    unlabelled: Sequence[Path] = (),
     *,
     split: str | None = None,
     list_file: Path | None = None,
@@ -38,6 +41,7 @@ def select(
 
     Args:
         found: Labels, and what is wrong with some.
+        unlabelled: The photos that it found no labels of.
         split: ``evaluation``, ``calibration`` or ``training`` of ``facekit.datasets.splits``.
         list_file: A text file with a photo's name a line, with or without its suffix and folder;
             empty lines and those that start with ``#`` say nothing.
@@ -67,12 +71,13 @@ def select(
             for stem, line in listed.items()
             if stem not in known
         ]
-    return Selection(chosen, failed)
+    return Selection(chosen, failed, [photo for photo in unlabelled if wanted(photo.stem)])
 
 
 def _stems(path: Path) -> tuple[str, ...]:
     """Return the stems of the photos that a label file may be of: ``a_1.pts`` is face 1 of a."""
-    return path.stem, path.stem.rpartition("_")[0]
+    shorter = path.stem.rpartition("_")[0]
+    return (path.stem, shorter) if path.suffix.lower() == ".pts" and shorter else (path.stem,)
 
 
 def _read_list(path: Path) -> dict[str, int]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from facekit.client import Client
+from facekit.data import probe_photo
 from facekit.errors import DataError, FacekitError, ModelMissingError
 from facekit.evaluation.average_precision import (
     AveragePrecisionMode,
@@ -39,7 +40,7 @@ Labels = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Rules:
+class ScoringRules:
     """What counts as found.
 
     Attributes:
@@ -90,35 +91,53 @@ class ServedScore:
     landmarks: LandmarkErrors | None
 
 
-def ask(
-    client: Client, model: str, photos: Sequence[PhotoLabels], classes: ClassMap
-) -> list[Faces | FacekitError]:
+def check_served(client: Client, model: str, names: Iterable[str], classes: ClassMap) -> None:
+    """Send the kit's own photo, before long work: the model must answer, and know the labels.
+
+    Args:
+        client: The server.
+        model: One of ``facekit.client.calls.DETECTORS``.
+        names: The class names of all labels.
+        classes: What they stand for.
+
+    Raises:
+        ConfigError: A class name stands for none of the model's classes.
+        ServerError: The server does not serve this model, or can't answer.
+    """
+    answer = client.detect(probe_photo(), model=model)
+    classes.check(names, answer.class_names or (FACE,))
+
+
+def class_names(servers: Sequence[ServedScore]) -> list[str]:
+    """Return the classes of all servers, each once, in the order they come in, ``ANY_FACE`` last.
+
+    >>> class_names([])
+    []
+    """
+    names = dict.fromkeys(score.name for server in servers for score in server.classes)
+    return sorted(names, key=lambda name: name == ANY_FACE)
+
+
+def ask(client: Client, model: str, photos: Sequence[PhotoLabels]) -> list[Faces | FacekitError]:
     """Send all photos, several at a time, with a progress bar.
 
     Args:
         client: The server.
         model: One of ``facekit.client.calls.DETECTORS``.
         photos: Labels with their photos' files.
-        classes: Must know every class name of the labels.
 
     Returns:
         What was found in each photo, or why there is no answer.
 
     Raises:
-        ConfigError: A class name stands for none of the model's classes.
-        ModelMissingError: The server does not serve this model.
+        ModelMissingError: The server does not serve this model any more.
     """
-    names = {name for photo in photos for name in photo.class_names}
     answers: list[Faces | FacekitError] = []
-    checked = False
     files = (photo.photo for photo in photos if photo.photo is not None)
     with ProgressBar(len(photos), f"photos ({model})") as bar:
         for answer in client.detect_many(files, concurrency=_CONCURRENCY, model=model):
             if isinstance(answer, ModelMissingError):
                 raise answer
-            if isinstance(answer, Faces) and not checked:
-                classes.check(names, answer.class_names or (FACE,))
-                checked = True
             bar.advance(failed=isinstance(answer, FacekitError))
             answers.append(answer)
     return answers
@@ -128,17 +147,22 @@ def fitted(labels: PhotoLabels, size_wh: tuple[int, int]) -> PhotoLabels:
     """Return labels with their boxes cut to the photo.
 
     Args:
-        labels: The labels of a photo.
+        labels: The labels of a photo, in pixels of the upright photo.
         size_wh: Width and height of the upright photo in pixels, as served.
 
     Raises:
-        DataError: The labels are of a photo of another size, or a box lies outside the photo.
+        DataError: The labels are of a photo of another size, a box is not finite, or it lies
+            outside the photo.
     """
     if labels.size_wh is not None and labels.size_wh != size_wh:
         told, served = ("x".join(map(str, size)) for size in (labels.size_wh, size_wh))
         raise DataError(
             labels.source, f"labels of a photo of {told} pixels, but upright it has {served}"
         )
+    finite = np.isfinite(labels.boxes_xyxy).all(axis=1)
+    if not finite.all():
+        # Compared with anything it is neither more nor less: it would miss every face in silence.
+        raise DataError(labels.source, f"box {int(finite.argmin()) + 1} is not finite")
     boxes = np.clip(labels.boxes_xyxy, 0, np.array([*size_wh, *size_wh], np.float32))
     outside = np.flatnonzero((boxes[:, 2:] <= boxes[:, :2]).any(axis=1) & ~labels.ignored)
     if len(outside):
@@ -156,7 +180,7 @@ def score(
     photos: Sequence[PhotoLabels],
     answers: Sequence[Faces],
     classes: ClassMap,
-    rules: Rules,
+    rules: ScoringRules,
 ) -> ServedScore:
     """Score what a model answered.
 
@@ -199,18 +223,18 @@ def _scored(faces: Faces, photo: PhotoLabels, labels: Labels, true_labels: Label
 
 
 def _classes(
-    photos: Sequence[ScoredPhoto], names: Sequence[str], rules: Rules
+    photos: Sequence[ScoredPhoto], names: Sequence[str], rules: ScoringRules
 ) -> tuple[list[ClassScore], list[tuple[BandScore, ...]]]:
     how = ClassEvaluation(rules.minimum_overlap, minimum_height=rules.minimum_height)
     scores = score_classes(photos, names, [how] * len(names), rules.mode)
     bands = [
-        tuple(_band(photos, label, low, high, rules) for low, high in _bands(rules))
+        tuple(_band(photos, label, low, high, rules) for low, high in _height_ranges(rules))
         for label in range(len(names))
     ]
     return scores, bands
 
 
-def _bands(rules: Rules) -> list[tuple[float, float]]:
+def _height_ranges(rules: ScoringRules) -> list[tuple[float, float]]:
     return [
         (max(low, rules.minimum_height), high)
         for low, high in SIZE_BANDS
@@ -219,7 +243,7 @@ def _bands(rules: Rules) -> list[tuple[float, float]]:
 
 
 def _band(
-    photos: Sequence[ScoredPhoto], label: int, low: float, high: float, rules: Rules
+    photos: Sequence[ScoredPhoto], label: int, low: float, high: float, rules: ScoringRules
 ) -> BandScore:
     points = height_curve(photos, label, rules.minimum_overlap, low, high)
     return BandScore(low, high, points.faces, average_precision(points, rules.mode))
@@ -229,7 +253,7 @@ def _landmarks(
     photos: Sequence[PhotoLabels],
     scored: Sequence[ScoredPhoto],
     answers: Sequence[Faces],
-    rules: Rules,
+    rules: ScoringRules,
 ) -> LandmarkErrors | None:
     """Measure the faces that have points, each by the surest box on it."""
     point_count = max((faces.points_xy.shape[1] for faces in answers), default=0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import errno
 import json
 import os
@@ -18,23 +19,37 @@ from PIL import Image
 import facekit
 from facekit.cli import build_parser, main, status
 from facekit.cli.status import describe
+from facekit.client.calls import DETECTORS
 from facekit.data import probe_photo
+from facekit.draw import CLASS_COLOURS
 from facekit.errors import ServerError
 from facekit.serving.health import Health, ModelHealth
-from tests.fake_triton import FakeTriton, faces_answer, slow
+from tests.fake_triton import FakeTriton, faces_answer, masks_answer, slow
 
 
 def answer(
     model: str, inputs: dict[str, np.ndarray], context: grpc.ServicerContext
 ) -> dict[str, np.ndarray]:
     """Two faces of the probe photo; text is refused."""
-    if bytes(inputs["image"][0, :2]) not in (b"\xff\xd8", b"BM"):
+    (photo,) = inputs.values()
+    if bytes(photo[0, :2]) not in (b"\xff\xd8", b"BM"):
         context.abort(grpc.StatusCode.INVALID_ARGUMENT, "photo 1 of 1: not a photo but text")
+    boxes = np.array([[[130, 74, 224, 180], [10, 10, 40, 50]]], np.float32)
+    if model == "facemask_ensemble":
+        size = np.array([[300, 360, 3]], np.int64)
+        return {**masks_answer(2), "true_boxes": boxes, "true_image_size": size}
     outputs = faces_answer(2)
-    outputs["boxes"] = np.array([[[130, 74, 224, 180], [10, 10, 40, 50]]], np.float32)
+    outputs["boxes"] = boxes
     outputs["keypoints"] = outputs["keypoints"] % 100 + 100
     outputs["image_size"] = np.array([[300, 360, 3]], np.int64)
     return outputs
+
+
+def detect_parser() -> argparse.ArgumentParser:
+    subparsers = build_parser()._subparsers
+    assert subparsers is not None
+    parser: argparse.ArgumentParser = subparsers._group_actions[0].choices["detect"]  # type: ignore[index]
+    return parser
 
 
 @pytest.fixture
@@ -83,6 +98,11 @@ def test_help_loads_no_server_library() -> None:
     assert "detect" in done.stdout and done.stdout.endswith("loaded: []\n")
 
 
+def test_models_of_detect_are_the_client_s() -> None:
+    action = next(a for a in detect_parser()._actions if a.dest == "model")
+    assert sorted(action.choices or ()) == sorted(DETECTORS) and action.default == "faces"
+
+
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
@@ -91,6 +111,7 @@ def test_help_loads_no_server_library() -> None:
         (["detect"], "PHOTO"),
         (["detect", "a.jpg", "--min-score", "2"], "expected a number from 0 to 1, got 2"),
         (["detect", "a.jpg", "--min-score", "x"], "expected a number from 0 to 1, got x"),
+        (["detect", "a.jpg", "--model", "fpenet"], "invalid choice: 'fpenet'"),
         (["detect", "a.jpg", "--timeout", "0"], "expected seconds > 0 and <= 86,400, got 0"),
         (["detect", "a.jpg", "--timeout", "inf"], "expected seconds > 0 and <= 86,400, got inf"),
         (["status", "--timeout", "1e12"], "expected seconds > 0 and <= 86,400, got 1e12"),
@@ -118,6 +139,23 @@ def test_detect_prints_a_table(
     out, err = capsys.readouterr()
     assert out.splitlines()[2].split() == ["photo.jpg", "360x300", "2", "0.50-0.90", "94x106"]
     assert out.splitlines()[-1] == "2 faces in 1 photo" and err == ""
+
+
+def test_detect_with_the_mask_detector_counts_draws_and_writes_the_classes(
+    url: str, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "faces.json"
+    argv = ["detect", str(photo), "--url", url, "--model", "facemask_ensemble"]
+    assert main([*argv, "--json", str(path), "--draw", str(tmp_path / "drawn")]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].split()[2:5] == ["faces", "mask", "no-mask"]
+    assert out[2].split()[1:5] == ["360x300", "2", "1", "1"]
+    assert out[-1] == "2 faces in 1 photo: 1 mask, 1 no-mask"
+    (entry,) = json.loads(path.read_text("utf-8"))["photos"]
+    assert [face["class_name"] for face in entry["faces"]] == ["no-mask", "mask"]
+    picture = np.asarray(Image.open(entry["drawing"]), int)
+    for colour in CLASS_COLOURS[:2]:
+        assert (np.abs(picture - colour).sum(axis=2) < 60).sum() > 30
 
 
 def test_detect_bad_photos_are_reported_and_stop_nothing(
@@ -335,3 +373,31 @@ def test_reader_that_leaves_early_gets_no_traceback(url: str, photo: Path) -> No
     error = process.stderr.read()
     process.stderr.close()
     assert process.wait(60) == 1 and error == ""
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("facemask_ensemble", "converter all facemask --weights open, then start it again"),
+        ("faces", "Its log says what it could not load"),
+    ],
+)
+def test_detect_with_a_model_that_is_not_served_ends_at_once_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], model: str, words: str
+) -> None:
+    def refuse(
+        name: str, _: dict[str, np.ndarray], context: grpc.ServicerContext
+    ) -> dict[str, np.ndarray]:
+        context.abort(
+            grpc.StatusCode.NOT_FOUND, f"Request for unknown model: '{name}' is not found"
+        )
+        raise AssertionError("abort raises")
+
+    for number in range(20):
+        (tmp_path / f"{number}.jpg").write_bytes(probe_photo())
+    with FakeTriton(refuse) as fake:
+        assert main(["detect", "--url", fake.url, "--model", model, str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    (line,) = (line for line in err.splitlines() if line.startswith("facekit: "))
+    assert f"does not serve the model '{model}'" in line and line.endswith(words)
+    assert out == "" and err.count("unknown model") == 1

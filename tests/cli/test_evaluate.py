@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facekit.cli import main
+from facekit.cli import evaluate, main
+from facekit.data import probe_photo
 from tests.fake_triton import FakeTriton
 
 WIDTH, HEIGHT = 736, 416
@@ -17,6 +20,7 @@ FACE, OTHER, FALSE = [100, 100, 180, 200], [300, 100, 380, 200], [500, 100, 580,
 BOXES = np.array([FACE, OTHER, FALSE], np.float32)
 SCORES = np.array([0.9, 0.8, 0.7], np.float32)
 SIZE = np.array([[HEIGHT, WIDTH, 3]], np.int64)
+PROBE = probe_photo()
 
 
 def faces_of(
@@ -24,7 +28,7 @@ def faces_of(
 ) -> dict[str, np.ndarray]:
     """Three faces in every photo, of which the mask detector calls the second unmasked."""
     (photo,) = inputs.values()
-    if bytes(photo[0, :4]) != b"\x89PNG":
+    if bytes(photo[0, :4]) not in (b"\x89PNG", PROBE[:4]):
         context.abort(grpc.StatusCode.INVALID_ARGUMENT, "photo 1 of 1: not a photo but text")
     if model == "faces":
         keypoints = np.zeros((1, 3, 68, 2), np.float32)
@@ -129,30 +133,43 @@ def test_classes_and_models_side_by_side(
 
 
 def test_two_servers_are_compared_on_the_photos_that_both_answered(
-    data: Path, url: str, capsys: pytest.CaptureFixture[str]
+    data: Path, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    calls = 0
+    broken = Image.new("RGB", (WIDTH, HEIGHT), "white")
+    broken.save(data / "images" / "b.png")
+    marked = (data / "images" / "b.png").read_bytes()
 
     def worse(
         model: str, inputs: dict[str, np.ndarray], context: grpc.ServicerContext
     ) -> dict[str, np.ndarray]:
-        nonlocal calls
-        calls += 1
-        if calls == 2:
+        if inputs["image"].tobytes() == marked:
             context.abort(grpc.StatusCode.INTERNAL, "a bad day")
         answer = faces_of(model, inputs, context)
         answer["boxes"] = answer["boxes"] + np.float32(300)
         return answer
 
+    (data / "images" / "text.png").write_text("no photo")
+    (data / "labels" / "text.txt").write_text("")
+    path = tmp_path / "out.json"
     with FakeTriton(worse) as other:
-        assert main(["evaluate", "--labels", str(data), "--url", url, "--url", other.url]) == 1
+        argv = ["evaluate", "--labels", str(data), "--url", url, "--url", other.url]
+        assert main([*argv, "--json", str(path)]) == 1
     out = capsys.readouterr().out
     found = rows(out, "any face")
     assert [row[3] for row in found[:2]] == ["at", "at"]
     assert [row[4] for row in found[:2]] == [url, other.url]
-    assert found[0][5] == found[1][5] in ("2", "3")
-    assert float(found[0][6]) > 0.9 and float(found[1][6]) == 0
-    assert "1 photo with" in out and "a bad day" in out
+    assert found[0][5] == found[1][5] == "2"
+    assert float(found[0][6]) > 0.6 and float(found[1][6]) == 0
+    assert "1 photo with 2 faces" in out
+    # Each failure says whose it is.
+    assert out.split("Left out, 2 in all:\n")[1].splitlines() == [
+        f"  faces at {other.url}: {data}/images/b.png: faces: a bad day (INTERNAL)",
+        f"  faces at {url}: {data}/images/text.png: not a photo but text",
+        f"  faces at {other.url}: {data}/images/text.png: not a photo but text",
+    ]
+    failures = json.loads(path.read_text("utf-8"))["failures"]
+    names = [f"faces at {one}" for one in (other.url, url, other.url)]
+    assert [failure["server"] for failure in failures] == names
 
 
 def test_landmarks_are_compared(
@@ -208,6 +225,9 @@ def test_coco_labels_with_a_crowd(
     assert main(argv) == 0
     out = capsys.readouterr().out
     assert "1 photo with 1 face." in out
+    assert "\n1 object marked as difficult, as a crowd or as DontCare: neither missed" in out
+    # That of b is no image of the file.
+    assert "\n1 photo without a label file: not looked at." in out
     assert rows(out, "any face")[0][3:] == ["1", "1.000", "1.000", "1.000", "0.900"]
 
 
@@ -302,13 +322,63 @@ def test_wrong_options_are_named(
         (["--labels", "nowhere"], "nowhere: no such file or folder"),
         (["--list", "nowhere"], "nowhere: no such file"),
         (["--url", "http://localhost:1"], "expected host:port"),
+        (["--plot", "curve"], "curve: expected a name that ends in .png"),
+        (["--plot", "curve.doc"], "curve.doc: expected a name that ends in .png"),
+        (["--plot", "."], ".: expected a name that ends in .png"),
+        (["--json", "."], "facekit: .: is a folder"),
+        (["--json", f"{__file__}/folder/out.json"], f"{__file__}: is no folder"),
+        (["--plot", f"{__file__}/out.png"], f"{__file__}: is no folder"),
     ],
 )
 def test_what_is_not_there_is_named_before_the_work(
     data: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", "--labels", str(data), *options]) == 2
+    with FakeTriton(faces_of) as fake:
+        assert main(["evaluate", "--labels", str(data), "--url", fake.url, *options]) == 2
+        assert fake.received == []
     assert message in capsys.readouterr().err
+
+
+def test_a_file_that_may_not_be_written_is_named_before_the_work(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The tests may run as root, who may write everywhere.
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    with FakeTriton(faces_of) as fake:
+        for option, name in (("--json", "out.json"), ("--plot", "new/out.png")):
+            argv = ["evaluate", "--labels", str(data), "--url", fake.url]
+            assert main([*argv, option, str(tmp_path / name)]) == 2
+            assert capsys.readouterr().err == f"facekit: {tmp_path}: cannot be written to\n"
+        assert fake.received == []
+
+
+def test_all_servers_and_models_must_answer_before_one_is_asked(
+    data: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_masks(
+        model: str, inputs: dict[str, np.ndarray], context: grpc.ServicerContext
+    ) -> dict[str, np.ndarray]:
+        if model == "facemask_ensemble":
+            context.abort(grpc.StatusCode.INTERNAL, "out of memory")
+        return faces_of(model, inputs, context)
+
+    argv = ["evaluate", "--labels", str(data)]
+    with FakeTriton(faces_of) as good:
+        with FakeTriton(no_masks) as bad:
+            both = ["--url", good.url, "--url", bad.url]
+            assert main([*argv, *both, "--model", "faces", "--model", "facemask_ensemble"]) == 2
+            # The kit's own photo, and none of the data's.
+            sent = [
+                photo for _, inputs in (good.received + bad.received) for photo in inputs.values()
+            ]
+            assert {photo.tobytes() for photo in sent} == {PROBE}
+            err = capsys.readouterr().err
+            assert f"facemask_ensemble at {bad.url} does not answer: " in err
+            assert "out of memory" in err
+        good.received.clear()
+        assert main([*argv, *both]) == 2
+        assert good.received == []
+        assert f"no server is ready at {bad.url}" in capsys.readouterr().err
 
 
 def test_a_model_that_is_not_served_ends_the_run(
@@ -328,15 +398,167 @@ def test_a_model_that_is_not_served_ends_the_run(
     with FakeTriton(missing) as fake:
         argv = ["evaluate", "--labels", str(data), "--url", fake.url]
         assert main([*argv, "--model", "facemask_ensemble"]) == 2
-        assert len(fake.received) < 20  # not one request a photo
+        assert len(fake.received) == 1
     assert "facemask_ensemble" in capsys.readouterr().err
 
 
 def test_json_that_cannot_be_written_is_named(
-    data: Path, url: str, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    target = data / "images" / "a.png" / "out.json"
-    assert main(["evaluate", "--labels", str(data), "--url", url, "--json", str(target)]) == 2
+    target = tmp_path / "out.json"
+
+    def meanwhile(
+        model: str, inputs: dict[str, np.ndarray], context: grpc.ServicerContext
+    ) -> dict[str, np.ndarray]:
+        target.mkdir(exist_ok=True)
+        return faces_of(model, inputs, context)
+
+    with FakeTriton(meanwhile) as fake:
+        argv = ["evaluate", "--labels", str(data), "--url", fake.url, "--json", str(target)]
+        assert main(argv) == 2
     out, err = capsys.readouterr()
     # What was measured is not lost with it.
-    assert "any face" in out and "File exists" in err
+    assert "any face" in out and f"{target}: Is a directory" in err
+
+
+def test_the_folders_of_what_is_written_are_made(data: Path, url: str, tmp_path: Path) -> None:
+    plot, path = tmp_path / "new" / "a" / "curve.png", tmp_path / "new" / "b" / "out.json"
+    argv = ["evaluate", "--labels", str(data), "--url", url]
+    assert main([*argv, "--plot", str(plot), "--json", str(path)]) == 0
+    assert plot.is_file() and path.is_file()
+
+
+def test_photos_without_labels_are_counted(
+    data: Path, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("c", "d"):
+        Image.new("RGB", (WIDTH, HEIGHT)).save(data / "images" / f"{name}.png")
+    path = tmp_path / "out.json"
+    argv = ["evaluate", "--labels", str(data), "--url", url]
+    assert main([*argv, "--json", str(path)]) == 0
+    assert "\n2 photos without a label file: not looked at.\n" in capsys.readouterr().out
+    assert json.loads(path.read_text("utf-8"))["photos_without_labels"] == 2
+    # Of those asked for.
+    listed = tmp_path / "list.txt"
+    listed.write_text("a\nb\n")
+    assert main([*argv, "--list", str(listed)]) == 0
+    assert "without a label file" not in capsys.readouterr().out
+
+
+def test_a_partly_annotated_face_is_not_a_missed_one(
+    tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = "".join(f"{x} {y}\n" for x, y in [FACE[:2], FACE[2:]] * 34)
+    (tmp_path / "a.pts").write_text(f"version: 1\nn_points: 68\n{{\n{whole}}}\n")
+    pupils = "-1 -1\n" * 68 + "3 4\n" * 12
+    (tmp_path / "b.pts").write_text(f"version: 1\nn_points: 80\n{{\n{pupils}}}\n")
+    for name in "ab":
+        Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / f"{name}.png")
+    assert main(["evaluate", "--labels", str(tmp_path), "--url", url]) == 1
+    out = capsys.readouterr().out
+    assert rows(out, "faces missed") == [["faces", "missed", "0.00%"]]
+    assert f"{tmp_path}/b.pts: the points that are annotated span no face box" in out
+
+
+def test_what_needs_a_package_names_the_extra_of_the_subcommand(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeTriton(faces_of) as fake:
+        monkeypatch.setitem(sys.modules, "PIL", None)
+        assert main(["evaluate", "--labels", str(data), "--url", fake.url]) == 2
+        assert fake.received == []
+    expected = "PIL is not installed: pip install 'facekit[evaluate]'"
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "module", "extra"),
+    [
+        (["evaluate", "--labels", "x"], "matplotlib.figure", "evaluate"),
+        (["evaluate", "--labels", "x"], "pytriton", "server"),
+        (["data", "--train", "--kitti-base-path", "x"], "PIL", "data"),
+        (["data", "--train", "--kitti-base-path", "x"], "scipy.io", "data"),
+        (["bench"], "matplotlib", "bench"),
+        (["detect", "x"], "PIL", "draw"),
+    ],
+)
+def test_the_extra_is_that_of_the_subcommand(
+    argv: list[str],
+    module: str,
+    extra: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(args: object) -> int:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+    monkeypatch.setattr(f"facekit.cli.{argv[0]}.run", run)
+    assert main(argv) == 2
+    assert capsys.readouterr().err.endswith(f"pip install 'facekit[{extra}]'\n")
+
+
+def test_an_error_of_the_system_names_its_file(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(args: object) -> int:
+        raise PermissionError(errno.EACCES, "Permission denied", "/some/folder")
+
+    monkeypatch.setattr(evaluate, "run", run)
+    assert main(["evaluate", "--labels", str(data)]) == 2
+    assert capsys.readouterr().err == "facekit: /some/folder: Permission denied\n"
+
+
+def turned(box: list[int], orientation: int) -> list[int]:
+    """Return a box of the upright photo in the pixels as they are stored: 6 a turn, 3 half one."""
+    x1, y1, x2, y2 = box
+    if orientation == 3:
+        return [WIDTH - x2, HEIGHT - y2, WIDTH - x1, HEIGHT - y1]
+    return [y1, WIDTH - x2, y2, WIDTH - x1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "orientation"),
+    # Half a turn leaves the size as it is: then the pixels as stored are meant.
+    [
+        *((kind, k) for kind in ("kitti", "pts", "stored", "neither") for k in (3, 6)),
+        ("upright", 6),
+    ],
+)
+def test_labels_of_a_photo_that_is_stored_turned(
+    tmp_path: Path, url: str, kind: str, orientation: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = (WIDTH, HEIGHT) if orientation == 3 else (HEIGHT, WIDTH)
+    Image.new("RGB", stored).save(tmp_path / "a.png", exif=exif)
+    boxes = [turned(box, orientation) for box in (FACE, OTHER, FALSE)]
+    if kind == "kitti":
+        (tmp_path / "a.txt").write_text(kitti(*(("face", box) for box in boxes)))
+    elif kind == "pts":
+        # Without the forehead, a fifth of the box and above the points once they are upright.
+        faces = [[x1, y1 + (y2 - y1) // 5, x2, y2] for x1, y1, x2, y2 in (FACE, OTHER, FALSE)]
+        for number, face in enumerate(faces):
+            x1, y1, x2, y2 = turned(face, orientation)
+            points = f"{x1} {y1}\n{x2} {y2}\n" * 34
+            (tmp_path / f"a_{number}.pts").write_text(f"version: 1\n{{\n{points}}}\n")
+    else:
+        width, height = {"stored": stored, "upright": (WIDTH, HEIGHT), "neither": (9, 999)}[kind]
+        boxes = [FACE, OTHER, FALSE] if kind == "upright" else boxes
+        annotations = [
+            {"image_id": 1, "category_id": 1, "bbox": [x1, y1, x2 - x1, y2 - y1]}
+            for x1, y1, x2, y2 in boxes
+        ]
+        image = {"id": 1, "file_name": "a.png", "width": width, "height": height}
+        categories = [{"id": 1, "name": "face"}]
+        content = {"images": [image], "annotations": annotations, "categories": categories}
+        (tmp_path / "a.json").write_text(json.dumps(content))
+    argv = ["evaluate", "--labels", str(tmp_path), "--url", url, "--model", "facenet_ensemble"]
+    argv += ["--iou", "0.99"]
+    if kind == "neither":
+        assert main(argv) == 2
+        assert "labels of a photo of 9x999 pixels, but upright it has 736x416" in (
+            capsys.readouterr().err
+        )
+        return
+    assert main(argv) == 0
+    assert rows(capsys.readouterr().out, "any face")[0][3:5] == ["3", "1.000"]

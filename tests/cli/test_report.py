@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from facekit import Faces, PhotoError
-from facekit.report import PhotoResult, show, table, to_json, write_json
+from facekit.report import PhotoResult, show, table, to_json, totals, write_json
 
 
 def found(name: str, count: int) -> PhotoResult:
@@ -34,6 +34,16 @@ def masked(name: str, labels: list[int]) -> PhotoResult:
 
 def failed(name: str, text: str) -> PhotoResult:
     return PhotoResult(name, PhotoError(text))
+
+
+def test_totals_have_commas_in_thousands() -> None:
+    count = 1500
+    faces = Faces(
+        np.zeros((count, 4)), np.ones(count), np.zeros((count, 0, 2)), np.zeros((count, 0)),
+        (640, 480), np.zeros(count, np.int32), ("mask", "no-mask"),
+    )  # fmt: skip
+    line = totals([PhotoResult("a.jpg", faces)])
+    assert line == "1,500 faces in 1 photo: 1,500 mask, 0 no-mask"
 
 
 def test_table_of_nothing_has_a_head_and_a_total() -> None:

@@ -70,6 +70,16 @@ def test_iou() -> None:
         # Two of one score, one right: half are right, in whatever order they came.
         ([result([A, FAR], [0.5, 0.5], [A])], 0.5, 0.5),
         ([result([FAR, A], [0.5, 0.5], [A])], 0.5, 0.5),
+        # The surest of two on one face finds it, whatever their order.
+        ([result([A, A], [0.6, 0.9], [A])], 1, 1),
+        # A false one in a photo without faces, or without any that count.
+        ([result([FAR], [0.9], []), result([A], [0.8], [A])], 0.5, 0.5),
+        ([result([FAR], [0.9], [B], [False]), result([A], [0.8], [A])], 0.5, 0.5),
+        # An overlap of exactly the least one: half of A, which finds it, excuses it, is forgiven.
+        ([result([[0, 0, 10, 5]], [0.9], [A])], 1, 1),
+        ([result([[0, 0, 10, 5], B], [0.9, 0.8], [A, B], [False, True])], 1, 1),
+        ([result([[30, 50, 50, 60], A], [0.9, 0.8], [A], None, [CROWD])], 1, 1),
+        ([result([[29, 50, 50, 60], A], [0.9, 0.8], [A], None, [CROWD])], 0.5, 0.5),
         # A face not counted is neither missed nor false.
         ([result([A, B], [0.9, 0.8], [A, B], [False, True])], 1, 1),
         ([result([B], [0.8], [A, B], [False, True])], 1, 1),

@@ -54,6 +54,8 @@ NEAR, FAR = [0, 0, 10, 10], [50, 0, 60, 10]
         ([NEAR], [0.9], [NEAR, FAR], [0, -1]),
         # The surest of those on the face, not the best one.
         ([NEAR, [4, 0, 14, 10]], [0.5, 0.9], [NEAR], [1]),
+        ([NEAR, [4, 0, 14, 10]], [0.9, 0.5], [NEAR], [0]),
+        ([FAR, [4, 0, 14, 10], NEAR], [0.1, 0.9, 0.5], [NEAR, FAR], [1, 0]),
         # An overlap of 1/9 is not on the face.
         ([[8, 0, 18, 10]], [0.9], [NEAR], [-1]),
         # A box that overlaps two faces is the nearer one's.

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facekit.errors import DataError, FacekitError, PhotoError, SetupError
+from facekit.errors import ConfigError, DataError, PhotoError, ServerError, SetupError
 from facekit.evaluation.average_precision import Curve
 from facekit.evaluation.class_scores import ClassScore
 from facekit.evaluation.landmark_errors import LandmarkErrors
-from facekit.evaluation.plot import write_plot
-from facekit.evaluation.report import Evaluation
-from facekit.evaluation.served import BandScore, Rules, ServedScore
+from facekit.evaluation.plot import check_suffix, write_plot
+from facekit.evaluation.remarks import Remarks
+from facekit.evaluation.report import Evaluation, Failure
+from facekit.evaluation.served import BandScore, ScoringRules, ServedScore
+from facekit.labels.photo_labels import PhotoLabels
 
 NAN = float("nan")
 NOTHING = Curve(np.zeros(0, np.float32), np.zeros(0), np.zeros(0), 0)
@@ -27,10 +29,8 @@ def server(name: str, *classes: str, landmarks: LandmarkErrors | None = None) ->
     return ServedScore(name, rows, (bands,) * len(rows), 0.5, landmarks)
 
 
-def evaluation(
-    *servers: ServedScore, failures: tuple[tuple[str, FacekitError], ...] = ()
-) -> Evaluation:
-    return Evaluation("my\nlabels", Rules(), 3, 4, servers, failures)
+def evaluation(*servers: ServedScore, failures: tuple[Failure, ...] = ()) -> Evaluation:
+    return Evaluation("my\nlabels", ScoringRules(), 3, 4, servers, failures)
 
 
 def lines(text: str, start: str) -> list[list[str]]:
@@ -118,7 +118,8 @@ def test_the_json_holds_the_curves() -> None:
 
 def test_what_is_left_out_is_named() -> None:
     wrong = DataError(Path("a.xml"), "has an\nempty box", 7)
-    failures = [("a.xml", wrong)] + [(f"{n}.jpg", PhotoError(f"{n}.jpg: empty")) for n in range(24)]
+    failures = [Failure("a.xml", wrong)]
+    failures += [Failure(f"{n}.jpg", PhotoError(f"{n}.jpg: empty")) for n in range(24)]
     result = evaluation(EMPTY, failures=tuple(failures))
     shown = result.text().split("Left out, 25 in all:\n")[1].splitlines()
     assert shown[0] == "  a.xml:7: has an empty box"
@@ -128,12 +129,73 @@ def test_what_is_left_out_is_named() -> None:
     assert len(written) == 25
     assert written[1] == {
         "file": "0.jpg",
+        "server": None,
         "error": {"type": "PhotoError", "message": "0.jpg: empty"},
     }
 
 
+def test_a_failure_says_whose_it_is() -> None:
+    both = (
+        Failure("b.jpg", ServerError("a bad\nday"), "faces at a:1"),
+        Failure("b.jpg", PhotoError("b.jpg: empty"), "faces at b:2"),
+    )
+    result = evaluation(EMPTY, failures=both)
+    # One photo is left out, and both say why.
+    assert result.text().split("Left out, 1 in all:\n")[1].splitlines() == [
+        "  faces at a:1: b.jpg: a bad day",
+        "  faces at b:2: b.jpg: empty",
+    ]
+    written = result.to_dict()["failures"]
+    assert [(one["file"], one["server"], one["error"]["type"]) for one in written] == [
+        ("b.jpg", "faces at a:1", "ServerError"),
+        ("b.jpg", "faces at b:2", "PhotoError"),
+    ]
+
+
+def labels(ignored: list[bool], points: list[int]) -> PhotoLabels:
+    faces = tuple(np.zeros((count, 2), np.float32) if count else None for count in points)
+    boxes = np.zeros((len(faces), 4), np.float32)
+    names = ("face",) * len(faces)
+    return PhotoLabels(None, None, boxes, names, np.array(ignored, bool), faces, Path("a.xml"))
+
+
+def test_what_is_not_measured_gets_a_line() -> None:
+    assert Remarks.of([], 0) == Remarks() and Remarks().lines() == []
+    photos = [labels([True, False, True], [17, 68, 0]), labels([False] * 3, [17, 5, 104])]
+    remarks = Remarks.of(photos, 1200)
+    result = Evaluation("x", ScoringRules(), 2, 6, (EMPTY,), (), remarks)
+    assert result.text().endswith(
+        "\n\n1,200 photos without a label file: not looked at.\n"
+        "2 objects marked as difficult, as a crowd or as DontCare: neither missed nor wrong to "
+        "find.\n"
+        "1 object with 5 points: not compared, the face schemes have 68, 80, 104.\n"
+        "2 objects with 17 points: not compared, the face schemes have 68, 80, 104."
+    )
+    values = result.to_dict()
+    assert (values["photos_without_labels"], values["ignored_objects"]) == (1200, 2)
+    assert values["objects_by_points_of_no_scheme"] == {"5": 1, "17": 2}
+    assert evaluation(EMPTY).to_dict()["photos_without_labels"] == 0
+
+
+def test_any_face_comes_last() -> None:
+    text = evaluation(
+        server("faces", "any face"), server("facemask_ensemble", "mask", "any face")
+    ).text()
+    rows = [line for line in text.splitlines() if line.startswith(("mask", "any face"))]
+    starts = [row.split("  ")[0] for row in rows]
+    assert starts == ["mask", "any face", "any face", "mask", "any face"]
+
+
+def test_a_picture_of_a_kind_that_cannot_be_drawn() -> None:
+    for name in ("a.png", "a.PDF", "b/a.svg"):
+        check_suffix(Path(name))
+    for name in ("a", "a.txt", "a.png.bak", ".png"):
+        with pytest.raises(ConfigError, match=f"{name}: expected a name that ends in .png"):
+            check_suffix(Path(name))
+
+
 def test_without_a_least_height_all_count() -> None:
-    text = Evaluation("labels", Rules(minimum_height=0), 1, 1, (EMPTY,), ()).text()
+    text = Evaluation("labels", ScoringRules(minimum_height=0), 1, 1, (EMPTY,), ()).text()
     assert "\nAll count, " in text
 
 
@@ -154,3 +216,20 @@ def test_the_plot_has_a_panel_a_class(tmp_path: Path) -> None:
         assert blue.sum() == 0
     with pytest.raises(SetupError, match="no/plot.png"):
         write_plot([EMPTY], "nothing", tmp_path / "no" / "plot.png")
+
+
+def test_the_legend_leaves_the_curve_free(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    scores = np.linspace(0.9, 0.1, 50).astype(np.float32)
+    low = Curve(scores, np.full(50, 0.07), np.linspace(0, 0.5, 50), 9)
+    write_plot(
+        [ServedScore("faces", (ClassScore("any face", low, 0.5),), ((),), 0.5, None)], "x", path
+    )
+    with Image.open(path) as picture:
+        dark = np.asarray(picture.convert("L"), int) < 60
+    # Words inside the axes stand in another quarter than the curve.
+    height, width = dark.shape
+    across = slice(width * 3 // 20, width // 2), slice(width // 2, width * 19 // 20)
+    down = slice(height * 11 // 100, height // 2), slice(height // 2, height * 17 // 20)
+    quarters = [[int(dark[rows, columns].sum()) for columns in across] for rows in down]
+    assert quarters[1][0] == 0 and sum(map(sum, quarters)) > 50

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facekit.datasets.splits import split_of
 from facekit.errors import DataError
 from facekit.evaluation.selection import select
 from facekit.labels.photo_labels import PhotoLabels
@@ -65,6 +66,47 @@ def test_errors_of_photos_that_are_not_asked_for_are_none(tmp_path: Path) -> Non
     selection = select(found, list_file=path)
     assert names(selection.labels) == ["a.jpg"]
     assert [error.path.name for error in selection.errors] == ["a_1.pts"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "listed", "told"),
+    [
+        # Face 1 of a, or the photo a_1.
+        ("a_1.pts", "a", True),
+        ("a_1.pts", "a_1", True),
+        # Other labels are of the photo with their own name.
+        ("a_1.xml", "a", False),
+        ("a_1.xml", "a_1", True),
+        ("a_1.txt", "a", False),
+        # No photo has an empty name.
+        ("_1.pts", "a", False),
+    ],
+)
+def test_only_points_are_of_a_photo_with_a_shorter_name(
+    tmp_path: Path, broken: str, listed: str, told: bool
+) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(f"{listed}\n")
+    wrong = DataError(Path("labels") / broken, "is broken")
+    selection = select([labels("b.jpg"), wrong], list_file=path)
+    missing = f"{path}:1: no labels of a photo {listed}"
+    assert [str(error) for error in selection.errors] == [str(wrong) if told else missing]
+
+
+def test_an_empty_name_is_of_no_split() -> None:
+    stem = next(f"_{k}" for k in range(99) if split_of(f"_{k}") != split_of(""))
+    wrong = DataError(Path(f"labels/{stem}.pts"), "is broken")
+    splits = ("evaluation", "calibration", "training")
+    told = [split for split in splits if select([wrong], split=split).errors]
+    assert told == [split_of(stem)]
+
+
+def test_photos_without_labels_are_those_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("a\nb\n")
+    without = [Path("b.jpg"), Path("c.jpg")]
+    assert select([labels("a.jpg")], without).unlabelled == without
+    assert select([labels("a.jpg")], without, list_file=path).unlabelled == without[:1]
 
 
 def test_a_listed_photo_whose_labels_are_broken_is_one_error(tmp_path: Path) -> None:

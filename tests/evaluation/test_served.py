@@ -8,7 +8,7 @@ import pytest
 
 from facekit.errors import DataError
 from facekit.evaluation.label_classes import ClassMap
-from facekit.evaluation.served import Rules, ServedScore, fitted, score
+from facekit.evaluation.served import ScoringRules, ServedScore, fitted, score
 from facekit.faces import Faces
 from facekit.labels.photo_labels import PhotoLabels
 
@@ -56,11 +56,11 @@ def served(
 
 def scored(
     photos: list[tuple[PhotoLabels, Faces]],
-    rules: Rules | None = None,
+    rules: ScoringRules | None = None,
     classes: ClassMap | None = None,
 ) -> ServedScore:
     labels, answers = [pair[0] for pair in photos], [pair[1] for pair in photos]
-    return score("server", labels, answers, classes or ClassMap(), rules or Rules())
+    return score("server", labels, answers, classes or ClassMap(), rules or ScoringRules())
 
 
 def test_nothing_scores_nothing() -> None:
@@ -106,13 +106,13 @@ def test_bands_begin_at_the_least_height() -> None:
     found = served((A, 0.9), (SMALL, 0.8))
 
     def bands(least: float) -> list[tuple[float, int, float]]:
-        result = scored([(photo, found)], Rules(minimum_height=least))
+        result = scored([(photo, found)], ScoringRules(minimum_height=least))
         return [(b.low, b.faces, b.average_precision) for b in result.bands[0] if b.faces]
 
     assert bands(0) == [(10, 1, 1), (40, 1, 1), (80, 1, 0)]
     assert bands(30) == [(40, 1, 1), (80, 1, 0)]
     assert bands(45) == [(80, 1, 0)]
-    low = [band.low for band in scored([(photo, found)], Rules(minimum_height=45)).bands[0]]
+    low = [band.low for band in scored([(photo, found)], ScoringRules(minimum_height=45)).bands[0]]
     assert low == [45, 80, 160]
 
 
@@ -120,9 +120,9 @@ def test_rules_are_those_asked_for() -> None:
     shifted = [20, 0, 60, 40]  # an overlap of 1/3
     photo = labelled((A, "face"), (B, "face"))
     for rules, expected in (
-        (Rules(), 0),
-        (Rules(minimum_overlap=0.3), 0.5),
-        (Rules(minimum_overlap=0.3, mode="SAMPLE"), 6 / 11),
+        (ScoringRules(), 0),
+        (ScoringRules(minimum_overlap=0.3), 0.5),
+        (ScoringRules(minimum_overlap=0.3, mode="SAMPLE"), 6 / 11),
     ):
         result = scored([(photo, served((shifted, 0.9)))], rules)
         assert result.mean_average_precision == pytest.approx(expected)
@@ -203,3 +203,13 @@ def test_labels_that_do_not_fit_their_photo() -> None:
         fitted(labelled((A, "face"), (outside, "face")), SIZE)
     # What is left out anyhow may lie anywhere.
     fitted(labelled((outside, "DontCare"), ignored=[True]), SIZE)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_boxes_that_are_not_finite_are_refused(value: float, ignored: bool) -> None:
+    for place in range(4):
+        box = [10.0, 10.0, 40.0, 40.0]
+        box[place] = value
+        with pytest.raises(DataError, match="a.xml: box 2 is not finite"):
+            fitted(labelled((A, "face"), (box, "face"), ignored=[False, ignored]), SIZE)
