@@ -20,12 +20,19 @@ NETWORK_WIDTH = 736
 """FaceNet's input width in pixels (NVIDIA's model card)."""
 NETWORK_HEIGHT = 416
 """FaceNet's input height in pixels (NVIDIA's model card)."""
+PIXEL_RANGE = 255.0
+"""The brightest value of a photo, which is 1 in ``input_1`` (NVIDIA's model card; no mean)."""
 GRID_STRIDE = 16
 """Network pixels between two grid cells (DetectNet_v2)."""
 GRID_COLUMNS = NETWORK_WIDTH // GRID_STRIDE
 GRID_ROWS = NETWORK_HEIGHT // GRID_STRIDE
 CROP_SIDE = 80
 """FPENet's square input in pixels (NVIDIA's model card)."""
+
+CLASS_NAMES: dict[str, tuple[str, ...]] = {"facenet": ("face",), "facemask": ("mask", "no-mask")}
+"""Detector to the names of its classes, in the order of its outputs and of its label file."""
+NO_LABEL = -1
+"""What ``true_labels`` holds in the rows past a photo's count: 0 would be a class."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,14 @@ class TensorSpec:
 class ModelSpec:
     """One model: what it takes and what it gives.
 
-    ``backend`` is the one of ``config.pbtxt``; ``cpu_backend`` that of ``configs/cpu.pbtxt``.
+    Attributes:
+        name: As callers and the repository name it.
+        backend: The one of ``config.pbtxt``.
+        cpu_backend: The one of ``configs/cpu.pbtxt``.
+        inputs: What a request holds.
+        outputs: What its answer holds.
+        optional: Whether no model outside its own group needs it, so that a repository or a server
+            may do without. Such a model is configured alike whatever weights the others have.
     """
 
     name: str
@@ -49,6 +63,7 @@ class ModelSpec:
     cpu_backend: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    optional: bool = False
 
 
 # Encoded photos, one a sample, zero-padded to equal length within a request.
@@ -59,14 +74,25 @@ _ORIENTATION = TensorSpec("orientation", "INT32", (1,))
 _SIZE = TensorSpec("true_image_size", "INT64", (3,))
 _GRAY = TensorSpec("gray", "UINT8", (-1, -1))
 _INPUT_1 = TensorSpec("input_1", "FP32", (3, NETWORK_HEIGHT, NETWORK_WIDTH))
-_BBOX = TensorSpec("output_bbox/BiasAdd", "FP32", (4, GRID_ROWS, GRID_COLUMNS))
-_COV = TensorSpec("output_cov/Sigmoid", "FP32", (1, GRID_ROWS, GRID_COLUMNS))
+
+
+def _grids(detector: str) -> tuple[TensorSpec, TensorSpec]:
+    """Return what DetectNet_v2 answers: four channels of boxes and one of coverage a class."""
+    classes = len(CLASS_NAMES[detector])
+    return (
+        TensorSpec("output_bbox/BiasAdd", "FP32", (4 * classes, GRID_ROWS, GRID_COLUMNS)),
+        TensorSpec("output_cov/Sigmoid", "FP32", (classes, GRID_ROWS, GRID_COLUMNS)),
+    )
+
+
 _FACENET_RESULT = (
     TensorSpec("true_boxes", "FP32", (-1, 4)),
     TensorSpec("true_proba", "FP32", (-1, 1)),
     _SIZE,
     TensorSpec("true_count", "INT32", (1,)),
 )
+# The class of each box: its line in the label file, from 0.
+_FACEMASK_RESULT = (*_FACENET_RESULT, TensorSpec("true_labels", "INT32", (-1,)))
 _FACE_IMAGE = TensorSpec("input_face_images", "FP32", (1, CROP_SIDE, CROP_SIDE))
 _BOX = TensorSpec("true_boxes", "INT32", (4,))
 # Where a crop lies: its left, top and side in pixels of the upright original.
@@ -89,6 +115,14 @@ _ALL = (
         "ensemble",
         (TensorSpec("input_image_data", "UINT8", _ENCODED),),
         _FACENET_RESULT,
+    ),
+    ModelSpec(
+        "facemask_ensemble",
+        "ensemble",
+        "ensemble",
+        (TensorSpec("input_image_data", "UINT8", _ENCODED),),
+        _FACEMASK_RESULT,
+        optional=True,
     ),
     # Not an ensemble: Triton can't hand an ensemble's input on as an output of the same name.
     ModelSpec("facenet_resized", "python", "python", (_INPUT_1, _SIZE), _FACENET_RESULT),
@@ -127,8 +161,24 @@ _ALL = (
     # The steps.
     ModelSpec("photo_check", "python", "python", (_IMAGE,), (_PHOTO, _ORIENTATION, _SIZE)),
     ModelSpec("facenet_preprocess", "dali", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1,)),
-    ModelSpec("facenet", "tensorrt", "onnxruntime", (_INPUT_1,), (_BBOX, _COV)),
-    ModelSpec("facenet_postprocess", "python", "python", (_BBOX, _COV, _SIZE), _FACENET_RESULT),
+    ModelSpec("facenet", "tensorrt", "onnxruntime", (_INPUT_1,), _grids("facenet")),
+    ModelSpec(
+        "facenet_postprocess", "python", "python", (*_grids("facenet"), _SIZE), _FACENET_RESULT
+    ),
+    ModelSpec(
+        "facemask_preprocess", "dali", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1,), optional=True
+    ),
+    ModelSpec(
+        "facemask", "tensorrt", "onnxruntime", (_INPUT_1,), _grids("facemask"), optional=True
+    ),
+    ModelSpec(
+        "facemask_postprocess",
+        "python",
+        "python",
+        (*_grids("facemask"), _SIZE),
+        _FACEMASK_RESULT,
+        optional=True,
+    ),
     ModelSpec("photo_gray", "dali", "dali", (_PHOTO, _ORIENTATION), (_GRAY,)),
     ModelSpec("faces_preprocess", "dali", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1, _GRAY)),
     ModelSpec("fpenet_preprocess", "python", "python", (_GRAY, _SIZE, _BOX), (_FACE_IMAGE, _CROP)),
@@ -144,3 +194,11 @@ _ALL = (
 
 MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in _ALL}
 """Every model of the repository by name."""
+
+OPTIONAL_MODELS = tuple(name for name, spec in MODELS.items() if spec.optional)
+"""The mask detector and its steps: see ``ModelSpec.optional``."""
+
+
+def is_optional(model: str) -> bool:
+    """Whether a model of this name is the kit's and optional; a user's own model is not."""
+    return model in OPTIONAL_MODELS

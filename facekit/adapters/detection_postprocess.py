@@ -1,4 +1,4 @@
-"""``facenet_postprocess``: the detector's grids in, boxes in photo pixels out."""
+"""``facenet_postprocess`` and ``facemask_postprocess``: grids in, boxes in photo pixels out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from facekit.adapters.requests import (
     pad,
     read,
 )
+from facekit.contract import NO_LABEL
+from facekit.detection.labels import read_class_names
 from facekit.detection.parameters import parse_parameters
 from facekit.detection.postprocess import detect
 from facekit.errors import ConfigError, InputError
@@ -21,7 +23,8 @@ from facekit.errors import ConfigError, InputError
 class TritonPythonModel:
     """Grid decode and clustering with the parameters of the model's configuration.
 
-    The outputs hold the boxes of all classes together, best first.
+    The outputs hold the boxes of all classes together, best first. Which class each is of, is told
+    where the configuration has the output ``true_labels``.
     """
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -35,6 +38,8 @@ class TritonPythonModel:
         self._parameters = parse_parameters(
             files.parameters, self._class_names, others=("label_file",)
         )
+        outputs = {tensor["name"] for tensor in files.config["output"]}
+        self._tells_labels = "true_labels" in outputs
 
     def execute(self, requests: list[Request]) -> list[Response]:
         """Answer the requests, each by itself."""
@@ -51,12 +56,15 @@ class TritonPythonModel:
             detect(b, c, size_wh=(int(size[1]), int(size[0])), parameters=self._parameters)
             for b, c, size in zip(bbox, cov, sizes, strict=True)
         ]
-        return {
+        outputs = {
             "true_boxes": pad([one.boxes_xyxy for one in found]),
             "true_proba": pad([one.scores[:, None] for one in found]),
             "true_image_size": sizes,
             "true_count": np.array([[len(one)] for one in found], np.int32),
         }
+        if self._tells_labels:
+            outputs["true_labels"] = pad([one.class_ids for one in found], NO_LABEL)
+        return outputs
 
 
 def check_sizes(sizes_hwc: Array) -> None:
@@ -73,17 +81,14 @@ def check_sizes(sizes_hwc: Array) -> None:
 
 
 def read_labels(files: ModelFiles) -> list[str]:
-    """Read the class names, one a line, and hold them against the configuration's dims.
+    """Read the class names, and hold them against the contract and the configuration's dims.
 
     Raises:
-        ConfigError: The file is missing or empty, or its lines are not as many as the classes of
-            the coverage input.
+        ConfigError: The file can't be read or differs from the contract, or its lines are not as
+            many as the classes of the coverage input.
     """
     path = files.folder / files.parameters.get("label_file", "labels.txt")
-    try:
-        names = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except OSError as e:
-        raise ConfigError(f"label file {path}: {e.strerror}") from e
+    names = read_class_names(path, files.folder.name.removesuffix("_postprocess"))
     dims = {tensor["name"]: tensor["dims"] for tensor in files.config["input"]}
     classes = int(dims["output_cov/Sigmoid"][0])
     if len(names) != classes:

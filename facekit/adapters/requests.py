@@ -94,12 +94,12 @@ def place(noun: str, index: int, count: int) -> str:
     return f"{noun} {index + 1} of {count}"
 
 
-def pad(arrays: Sequence[Array]) -> Array:
-    """Stack arrays of unequal shapes, filled up with zeros behind each."""
+def pad(arrays: Sequence[Array], fill: int = 0) -> Array:
+    """Stack arrays of unequal shapes, filled up behind each."""
     if len(arrays) == 1:
         return arrays[0][None]
     shape = np.max([array.shape for array in arrays], axis=0)
-    batch = np.zeros((len(arrays), *shape), arrays[0].dtype)
+    batch = np.full((len(arrays), *shape), fill, arrays[0].dtype)
     for row, array in zip(batch, arrays, strict=True):
         row[tuple(map(slice, array.shape))] = array
     return batch

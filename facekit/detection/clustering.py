@@ -1,4 +1,4 @@
-"""Turn the boxes of many grid cells into one box a face: DBSCAN, NMS, or both.
+"""Turn the boxes of many grid cells into one box a face: DBSCAN, NMS, or both, class by class.
 
 DBSCAN runs on the distance 1 - IoU with the coverage as weight, as TAO's own code does
 (tao_tensorflow1_backend, cv/detectnet_v2/postprocessor/cluster.py: scikit-learn's DBSCAN with
@@ -150,7 +150,8 @@ def _neighbours(boxes: Float64Array, eps: float) -> tuple[IntArray, IntArray]:
 def nms(boxes_xyxy: Float64Array, scores: Float64Array, *, iou_threshold: float) -> IntArray:
     """Keep each best box and drop those that overlap it too much.
 
-    Widths and heights count one pixel more than x2 - x1, as in TAO's and DeepStream's NMS.
+    Widths and heights count one pixel more than x2 - x1, as in TAO's NMS (DeepStream's counts none
+    more).
 
     Args:
         boxes_xyxy: float64 (N, 4), network pixels.
@@ -173,3 +174,42 @@ def nms(boxes_xyxy: Float64Array, scores: Float64Array, *, iou_threshold: float)
         shared = np.maximum(width, 0.0) * np.maximum(height, 0.0)
         rest = rest[shared <= iou_threshold * (area[best] + area[rest] - shared)]
     return np.asarray(kept, np.intp)
+
+
+def nms_across_classes(
+    boxes_xyxy: Float64Array,
+    scores: Float64Array,
+    class_ids: npt.NDArray[np.int32],
+    *,
+    iou_thresholds: Float64Array,
+) -> IntArray:
+    """Drop boxes that overlap a better box of another class too much: one object has one class.
+
+    What each class found is left as it is among itself.
+
+    Args:
+        boxes_xyxy: float64 (N, 4), network pixels, clustered class by class.
+        scores: float64 (N,).
+        class_ids: int32 (N,).
+        iou_thresholds: float64 (C,), overlap above which a box of that class goes, 0..1.
+
+    Returns:
+        Indices of the boxes kept, best first; equal scores in the order given.
+    """
+    order = np.argsort(-scores, kind="stable")
+    if (iou_thresholds >= 1.0).all():
+        return order
+    x1, y1, x2, y2 = boxes_xyxy.take(order, axis=0).T
+    classes = class_ids.take(order)
+    limits = iou_thresholds.take(classes)
+    area = (x2 - x1) * (y2 - y1)
+    kept = np.ones(len(order), np.bool_)
+    for best in range(len(order)):
+        if not kept[best]:
+            continue
+        width = np.minimum(x2[best], x2) - np.maximum(x1[best], x1)
+        height = np.minimum(y2[best], y2) - np.maximum(y1[best], y1)
+        shared = np.maximum(width, 0.0) * np.maximum(height, 0.0)
+        lesser = (shared > limits * (area[best] + area - shared)) & (classes != classes[best])
+        kept[best + 1 :] &= ~lesser[best + 1 :]
+    return order[kept]

@@ -2,7 +2,8 @@
 
 Sources of names and defaults: ``postprocessing_config.proto`` and ``inferencer_spec_etlt`` of
 tao_tensorflow1_backend (face: coverage 0.005, eps 0.3, min_samples 1, confidence 0.9, height 4; NMS
-overlap 0.3 and confidence 0.1).
+overlap 0.3 and confidence 0.1). ``cross_class_iou_threshold`` is the kit's own: TAO and DeepStream
+cluster each class by itself.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class ClusteringParameters:
         minimum_bounding_box_height: Boxes of this height or less are dropped, network pixels.
         nms_iou_threshold: Boxes that overlap a better one by more than this are dropped, 0..1.
         nms_confidence_threshold: Least coverage of a box for NMS, 0..1.
+        cross_class_iou_threshold: Boxes of this class that overlap a better one of another class by
+            more than this are dropped, 0..1; at 1 classes do not touch each other.
     """
 
     clustering_algorithm: str = "DBSCAN"
@@ -42,6 +45,7 @@ class ClusteringParameters:
     minimum_bounding_box_height: float = 4.0
     nms_iou_threshold: float = 0.3
     nms_confidence_threshold: float = 0.1
+    cross_class_iou_threshold: float = 1.0
 
     def __post_init__(self) -> None:
         if self.clustering_algorithm not in ALGORITHMS:
@@ -64,6 +68,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "minimum_bounding_box_height": (0.0, math.inf),
     "nms_iou_threshold": (0.0, 1.0),
     "nms_confidence_threshold": (0.0, 1.0),
+    "cross_class_iou_threshold": (0.0, 1.0),
 }
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
-from facekit.detection.clustering import Float64Array, dbscan, nms
+from facekit.contract import GRID_STRIDE
+from facekit.detection.clustering import Float64Array, dbscan, nms, nms_across_classes
 from facekit.detection.grid import decode_cells
 from facekit.detection.parameters import ClusteringParameters
 
@@ -42,11 +42,12 @@ def detect(
     """Decode, cluster, and scale to the photo.
 
     Clustering works in network pixels, before any clipping, so that its thresholds mean the same
-    for every photo size.
+    for every photo size. Every class is clustered by itself; of boxes of different classes on one
+    face the surest stays where ``cross_class_iou_threshold`` says so.
 
     Args:
-        bbox: float32 (4 * C, 26, 46), the network's boxes.
-        cov: float32 (C, 26, 46), the network's coverages, 0..1.
+        bbox: float32 (4 * C, rows, columns), the network's boxes; (4 * C, 26, 46) where served.
+        cov: float32 (C, rows, columns), the network's coverages, 0..1.
         size_wh: Width and height of the upright original in pixels.
         parameters: One a class.
     """
@@ -56,15 +57,21 @@ def detect(
     boxes = np.concatenate([boxes for boxes, _ in found])
     scores = np.concatenate([scores for _, scores in found])
     class_ids = np.repeat(np.arange(len(found), dtype=np.int32), [len(s) for _, s in found])
+    order = nms_across_classes(
+        boxes,
+        scores,
+        class_ids,
+        iou_thresholds=np.array([chosen.cross_class_iou_threshold for chosen in parameters]),
+    )
     width, height = size_wh
-    boxes *= np.array([width / NETWORK_WIDTH, height / NETWORK_HEIGHT] * 2)
+    rows, columns = cov.shape[-2:]
+    boxes *= np.array([width / (columns * GRID_STRIDE), height / (rows * GRID_STRIDE)] * 2)
     np.maximum(boxes, 0.0, out=boxes)
     np.minimum(boxes, np.array([width, height] * 2), out=boxes)
     # What callers get: a box that is thinner than float32 can tell has no area for them.
     boxes = boxes.astype(np.float32)
     # A box wholly outside the frame is left without area and shows nothing of the photo.
     visible = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
-    order = np.argsort(-scores, kind="stable")
     order = order[visible[order]]
     return Detections(
         boxes[order], np.minimum(scores[order], 1.0).astype(np.float32), class_ids[order]

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from facekit.contract import MODELS
-from facekit.engines.configs import active_configs, active_file
+from facekit.contract import MODELS, is_optional
+from facekit.engines.configs import active_configs, active_file, runs_engine
 from facekit.engines.machine import Machine
 from facekit.engines.manifest import (
+    OPEN_WEIGHTS,
     REPAIR,
     VERSION_DIR,
     EngineManifest,
@@ -28,8 +29,6 @@ from facekit.errors import ConfigError
 _WITHOUT_GPU = "docker compose --profile cpu up triton-cpu"
 # The one model whose tensors depend on the weights chosen: the number of its points.
 _DECIDES = "fpenet"
-# The weights that are the repository's own ``model.onnx``.
-_OPEN = "open"
 
 
 def active_config(repository: Path) -> str:
@@ -47,7 +46,7 @@ def needs_machine(repository: Path, config: str) -> bool:
     Raises:
         ConfigError: a configuration can't be read.
     """
-    return any(map(_runs_engine, active_configs(repository, config).values()))
+    return any(map(runs_engine, active_configs(repository, config).values()))
 
 
 def check_engines(
@@ -76,7 +75,7 @@ def check_engines(
     engines = {
         model: found
         for model, found in configs.items()
-        if model in wanted and _runs_engine(found) and _is_ours(repository, model)
+        if model in wanted and runs_engine(found) and _is_ours(repository, model)
     }
     problems = _machine_problems(machine) if engines else []
     for model, found in engines.items():
@@ -92,11 +91,6 @@ def check_engines(
     return problems
 
 
-def _runs_engine(config: Any) -> bool:
-    # Triton knows two words for it.
-    return "tensorrt" in (config.backend, config.platform.removesuffix("_plan"))
-
-
 def _is_ours(repository: Path, model: str) -> bool:
     """Whether the converter makes this engine; of others nothing is known, and Triton judges."""
     return model in MODELS or manifest_path(repository, model).exists()
@@ -106,10 +100,12 @@ def _mixed_problems(repository: Path, models: Iterable[str], served: str) -> lis
     """Return a sentence for each engine whose configurations are not the ones served.
 
     One server has one set of configurations, which holds the thresholds of the detector as well as
-    the number of points.
+    the number of points. The mask detector has one configuration in all of them.
     """
     problems = []
     for model in models:
+        if is_optional(model):
+            continue
         try:
             manifest = read_manifest(repository, model)
             decides = read_manifest(repository, _DECIDES)
@@ -154,14 +150,15 @@ def _engine_problems(
     try:
         manifest = read_manifest(repository, model)
     except ConfigError as error:
-        return [f"the description of its engine is damaged: {error}; repair it with: {REPAIR}"]
-    repair = REPAIR if manifest is None else repair_command(model, manifest.weights)
+        repair = repair_command(model)
+        return [f"the description of its engine is damaged: {error}; repair it with: {repair}"]
+    repair = repair_command(model, None if manifest is None else manifest.weights)
     if not engine.is_file():
         return [f"the engine {engine} is missing; repair it with: {repair}"]
     if manifest is None:
         return [
             f"{manifest_path(repository, model)} is missing, so nothing tells what the engine "
-            f"{engine.name} was built for; repair it with: {REPAIR}"
+            f"{engine.name} was built for; repair it with: {repair}"
         ]
     problem = (
         _file_problem(engine, manifest)
@@ -214,7 +211,7 @@ def _gpu_problem(engine: Path, manifest: EngineManifest, machine: Machine) -> st
 
 def _source_problem(repository: Path, manifest: EngineManifest) -> str | None:
     source = repository / manifest.model / VERSION_DIR / manifest.source
-    if manifest.weights != _OPEN or not source.is_file():
+    if manifest.weights != OPEN_WEIGHTS or not source.is_file():
         return None
     try:
         if sha256_of(source) == manifest.source_sha256:
@@ -228,7 +225,7 @@ def _config_problems(manifest: EngineManifest, config: Any, model: Path, name: s
     file = active_file(model, name)
     repair = repair_command(manifest.model, manifest.weights)
     remedy = f"choose weights that fit, or mend the file, then: {repair}"
-    if name != manifest.config:
+    if name != manifest.config and not is_optional(manifest.model):
         option = f"--config-name '{manifest.config}'"
         remedy = f"the engine is for {_config_words(manifest.config)}: facekit serve {option}"
     problems = []

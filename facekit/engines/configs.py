@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format  # type: ignore[import-untyped]
+from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from facekit.errors import ConfigError
@@ -52,3 +52,9 @@ def active_configs(repository: Path, config: str) -> dict[str, Any]:
         if file is not None:
             found[model.name] = read_config(file)
     return found
+
+
+def runs_engine(config: Any) -> bool:
+    """Whether a configuration is of a model that TensorRT runs."""
+    # Triton knows two words for it.
+    return "tensorrt" in (config.backend, config.platform.removesuffix("_plan"))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from facekit.contract import is_optional
 from facekit.errors import ConfigError
 
 ENGINE_FILE = "model.plan"
@@ -27,10 +28,13 @@ FORMAT = 1
 REPAIR = "docker compose run --rm converter"
 """Makes every engine and pipeline that is missing or does not fit."""
 
+OPEN_WEIGHTS = "open"
+"""The weights that are the repository's own ``model.onnx``."""
+
 _CHUNK = 1024 * 1024
 # What the plain command makes engines of, and the kit's other weights, which it has to be told.
 _DEFAULT_WEIGHTS = "nvidia"
-_OTHER_WEIGHTS = ("nvidia-fp16", "open")
+_OTHER_WEIGHTS = ("nvidia-fp16", OPEN_WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -156,15 +160,18 @@ class EngineManifest:
         return wrong
 
 
-def repair_command(model: str, weights: str) -> str:
+def repair_command(model: str, weights: str | None = None) -> str:
     """Return the command that makes one model's engine again, of the same weights.
 
-    The others' engines stay as they are.
+    The others' engines stay as they are. Where nobody knows the weights, they are the ones that the
+    plain command takes; an optional model has the kit's own alone.
 
     >>> repair_command("facenet", "nvidia"), repair_command("facenet", "open")
     ('docker compose run --rm converter', \
 'docker compose run --rm converter all facenet --weights open')
     """
+    if weights is None:
+        weights = OPEN_WEIGHTS if is_optional(model) else _DEFAULT_WEIGHTS
     if weights == _DEFAULT_WEIGHTS:
         return REPAIR
     if weights in _OTHER_WEIGHTS:

@@ -17,7 +17,7 @@ from typing import Any
 
 from nvidia.dali import fn, pipeline_def, types
 
-from facekit.contract import MAX_BATCH_SIZE, NETWORK_HEIGHT, NETWORK_WIDTH
+from facekit.contract import MAX_BATCH_SIZE, NETWORK_HEIGHT, NETWORK_WIDTH, PIXEL_RANGE
 
 COLORS = ("gray", "rgb")
 """What FaceNet is fed: gray in all three channels, as its model card says and the published
@@ -44,6 +44,15 @@ def facenet_preprocess(device: str, color: str | None) -> Node:
         return _network_input(stored, orientation, color)
 
     return facenet_preprocess()
+
+
+def facemask_preprocess(device: str, color: str | None = None) -> Node:
+    """Return the pipeline photo, orientation -> ``input_1``, always in the photo's colours.
+
+    The mask network is trained on them, whatever FaceNet is fed.
+    """
+    del color
+    return facenet_preprocess(device, "rgb")
 
 
 def photo_gray(device: str, color: str | None = None) -> Node:
@@ -78,6 +87,7 @@ def faces_preprocess(device: str, color: str | None) -> Node:
 
 PIPELINES = {
     "facenet_preprocess": facenet_preprocess,
+    "facemask_preprocess": facemask_preprocess,
     "photo_gray": photo_gray,
     "faces_preprocess": faces_preprocess,
 }
@@ -85,10 +95,11 @@ PIPELINES = {
 
 COLORS_OF: dict[str, tuple[str | None, ...]] = {
     "facenet_preprocess": COLORS,
+    "facemask_preprocess": (None,),
     "photo_gray": (None,),
     "faces_preprocess": COLORS,
 }
-"""Model name to the colours it is written in; None where colour makes no difference."""
+"""Model name to the colours it is written in; None where there is nothing to choose."""
 
 
 def _pipeline(device: str) -> Callable[[Callable[[], Node]], Callable[[], Node]]:
@@ -132,7 +143,7 @@ def _network_input(stored: Node, orientation: Node, color: str | None) -> Node:
     planes = fn.crop_mirror_normalize(
         _upright(resized, orientation),
         mean=[0.0] * channels,
-        std=[255.0] * channels,
+        std=[PIXEL_RANGE] * channels,
         dtype=types.FLOAT,
         output_layout="CHW",
     )

@@ -1,9 +1,8 @@
 """Write the DALI pipelines into a model repository, one file a colour and device.
 
-``<model>/1/<color>.<device>.dali``, or ``<device>.dali`` where colour makes no difference;
-``default_model_filename`` in the model's configuration picks
-one. The CPU files are committed, so that a server can start from a clone; GPU files need a CUDA
-device to be written on.
+``<model>/1/<color>.<device>.dali``, or ``<device>.dali`` where there is no colour to choose;
+``default_model_filename`` in the model's configuration picks one. The CPU files are committed, so
+that a server can start from a clone; GPU files need a CUDA device to be written on.
 """
 
 from __future__ import annotations

@@ -6,41 +6,40 @@ Triton's own ready flag stays up when a backend process has died and every reque
 from __future__ import annotations
 
 import os
-import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from tritonclient.grpc import InferenceServerClient, InferInput
+from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from facekit.client.connection import Connection
 from facekit.client.failures import translate
-from facekit.contract import MODELS, NETWORK_HEIGHT, NETWORK_WIDTH, ModelSpec
-from facekit.data import probe_photo
+from facekit.contract import MODELS
 from facekit.errors import (
     DeadlineError,
     FacekitError,
     ModelMissingError,
-    ResponseError,
     ServerError,
     ServerUnavailableError,
 )
+from facekit.serving.probe_tensors import check_answer, probe_input
 from facekit.serving.tls import certified_name
 
-Array = NDArray[Any]
-
-PROBED = ("faces", "facenet_ensemble", "fpenet_ensemble", "landmarks", "facenet_resized")
+PROBED = (
+    "faces",
+    "facenet_ensemble",
+    "fpenet_ensemble",
+    "landmarks",
+    "facenet_resized",
+    "facemask_ensemble",
+)
 """The models that callers use; together they run through every other one."""
 
 # What Triton says of a model in its repository that it could not load.
 _NOT_LOADED = "has no available versions"
-# A box on the built-in photo; what is in it does not matter to a probe.
-_BOX = (80, 60, 200, 180)
 
 
 @dataclass(frozen=True)
@@ -120,10 +119,10 @@ class Prober:
         try:
             answer = self._triton.infer(
                 name,
-                [_input(tensor.name, tensor.dtype, name) for tensor in spec.inputs],
+                [probe_input(tensor) for tensor in spec.inputs],
                 client_timeout=timeout_s or self._connection.timeout_s,
             )
-            _check_answer(spec, answer)
+            check_answer(spec, answer)
         except InferenceServerException as e:
             error = self._translated(e, name)
         except FacekitError as e:
@@ -263,38 +262,3 @@ def check(
         )
     with Prober(connection) as prober:
         return prober.check(once=once)
-
-
-def _input(name: str, dtype: str, model: str) -> InferInput:
-    values: dict[str, Array] = {
-        "input_1": np.zeros((1, 3, NETWORK_HEIGHT, NETWORK_WIDTH), np.float32),
-        "true_image_size": np.array([[NETWORK_HEIGHT, NETWORK_WIDTH, 3]], np.int64),
-        "true_boxes": np.array([_BOX], np.int32),
-        "boxes": np.array([[_BOX]], np.float32),
-    }
-    value = values.get(name)
-    if value is None:  # the encoded photo, whatever the model calls it
-        value = np.frombuffer(probe_photo(), np.uint8)[None]
-    item = InferInput(name, list(value.shape), dtype)
-    item.set_data_from_numpy(value)
-    return item
-
-
-def _check_answer(spec: ModelSpec, answer: Any) -> None:
-    for tensor in spec.outputs:
-        try:
-            value = answer.as_numpy(tensor.name)
-        except (ValueError, TypeError, struct.error) as e:
-            raise ResponseError(f"{spec.name}: {tensor.name} can't be read: {e}") from e
-        if value is None:
-            raise ResponseError(f"{spec.name}: the answer has no {tensor.name}")
-        dims = (1, *tensor.dims)
-        fits = len(value.shape) == len(dims) and all(
-            want in (-1, got) for want, got in zip(dims, value.shape, strict=True)
-        )
-        if not fits:
-            raise ResponseError(
-                f"{spec.name}: {tensor.name} has the shape {value.shape}, expected {dims}"
-            )
-        if not np.isfinite(value).all():
-            raise ResponseError(f"{spec.name}: {tensor.name} holds values that are not finite")

@@ -34,3 +34,11 @@ class ServerOptions:
     tls: Tls | None = None
     restrict_management: bool = False
     extra_args: Sequence[str] = ()
+
+    def ports(self) -> dict[str, int]:
+        """Return the ports wanted by the names that ``tritonserver`` has for them."""
+        return {
+            "--http-port": self.http_port,
+            "--grpc-port": self.grpc_port,
+            "--metrics-port": self.metrics_port,
+        }

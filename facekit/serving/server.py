@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import os
 import signal
 import subprocess
@@ -20,12 +19,12 @@ from facekit.serving.child import kill_group, spawn
 from facekit.serving.installation import check_shared_memory
 from facekit.serving.options import ServerOptions
 from facekit.serving.output import Output
+from facekit.serving.ready import answers_ready
 from facekit.serving.repository import check_repository, default_model_repository
 from facekit.serving.restrictions import restrictions
 from facekit.serving.runtime import Runtime
 from facekit.serving.tls import TlsState
 
-_PORT_OPTIONS = ("--http-port", "--grpc-port", "--metrics-port")
 # Seconds that requests under way get at a stop.
 _EXIT_TIMEOUT_S = 10
 _POLL_S = 0.02
@@ -58,12 +57,7 @@ class TritonServer(ABC):
         self.checking = False
         self._options = options or ServerOptions()
         self._listen = self._options.address
-        ports_wanted = (
-            self._options.http_port,
-            self._options.grpc_port,
-            self._options.metrics_port,
-        )
-        self._wanted = dict(zip(_PORT_OPTIONS, ports_wanted, strict=True))
+        self._wanted = self._options.ports()
         self._ports: dict[str, int] = {}
         self._output = Output(self._options.log_file)
         self._tls = self._options.tls
@@ -86,6 +80,11 @@ class TritonServer(ABC):
     def metrics_url(self) -> str:
         """URL of the metrics page."""
         return f"http://{self._url('--metrics-port')}/metrics"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines about what the last start left undone, if anything."""
+        return ()
 
     @property
     def pid(self) -> int | None:
@@ -168,7 +167,7 @@ class TritonServer(ABC):
                 model and the reason. The server is stopped.
         """
         deadline = time.monotonic() + timeout_s
-        while not self._is_ready():
+        while not answers_ready(self.http_url):
             process = self._process
             if process is None:
                 raise SetupError("The server is not started.")
@@ -245,14 +244,21 @@ class TritonServer(ABC):
 
     def _spawn(self, runtime: Runtime) -> None:
         environment = runtime.environment()
-        command = [str(self._binary()), *self._arguments(runtime), *self._options.extra_args]
+        repository = self._lay_out(runtime)
+        arguments = self._arguments(runtime, repository)
+        command = [str(self._binary()), *arguments, *self._options.extra_args]
         self._process = self._output.begin(
             runtime.default_log, lambda handle: spawn(command, environment, handle)
         )
 
-    def _arguments(self, runtime: Runtime) -> list[str]:
+    def _lay_out(self, runtime: Runtime) -> Path:
+        """Make what is served of the repository, if not all of it is, and return its folder."""
+        del runtime
+        return self.model_repository
+
+    def _arguments(self, runtime: Runtime, repository: Path) -> list[str]:
         arguments = [
-            f"--model-repository={self.model_repository}",
+            f"--model-repository={repository}",
             f"--http-address={self._listen}",
             f"--grpc-address={self._listen}",
             f"--metrics-address={self._listen}",
@@ -276,16 +282,6 @@ class TritonServer(ABC):
         # A server that listens everywhere is reached on this machine.
         host = "127.0.0.1" if self._listen == "0.0.0.0" else self._listen
         return f"{host}:{self._ports[option]}"
-
-    def _is_ready(self) -> bool:
-        connection = http.client.HTTPConnection(self.http_url, timeout=5)
-        try:
-            connection.request("GET", "/v2/health/ready")
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
 
     def _fail(self, what: str) -> None:
         if self.pid is None:

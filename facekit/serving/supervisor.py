@@ -113,6 +113,9 @@ class Supervisor:
     def _start(self) -> None:
         self._server.start()
         self._server.wait_ready(self._start_timeout_s, self._stopping)
+        if not self._stopping():
+            for note in self._server.notes:
+                self._say(note)
 
     def _keep_up(self) -> None:
         failures = 0

@@ -12,6 +12,7 @@ import pytest
 
 from facekit.contract import MODELS
 from facekit.data import probe_photo
+from facekit.errors import ConfigError
 from tests.photo_files import encode, picture
 from tests.triton import batch
 
@@ -39,6 +40,20 @@ CASES: dict[str, tuple[str, dict[str, np.ndarray], dict[str, np.ndarray], str]] 
         },
         "height and width start at 1",
     ),
+    "facemask_postprocess": (
+        "detection_postprocess",
+        {
+            "output_bbox/BiasAdd": np.ones((2, 8, 26, 46), np.float32),
+            "output_cov/Sigmoid": np.ones((2, 2, 26, 46), np.float32),
+            "true_image_size": np.repeat(SIZE, 2, axis=0),
+        },
+        {
+            "output_bbox/BiasAdd": np.ones((1, 8, 26, 46), np.float32),
+            "output_cov/Sigmoid": np.full((1, 2, 26, 46), np.nan, np.float32),
+            "true_image_size": SIZE,
+        },
+        "`output_cov/Sigmoid` holds NaN or infinity",
+    ),
     "fpenet_preprocess": (
         "face_crops",
         {"gray": GRAY, "true_image_size": SIZE, "true_boxes": np.array([[5, 5, 30, 40]], "i4")},
@@ -65,13 +80,14 @@ CASES: dict[str, tuple[str, dict[str, np.ndarray], dict[str, np.ndarray], str]] 
 }
 
 
-def make_model(name: str, module: str) -> Any:
+def make_model(name: str, module: str, folder: Path | None = None) -> Any:
     model = importlib.import_module(f"facekit.adapters.{module}").TritonPythonModel()
     if hasattr(model, "initialize"):
-        folder = Path(__file__).parents[2] / "model_repository" / name
+        folder = folder or Path(__file__).parents[2] / "model_repository" / name
         config = {
             "input": [{"name": t.name, "dims": t.dims} for t in MODELS[name].inputs],
-            "parameters": {"dbscan_confidence_threshold": {"string_value": "0.5"}},
+            "output": [{"name": t.name, "dims": t.dims} for t in MODELS[name].outputs],
+            "parameters": {"clustering_algorithm": {"string_value": "NMS"}},
         }
         model.initialize({"model_config": json.dumps(config), "model_repository": str(folder)})
     return model
@@ -94,6 +110,21 @@ def test_execute_answers_each_request_and_a_poisoned_one_fails_alone(case: str) 
             assert all(b in (-1, a) for a, b in dims)
             kinds = {"FP32": "float32", "INT32": "int32", "INT64": "int64", "UINT8": "uint8"}
             assert array.dtype == kinds[spec.dtype]
+
+
+def test_execute_labels_the_boxes_of_each_photo_and_no_row_past_them() -> None:
+    cov = np.zeros((3, 2, 26, 46), np.float32)
+    cov[0, 1, 5, 5], cov[0, 0, 20, 20], cov[1, 1, 5, 5] = 0.9, 0.8, 0.7
+    request = {
+        "output_bbox/BiasAdd": np.ones((3, 8, 26, 46), np.float32),
+        "output_cov/Sigmoid": cov,
+        "true_image_size": np.repeat(SIZE, 3, axis=0),
+    }
+    model = make_model("facemask_postprocess", "detection_postprocess")
+    (response,) = model.execute([request])
+    assert response.tensors["true_count"].tolist() == [[2], [1], [0]]
+    assert response.tensors["true_labels"].tolist() == [[1, 0], [1, -1], [-1, -1]]
+    assert not response.tensors["true_boxes"][2].any()
 
 
 def test_execute_blames_the_caller_for_input_and_itself_for_the_rest() -> None:
@@ -120,3 +151,14 @@ def test_execute_answers_where_the_server_keeps_no_metrics(pb_utils: Any) -> Non
     model = make_model("photo_check", "photo_check")
     (response,) = model.execute([{"image": batch([b"words"])}])
     assert response.error.code == "INVALID_ARG"
+
+
+@pytest.mark.parametrize("labels", ["no-mask\nmask\n", "mask\nno_mask\n", "mask\n", ""])
+def test_labels_other_than_the_clients_are_refused_at_the_load(tmp_path: Path, labels: str) -> None:
+    folder = tmp_path / "facemask_postprocess"
+    folder.mkdir()
+    (folder / "labels.txt").write_text(labels)
+    with pytest.raises(ConfigError) as caught:
+        make_model("facemask_postprocess", "detection_postprocess", folder)
+    words = f"label file {folder / 'labels.txt'}: expected mask, no-mask in this order"
+    assert str(caught.value).startswith(words)

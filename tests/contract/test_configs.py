@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from facekit.contract import MAX_BATCH_SIZE, MODELS, TensorSpec
+from facekit.contract import CLASS_NAMES, MAX_BATCH_SIZE, MODELS, OPTIONAL_MODELS, TensorSpec
+from facekit.detection.parameters import parse_parameters
 from facekit.landmarks.scheme import POINT_COUNTS
 from facekit.pipelines.definitions import COLORS_OF
 from facekit.pipelines.serialize import file_name
@@ -93,6 +95,43 @@ def test_cpu_model_file_lies_in_the_repository(path: Path) -> None:
 def test_config_sets_are_the_two_that_are_documented() -> None:
     sets = {path.stem for path in CONFIGS if path.parent.name == "configs"}
     assert sets == {"cpu", "open"}
+
+
+@pytest.mark.parametrize("detector", CLASS_NAMES)
+def test_label_file_names_the_contract_s_classes(detector: str) -> None:
+    folder = REPOSITORY / f"{detector}_postprocess"
+    assert (folder / "labels.txt").read_text().splitlines() == list(CLASS_NAMES[detector])
+    for path in (folder / "config.pbtxt", *folder.glob("configs/*.pbtxt")):
+        values = {k: v.string_value for k, v in read_config(path).parameters.items()}
+        assert values["label_file"] == "labels.txt"
+        assert parse_parameters(values, CLASS_NAMES[detector], others=("label_file",))
+
+
+def test_both_detectors_are_configurations_of_one_implementation() -> None:
+    for step in ("postprocess/1/model.py", "preprocess/warmup/photo.jpg"):
+        one, other = (REPOSITORY / f"{name}_{step}" for name in CLASS_NAMES)
+        assert one.read_bytes() == other.read_bytes()
+    color, plain = (
+        REPOSITORY / f"{name}_preprocess" / "1" / file for name, file in
+        (("facenet", file_name("rgb", "cpu")), ("facemask", file_name(None, "cpu")))
+    )  # fmt: skip
+    assert color.read_bytes() == plain.read_bytes()
+    ensembles = [(REPOSITORY / f"{n}_ensemble" / "config.pbtxt").read_text() for n in CLASS_NAMES]
+    steps = [re.findall(r'model_name: "(\w+)"', text) for text in ensembles]
+    assert [name.replace("facenet", "facemask") for name in steps[0]] == steps[1]
+
+
+@pytest.mark.parametrize("name", OPTIONAL_MODELS)
+def test_mask_detector_has_one_configuration_beside_all_weights_of_the_others(name: str) -> None:
+    assert {path.stem for path in (REPOSITORY / name / "configs").glob("*")} <= {"cpu"}
+
+
+def test_no_other_model_needs_the_mask_detector() -> None:
+    for name in set(MODELS) - set(OPTIONAL_MODELS):
+        for path in (REPOSITORY / name).rglob("*.pbtxt"):
+            assert "facemask" not in path.read_text()
+    adapters = REPOSITORY.parent / "facekit" / "adapters"
+    assert not any('"facemask' in path.read_text() for path in adapters.glob("*.py"))
 
 
 def test_open_config_gives_the_open_networks_points_and_else_equals_the_gpu_one() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from facekit.bench.grids import face_grids
-from facekit.detection.clustering import dbscan
+from facekit.detection.clustering import dbscan, nms_across_classes
 from facekit.detection.grid import decode_cells, encode_boxes
 from facekit.detection.parameters import ALGORITHMS, ClusteringParameters
 from facekit.detection.postprocess import detect
@@ -130,3 +132,73 @@ def test_detect_classes_cluster_apart_and_merge_by_score() -> None:
     )
     assert found.class_ids.tolist() == [1, 0, 1]
     assert found.scores.tolist() == pytest.approx([0.99, 0.95, 0.91])
+
+
+def two_class_grids(
+    rng: np.random.Generator, faces: int
+) -> tuple[np.ndarray, np.ndarray, list[tuple[np.ndarray, np.ndarray]]]:
+    """Grids of two classes, the second partly on the faces of the first."""
+    one, other = face_grids(rng, faces), face_grids(rng, faces)
+    mixed = rng.uniform(size=(26, 46)) < 0.5
+    bbox = np.where(mixed, one[0], other[0])
+    cov = np.where(mixed, one[1] * rng.uniform(0.3, 1), other[1])
+    grids = [one, (bbox.astype(np.float32), cov.astype(np.float32))]
+    return np.concatenate([g[0] for g in grids]), np.concatenate([g[1] for g in grids]), grids
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("faces", [0, 1, 10, 40])
+def test_detect_two_classes_equal_the_reference_of_each(algorithm: str, faces: int) -> None:
+    rng = np.random.default_rng(faces)
+    for _ in range(8):
+        bbox, cov, grids = two_class_grids(rng, faces)
+        chosen = [
+            ClusteringParameters(clustering_algorithm=algorithm, coverage_threshold=0.2),
+            ClusteringParameters(
+                clustering_algorithm=algorithm, coverage_threshold=0.1, nms_iou_threshold=0.6
+            ),
+        ]
+        found = detect(bbox, cov, size_wh=SIZE_WH, parameters=chosen)
+        assert (np.diff(found.scores) <= 0).all()
+        for limits in ((0.4, 0.4), (0.0, 1.0)):
+            narrowed = [
+                replace(one, cross_class_iou_threshold=limit)
+                for one, limit in zip(chosen, limits, strict=True)
+            ]
+            fewer = detect(bbox, cov, size_wh=SIZE_WH, parameters=narrowed)
+            boxes, scores, classes = reference.detect_classes(grids, SIZE_WH, narrowed)
+            assert fewer.class_ids.tolist() == classes.tolist()
+            np.testing.assert_allclose(fewer.scores, scores, atol=1e-6)
+            np.testing.assert_allclose(fewer.boxes_xyxy, boxes, atol=1e-3)
+        for label, (grid, parameters) in enumerate(zip(grids, chosen, strict=True)):
+            boxes, scores = reference.detect(*grid, SIZE_WH, parameters)
+            mine = found.class_ids == label
+            np.testing.assert_allclose(found.scores[mine], scores, atol=1e-6)
+            np.testing.assert_allclose(found.boxes_xyxy[mine], boxes, atol=1e-3)
+
+
+@pytest.mark.parametrize("thresholds", [(0.5, 0.5), (0.0, 0.0), (0.3, 1.0), (1.0, 0.2)])
+def test_nms_across_classes_random_boxes_equal_reference(thresholds: tuple[float, float]) -> None:
+    rng = np.random.default_rng(3)
+    dropped = 0
+    for count in (0, 1, 2, 10, 60):
+        corners = rng.uniform(0, 150, (count, 2))
+        boxes = np.concatenate([corners, corners + rng.uniform(30, 90, (count, 2))], axis=1)
+        scores, classes = rng.uniform(0, 1, count), rng.integers(0, 2, count).astype(np.int32)
+        kept = nms_across_classes(boxes, scores, classes, iou_thresholds=np.array(thresholds))
+        assert kept.tolist() == reference.one_class_a_face(boxes, scores, classes, [*thresholds])
+        dropped += count - len(kept)
+    assert dropped > 0
+
+
+def test_detect_keeps_what_a_face_is_surest_to_be_where_asked() -> None:
+    bbox = np.ones((8, 26, 46), np.float32)
+    cov = np.zeros((2, 26, 46), np.float32)
+    # One face as both classes, another as the second alone.
+    cov[0, 5, 5], cov[1, 5, 5], cov[1, 20, 20] = 0.9, 0.8, 0.7
+    for threshold, classes in ((1.0, [0, 1, 1]), (0.5, [0, 1])):
+        chosen = ClusteringParameters(
+            clustering_algorithm="NMS", cross_class_iou_threshold=threshold
+        )
+        found = detect(bbox, cov, size_wh=(736, 416), parameters=[chosen, chosen])
+        assert found.class_ids.tolist() == classes

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+from facekit.contract import OPTIONAL_MODELS
 from facekit.engines.machine import Gpu, Machine
 from facekit.engines.manifest import (
     Batch,
@@ -16,6 +17,7 @@ from facekit.engines.manifest import (
     sha256_of,
 )
 
+KIT = Path(__file__).parents[2] / "model_repository"
 A10 = Gpu("NVIDIA A10", "8.6")
 MACHINE = Machine("8.6.3", (A10,), "x86_64")
 
@@ -68,6 +70,34 @@ def engine_repository(folder: Path) -> Path:
     write(folder / "photo_gray" / "config.pbtxt", 'name: "photo_gray"\n' + pipeline)
     write(folder / "photo_gray" / "1" / "gpu.dali", "pipeline")
     return folder
+
+
+def add_mask_detector(folder: Path, *, engine: bool) -> None:
+    """Add the mask detector to a repository of ``engine_repository``, with or without its engine.
+
+    Its configurations are the kit's own, its pipeline is a stub.
+    """
+    for name in OPTIONAL_MODELS:
+        write(folder / name / "config.pbtxt", (KIT / name / "config.pbtxt").read_text("utf-8"))
+    write(folder / "facemask_preprocess" / "1" / "gpu.dali", "pipeline")
+    if not engine:
+        return
+    path = engine_path(folder, "facemask")
+    write(path, "engine of facemask")
+    fpenet = read_manifest(folder, "fpenet")
+    assert fpenet is not None
+    manifest = dataclasses.replace(
+        fpenet,
+        model="facemask",
+        weights="open",
+        config="",
+        source="model.onnx",
+        source_format="onnx",
+        outputs={"output_bbox/BiasAdd": (8, 26, 46), "output_cov/Sigmoid": (2, 26, 46)},
+        engine_sha256=sha256_of(path),
+        engine_bytes=path.stat().st_size,
+    )
+    write(manifest_path(folder, "facemask"), manifest.to_json())
 
 
 def change(repository: Path, model: str, **fields: Any) -> None:

@@ -10,7 +10,14 @@ from conversion import catalog_file
 from facekit.engines.check import active_config, check_engines, needs_machine
 from facekit.engines.machine import Gpu, Machine
 from facekit.engines.manifest import REPAIR, Batch, engine_path, manifest_path, repair_command
-from tests.engines.engine_files import A10, MACHINE, change, engine_repository, write
+from tests.engines.engine_files import (
+    A10,
+    MACHINE,
+    add_mask_detector,
+    change,
+    engine_repository,
+    write,
+)
 
 
 @pytest.fixture
@@ -283,6 +290,33 @@ def test_check_engines_made_for_two_configurations_are_refused(repository: Path)
     assert check_engines(repository, None, MACHINE, "") == []
 
 
+@pytest.mark.parametrize("config", ["", "open"])
+def test_check_engines_of_the_mask_detector_fit_beside_any_others(
+    repository: Path, config: str
+) -> None:
+    add_mask_detector(repository, engine=True)
+    for model in ("facenet", "fpenet"):
+        change(repository, model, config=config)
+
+    assert active_config(repository) == config
+    assert check_engines(repository, None, MACHINE) == []
+
+
+def test_check_engines_of_a_mask_detector_that_does_not_fit_are_refused(repository: Path) -> None:
+    add_mask_detector(repository, engine=True)
+    change(repository, "facemask", outputs={"output_bbox/BiasAdd": (8, 26, 46)})
+    change(repository, "fpenet", config="open")
+    change(repository, "facenet", config="open")
+
+    problem = only_problem(repository)
+
+    assert (
+        "wants the output output_cov/Sigmoid, and the engine gives output_bbox/BiasAdd" in problem
+    )
+    # No other configuration of it would help.
+    assert problem.endswith(f"then: {repair_command('facemask', 'open')}")
+
+
 def test_check_engines_leaves_engines_of_others_to_triton(repository: Path) -> None:
     write(repository / "theirs" / "config.pbtxt", 'name: "theirs"\nbackend: "tensorrt"\n')
 
@@ -301,3 +335,18 @@ def test_check_engines_knows_the_other_word_for_the_backend(repository: Path) ->
 
 def test_active_config_without_engines_is_the_default(tmp_path: Path) -> None:
     assert active_config(tmp_path) == ""
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]"])
+def test_check_engines_without_a_manifest_of_the_mask_detector_names_its_weights(
+    repository: Path, content: str | None
+) -> None:
+    add_mask_detector(repository, engine=True)
+    path = manifest_path(repository, "facemask")
+    path.unlink()
+    if content is not None:
+        write(path, content)
+
+    # Not the plain command: it may be told by FACEKIT_WEIGHTS to make other weights.
+    assert only_problem(repository).endswith(repair_command("facemask", "open"))
+    assert repair_command("facemask") == f"{REPAIR} all facemask --weights open"

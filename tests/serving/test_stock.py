@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from facekit.contract import OPTIONAL_MODELS
 from facekit.engines.manifest import engine_path
+from facekit.engines.optional import left_out_words
 from facekit.errors import SetupError
 from facekit.serving import StockServer
 from facekit.serving.health import PROBED, check
-from tests.engines.engine_files import change, engine_repository
+from tests.engines.engine_files import add_mask_detector, change, engine_repository
 from tests.fakes import nvidia
 from tests.serving.stock import stock_triton
 from tests.serving.test_supervisor import Served
@@ -95,6 +97,48 @@ def test_stock_server_refuses_mixed_configurations(
 
     with pytest.raises(SetupError, match="facenet: its engine is for configs/open.pbtxt"), server:
         pass
+
+
+def test_stock_server_leaves_out_a_mask_detector_without_an_engine(
+    root: Path, tmp_path: Path
+) -> None:
+    repository = tiny_repository(tmp_path / "models")
+    add_mask_detector(repository, engine=False)
+    with StockServer(repository, root=root) as server:
+        assert server.notes == (left_out_words(OPTIONAL_MODELS),)
+        served = [model.name for model in check(server.grpc_url).models]
+        log = "\n".join(server.log_tail(500))
+    assert "facemask" not in log and "facemask_ensemble" not in served
+    assert sorted(path.name for path in repository.glob("facemask*")) == sorted(OPTIONAL_MODELS)
+
+
+def test_stock_server_refuses_a_mask_detector_whose_engine_does_not_fit(
+    root: Path, tmp_path: Path, gpu: pytest.MonkeyPatch
+) -> None:
+    repository = engine_repository(tmp_path / "models")
+    add_mask_detector(repository, engine=True)
+    change(repository, "facemask", tensorrt="8.6.1")
+
+    with pytest.raises(SetupError) as caught:
+        StockServer(repository, root=root).start()
+
+    (problem,) = str(caught.value).splitlines()[1:]
+    assert "built by TensorRT 8.6.1" in problem and problem.endswith("facemask --weights open")
+
+
+def test_native_server_says_what_it_leaves_out_at_every_start(root: Path, tmp_path: Path) -> None:
+    served = Served(tmp_path, f"--native={root}")
+    words = left_out_words(OPTIONAL_MODELS)
+    try:
+        assert served.ready() and words not in served.said
+        add_mask_detector(served.folder, engine=False)
+        os.kill(served.server().pid, signal.SIGKILL)
+        assert served.ready(2), served.said
+        assert served.said.count(words) == 1
+        assert served.finish() == 0
+    finally:
+        served.process.kill()
+        served.process.wait()
 
 
 def test_native_server_is_supervised_and_checked_at_every_start(

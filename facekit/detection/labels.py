@@ -1,0 +1,36 @@
+"""The label file of a detector: one class a line, in the order of the network's outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facekit.contract import CLASS_NAMES
+from facekit.errors import ConfigError
+
+
+def read_class_names(path: Path, detector: str) -> list[str]:
+    """Return the class names of a label file.
+
+    Those of the kit's detectors are part of the tensor contract: clients name a class by its number
+    and never see the file.
+
+    Args:
+        path: The file.
+        detector: The model whose outputs are named, such as ``facemask``.
+
+    Raises:
+        ConfigError: The file can't be read, names no class, or names others than the contract.
+    """
+    try:
+        names = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except OSError as e:
+        raise ConfigError(f"label file {path}: {e.strerror}") from e
+    except UnicodeDecodeError as e:
+        raise ConfigError(f"label file {path}: no UTF-8 text: {e}") from e
+    wanted = CLASS_NAMES.get(detector)
+    if wanted is not None and tuple(names) != wanted:
+        raise ConfigError(
+            f"label file {path}: expected {', '.join(wanted)} in this order, as clients know them, "
+            f"got {', '.join(names) or 'no class'}"
+        )
+    return names
