@@ -1,13 +1,15 @@
-"""Draw boxes, scores and landmarks into a photo (needs Pillow: the extra ``draw``)."""
+"""Draw boxes, scores, classes and landmarks into a photo (needs Pillow: the extra ``draw``)."""
 
 from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from facekit.client.photos import PhotoLike, read_photo
+from facekit.drawn_tags import Tag, font, place_tag
 from facekit.errors import InputError
 from facekit.faces import Face, Faces
 from facekit.landmarks.scheme import POINT_COUNTS, groups, skeleton
@@ -16,7 +18,15 @@ from facekit.photos.check import check_photo
 Colour = tuple[int, int, int]
 
 BOX_COLOUR: Colour = (255, 214, 64)
-"""Boxes and the tags with their scores."""
+"""Boxes and the tags with their scores, where the model tells no classes."""
+
+CLASS_COLOURS: tuple[Colour, ...] = (
+    (38, 214, 160),
+    (255, 122, 72),
+    (86, 196, 255),
+    (214, 160, 255),
+)
+"""Boxes and tags of the first class, the second, and so on; further ones begin again."""
 
 # Okabe and Ito's palette, which colour-blind eyes tell apart, lightened to stand out on skin.
 PART_COLOURS: dict[str, Colour] = {
@@ -66,7 +76,9 @@ def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.
     Args:
         photo: The photo the faces were found in, as for ``Client.detect``.
         faces: What was found.
-        scores: Whether to write each face's score beside its box.
+        scores: Whether to write each face's score beside its box, after the name of its class
+            where the model tells classes. Where there is no room for both that covers no other
+            face, the score stands alone, or nothing.
 
     Raises:
         InputError: The faces are of a photo of another size.
@@ -78,24 +90,28 @@ def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.
             f"these faces are of a photo of {faces.size_wh[0]} x {faces.size_wh[1]} pixels; "
             f"this one has {image.width} x {image.height}"
         )
+    order = sorted(range(len(faces)), key=lambda i: float(faces.scores[i]))
+    tags = _tags(image, faces, order[::-1], scores)
     # Weakest first, so that where faces overlap the surer one lies on top.
-    for index in sorted(range(len(faces)), key=lambda i: float(faces.scores[i])):
-        _draw_face(image, faces[index], with_score=scores)
+    for index in order:
+        colour = BOX_COLOUR
+        if faces.class_names:
+            colour = CLASS_COLOURS[faces.labels[index] % len(CLASS_COLOURS)]
+        _draw_face(image, faces[index], colour, tags.get(index))
     return image
 
 
-def _draw_face(image: Image.Image, face: Face, *, with_score: bool) -> None:
+def _draw_face(image: Image.Image, face: Face, colour: Colour, tag: Tag | None) -> None:
     """Draw one face into the image by way of a larger, transparent layer around it."""
     unit = _unit(image, face)
-    text = f"{face.score:.2f}" if with_score else ""
-    text_px = max(9.0, 7.5 * unit)
-    margin = 4 * unit + text_px * 2
-    xs = [*face.box_xyxy[[0, 2]].tolist(), *face.points_xy[:, 0].tolist()]
-    ys = [*face.box_xyxy[[1, 3]].tolist(), *face.points_xy[:, 1].tolist()]
-    left = max(0, math.floor(min(xs) - margin))
-    top = max(0, math.floor(min(ys) - margin))
-    # The tag may be wider than a small face.
-    right = min(image.width, math.ceil(max(*xs, min(xs) + 4 * text_px) + margin))
+    margin = 4 * unit
+    # The tag has the line's width around it already.
+    around = [] if tag is None else [tag.left, tag.left + tag.wide]
+    xs = [*face.box_xyxy[[0, 2]].tolist(), *face.points_xy[:, 0].tolist(), *around]
+    around = [] if tag is None else [tag.top, tag.top + tag.tall]
+    ys = [*face.box_xyxy[[1, 3]].tolist(), *face.points_xy[:, 1].tolist(), *around]
+    left, top = max(0, math.floor(min(xs) - margin)), max(0, math.floor(min(ys) - margin))
+    right = min(image.width, math.ceil(max(xs) + margin))
     bottom = min(image.height, math.ceil(max(ys) + margin))
     if right <= left or bottom <= top:
         return
@@ -103,12 +119,32 @@ def _draw_face(image: Image.Image, face: Face, *, with_score: bool) -> None:
     scale = max(1, min(_OVERSAMPLING, int(math.sqrt(_MAX_LAYER_PIXELS / area))))
     layer = Image.new("RGBA", ((right - left) * scale, (bottom - top) * scale))
     pen = _Pen(ImageDraw.Draw(layer), left, top, scale)
-    _draw_box(pen, face, unit)
+    _draw_box(pen, face, colour, unit)
     _draw_points(pen, face, unit)
-    if text:
-        _draw_tag(pen, face, text, text_px, unit, top)
+    if tag is not None:
+        pen.panel(tag.box, colour, 0.25 * tag.tall)
+        middle = (tag.left + tag.wide / 2, tag.top + tag.tall / 2)
+        pen.text(*middle, tag.text, tag.text_px, _DARK)
     small = layer.reduce(scale) if scale > 1 else layer
     image.paste(small.convert("RGB"), (left, top), small.getchannel("A"))
+
+
+def _tags(
+    image: Image.Image, faces: Faces, order: Sequence[int], with_scores: bool
+) -> dict[int, Tag]:
+    """Return the tags that there is room for, by the face's index; those first in order choose."""
+    boxes = [face.box_xyxy.tolist() for face in faces]
+    tags: dict[int, Tag] = {}
+    for index in order:
+        face = faces[index]
+        score = f"{face.score:.2f}" if with_scores else ""
+        texts = dict.fromkeys((" ".join(filter(None, (face.class_name, score))), score))
+        taken = [box for other, box in enumerate(boxes) if other != index]
+        taken += [tag.box for tag in tags.values()]
+        tag = place_tag([text for text in texts if text], face, _unit(image, face), image, taken)
+        if tag is not None:
+            tags[index] = tag
+    return tags
 
 
 def _unit(image: Image.Image, face: Face) -> float:
@@ -157,21 +193,14 @@ class _Pen:
             width=max(1, round(width * self._scale)),
         )
 
-    def text_width(self, text: str, height: float) -> float:
-        """Return how wide a text is in pixels of the photo."""
-        return float(self._font(height).getlength(text)) / self._scale
-
     def text(self, x: float, y: float, text: str, height: float, colour: Colour) -> None:
         """Write a text, centred on a point."""
         self._draw.text(
-            self._at(x, y), text, fill=(*colour, 255), font=self._font(height), anchor="mm"
+            self._at(x, y), text, fill=(*colour, 255), font=font(height * self._scale), anchor="mm"
         )
 
-    def _font(self, height: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-        return ImageFont.load_default(size=height * self._scale)
 
-
-def _draw_box(pen: _Pen, face: Face, unit: float) -> None:
+def _draw_box(pen: _Pen, face: Face, colour: Colour, unit: float) -> None:
     x1, y1, x2, y2 = face.box_xyxy.tolist()
     grown = (x1 - unit, y1 - unit, x2 + unit, y2 + unit)
     radius = min(4 * unit, face.width / 8)
@@ -180,7 +209,7 @@ def _draw_box(pen: _Pen, face: Face, unit: float) -> None:
         (x1 - unit / 2, y1 - unit / 2, x2 + unit / 2, y2 + unit / 2),
         None,
         radius,
-        outline=BOX_COLOUR,
+        outline=colour,
         width=2 * unit,
     )
 
@@ -199,15 +228,3 @@ def _draw_points(pen: _Pen, face: Face, unit: float) -> None:
         pen.dot(x, y, 1.4 * radius, _DARK)
     for (x, y), colour in zip(points, colours, strict=True):
         pen.dot(x, y, radius, colour)
-
-
-def _draw_tag(pen: _Pen, face: Face, text: str, height: float, unit: float, layer_top: int) -> None:
-    x1, y1, _, y2 = face.box_xyxy.tolist()
-    tall = height * 1.35
-    wide = pen.text_width(text, height) + 0.7 * height
-    top = y1 - tall - 2 * unit
-    if top < layer_top:
-        # No room above the box: inside it, or below it where the box is too small for that.
-        top = y1 + 2 * unit if y2 - y1 > 4 * tall else y2 + 2 * unit
-    pen.panel((x1 - unit, top, x1 - unit + wide, top + tall), BOX_COLOUR, 0.25 * tall)
-    pen.text(x1 - unit + wide / 2, top + tall / 2, text, height, _DARK)

@@ -1,4 +1,4 @@
-"""The faces of one photo: boxes, scores and landmark points, as arrays of checked shapes.
+"""The faces of one photo: boxes, scores, landmark points and classes, as arrays of checked shapes.
 
 >>> faces = Faces.empty((640, 480))
 >>> len(faces), faces.points_xy.shape
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, overload
 
 import numpy as np
@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from facekit.errors import InputError
 from facekit.landmarks.crops import FloatArray
-from facekit.landmarks.scheme import POINT_COUNTS, groups
+from facekit.landmarks.eyes import centers_xy, has_eyes, rotations_deg
+from facekit.landmarks.scheme import groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +31,14 @@ class Face:
         points_xy: float32 (K, 2), landmarks in the order of ``facekit.landmarks.scheme``.
         point_scores: float32 (K,), how peaked the network's answer for a point was; not a
             calibrated probability.
+        class_name: What kind of face it is, such as ``no-mask``; "" where the model tells none.
     """
 
     box_xyxy: FloatArray
     score: float
     points_xy: FloatArray
     point_scores: FloatArray
+    class_name: str = ""
 
     @property
     def width(self) -> float:
@@ -54,7 +57,7 @@ class Face:
         Raises:
             ConfigError: The points are of no known landmark scheme.
         """
-        return float(_rotations(self.points_xy[None])[0])
+        return float(rotations_deg(self.points_xy[None])[0])
 
     @property
     def center_xy(self) -> FloatArray:
@@ -63,7 +66,7 @@ class Face:
         Raises:
             ConfigError: The points are of no known landmark scheme.
         """
-        center: FloatArray = _centers(self.points_xy[None])[0]
+        center: FloatArray = centers_xy(self.points_xy[None])[0]
         return center
 
     def part(self, name: str) -> FloatArray:
@@ -83,13 +86,16 @@ class Face:
         """Return the face as JSON-ready values, pixels rounded to 0.001 and scores to 0.0001.
 
         ``rotation_deg`` and ``center_xy`` are null where the points are of no known scheme, and
-        ``rotation_deg`` where both eyes lie at one place.
+        ``rotation_deg`` where both eyes lie at one place. ``class_name`` is there where the model
+        tells one.
         """
-        known = _has_eyes(len(self.points_xy))
+        known = has_eyes(len(self.points_xy))
         rotation = self.rotation_deg if known else float("nan")
+        named = {"class_name": self.class_name} if self.class_name else {}
         return {
             "box_xyxy": _rounded(self.box_xyxy, 3),
             "score": round(float(self.score), 4),
+            **named,
             "rotation_deg": round(rotation, 3) if np.isfinite(rotation) else None,
             "center_xy": _rounded(self.center_xy, 3) if known else None,
             "points_xy": _rounded(self.points_xy, 3),
@@ -102,6 +108,7 @@ class Face:
         return (
             np.array_equal(self.box_xyxy, other.box_xyxy)
             and self.score == other.score
+            and self.class_name == other.class_name
             and np.array_equal(self.points_xy, other.points_xy)
             and np.array_equal(self.point_scores, other.point_scores)
         )
@@ -121,6 +128,9 @@ class Faces:
         point_scores: float32 (N, K), how peaked the network's answer for a point was; not a
             calibrated probability.
         size_wh: Width and height of the upright photo in pixels.
+        labels: int32 (N,), the place of each face's class in ``class_names``; (0,) where the model
+            tells no classes.
+        class_names: The classes that the model tells apart; () for none.
     """
 
     boxes_xyxy: FloatArray
@@ -128,13 +138,16 @@ class Faces:
     points_xy: FloatArray
     point_scores: FloatArray
     size_wh: tuple[int, int]
+    labels: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Convert all arrays to float32, and check them and that their shapes agree.
+        """Convert the arrays to float32 and int32, and check them and that their shapes agree.
 
         Raises:
             InputError: A shape is not the one it must be, an array holds a value that is not finite
-                in float32, or ``size_wh`` is not two whole numbers >= 0.
+                in float32, ``size_wh`` is not two whole numbers >= 0, a label is of no class, or
+                the class names are not distinct texts.
         """
         for name in ("boxes_xyxy", "scores", "points_xy", "point_scores"):
             try:
@@ -166,6 +179,34 @@ class Faces:
         if len(size) != 2 or min(size) < 0:
             raise InputError(f"size_wh: expected width and height in pixels, got {self.size_wh!r}")
         object.__setattr__(self, "size_wh", size)
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        names = self._checked_names()
+        labels = np.asarray(self.labels)
+        expected = (len(self) if names else 0,)
+        if labels.shape != expected:
+            what = f"{len(names)} class names" if names else "no class names"
+            raise InputError(f"labels: expected shape {expected} with {what}, got {labels.shape}")
+        if labels.size and labels.dtype.kind not in "iu":
+            raise InputError(f"labels: expected whole numbers, got {labels.dtype}")
+        if labels.size and (labels.min() < 0 or labels.max() >= len(names)):
+            raise InputError(f"labels: expected numbers below {len(names)}, got {labels.tolist()}")
+        object.__setattr__(self, "labels", labels.astype(np.int32, copy=False))
+        object.__setattr__(self, "class_names", names)
+
+    def _checked_names(self) -> tuple[str, ...]:
+        given: Any = self.class_names
+        try:
+            names = () if isinstance(given, str) else tuple(given)
+        except TypeError:
+            names = (None,)
+        wrong = isinstance(given, str) or not all(isinstance(n, str) and n for n in names)
+        if wrong or len(set(names)) < len(names):
+            raise InputError(
+                f"class_names: expected texts, no two alike, none empty, got {given!r}"
+            )
+        return names
 
     @classmethod
     def empty(cls, size_wh: tuple[int, int] = (0, 0), point_count: int = 68) -> Faces:
@@ -185,7 +226,7 @@ class Faces:
         Raises:
             ConfigError: There are faces, and their points are of no known landmark scheme.
         """
-        return _rotations(self.points_xy)
+        return rotations_deg(self.points_xy)
 
     @property
     def centers_xy(self) -> FloatArray:
@@ -194,7 +235,7 @@ class Faces:
         Raises:
             ConfigError: There are faces, and their points are of no known landmark scheme.
         """
-        return _centers(self.points_xy)
+        return centers_xy(self.points_xy)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values: ``size_wh`` and ``faces``, one entry each."""
@@ -224,6 +265,8 @@ class Faces:
             points_xy=self.points_xy[index],
             point_scores=self.point_scores[index],
             size_wh=self.size_wh,
+            labels=self.labels[index] if self.class_names else self.labels,
+            class_names=self.class_names,
         )
 
     def __eq__(self, other: object) -> bool:
@@ -231,6 +274,8 @@ class Faces:
             return NotImplemented
         return (
             self.size_wh == other.size_wh
+            and self.class_names == other.class_names
+            and np.array_equal(self.labels, other.labels)
             and np.array_equal(self.boxes_xyxy, other.boxes_xyxy)
             and np.array_equal(self.scores, other.scores)
             and np.array_equal(self.points_xy, other.points_xy)
@@ -243,41 +288,8 @@ class Faces:
             score=float(self.scores[index]),
             points_xy=self.points_xy[index],
             point_scores=self.point_scores[index],
+            class_name=self.class_names[self.labels[index]] if self.class_names else "",
         )
-
-
-def _has_eyes(point_count: int) -> bool:
-    return point_count in POINT_COUNTS
-
-
-def _eyes(points_xy: FloatArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the centres of the subject's right and left eyes, float64 (N, 2) each.
-
-    The mean of an eye's six points is steadier than one corner, and a closed or half-closed eye
-    does not move it along the eye line.
-    """
-    if len(points_xy) == 0:
-        return np.zeros((0, 2)), np.zeros((0, 2))
-    spans = groups(points_xy.shape[1])
-    right, left = spans["right_eye"], spans["left_eye"]
-    return (
-        points_xy[:, right.start : right.stop].mean(axis=1, dtype=np.float64),
-        points_xy[:, left.start : left.stop].mean(axis=1, dtype=np.float64),
-    )
-
-
-def _rotations(points_xy: FloatArray) -> FloatArray:
-    right, left = _eyes(points_xy)
-    across = left - right
-    # atan2 and not the ratio: an eye line that stands upright has no finite slope, and a face that
-    # lies upside down has the same one as an upright face.
-    angles = np.degrees(np.arctan2(across[:, 1], across[:, 0]))
-    return np.where(np.any(across != 0, axis=1), angles, np.nan).astype(np.float32)
-
-
-def _centers(points_xy: FloatArray) -> FloatArray:
-    right, left = _eyes(points_xy)
-    return ((right + left) / 2).astype(np.float32)
 
 
 def _rounded(values: FloatArray, digits: int) -> list[Any]:

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from facekit.client import Client
-from facekit.errors import FacekitError, PhotoError, ServerUnavailableError
+from facekit.contract import is_optional
+from facekit.engines.manifest import repair_command
+from facekit.errors import FacekitError, ModelMissingError, PhotoError, ServerUnavailableError
 from facekit.faces import Faces
 from facekit.progress import ProgressBar
 from facekit.report import PhotoResult
@@ -104,13 +106,20 @@ def detect_all(
         photos: As :func:`find_photos` returns them; a failed result is passed through.
         min_score: Faces of a lower score are left out.
         model: As for :meth:`Client.detect`.
+
+    Raises:
+        ModelMissingError: The server does not serve the model, which no photo will change; says
+            what to do.
     """
     paths = (photo for photo in photos if isinstance(photo, Path))
     answers = client.detect_many(paths, concurrency=_CONCURRENCY, model=model)
     with ProgressBar(len(photos), "photos") as bar:
         for photo in photos:
             if isinstance(photo, Path):
-                result = PhotoResult(str(photo), _filtered(next(answers), min_score))
+                answer = next(answers)
+                if isinstance(answer, ModelMissingError):
+                    raise ModelMissingError(f"{answer}; {_remedy(model)}") from answer
+                result = PhotoResult(str(photo), _filtered(answer, min_score))
             else:
                 result = photo
             bar.advance(failed=result.failed)
@@ -158,6 +167,16 @@ class Drawings:
             name = f"{stem}-{number}{_DRAWN}"
         self._taken.add(name)
         return name
+
+
+def _remedy(model: str) -> str:
+    if not is_optional(model):
+        return "is that a server of this kit? Its log says what it could not load"
+    network = model.removesuffix("_ensemble")
+    return (
+        f"on a GPU a server leaves {network} out until it has an engine: "
+        f"{repair_command(network)}, then start it again"
+    )
 
 
 def _filtered(result: Faces | FacekitError, min_score: float) -> Faces | FacekitError:

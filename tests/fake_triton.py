@@ -34,6 +34,25 @@ def faces_answer(count: int = 2, *, points: int = 68, rows: int | None = None) -
     }
 
 
+def boxes_answer(count: int = 2, *, rows: int | None = None) -> dict[str, Array]:
+    """Return the outputs of ``facenet_ensemble`` for one photo."""
+    answer = faces_answer(count, rows=rows)
+    return {
+        "true_boxes": answer["boxes"],
+        "true_proba": answer["scores"][:, :, None],
+        "true_image_size": answer["image_size"],
+        "true_count": answer["count"],
+    }
+
+
+def masks_answer(count: int = 2, *, rows: int | None = None) -> dict[str, Array]:
+    """Return the outputs of ``facemask_ensemble`` for one photo: no-mask, mask, no-mask, ..."""
+    answer = boxes_answer(count, rows=rows)
+    labels = 1 - np.arange(answer["true_boxes"].shape[1], dtype=np.int32) % 2
+    labels[count:] = -1
+    return {**answer, "true_labels": labels[None]}
+
+
 def landmarks_answer(count: int, points: int = 68) -> dict[str, Array]:
     """Return the outputs of ``landmarks`` for one photo."""
     answer = faces_answer(count, points=points)

@@ -6,6 +6,9 @@ for NMS.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from sklearn.cluster import DBSCAN
@@ -78,6 +81,34 @@ def detect(
     chosen: ClusteringParameters,
 ) -> tuple[Array, Array]:
     """Boxes (N, 4) in photo pixels and scores (N,) of one class, best first."""
+    boxes, scores, _ = detect_classes([(bbox, cov)], size_wh, [chosen])
+    return boxes, scores
+
+
+def detect_classes(
+    grids: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]],
+    size_wh: tuple[int, int],
+    chosen: Sequence[ClusteringParameters],
+) -> tuple[Array, Array, npt.NDArray[np.intp]]:
+    """Boxes (N, 4) in photo pixels, scores (N,) and classes (N,), best first."""
+    every = [cluster(*grid, one) for grid, one in zip(grids, chosen, strict=True)]
+    boxes = np.concatenate([boxes for boxes, _ in every])
+    scores = np.concatenate([scores for _, scores in every])
+    classes = np.repeat(np.arange(len(every)), [len(scores) for _, scores in every])
+    limits = [one.cross_class_iou_threshold for one in chosen]
+    kept = one_class_a_face(boxes, scores, classes, limits)
+    boxes, scores, classes = boxes[kept], scores[kept], classes[kept]
+    width, height = size_wh
+    boxes = boxes * (width / 736, height / 416, width / 736, height / 416)
+    boxes = np.clip(boxes, 0, (width, height, width, height))
+    seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    return boxes[seen], scores[seen], classes[seen]
+
+
+def cluster(
+    bbox: npt.NDArray[np.float32], cov: npt.NDArray[np.float32], chosen: ClusteringParameters
+) -> tuple[Array, Array]:
+    """Boxes (N, 4) in network pixels and scores (N,) of one class."""
     boxes, scores = decode(bbox), cov.reshape(-1).astype(np.float64)
     use = scores > chosen.coverage_threshold
     use &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
@@ -105,10 +136,17 @@ def detect(
         kept = nms_kept(boxes, scores, chosen.nms_iou_threshold)
         kept = [k for k in kept if boxes[k][3] - boxes[k][1] > chosen.minimum_bounding_box_height]
         boxes, scores = boxes[kept], scores[kept]
-    width, height = size_wh
-    boxes = boxes * (width / 736, height / 416, width / 736, height / 416)
-    boxes = np.clip(boxes, 0, (width, height, width, height))
-    seen = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
-    boxes, scores = boxes[seen], scores[seen]
-    order = np.argsort(-scores, kind="stable")
-    return boxes[order], scores[order]
+    return boxes, scores
+
+
+def one_class_a_face(
+    boxes: Array, scores: Array, classes: npt.NDArray[Any], thresholds: Sequence[float]
+) -> list[int]:
+    """Indices kept, best first: a box goes if a better one kept, of another class, overlaps it."""
+    kept: list[int] = []
+    for i in sorted(range(len(boxes)), key=lambda k: -scores[k]):
+        others = [k for k in kept if classes[k] != classes[i]]
+        overlaps = [iou_matrix(boxes[[i, k]])[0, 1] for k in others]
+        if all(overlap <= thresholds[classes[i]] for overlap in overlaps):
+            kept.append(i)
+    return kept

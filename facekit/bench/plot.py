@@ -8,7 +8,12 @@ from typing import Any
 from facekit.bench.results import Promise, Results
 from facekit.errors import SetupError
 
-_COLORS = {"facenet_ensemble": "#2563a8", "fpenet_ensemble": "#d9822b", "faces": "#2f8f5b"}
+_COLORS = {
+    "facenet_ensemble": "#2563a8",
+    "fpenet_ensemble": "#d9822b",
+    "faces": "#2f8f5b",
+    "facemask_ensemble": "#8a4fa3",
+}
 _GOOD, _BAD, _GRAY = "#2f8f5b", "#c23b3b", "#5c6670"
 _PLAIN = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 _PHASES = (("queue_ms", "#c9d1d9"), ("input_ms", "#f0b95b"), ("infer_ms", "#2563a8"),

@@ -27,7 +27,8 @@ from facekit.bench.wire import Job, Sender, request
 from facekit.errors import PhotoError, ServerError
 from facekit.serving.processes import cpu_seconds
 
-MODELS = ("facenet_ensemble", "fpenet_ensemble", "faces")
+MODELS = ("facenet_ensemble", "fpenet_ensemble", "faces", "facemask_ensemble")
+"""What is sent requests, as far as it is served."""
 PAIRS = 5
 """How often two ways are measured in turns."""
 
@@ -35,7 +36,12 @@ FRAME_FACES = 10
 _FRAMES = 20
 _SEED_CONCURRENCY = (1, 2, 4)
 _TOLERANCE_PX = 1e-2
-_INPUTS = {"facenet_ensemble": "input_image_data", "faces": "image"}
+_INPUTS = {
+    "facenet_ensemble": "input_image_data",
+    "faces": "image",
+    "facemask_ensemble": "input_image_data",
+}
+_BOUND = ("facenet_ensemble", "faces")
 _GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
 
 
@@ -54,6 +60,7 @@ class Bench:
         self._pid = pid
         self._sender = Sender(url)
         self._info = ServerInfo(url)
+        self._models = [name for name in MODELS if self._info.serves(name)]
         self._processes = tree(pid) if pid is not None else []
         self._at_start = memory(pid) if pid is not None else None
         self.results = Results(self._describe(url))
@@ -67,8 +74,8 @@ class Bench:
         """Return how often ``run`` will call ``advance``."""
         options, pairs = self._options, 2 * PAIRS
         counts = {
-            "throughput": len(MODELS) * len(options.concurrency),
-            "bound": len(_INPUTS) * len(options.photo_sets) * pairs if self._pid is not None else 0,
+            "throughput": len(self._models) * len(options.concurrency),
+            "bound": len(_BOUND) * len(options.photo_sets) * pairs if self._pid is not None else 0,
             "beside": len(options.photo_sets) * pairs if options.beside is not None else 0,
             "seed": 2 * len(options.photo_sets) * pairs,
             "postprocess": 2,
@@ -119,7 +126,7 @@ class Bench:
         }
 
     def _measure_throughput(self, advance: Callable[[], None]) -> None:
-        for model in MODELS:
+        for model in self._models:
             jobs, best = self._jobs(model, self._options.photo_sets[0]), 0.0
             for concurrency in self._options.concurrency:
                 before = self._info.counters()
@@ -138,7 +145,7 @@ class Bench:
         options, settings, count = self._options, self._info.settings(), machine.cores()
         bound = BoundProcess(self._pid, options.repository, settings, options.photo_sets, count)
         with contextlib.closing(bound):
-            for k, model in itertools.product(range(len(options.photo_sets)), _INPUTS):
+            for k, model in itertools.product(range(len(options.photo_sets)), _BOUND):
                 photo_set = options.photo_sets[k]
                 jobs = self._jobs(model, photo_set)
                 found = self._check_bound(bound, model, k)
@@ -235,7 +242,9 @@ class Bench:
             self.results.skipped["memory"] = "the server's process is unknown"
             return
         sets = self._options.photo_sets
-        by_model = [[job[0] for s in sets for job in self._jobs(model, s)] for model in MODELS]
+        by_model = [
+            [job[0] for s in sets for job in self._jobs(model, s)] for model in self._models
+        ]
         good = [data for group in itertools.zip_longest(*by_model) for data in group if data]
         photo = sets[0].photos[0]
         bad = request("faces", {"image": photo[None, : len(photo) // 2]}, ())

@@ -8,7 +8,7 @@ from typing import Any
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from facekit.contract import MODELS
+from facekit.contract import MODELS, is_optional
 from facekit.detection.parameters import ClusteringParameters, parse_parameters
 from facekit.errors import ServerError
 
@@ -75,6 +75,16 @@ class ServerInfo:
         """
         return str(self._ask(self._client.get_server_metadata).version)
 
+    def serves(self, model: str) -> bool:
+        """Whether it has a model; one that every server must have counts as there."""
+        if not is_optional(model):
+            return True
+        try:
+            self._client.get_model_config(model)
+        except InferenceServerException:
+            return False
+        return True
+
     def instances(self) -> dict[str, str]:
         """Return backend, instance count and threads of every model the kit knows.
 
@@ -82,7 +92,7 @@ class ServerInfo:
             ServerError: There is no server, or it does not serve one of the models.
         """
         found = {}
-        for name in MODELS:
+        for name in filter(self.serves, MODELS):
             config = self._ask(self._client.get_model_config, name).config
             count = sum(group.count for group in config.instance_group)
             if config.platform != "ensemble":

@@ -6,14 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from facekit.cli import add_tls_certificate, number, timeout
+from facekit.cli import add_json, add_timeout, add_tls_certificate, number, writing
+
+# Those of `facekit.client.calls.DETECTORS`, which takes long to import.
+_MODELS = ("faces", "facemask_ensemble", "facenet_ensemble")
 
 
 def add_parser(subparsers: Any) -> None:
     """Declare the subcommand and its options."""
     parser = subparsers.add_parser(
         "detect",
-        help="find the faces and landmarks in photos",
+        help="find the faces and landmarks in photos, or who wears a mask",
         description="Find the faces and landmarks in photos, and print a table. A photo that "
         "can't be used is reported and does not stop the others; the exit code is then 1.",
     )
@@ -27,11 +30,13 @@ def add_parser(subparsers: Any) -> None:
     )
     add_tls_certificate(parser)
     parser.add_argument(
-        "--json",
-        metavar="FILE",
-        type=Path,
-        help="write boxes, scores and landmarks to FILE; - is standard output, with no table",
+        "--model",
+        choices=_MODELS,
+        default=_MODELS[0],
+        help="what to find: boxes and landmarks (faces, the default), who wears a mask "
+        "(facemask_ensemble), or boxes alone (facenet_ensemble)",
     )
+    add_json(parser, "what was found")
     parser.add_argument(
         "--draw", metavar="DIR", type=Path, help="write the annotated pictures into DIR"
     )
@@ -42,13 +47,7 @@ def add_parser(subparsers: Any) -> None:
         default=0.0,
         help="leave out faces of a lower score, 0 to 1 (default: all that the server finds)",
     )
-    parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=timeout,
-        default=30.0,
-        help="how long one photo may take (default: %(default)g)",
-    )
+    add_timeout(parser)
 
 
 def _path(text: str) -> Path:
@@ -64,24 +63,22 @@ def run(args: argparse.Namespace) -> int:
         ServerUnavailableError: No server is ready at the given address.
         SetupError: The embedded server can't start, or a file that was asked for can't be written.
     """
-    from facekit.errors import SetupError
     from facekit.report import show, table, to_json, write_json
     from facekit.runs import Drawings, connect, detect_all, find_photos
 
     drawings = Drawings(args.draw) if args.draw is not None else None
     with connect(args.url, timeout_s=args.timeout, tls_certificate=args.tls_cert) as client:
         results = []
-        for result in detect_all(client, find_photos(args.photos), min_score=args.min_score):
+        photos = find_photos(args.photos)
+        for result in detect_all(client, photos, min_score=args.min_score, model=args.model):
             results.append(result if drawings is None else drawings.add(result))
     if args.json == Path("-"):
         show(to_json(results))
     else:
         show(table(results))
         if args.json is not None:
-            try:
+            with writing(args.json):
                 write_json(args.json, results)
-            except OSError as e:
-                raise SetupError(f"{e.filename or args.json}: {e.strerror or e}") from e
     return int(any(result.failed for result in results))
 
 

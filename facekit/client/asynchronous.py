@@ -16,7 +16,7 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from facekit.client.boxes import check_boxes
-from facekit.client.calls import Call, detect_call, landmarks_call, no_landmarks
+from facekit.client.calls import Call, check_model, detect_call, landmarks_call, no_landmarks
 from facekit.client.connection import Connection
 from facekit.client.failures import translate
 from facekit.client.photos import PhotoLike, read_photo
@@ -51,9 +51,10 @@ class AsyncClient:
         # Made by the first call: gRPC binds it to the event loop that is running then.
         self._triton: InferenceServerClient | None = None
 
-    async def detect(self, photo: PhotoLike) -> Faces:
-        """Find all faces of one photo and their landmarks, as :meth:`Client.detect` does."""
-        return await self._run(detect_call(await asyncio.to_thread(read_photo, photo)))
+    async def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
+        """Find all faces of one photo, as :meth:`Client.detect` does."""
+        check_model(model)
+        return await self._run(detect_call(await asyncio.to_thread(read_photo, photo), model))
 
     async def landmarks(
         self, photo: PhotoLike, boxes_xyxy: npt.ArrayLike
@@ -65,18 +66,23 @@ class AsyncClient:
         return await self._run(landmarks_call(await asyncio.to_thread(read_photo, photo), boxes))
 
     def detect_many(
-        self, photos: Iterable[PhotoLike] | AsyncIterable[PhotoLike], concurrency: int = 4
+        self,
+        photos: Iterable[PhotoLike] | AsyncIterable[PhotoLike],
+        concurrency: int = 4,
+        *,
+        model: str = "faces",
     ) -> AsyncIterator[Faces | FacekitError]:
         """Find the faces of many photos and yield the results in order.
 
         As :meth:`Client.detect_many`; ``photos`` may be an asynchronous iterable too.
 
         Raises:
-            ConfigError: ``concurrency`` is less than 1.
+            ConfigError: ``concurrency`` is less than 1, or ``model`` finds no faces.
         """
+        check_model(model)
         if concurrency < 1:
             raise ConfigError(f"concurrency: expected at least 1, got {concurrency}")
-        return self._detect_many(photos, concurrency)
+        return self._detect_many(photos, concurrency, model)
 
     async def server_ready(self) -> bool:
         """Return Triton's own ready flag, as :meth:`Client.server_ready` does."""
@@ -114,13 +120,13 @@ class AsyncClient:
         return f"AsyncClient({self._connection.url!r})"
 
     async def _detect_many(
-        self, photos: Iterable[PhotoLike] | AsyncIterable[PhotoLike], concurrency: int
+        self, photos: Iterable[PhotoLike] | AsyncIterable[PhotoLike], concurrency: int, model: str
     ) -> AsyncIterator[Faces | FacekitError]:
         slots = asyncio.Semaphore(concurrency)
         waiting: deque[asyncio.Task[Faces | FacekitError]] = deque()
         try:
             async for photo in _each(photos):
-                waiting.append(asyncio.create_task(self._detect_or_error(photo, slots)))
+                waiting.append(asyncio.create_task(self._detect_or_error(photo, slots, model)))
                 if len(waiting) >= 2 * concurrency:
                     yield await waiting[0]
                     waiting.popleft()
@@ -134,11 +140,11 @@ class AsyncClient:
             await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _detect_or_error(
-        self, photo: PhotoLike, slots: asyncio.Semaphore
+        self, photo: PhotoLike, slots: asyncio.Semaphore, model: str
     ) -> Faces | FacekitError:
         async with slots:
             try:
-                return await self.detect(photo)
+                return await self.detect(photo, model=model)
             except FacekitError as e:
                 return e
 

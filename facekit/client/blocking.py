@@ -15,7 +15,7 @@ from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from facekit.client.boxes import check_boxes
-from facekit.client.calls import Call, detect_call, landmarks_call, no_landmarks
+from facekit.client.calls import Call, check_model, detect_call, landmarks_call, no_landmarks
 from facekit.client.connection import Connection
 from facekit.client.failures import translate
 from facekit.client.photos import PhotoLike, read_photo
@@ -60,18 +60,22 @@ class Client:
         )
         self._triton = InferenceServerClient(**self._connection.arguments())
 
-    def detect(self, photo: PhotoLike) -> Faces:
-        """Find all faces of one photo and their landmarks; no face gives an empty result.
+    def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
+        """Find all faces of one photo; no face gives an empty result.
 
         Args:
             photo: Encoded bytes, a path, or a uint8 array: (n,) encoded, (H, W) gray, or (H, W, 3)
                 RGB.
+            model: ``faces`` finds landmarks too, ``facemask_ensemble`` tells who wears a mask
+                (``Faces.labels``), and ``facenet_ensemble`` gives boxes alone.
 
         Raises:
+            ConfigError: ``model`` is none of these.
             PhotoError: The photo can't be read or used.
             ServerError: The server could not answer; see ``facekit.errors`` for its kinds.
         """
-        return self._run(detect_call(read_photo(photo)))
+        check_model(model)
+        return self._run(detect_call(read_photo(photo), model))
 
     def landmarks(
         self, photo: PhotoLike, boxes_xyxy: npt.ArrayLike
@@ -97,7 +101,7 @@ class Client:
         return self._run(landmarks_call(read_photo(photo), boxes))
 
     def detect_many(
-        self, photos: Iterable[PhotoLike], concurrency: int = 4
+        self, photos: Iterable[PhotoLike], concurrency: int = 4, *, model: str = "faces"
     ) -> Iterator[Faces | FacekitError]:
         """Find the faces of many photos, several at a time, and yield the results in order.
 
@@ -107,17 +111,19 @@ class Client:
         Args:
             photos: As for :meth:`detect`, one each.
             concurrency: Requests in flight at one time.
+            model: As for :meth:`detect`.
 
         Yields:
             The photo's faces, or the error that :meth:`detect` would have raised for it. Nothing
             is raised for a single photo.
 
         Raises:
-            ConfigError: ``concurrency`` is less than 1.
+            ConfigError: ``concurrency`` is less than 1, or ``model`` finds no faces.
         """
+        check_model(model)
         if concurrency < 1:
             raise ConfigError(f"concurrency: expected at least 1, got {concurrency}")
-        return self._detect_many(photos, concurrency)
+        return self._detect_many(photos, concurrency, model)
 
     def server_ready(self) -> bool:
         """Return Triton's own ready flag, and False when it can't be reached.
@@ -152,13 +158,13 @@ class Client:
         return f"Client({self._connection.url!r})"
 
     def _detect_many(
-        self, photos: Iterable[PhotoLike], concurrency: int
+        self, photos: Iterable[PhotoLike], concurrency: int, model: str
     ) -> Iterator[Faces | FacekitError]:
         pool = ThreadPoolExecutor(concurrency, thread_name_prefix="facekit")
         waiting: deque[Future[Faces | FacekitError]] = deque()
         try:
             for photo in photos:
-                waiting.append(pool.submit(self._detect_or_error, photo))
+                waiting.append(pool.submit(self._detect_or_error, photo, model))
                 if len(waiting) >= 2 * concurrency:
                     yield waiting.popleft().result()
             while waiting:
@@ -167,9 +173,9 @@ class Client:
             # The caller may stop in the middle: what has not been sent is dropped.
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _detect_or_error(self, photo: PhotoLike) -> Faces | FacekitError:
+    def _detect_or_error(self, photo: PhotoLike, model: str) -> Faces | FacekitError:
         try:
-            return self.detect(photo)
+            return self.detect(photo, model=model)
         except FacekitError as e:
             return e
 

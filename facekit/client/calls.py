@@ -7,7 +7,7 @@ contract again, since nothing says that the far end is a server of this kit.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import InferInput, InferRequestedOutput
 
-from facekit.contract import MODELS, TensorSpec
-from facekit.errors import InputError, ResponseError
+from facekit.contract import CLASS_NAMES, MODELS, TensorSpec
+from facekit.errors import ConfigError, InputError, ResponseError
 from facekit.faces import Faces
 
 Array = npt.NDArray[Any]
 Result = TypeVar("Result")
+
+_NO_LABELS = np.zeros(0, np.int32)
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,20 @@ class Call(Generic[Result]):
     read: Callable[[Any], Result]
 
 
-def detect_call(photo: npt.NDArray[np.uint8]) -> Call[Faces]:
-    """Ask the model ``faces`` for all faces of one photo, given as encoded bytes uint8 (n,)."""
-    return _call("faces", {"image": photo}, _read_faces)
+def check_model(model: str) -> None:
+    """Check that a model finds faces.
+
+    Raises:
+        ConfigError: It is none of those that do.
+    """
+    if not isinstance(model, str) or model not in DETECTORS:
+        raise ConfigError(f"model: expected one of {', '.join(DETECTORS)}, got {model!r}")
+
+
+def detect_call(photo: npt.NDArray[np.uint8], model: str = "faces") -> Call[Faces]:
+    """Ask one of ``DETECTORS`` for all faces of one photo, given as encoded bytes uint8 (n,)."""
+    (image,) = MODELS[model].inputs
+    return _call(model, {image.name: photo}, DETECTORS[model])
 
 
 def landmarks_call(
@@ -104,23 +117,78 @@ def _tensor(label: str, tensor: TensorSpec, answer: Any) -> Array:
 
 def _read_faces(answer: Any) -> Faces:
     tensors = _tensors("faces", answer)
-    points, scores = _read_points(tensors)
-    count = int(tensors["count"][0])
-    height, width = (int(side) for side in tensors["image_size"][:2])
-    # Rows past the count pad a batch; the client's own copies neither hold them nor share memory
-    # with the message.
-    if not 0 <= count <= min(len(tensors["boxes"]), len(tensors["scores"]), len(points)):
-        raise ResponseError(f"faces: `count` is {count}, but `boxes` has {len(tensors['boxes'])}")
+    points, point_scores = _read_points(tensors)
+    number = _count("faces", tensors, "count", ("boxes", "scores", "keypoints"))
+    parts = (tensors["boxes"], tensors["scores"], points, point_scores)
+    return _faces("faces", number, tensors["image_size"], *parts)
+
+
+def _read_boxes(answer: Any) -> Faces:
+    return _ensemble_faces("facenet_ensemble", answer)
+
+
+def _read_masks(answer: Any) -> Faces:
+    return _ensemble_faces("facemask_ensemble", answer, CLASS_NAMES["facemask"])
+
+
+DETECTORS: dict[str, Callable[[Any], Faces]] = {
+    "faces": _read_faces,
+    "facenet_ensemble": _read_boxes,
+    "facemask_ensemble": _read_masks,
+}
+"""Models that find faces, and how the answer of each is read."""
+
+
+def _ensemble_faces(model: str, answer: Any, class_names: tuple[str, ...] = ()) -> Faces:
+    """Read the answer of a detector without landmarks; its faces have no points."""
+    tensors = _tensors(model, answer)
+    boxes, scores = tensors["true_boxes"], tensors["true_proba"][:, 0]
+    labels = tensors["true_labels"] if class_names else _NO_LABELS
+    rows = ("true_boxes", "true_proba", *(["true_labels"] if class_names else []))
+    number = _count(model, tensors, "true_count", rows)
+    points = np.zeros((len(boxes), 0, 2), np.float32)
+    parts = (boxes, scores, points, points[:, :, 0], labels, class_names)
+    return _faces(model, number, tensors["true_image_size"], *parts)
+
+
+def _count(model: str, tensors: dict[str, Array], name: str, rows: Sequence[str]) -> int:
+    """Return how many faces a photo has, where every tensor of ``rows`` has a row for each."""
+    number = int(tensors[name][0])
+    shortest = min(rows, key=lambda row: len(tensors[row]))
+    if not 0 <= number <= len(tensors[shortest]):
+        length = len(tensors[shortest])
+        raise ResponseError(f"{model}: `{name}` is {number}, but `{shortest}` has {length}")
+    return number
+
+
+def _faces(
+    model: str,
+    number: int,
+    image_size: Array,
+    boxes: Array,
+    scores: Array,
+    points: Array,
+    point_scores: Array,
+    labels: Array = _NO_LABELS,
+    class_names: tuple[str, ...] = (),
+) -> Faces:
+    """Return the faces of a photo; rows past the count pad a batch.
+
+    The client's own copies neither hold them nor share memory with the message.
+    """
+    height, width = (int(side) for side in image_size[:2])
     try:
         return Faces(
-            boxes_xyxy=tensors["boxes"][:count].copy(),
-            scores=tensors["scores"][:count].copy(),
-            points_xy=points[:count].copy(),
-            point_scores=scores[:count].copy(),
+            boxes_xyxy=boxes[:number].copy(),
+            scores=scores[:number].copy(),
+            points_xy=points[:number].copy(),
+            point_scores=point_scores[:number].copy(),
             size_wh=(width, height),
+            labels=labels[:number].copy(),
+            class_names=class_names,
         )
     except InputError as e:
-        raise ResponseError(f"faces: {e}") from e
+        raise ResponseError(f"{model}: {e}") from e
 
 
 def _read_points(tensors: dict[str, Array]) -> tuple[Array, Array]:

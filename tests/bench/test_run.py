@@ -71,6 +71,10 @@ def test_json_is_complete_and_finite(results: Results) -> None:
     assert {stage["model"] for stage in data["stages"]["facenet_ensemble"]} == {
         "facenet_ensemble", "photo_check", "facenet_preprocess", "facenet", "facenet_postprocess"
     }  # fmt: skip
+    assert {stage["model"] for stage in data["stages"]["facemask_ensemble"]} == {
+        "facemask_ensemble", "photo_check", "facemask_preprocess", "facemask",
+        "facemask_postprocess",
+    }  # fmt: skip
     assert [row["what"] for row in data["bound"]] == ["facenet_ensemble", "faces"]
     for row in [*data["bound"], *data["seed"]]:
         assert len(row["ratios"]) == PAIRS
@@ -93,6 +97,18 @@ def test_json_is_complete_and_finite(results: Results) -> None:
 
 def _comparison(found: tuple[int, ...]) -> Comparison:
     return Comparison("faces", SEED_LOOP, "p", 8, found, 2, 2, 50.0, 10.0, 5.0, (5.0,), 1.0, 1.0)
+
+
+def test_server_may_do_without_the_mask_detector(server: EmbeddedServer) -> None:
+    with FakeTriton() as fake:
+        info = ServerInfo(fake.url)
+        assert [name for name in MODELS if info.serves(name)] == [
+            "facenet_ensemble", "fpenet_ensemble", "faces"
+        ]  # fmt: skip
+        info.close()
+    info = ServerInfo(server.grpc_url)
+    assert all(info.serves(name) for name in MODELS)
+    info.close()
 
 
 def test_promise_holds_only_with_the_faces_that_were_asked_for() -> None:

@@ -22,7 +22,7 @@ from facekit import (
     ServerError,
     ServerUnavailableError,
 )
-from tests.fake_triton import FakeTriton, faces_answer, failing, slow
+from tests.fake_triton import FakeTriton, faces_answer, failing, masks_answer, slow
 
 Result = TypeVar("Result")
 
@@ -57,6 +57,24 @@ def test_detect_and_landmarks_equal_the_blocking_clients(fake: FakeTriton, clien
     assert faces == client.detect(b"photo")
     assert points.shape == (2, 68, 2) and scores.shape == (2, 68)
     assert no_points.shape == (0, 68, 2)
+
+
+def test_detect_of_the_mask_detector_equals_the_blocking_clients(
+    fake: FakeTriton, client: Client
+) -> None:
+    fake.answer = lambda *_: masks_answer(2, rows=3)
+
+    async def work() -> tuple[Faces, list[Any]]:
+        async with AsyncClient(fake.url) as twin:
+            many = twin.detect_many([b"photo"], model="facemask_ensemble")
+            with pytest.raises(ConfigError, match="model: expected one of"):
+                await twin.detect(b"photo", model="fpenet")
+            one = await twin.detect(b"photo", model="facemask_ensemble")
+            return one, [faces async for faces in many]
+
+    faces, many = run(work())
+    assert [faces] == many == [client.detect(b"photo", model="facemask_ensemble")]
+    assert faces.labels.tolist() == [1, 0]
 
 
 def test_errors_are_the_same_tree(fake: FakeTriton) -> None:

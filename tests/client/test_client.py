@@ -25,7 +25,15 @@ from facekit import (
     ServerError,
     ServerUnavailableError,
 )
-from tests.fake_triton import FakeTriton, faces_answer, failing, landmarks_answer, slow
+from tests.fake_triton import (
+    FakeTriton,
+    boxes_answer,
+    faces_answer,
+    failing,
+    landmarks_answer,
+    masks_answer,
+    slow,
+)
 
 BOX = [[0, 0, 10, 10]]
 
@@ -55,6 +63,51 @@ def test_detect_sends_one_sample_of_the_contract(fake: FakeTriton, client: Clien
     [(model, inputs)] = fake.received
     assert model == "faces" and list(inputs) == ["image"]
     assert inputs["image"].dtype == np.uint8 and inputs["image"].tolist() == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_detect_of_the_mask_detector_gives_labels_and_no_points(
+    fake: FakeTriton, client: Client, count: int
+) -> None:
+    fake.answer = lambda *_: masks_answer(count, rows=5)
+    faces = client.detect(b"photo", model="facemask_ensemble")
+    [(model, inputs)] = fake.received
+    assert model == "facemask_ensemble" and list(inputs) == ["input_image_data"]
+    assert faces.class_names == ("mask", "no-mask")
+    assert faces.labels.tolist() == [1, 0, 1][:count] and faces.labels.dtype == np.int32
+    assert [face.class_name for face in faces] == ["no-mask", "mask", "no-mask"][:count]
+    assert faces.points_xy.shape == (count, 0, 2) and faces.size_wh == (400, 300)
+    assert np.array_equal(faces.boxes_xyxy, masks_answer(count)["true_boxes"][0])
+    for array in (faces.boxes_xyxy, faces.scores, faces.labels):
+        array += 1  # Raises for a read-only view of the message.
+
+
+def test_detect_of_boxes_alone_tells_no_classes(fake: FakeTriton, client: Client) -> None:
+    fake.answer = lambda *_: boxes_answer(2, rows=3)
+    faces = client.detect(b"photo", model="facenet_ensemble")
+    assert len(faces) == 2 and faces.class_names == () and faces.labels.shape == (0,)
+    assert faces[0].class_name == ""
+
+
+def test_detect_with_a_model_that_finds_no_faces_is_refused_without_a_call(
+    fake: FakeTriton, client: Client
+) -> None:
+    words = "model: expected one of faces, facenet_ensemble, facemask_ensemble, got 'fpenet'"
+    with pytest.raises(ConfigError, match=words):
+        client.detect(b"photo", model="fpenet")
+    with pytest.raises(ConfigError, match=words):
+        client.detect_many([b"photo"], model="fpenet")
+    for other in (None, ["faces"], b"faces"):
+        with pytest.raises(ConfigError, match="model: expected one of faces"):
+            client.detect(b"photo", model=other)  # type: ignore[arg-type]
+    assert fake.received == []
+
+
+def test_detect_many_asks_the_model_named(fake: FakeTriton, client: Client) -> None:
+    fake.answer = lambda *_: masks_answer(1)
+    first, second = client.detect_many([b"photo", "missing.jpg"], model="facemask_ensemble")
+    assert isinstance(first, Faces) and first.labels.tolist() == [1]
+    assert isinstance(second, PhotoError)
 
 
 @pytest.mark.parametrize("photo", [b"", "missing.jpg", np.zeros((3, 3))])
@@ -280,7 +333,7 @@ def test_detect_on_a_port_that_speaks_http_names_the_likely_mistake() -> None:
         ({"boxes": np.zeros((2, 2, 4), np.float32)}, r"got \(2, 2, 4\)"),
         ({"boxes": np.zeros((2, 4), np.float32)}, r"got \(2, 4\)"),
         ({"boxes": np.full((1, 2, 4), np.nan, np.float32)}, "`boxes`: holds values that are not"),
-        ({"scores": np.zeros((1, 1), np.float32)}, "`count` is 2"),
+        ({"scores": np.zeros((1, 1), np.float32)}, "`count` is 2, but `scores` has 1"),
         ({"keypoint_scores": np.zeros((1, 2, 67), np.float32)}, "`keypoint_scores`: expected"),
         ({"image_size": np.array([[-5, 4, 3]], np.int64)}, "size_wh"),
     ],
@@ -292,6 +345,30 @@ def test_detect_answer_that_breaks_the_contract_is_refused(
     fake.answer = lambda *_: {name: value for name, value in answer.items() if value is not None}
     with pytest.raises(ResponseError, match=message):
         client.detect(b"photo")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"true_labels": None}, "facemask_ensemble: `true_labels` is missing from the answer"),
+        ({"true_labels": np.array([[1, 2]], np.int32)}, "labels: expected numbers below 2"),
+        ({"true_labels": np.array([[1, -1]], np.int32)}, "labels: expected numbers below 2"),
+        ({"true_labels": np.array([[1]], np.int32)}, "`true_count` is 2, but `true_labels` has 1"),
+        (
+            {"true_proba": np.zeros((1, 1, 1), np.float32)},
+            "`true_count` is 2, but `true_proba` has 1",
+        ),
+        ({"true_labels": np.zeros((1, 2), np.float32)}, "expected INT32, got FP32"),
+        ({"true_count": np.array([[3]], np.int32)}, "`true_count` is 3, but `true_boxes` has 2"),
+    ],
+)
+def test_detect_labels_that_break_the_contract_are_refused(
+    fake: FakeTriton, client: Client, change: dict[str, np.ndarray | None], message: str
+) -> None:
+    answer = {**masks_answer(2), **change}
+    fake.answer = lambda *_: {name: value for name, value in answer.items() if value is not None}
+    with pytest.raises(ResponseError, match=message):
+        client.detect(b"photo", model="facemask_ensemble")
 
 
 @pytest.mark.parametrize(

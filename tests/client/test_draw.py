@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from facekit import Faces, InputError, PhotoError
 from facekit.data import probe_photo
-from facekit.draw import BOX_COLOUR, PART_COLOURS, draw_faces, open_upright
+from facekit.draw import BOX_COLOUR, CLASS_COLOURS, PART_COLOURS, draw_faces, open_upright
 from facekit.landmarks.scheme import groups
 
 
@@ -28,12 +29,11 @@ def probe_faces(count: int = 1, points: int = 68) -> Faces:
 
 def enlarged(faces: Faces, by: int) -> Faces:
     width, height = faces.size_wh
-    return Faces(
-        faces.boxes_xyxy * by,
-        faces.scores,
-        faces.points_xy * by,
-        faces.point_scores,
-        (width * by, height * by),
+    return replace(
+        faces,
+        boxes_xyxy=faces.boxes_xyxy * by,
+        points_xy=faces.points_xy * by,
+        size_wh=(width * by, height * by),
     )
 
 
@@ -126,3 +126,66 @@ def test_draw_looks_alike_at_any_resolution() -> None:
     small = np.asarray(draw_faces(probe_photo(), faces), int)
     reduced = np.asarray(draw_faces(big, enlarged(faces, 4)).resize((360, 300)), int)
     assert np.abs(small - reduced).mean() < 4
+
+
+def masked(box: tuple[float, ...], labels: list[int]) -> Faces:
+    count = len(labels)
+    return Faces(
+        [box] * count, [0.9] * count, np.zeros((count, 0, 2)), np.zeros((count, 0)), (360, 300),
+        np.array(labels, np.int32), ("mask", "no-mask", "other"),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_draw_gives_each_class_its_colour(label: int) -> None:
+    black = np.zeros((1200, 1440, 3), np.uint8)
+    faces = enlarged(masked((130, 74, 224, 180), [label]), 4)
+    picture = np.asarray(draw_faces(black, faces, scores=False), int)
+    assert (np.abs(picture - CLASS_COLOURS[label]).sum(axis=2) < 20).sum() > 300
+    assert not (np.abs(picture - BOX_COLOUR).sum(axis=2) < 20).any()
+
+
+def test_draw_writes_the_class_s_name_beside_the_score() -> None:
+    plain = open_upright(probe_photo())
+    tags = []
+    for names, scores in ((("a",), True), (("a long name",), True), (("a long name",), False)):
+        faces = replace(masked((60, 74, 154, 180), [0]), class_names=names)
+        marks = changed(plain, draw_faces(probe_photo(), faces, scores=scores))
+        tags.append(int(marks[58:72, 60:].any(axis=0).sum()))
+    # A longer name takes more room, and a score some more of it.
+    assert tags[0] < tags[2] < tags[1]
+
+
+def test_draw_tag_at_the_photo_s_edge_stays_in_the_photo() -> None:
+    plain = open_upright(probe_photo())
+    faces = replace(masked((316, 74, 358, 120), [1]), class_names=("x", "a longer name"))
+    marks = changed(plain, draw_faces(probe_photo(), faces))
+    # A good part of it lies left of where the box begins.
+    assert marks[58:72, 276:314].any(axis=0).mean() > 0.9
+
+
+@pytest.mark.parametrize(("width", "limit"), [(20, 60), (8, 16)])
+def test_draw_tag_does_not_dwarf_its_face(width: int, limit: int) -> None:
+    plain = open_upright(probe_photo())
+    box = (100, 100, 100 + width, 100 + 2 * width)
+    faces = replace(masked(box, [0]), class_names=("a rather long name",))
+    columns = np.flatnonzero(changed(plain, draw_faces(probe_photo(), faces)).any(axis=0))
+    # The score alone, or nothing but the box; the whole text would be 110 pixels wide.
+    assert width <= columns[-1] - columns[0] <= limit
+
+
+def test_draw_tags_of_a_crowd_cover_no_other_face() -> None:
+    black = np.zeros((300, 360, 3), np.uint8)
+    lefts, tops = np.meshgrid(np.arange(20, 330, 30), np.arange(20, 270, 34))
+    corners = np.stack([lefts.ravel(), tops.ravel()], axis=1)
+    count = len(corners)
+    faces = Faces(
+        np.concatenate([corners, corners + [20, 26]], axis=1), np.linspace(0.9, 0.5, count),
+        np.zeros((count, 0, 2)), np.zeros((count, 0)), (360, 300),
+        np.arange(count) % 2, ("mask", "no-mask"),
+    )  # fmt: skip
+    picture = np.asarray(draw_faces(black, faces), int).max(axis=2)
+    for x, y in corners:
+        assert picture[y + 3 : y + 23, x + 3 : x + 17].max() < 40, (x, y)
+    # Where there is room, above the first row, the scores stand.
+    assert (picture[8:16] > 100).mean() > 0.2

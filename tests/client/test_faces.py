@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,3 +183,61 @@ def test_to_dict_is_json_and_close_to_the_arrays() -> None:
         assert np.allclose(entry["point_scores"], face.point_scores, atol=6e-5)
         assert entry["score"] == pytest.approx(face.score, abs=6e-5)
         assert entry["rotation_deg"] == pytest.approx(face.rotation_deg, abs=6e-4)
+
+
+def masked(labels: list[int]) -> Faces:
+    faces = make_faces(len(labels), points=0)
+    return replace(faces, labels=np.array(labels), class_names=("mask", "no-mask"))
+
+
+def test_labels_follow_their_faces() -> None:
+    faces = masked([1, 0, 1])
+    assert faces.labels.dtype == np.int32
+    assert [face.class_name for face in faces] == ["no-mask", "mask", "no-mask"]
+    for index in (slice(1, None), [1, 2], faces.labels != faces.labels[0], faces.labels == 1):
+        subset = faces[index]
+        assert subset.class_names == faces.class_names
+        assert len(subset.labels) == len(subset)
+    assert faces[faces.labels == 1].labels.tolist() == [1, 1]
+    assert len(faces[[]]) == 0 and faces[[]].class_names == ("mask", "no-mask")
+
+
+def test_faces_without_classes_have_no_labels() -> None:
+    faces = make_faces(3)
+    assert faces.labels.shape == (0,) == faces[1:].labels.shape and faces.class_names == ()
+    assert faces[0].class_name == "" and "class_name" not in faces[0].to_dict()
+
+
+def test_labels_count_in_comparisons_and_stand_in_the_json() -> None:
+    assert masked([1, 0]) == masked([1, 0]) != masked([1, 1])
+    assert masked([1])[0] != masked([0])[0] != make_faces(1, points=0)[0]
+    assert masked([1, 0]) != make_faces(2, points=0)
+    data = json.loads(json.dumps(masked([1, 0]).to_dict()))
+    assert [face["class_name"] for face in data["faces"]] == ["no-mask", "mask"]
+    assert data["faces"][0]["points_xy"] == [] and data["faces"][0]["rotation_deg"] is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "names", "message"),
+    [
+        ([0], ("a", "b"), r"labels: expected shape \(2,\) with 2 class names, got \(1,\)"),
+        ([[0], [0]], ("a",), r"labels: expected shape \(2,\)"),
+        ([0, 0], (), r"labels: expected shape \(0,\) with no class names, got \(2,\)"),
+        ([0, 2], ("a", "b"), "labels: expected numbers below 2"),
+        ([0, -1], ("a", "b"), "labels: expected numbers below 2"),
+        ([0.0, 1.0], ("a", "b"), "labels: expected whole numbers, got float64"),
+    ],
+)
+def test_labels_that_fit_no_class_are_refused(
+    labels: list[int], names: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        replace(make_faces(2), labels=labels, class_names=names)
+
+
+@pytest.mark.parametrize(
+    "names", [("mask", "mask"), ("mask", ""), ("mask", 1), "mask", 5, (["mask"], "no-mask")]
+)
+def test_faces_class_names_that_tell_nothing_apart_are_refused(names: object) -> None:
+    with pytest.raises(InputError, match="class_names: expected texts, no two alike, none empty"):
+        replace(make_faces(2), labels=np.zeros(2, np.int32), class_names=names)  # type: ignore[arg-type]

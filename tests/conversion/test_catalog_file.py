@@ -52,6 +52,19 @@ def test_built_in_open_weights_are_the_repository_s_own_file(catalog: Catalog, m
     assert weights.format is Format.ONNX and weights.config == "open"
 
 
+def test_built_in_mask_detector_has_the_kit_s_own_file_and_the_one_configuration(
+    catalog: Catalog,
+) -> None:
+    weights = catalog.models["facemask"].weights["open"]
+    assert weights.folder == REPOSITORY / "facemask" / "1"
+    assert (weights.folder / weights.network).is_file()
+    assert weights.format is Format.ONNX and weights.config == ""
+    assert weights.outputs == {
+        "output_bbox/BiasAdd": (8, 26, 46),
+        "output_cov/Sigmoid": (2, 26, 46),
+    }
+
+
 def test_built_in_engines_take_one_to_thirty_two_photos(catalog: Catalog) -> None:
     assert {model.batch for model in catalog.models.values()} == {Batch(1, 8, 32)}
 
@@ -87,11 +100,28 @@ def test_user_s_weights_of_a_built_in_name_win(tmp_path: Path) -> None:
 def test_example_of_the_built_in_file_is_one_that_loads(tmp_path: Path) -> None:
     comment = [line for line in catalog_file.BUILT_IN.read_text().splitlines() if line[:1] == "#"]
     example = [line[4:] for line in comment if line.startswith("#   ")]
-    assert len(example) == 4
+    assert len(example) == 7
     (tmp_path / "my_facenet.onnx").touch()
+    (tmp_path / "my_masks.etlt").touch()
     path = tmp_path / "mine.yaml"
     path.write_text("\n".join(example))
-    assert load(path).models["facenet"].weights["mine"].precision is Precision.FP16
+    models = load(path).models
+    assert models["facenet"].weights["mine"].precision is Precision.FP16
+    assert models["facemask"].weights["mine"].format is Format.UFF_ETLT
+    assert list(models["facemask"].weights) == ["open", "mine"]
+
+
+def test_quantised_onnx_needs_no_calibration(stanza: Stanza, tmp_path: Path) -> None:
+    path = stanza(**{**MINE, "file": "mine.onnx", "precision": "int8"})
+    assert "missing: calibration" in problem(path)
+    (tmp_path / "mine.onnx").write_bytes(b"\x08\x08 QuantizeLinear")
+    mine = load(path).models["facenet"].weights["mine"]
+    assert mine.holds_scales and mine.calibration is None
+
+
+def test_mask_detector_has_one_configuration_for_all_weights(stanza: Stanza) -> None:
+    words = "config: facemask has one configuration for all weights: leave this out"
+    assert words in problem(stanza("facemask", **MINE, config="open"))
 
 
 def test_user_s_own_model_brings_its_tensors(tmp_path: Path) -> None:
@@ -140,7 +170,10 @@ def test_file_of_the_repository_is_not_looked_for_before_it_is_chosen(tmp_path: 
         ({"precision": "fp17"}, "precision: expected int8, fp16 or fp32, got 'fp17'"),
         ({"precision": 16}, "precision: expected int8, fp16 or fp32, got the number 16"),
         ({"precison": "fp16"}, "precison: unknown key; known are file, precision, licence, ngc"),
-        ({"licence": "nvidia"}, "licence: expected one of nvidia-model-eula, open-research, mine"),
+        (
+            {"licence": "nvidia"},
+            "licence: expected one of nvidia-model-eula, open-research, open-research-masks, mine",
+        ),
         ({"format": "onnx-etlt"}, "format: expected onnx for .onnx, got 'onnx-etlt'"),
         ({"key": "k"}, "key: is for an .etlt alone"),
         ({"precision": "int8"}, "missing: calibration"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,14 +26,26 @@ def chosen(
 @pytest.mark.parametrize(
     ("selections", "environment", "expected"),
     [
-        ([], "", {"facenet": "nvidia", "fpenet": "nvidia"}),
-        (["open"], "", {"facenet": "open", "fpenet": "open"}),
-        (["facenet=nvidia-fp16"], "", {"facenet": "nvidia-fp16", "fpenet": "nvidia"}),
-        (["facenet=nvidia", "open"], "", {"facenet": "nvidia", "fpenet": "open"}),
-        (["facenet=open fpenet=nvidia"], "", {"facenet": "open", "fpenet": "nvidia"}),
-        (["open", "open"], "", {"facenet": "open", "fpenet": "open"}),
-        ([], " open  facenet=nvidia ", {"facenet": "nvidia", "fpenet": "open"}),
-        (["nvidia"], "open", {"facenet": "nvidia", "fpenet": "nvidia"}),
+        ([], "", {"facenet": "nvidia", "fpenet": "nvidia", "facemask": "open"}),
+        (["open"], "", {"facenet": "open", "fpenet": "open", "facemask": "open"}),
+        (
+            ["facenet=nvidia-fp16"],
+            "",
+            {"facenet": "nvidia-fp16", "fpenet": "nvidia", "facemask": "open"},
+        ),
+        (
+            ["facenet=nvidia", "open"],
+            "",
+            {"facenet": "nvidia", "fpenet": "open", "facemask": "open"},
+        ),
+        (
+            ["facenet=open fpenet=nvidia"],
+            "",
+            {"facenet": "open", "fpenet": "nvidia", "facemask": "open"},
+        ),
+        (["open", "open"], "", {"facenet": "open", "fpenet": "open", "facemask": "open"}),
+        ([], " open  facenet=nvidia ", {"facenet": "nvidia", "fpenet": "open", "facemask": "open"}),
+        (["nvidia"], "open", {"facenet": "nvidia", "fpenet": "nvidia", "facemask": "open"}),
     ],
 )
 def test_choice_is_the_narrowest_selection(
@@ -52,7 +64,7 @@ def test_choice_of_models_leaves_the_others_out(catalog: Catalog) -> None:
         (["opne"], [], "facenet has no weights 'opne'; there are nvidia, nvidia-fp16, open"),
         (["nvidia-fp16"], [], "fpenet has no weights 'nvidia-fp16'; there are nvidia, open"),
         (["fcenet=open"], [], "--weights fcenet=open: unknown model 'fcenet'; there are facenet"),
-        ([], ["emotion"], "unknown model 'emotion'; there are facenet, fpenet"),
+        ([], ["emotion"], "unknown model 'emotion'; there are facenet, fpenet, facemask"),
         ([""], [], "expected a name such as open, or facenet=open, got ''"),
         (["facenet="], [], "expected a name such as open, or facenet=open, got 'facenet='"),
         (["=open"], [], "got '=open'"),
@@ -95,3 +107,30 @@ def test_model_of_one_s_own_needs_no_choice(repository: Path, tmp_path: Path) ->
 
 def test_choice_is_in_the_catalogue_s_order(catalog: Catalog) -> None:
     assert list(chosen(catalog, models=["fpenet", "facenet"])) == ["facenet", "fpenet"]
+
+
+@pytest.mark.parametrize(
+    ("selections", "expected"),
+    [
+        ([], "open"),
+        (["nvidia"], "open"),
+        (["facemask=mine"], "mine"),
+        (["nvidia", "facemask=mine"], "mine"),
+    ],
+)
+def test_mask_detector_is_the_kit_s_whatever_the_others_are_until_it_is_chosen(
+    repository: Path, stanza: Callable[..., Path], selections: list[str], expected: str
+) -> None:
+    version = repository / "facemask" / "1"
+    version.mkdir(parents=True)
+    (version / "model.onnx").write_bytes(b"network")
+    models = stanza("facemask", file="mine.onnx", precision="fp16", licence="mine")
+    catalog = catalog_file.load([models], repository=repository)
+    assert chosen(catalog, selections)["facemask"] == expected
+
+
+def test_mask_detector_that_the_repository_does_without_is_not_made(repository: Path) -> None:
+    catalog = catalog_file.load(repository=repository)
+    assert list(chosen(catalog)) == ["facenet", "fpenet"]
+    with pytest.raises(CatalogError, match="there is no .*/models/facemask/1/model.onnx"):
+        chosen(catalog, models=["facemask"])

@@ -91,7 +91,7 @@ def test_plan_that_cannot_be_done_ends_with_1(
     ("argv", "words"),
     [
         (["plan", "--weights", "opne"], "facenet has no weights 'opne'; there are nvidia"),
-        (["plan", "emotion"], "unknown model 'emotion'; there are facenet, fpenet"),
+        (["plan", "emotion"], "unknown model 'emotion'; there are facenet, fpenet, facemask"),
         (["plan", "--models", "none.yaml"], "none.yaml: can't be read: No such file"),
         (["plan", "--triton", "20.01"], "Triton 20.01 is not in releases.yaml"),
         (["fetch"], "is under the NVIDIA TAO Toolkit Model EULA"),

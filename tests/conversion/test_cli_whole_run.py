@@ -111,7 +111,8 @@ def test_all_makes_engines_and_says_what_was_made(bench: Bench) -> None:
     assert rows == [
         "facenet    nvidia  built, INT8 for NVIDIA A10",
         "fpenet     nvidia  built, FP16 for NVIDIA A10",
-        "pipelines  cpu     5 files written",
+        "facemask   open    built, FP16 for NVIDIA A10",
+        "pipelines  cpu     6 files written",
         "verify             all fits",
     ]
     facenet = read_manifest(bench.repository, "facenet")

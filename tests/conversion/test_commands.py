@@ -13,6 +13,8 @@ import pytest
 from conversion import commands
 from conversion.catalog import Catalog, Model, Precision, Weights
 from conversion.errors import BuildError
+from conversion.reasons import precision_for
+from facekit.engines.machine import Gpu, Machine
 from tests.conversion.conftest import REPOSITORY, ROOT
 from tests.fakes import networks
 
@@ -94,6 +96,36 @@ def test_int8_without_a_cache_says_where_to_name_one(catalog: Catalog) -> None:
     chosen, of = weights(catalog, "facenet", "nvidia")
     with pytest.raises(BuildError, match=r"needs a calibration cache.*`calibration:`"):
         commands.tao_converter_command("t", chosen, of, "n", None, "e", Precision.INT8)
+
+
+def test_quantised_onnx_is_built_in_int8_without_a_cache(
+    catalog: Catalog, files: Mapping[str, str]
+) -> None:
+    chosen, of = weights(catalog, "facenet", "open")
+    of_scales = dataclasses.replace(chosen, precision=Precision.INT8)
+    assert of_scales.holds_scales and not chosen.holds_scales
+    argv = commands.trtexec_build_command(
+        "trtexec", of_scales, of, files["onnx"], None, files["engine"], Precision.INT8, "8.6.3"
+    )
+    assert {"--int8", "--fp16"} <= set(argv) and not [w for w in argv if w.startswith("--calib")]
+    assert call("trtexec.py", argv[1:]).returncode == 0
+    with_cache = dataclasses.replace(of_scales, calibration="cache")
+    with pytest.raises(BuildError, match="needs a calibration cache"):
+        commands.trtexec_build_command("t", with_cache, of, "n", None, "e", Precision.INT8, "8.6.3")
+
+
+@pytest.mark.parametrize("capability", ["8.6", "6.0"])
+@pytest.mark.parametrize("tensorrt", ["8.6.3", "11.2.1"])
+def test_quantised_network_counts_as_int8_everywhere(
+    catalog: Catalog, capability: str, tensorrt: str
+) -> None:
+    chosen, _ = weights(catalog, "facenet", "open")
+    of_scales = dataclasses.replace(chosen, precision=Precision.INT8)
+    machine = Machine(tensorrt, (Gpu("some GPU", capability),), "x86_64")
+    precision, remark = precision_for(of_scales, machine)
+    assert precision is Precision.INT8
+    slow = capability == "6.0" and tensorrt == "8.6.3"
+    assert (remark is not None and "the network is quantised" in remark) == slow
 
 
 @pytest.mark.parametrize(

@@ -181,6 +181,14 @@ def test_plan_of_mixed_configurations_says_so(repository: Path) -> None:
     assert "do it" not in text
 
 
+@pytest.mark.parametrize("weights", ["nvidia", "open"])
+def test_plan_of_the_mask_detector_goes_beside_any_weights(weights: str) -> None:
+    plan = make(REPOSITORY, weights)
+    engine = engine_of(plan, "facemask")
+    assert (engine.weights, engine.config, engine.accepted) == ("open", "config.pbtxt", None)
+    assert "these don't go together" not in plan_text.text(plan)
+
+
 def test_plan_writes_nothing(repository: Path) -> None:
     before = sorted(repository.parent.rglob("*"))
     make(repository)

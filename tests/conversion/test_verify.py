@@ -70,7 +70,7 @@ def test_what_was_just_built_fits(served: Served) -> None:
 
 def test_pipelines_for_the_gpu_that_are_missing_are_problems(served: Served) -> None:
     problems = served.problems("gpu")
-    assert len(problems) == 5
+    assert len(problems) == 6
     assert all("gpu.dali is missing" in problem for problem in problems)
 
 

@@ -219,7 +219,7 @@ def _loads(argv: list[str]) -> bool:
 def half_made(converter: Converter) -> list[str]:
     """Return what a server would find half done: there must be nothing, whenever a run ended."""
     problems = []
-    for model in ("facenet", "fpenet"):
+    for model in ("facenet", "fpenet", "facemask"):
         path = engine_path(converter.repository, model)
         if path.exists() and not path.read_bytes().endswith(END):
             problems.append(f"{path} is not whole")

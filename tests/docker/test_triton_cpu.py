@@ -108,6 +108,7 @@ def test_health_check_is_a_real_inference_of_every_model(container: str) -> None
         "fpenet_ensemble",
         "landmarks",
         "facenet_resized",
+        "facemask_ensemble",
     ]
 
 

@@ -73,7 +73,15 @@ def test_every_link_into_the_repository_leads_somewhere() -> None:
 
 
 @pytest.mark.parametrize(
-    "model", ["faces", "landmarks", "facenet_ensemble", "facenet_resized", "fpenet_ensemble"]
+    "model",
+    [
+        "faces",
+        "landmarks",
+        "facenet_ensemble",
+        "facenet_resized",
+        "facemask_ensemble",
+        "fpenet_ensemble",
+    ],
 )
 def test_tensor_table_is_the_contract(model: str) -> None:
     (row,) = (line for line in README.splitlines() if line.startswith(f"| `{model}` |"))
