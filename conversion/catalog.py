@@ -76,7 +76,8 @@ class Weights:
         name: how ``--weights`` names it.
         format: what the network's file holds.
         network: the network's file name.
-        calibration: the INT8 calibration cache's file name, beside the network.
+        calibration: the INT8 calibration cache's file name, beside the network; ``None`` with INT8
+            is a network that holds its own scales (``holds_scales``).
         precision: what the engine shall compute in.
         key: what an ``.etlt`` is encrypted with.
         key_is_public: whether the key may be printed.
@@ -102,6 +103,11 @@ class Weights:
     outputs: Mapping[str, tuple[int, ...]]
     config: str
     note: str
+
+    @property
+    def holds_scales(self) -> bool:
+        """Whether the file itself says what is computed in INT8 (QDQ), and needs no cache."""
+        return self.precision is Precision.INT8 and self.calibration is None
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from conversion.catalog import (
 from conversion.catalog_tensors import SHAPE_KEYS, Shape, read_outputs, read_shape
 from conversion.errors import CatalogError
 from conversion.yaml_nodes import Entry, listed, read
+from facekit.contract import is_optional
 
 BUILT_IN = Path(__file__).with_name("models.yaml")
 REPOSITORY = "{repository}"
@@ -29,6 +30,7 @@ REPOSITORY = "{repository}"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _NGC = re.compile(rf"({_NAME.pattern})/({_NAME.pattern})/({_NAME.pattern}):({_NAME.pattern})")
+_QUANTISES = b"QuantizeLinear"
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _WEIGHTS_KEYS = ("ngc", "files", "calibration", "format", "key", "public_key", "outputs")
 _SUFFIXES = {
@@ -117,14 +119,16 @@ class _File:
         if "outputs" in fields:
             outputs = read_outputs(model, fields["outputs"])
         config = fields["config"].text("a name, such as open") if "config" in fields else ""
-        if config and not _NAME.fullmatch(config):
+        if config and is_optional(model):
+            fields["config"].add(f"{model} has one configuration for all weights: leave this out")
+        elif config and not _NAME.fullmatch(config):
             fields["config"].expected("the name of a configs/<name>.pbtxt")
         return Weights(
             model=model,
             name=name,
             format=format_,
             network=network,
-            calibration=_calibration(entry, fields, precision, ngc, folder),
+            calibration=_calibration(entry, fields, precision, ngc, folder, network),
             precision=precision,
             key=_key(entry, fields, format_),
             key_is_public=fields["public_key"].flag() if "public_key" in fields else False,
@@ -232,10 +236,14 @@ def _calibration(
     precision: Precision,
     ngc: NgcVersion | None,
     folder: Path | None,
+    network: str,
 ) -> str | None:
     if "calibration" not in fields:
-        if precision is Precision.INT8:
-            entry.add("missing: calibration, the INT8 calibration cache of this network")
+        if precision is Precision.INT8 and not (folder and _is_quantised(folder / network)):
+            entry.add(
+                "missing: calibration, the INT8 calibration cache of this network (a .onnx of this "
+                "machine that is quantised already, with QuantizeLinear in it, needs none)"
+            )
         return None
     name = fields["calibration"].text("a file's name")
     if ngc and name and name not in [file.name for file in ngc.files]:
@@ -246,6 +254,15 @@ def _calibration(
         else:
             _check_file(fields["calibration"], folder / name)
     return name
+
+
+def _is_quantised(path: Path) -> bool:
+    """Whether an ONNX file holds the operator that quantises, looked for as bytes."""
+    # An ONNX file has the names of its operators as they are; to parse it takes a library.
+    try:
+        return path.suffix.lower() == ".onnx" and _QUANTISES in path.read_bytes()
+    except OSError:  # who looks for the file tells
+        return False
 
 
 def _check_name(name: str, entry: Entry) -> None:

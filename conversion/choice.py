@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from conversion.catalog import Catalog, Job, Model, Weights
 from conversion.errors import CatalogError
 from conversion.yaml_nodes import listed
+from facekit.contract import is_optional
 
 WEIGHTS_VARIABLE = "FACEKIT_WEIGHTS"
 """Selections where no ``--weights`` is given, separated by spaces."""
@@ -24,8 +25,10 @@ def choose(
 
     Args:
         catalog: what there is.
-        selections: ``nvidia`` for every model, ``facenet=nvidia-fp16`` for one, which wins.
-        models: the models wanted; all of them if empty.
+        selections: ``nvidia`` for every model that has it, ``facenet=nvidia-fp16`` for one, which
+            wins.
+        models: the models wanted; all of them if empty, but for a mask detector that the repository
+            does without.
         environment: where ``FACEKIT_WEIGHTS`` is looked up if there are no selections.
 
     Raises:
@@ -40,8 +43,32 @@ def choose(
         if name not in catalog.models:
             raise CatalogError(f"unknown model {name!r}; there are {listed(catalog.models)}")
     common, single = _parsed(catalog, selections, source)
-    wanted = [model for name, model in catalog.models.items() if not models or name in models]
-    return [Job(model, _weights_of(model, single.get(model.name, common))) for model in wanted]
+    wanted = [
+        model
+        for name, model in catalog.models.items()
+        if name in models or (not models and (name in single or not _done_without(model)))
+    ]
+    return [
+        Job(model, _weights_of(model, single.get(model.name) or _common(catalog, model, common)))
+        for model in wanted
+    ]
+
+
+def _done_without(model: Model) -> bool:
+    """Whether the repository has no folder for a model that it need not have."""
+    # The kit's own network lies in the model's folder.
+    folder = next(iter(model.weights.values())).folder
+    return is_optional(model.name) and folder is not None and not folder.parent.is_dir()
+
+
+def _common(catalog: Catalog, model: Model, name: str | None) -> str | None:
+    """Return what a selection for all models means for one: nothing where only others have it.
+
+    The mask detector has no such choice, and is made whatever the others are made of.
+    """
+    others = (other for other in catalog.models.values() if other.name != model.name)
+    no_choice = is_optional(model.name) and name not in model.weights
+    return None if no_choice and any(name in other.weights for other in others) else name
 
 
 def _parsed(
@@ -75,9 +102,11 @@ def _parsed(
 
 def _weights_of(model: Model, name: str | None) -> Weights:
     if name is None:
-        # A user's own model has weights of one name only, and needs no option to choose them.
-        only = next(iter(model.weights)) if len(model.weights) == 1 else DEFAULT_WEIGHTS
-        name = DEFAULT_WEIGHTS if DEFAULT_WEIGHTS in model.weights else only
+        # A user's own model has weights of one name only, and needs no option to choose them; of
+        # the mask detector the kit's come before those that a user's file adds.
+        first = next(iter(model.weights))
+        is_clear = len(model.weights) == 1 or is_optional(model.name)
+        name = first if is_clear and DEFAULT_WEIGHTS not in model.weights else DEFAULT_WEIGHTS
     if name not in model.weights:
         raise CatalogError(
             f"{model.name} has no weights {name!r}; there are {listed(model.weights)} "

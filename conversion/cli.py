@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from facekit.errors import FacekitError
 
@@ -70,12 +70,71 @@ def build_parser() -> argparse.ArgumentParser:
     add("serialize", "write the DALI pipelines", _run)
     add("verify", "check what is in the repository against this machine", _run)
     add("all", "fetch, build, serialize and verify", _run)
+    _add_deepstream(commands)
     return parser
 
 
+def _add_deepstream(commands: Any) -> None:
+    command = commands.add_parser(
+        "deepstream",
+        help="write DeepStream's configurations of the mask detector",
+        description="Write DeepStream's configurations of the mask detector: what nvinfer has to "
+        "know, an app for a camera and one for a video, and the labels. Paths in them count from "
+        "their folder.",
+        parents=[_catalog_options()],
+    )
+    command.set_defaults(run=_deepstream)
+    command.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where to write them (the kit's deepstream; weights with a key need it)",
+    )
+    command.add_argument(
+        "--video",
+        metavar="URI",
+        help="what the video app plays: a file, or a URI such as rtsp://CAMERA/STREAM",
+    )
+    command.add_argument(
+        "--camera", type=int, default=0, metavar="N", help="the camera app's /dev/videoN (0)"
+    )
+
+
 def _shared_options() -> argparse.ArgumentParser:
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = argparse.ArgumentParser(add_help=False, parents=[_catalog_options()])
     shared.add_argument("model", nargs="*", metavar="MODEL", help="work on these models only")
+    shared.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="DIR",
+        help="copy from what NGC's own command line downloaded here; no network is used",
+    )
+    shared.add_argument(
+        "--accept-eula",
+        action="store_true",
+        help="accept the terms that plan names (also FACEKIT_ACCEPT_EULA=yes)",
+    )
+    shared.add_argument(
+        "--force", action="store_true", help="build engines that are up to date too"
+    )
+    shared.add_argument(
+        "--device",
+        choices=("gpu", "cpu"),
+        default="gpu",
+        help="what the DALI pipelines shall run on (gpu)",
+    )
+    shared.add_argument(
+        "--no-wait",
+        action="store_true",
+        help="do not wait for another converter at work on the same repository",
+    )
+    return shared
+
+
+def _catalog_options() -> argparse.ArgumentParser:
+    """Return the options that say what there is and what of it is chosen."""
+    shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--repository",
         type=Path,
@@ -102,32 +161,6 @@ def _shared_options() -> argparse.ArgumentParser:
         type=Path,
         metavar="DIR",
         help="where downloads are kept (weights; also FACEKIT_WEIGHTS_DIR)",
-    )
-    shared.add_argument(
-        "--from",
-        dest="source",
-        type=Path,
-        metavar="DIR",
-        help="copy from what NGC's own command line downloaded here; no network is used",
-    )
-    shared.add_argument(
-        "--accept-eula",
-        action="store_true",
-        help="accept the terms that plan names (also FACEKIT_ACCEPT_EULA=yes)",
-    )
-    shared.add_argument(
-        "--force", action="store_true", help="build engines that are up to date too"
-    )
-    shared.add_argument(
-        "--device",
-        choices=("gpu", "cpu"),
-        default="gpu",
-        help="what the DALI pipelines shall run on (gpu)",
-    )
-    shared.add_argument(
-        "--no-wait",
-        action="store_true",
-        help="do not wait for another converter at work on the same repository",
     )
     return shared
 
@@ -236,6 +269,24 @@ def _run(args: argparse.Namespace) -> int:
     result = run(args.command, jobs, options, probe_machine(), say)
     _write(result.text(), sys.stdout)
     return EXIT_FAILED if result.failed else 0
+
+
+def _deepstream(args: argparse.Namespace) -> int:
+    from conversion import choice, deepstream, deepstream_source, places
+    from conversion.catalog_file import load
+
+    repository = (args.repository or places.model_repository()).absolute()
+    catalog = load([path.absolute() for path in args.models], repository=repository)
+    camera = deepstream_source.camera_source(args.camera)
+    video = deepstream_source.video_source(args.video or deepstream_source.SAMPLE_VIDEO)
+    (job,) = choice.choose(catalog, args.weights, [deepstream_source.MODEL])
+    deepstream_source.check_output(job, args.output)
+    weights_dir = (args.weights_dir or places.weights_dir()).absolute()
+    detector = deepstream_source.read_detector(job, repository, weights_dir)
+    output = (args.output or places.deepstream_dir()).absolute()
+    for path in deepstream.write(detector, output, camera=camera, video=video):
+        _write(places.spoken(path), sys.stdout)
+    return 0
 
 
 def _write(text: str, stream: TextIO) -> None:

@@ -75,7 +75,7 @@ def trtexec_build_command(
         weights: the network's source.
         model: what it is for.
         network: the ONNX file.
-        calibration: the INT8 calibration cache, where there is one.
+        calibration: the INT8 calibration cache; ``None`` for a network that holds its scales.
         engine: where the engine shall go.
         precision: what to compute in; has no effect from TensorRT 11 on.
         tensorrt: its version, such as ``8.6.3``; ``None`` counts as older than 11.
@@ -90,7 +90,9 @@ def trtexec_build_command(
         argv.append(f"--{word}Shapes={shape_spec(model, batch)}")
     if not states_precision(tensorrt):
         if precision is Precision.INT8:
-            argv += ["--int8", "--fp16", f"--calib={_calibration(weights, calibration)}"]
+            argv += ["--int8", "--fp16"]
+            if not weights.holds_scales:
+                argv.append(f"--calib={_calibration(weights, calibration)}")
         elif precision is Precision.FP16:
             argv.append("--fp16")
     return [

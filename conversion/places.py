@@ -25,6 +25,11 @@ def weights_dir(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(environment.get(WEIGHTS_DIR_VARIABLE) or _CLONE / "weights")
 
 
+def deepstream_dir() -> Path:
+    """Return where DeepStream's configurations lie: ``deepstream`` in the clone."""
+    return _CLONE / "deepstream"
+
+
 def folder_of(weights: Weights, directory: Path) -> Path:
     """Return the folder of a network: below ``directory`` for a download."""
     if weights.folder is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from conversion.places import counted, spoken
 from conversion.plan import EnginePlan, Plan
 from conversion.planning import shell
+from facekit.contract import is_optional
 from facekit.engines.manifest import REPAIR
 
 _INDENT = "  "
@@ -109,7 +110,9 @@ def _summary(plan: Plan) -> str:
 
 
 def _next_steps(plan: Plan, arguments: Sequence[str]) -> Iterator[str]:
-    configs = {engine.config: engine.model for engine in plan.engines}
+    # The mask detector's configuration is the same beside any other weights.
+    engines = [engine for engine in plan.engines if not is_optional(engine.model)]
+    configs = {engine.config: engine.model for engine in engines}
     if len(configs) > 1:
         fits = ", ".join(f"{config} fits {model}" for config, model in configs.items())
         yield f"these don't go together: a server has one set of configurations, and {fits}"

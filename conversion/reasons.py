@@ -48,7 +48,7 @@ def precision_for(weights: Weights, machine: Machine) -> tuple[Precision, str | 
     """Return what an engine can be computed in here, and why if it is not what was asked for."""
     asked = weights.precision
     if states_precision(machine.tensorrt):
-        if asked is Precision.FP32:
+        if asked is Precision.FP32 or weights.holds_scales:
             return asked, None
         return Precision.FP32, (
             f"TensorRT {machine.tensorrt} computes in the types that the network's file states, "
@@ -65,6 +65,11 @@ def precision_for(weights: Weights, machine: Machine) -> tuple[Precision, str | 
     )
     if chosen is asked:
         return asked, None
+    if weights.holds_scales:
+        return asked, (
+            f"{_words(gpu)} has no fast INT8, and the network is quantised, so that it can't be "
+            "built in another precision; if the build fails, take the network as it was before"
+        )
     return chosen, (
         f"{_words(gpu)} has no fast {asked.value.upper()}: building {chosen.value.upper()} instead"
     )
