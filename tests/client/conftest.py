@@ -7,6 +7,8 @@ import pytest
 from facekit import Client
 from tests.fake_triton import FakeTriton
 
+BOX = [[0, 0, 10, 10]]
+
 
 @pytest.fixture
 def fake() -> Iterator[FakeTriton]:

@@ -24,7 +24,8 @@ from conversion import planning
 from facekit.engines.manifest import read_manifest
 from tests.conversion.conftest import REPOSITORY, ROOT, VARIABLES
 from tests.fakes import networks, nvidia
-from tests.fakes.ngc_server import KEY, NgcServer
+from tests.fakes.ngc_scenarios import KEY
+from tests.fakes.ngc_server import NgcServer
 
 FAKES = ROOT / "tests" / "fakes"
 FACENET = "facenet_vpruned_quantized_v2.0.1"

@@ -16,7 +16,8 @@ from conversion.catalog import RemoteFile
 from conversion.errors import FetchError
 from conversion.patience import Policy
 from tests.conversion.downloads import NETWORK, SHA256, Download, write_files
-from tests.fakes.ngc_server import SCENARIOS, NgcServer, Script
+from tests.fakes.ngc_scenarios import SCENARIOS, Script
+from tests.fakes.ngc_server import NgcServer
 
 ETLT = "*model.etlt"
 Start = Callable[[Script], Download]

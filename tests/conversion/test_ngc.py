@@ -13,15 +13,8 @@ import pytest
 from conversion.errors import FetchError
 from conversion.ngc import Artifact, api_key, base_url
 from tests.conversion.downloads import FACENET, IMPATIENT, NETWORK, Download, write_files
-from tests.fakes.ngc_server import (
-    KEY,
-    LEGACY_KEY,
-    SCENARIOS,
-    SESSION_TOKEN,
-    SIGNATURE,
-    NgcServer,
-    Script,
-)
+from tests.fakes.ngc_scenarios import KEY, LEGACY_KEY, SCENARIOS, SESSION_TOKEN, SIGNATURE, Script
+from tests.fakes.ngc_server import NgcServer
 
 ETLT = "*model.etlt"
 Start = Callable[[Script], Download]

@@ -26,7 +26,8 @@ from facekit.engines.manifest import (
 from tests.docker import engine, pixels
 from tests.docker.engine import ROOT
 from tests.fakes import networks, nvidia
-from tests.fakes.ngc_server import NgcServer, Script
+from tests.fakes.ngc_scenarios import Script
+from tests.fakes.ngc_server import NgcServer
 
 BASE = "facekit-test/tritonserver-for-converter:latest"
 IMAGE = "facekit-test/converter:latest"

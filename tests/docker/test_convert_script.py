@@ -18,7 +18,8 @@ from facekit.engines.manifest import engine_path, read_manifest
 from tests.docker import engine
 from tests.docker.converter_setup import USER, gateway
 from tests.docker.engine import ROOT
-from tests.fakes.ngc_server import KEY, SCENARIOS, NgcServer
+from tests.fakes.ngc_scenarios import KEY, SCENARIOS
+from tests.fakes.ngc_server import NgcServer
 
 pytest_plugins = ("tests.docker.converter_fixtures",)
 IMAGE = "facekit-test/converter-of-script:latest"

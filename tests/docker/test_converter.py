@@ -16,7 +16,7 @@ from tests.docker.converter_setup import (
     USER,
     Converter,
 )
-from tests.fakes.ngc_server import KEY, SCENARIOS
+from tests.fakes.ngc_scenarios import KEY, SCENARIOS
 
 pytest_plugins = ("tests.docker.converter_fixtures",)
 SLOW_DOWNLOAD = {"rules": [{"path": "*model.etlt", "on": "storage", "bytes_per_second": 2000}]}

@@ -1,0 +1,97 @@
+"""What is sent to find faces, and the faces that come back."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from facekit import Client, ConfigError, PhotoError
+from tests.fake_triton import FakeTriton, boxes_answer, faces_answer, masks_answer
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_detect_trims_to_count_and_hands_out_own_arrays(
+    fake: FakeTriton, client: Client, count: int
+) -> None:
+    fake.answer = lambda *_: faces_answer(count, rows=5)
+    faces = client.detect(b"photo")
+    assert len(faces) == count and faces.size_wh == (400, 300)
+    assert np.array_equal(faces.boxes_xyxy, faces_answer(count)["boxes"][0])
+    assert faces.points_xy.shape == (count, 68, 2)
+    for array in (faces.boxes_xyxy, faces.scores, faces.points_xy, faces.point_scores):
+        array += 1  # Raises for a read-only view of the message.
+        assert array.flags.owndata
+
+
+def test_detect_sends_one_sample_of_the_contract(fake: FakeTriton, client: Client) -> None:
+    client.detect(b"\x01\x02\x03")
+    [(model, inputs)] = fake.received
+    assert model == "faces" and list(inputs) == ["image"]
+    assert inputs["image"].dtype == np.uint8 and inputs["image"].tolist() == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_detect_of_the_mask_detector_gives_labels_and_no_points(
+    fake: FakeTriton, client: Client, count: int
+) -> None:
+    fake.answer = lambda *_: masks_answer(count, rows=5)
+    faces = client.detect(b"photo", model="facemask_ensemble")
+    [(model, inputs)] = fake.received
+    assert model == "facemask_ensemble" and list(inputs) == ["input_image_data"]
+    assert faces.class_names == ("mask", "no-mask")
+    assert faces.labels.tolist() == [1, 0, 1][:count] and faces.labels.dtype == np.int32
+    assert [face.class_name for face in faces] == ["no-mask", "mask", "no-mask"][:count]
+    assert faces.points_xy.shape == (count, 0, 2) and faces.size_wh == (400, 300)
+    assert np.array_equal(faces.boxes_xyxy, masks_answer(count)["true_boxes"][0])
+    for array in (faces.boxes_xyxy, faces.scores, faces.labels):
+        array += 1  # Raises for a read-only view of the message.
+
+
+def test_detect_of_boxes_alone_tells_no_classes(fake: FakeTriton, client: Client) -> None:
+    fake.answer = lambda *_: boxes_answer(2, rows=3)
+    faces = client.detect(b"photo", model="facenet_ensemble")
+    assert len(faces) == 2 and faces.class_names == () and faces.labels.shape == (0,)
+    assert faces[0].class_name == ""
+
+
+def test_detect_with_a_model_that_finds_no_faces_is_refused_without_a_call(
+    fake: FakeTriton, client: Client
+) -> None:
+    words = "model: expected one of faces, facenet_ensemble, facemask_ensemble, got 'fpenet'"
+    with pytest.raises(ConfigError, match=words):
+        client.detect(b"photo", model="fpenet")
+    with pytest.raises(ConfigError, match=words):
+        client.detect_many([b"photo"], model="fpenet")
+    for other in (None, ["faces"], b"faces"):
+        with pytest.raises(ConfigError, match="model: expected one of faces"):
+            client.detect(b"photo", model=other)  # type: ignore[arg-type]
+    assert fake.received == []
+
+
+@pytest.mark.parametrize("photo", [b"", "missing.jpg", np.zeros((3, 3))])
+def test_detect_bad_photo_is_refused_without_a_call(
+    fake: FakeTriton, client: Client, photo: object
+) -> None:
+    with pytest.raises(PhotoError):
+        client.detect(photo)  # type: ignore[arg-type]
+    assert fake.received == []
+
+
+def test_one_client_serves_many_threads(fake: FakeTriton, client: Client) -> None:
+    fake.answer = lambda model, inputs, context: faces_answer(int(inputs["image"][0, 0]))
+    wrong: list[object] = []
+
+    def work(number: int) -> None:
+        for _ in range(20):
+            faces = client.detect(bytes([number]))
+            if len(faces) != number:
+                wrong.append(faces)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(1, 9)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == [] and len(fake.received) == 160
