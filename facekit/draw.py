@@ -43,6 +43,9 @@ PART_COLOURS: dict[str, Colour] = {
     "extra_eyes": (160, 222, 255),
 }
 _DARK: Colour = (18, 20, 26)
+_LIGHT: Colour = (245, 245, 245)
+_DARK_BELOW = 90
+"""Luma of a tag's colour, of 255, below which dark letters can't be read on it."""
 # Pillow draws hard edges: marks are drawn this much larger and scaled down, unless the layer would
 # then take more than a few megapixels.
 _OVERSAMPLING = 4
@@ -91,7 +94,7 @@ def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.
             f"this one has {image.width} x {image.height}"
         )
     order = sorted(range(len(faces)), key=lambda i: float(faces.scores[i]))
-    tags = _tags(image, faces, order[::-1], scores)
+    tags = place_tags(image, list(faces), order[::-1], scores)
     # Weakest first, so that where faces overlap the surer one lies on top.
     for index in order:
         colour = BOX_COLOUR
@@ -122,15 +125,41 @@ def _draw_face(image: Image.Image, face: Face, colour: Colour, tag: Tag | None) 
     _draw_box(pen, face, colour, unit)
     _draw_points(pen, face, unit)
     if tag is not None:
-        pen.panel(tag.box, colour, 0.25 * tag.tall)
-        middle = (tag.left + tag.wide / 2, tag.top + tag.tall / 2)
-        pen.text(*middle, tag.text, tag.text_px, _DARK)
+        _write_tag(pen, tag, colour)
+    _lay(image, layer, left, top, scale)
+
+
+def draw_tag(image: Image.Image, tag: Tag, colour: Colour) -> None:
+    """Draw a face's tag into the image, without the face.
+
+    Args:
+        image: Is changed.
+        tag: From ``place_tags``.
+        colour: Of the background; the letters are dark, or light on a dark one.
+    """
+    left, top = max(0, math.floor(tag.left)), max(0, math.floor(tag.top))
+    size = math.ceil(tag.box[2]) - left, math.ceil(tag.box[3]) - top
+    layer = Image.new("RGBA", (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
+    _write_tag(_Pen(ImageDraw.Draw(layer), left, top, _OVERSAMPLING), tag, colour)
+    _lay(image, layer, left, top, _OVERSAMPLING)
+
+
+def _write_tag(pen: _Pen, tag: Tag, colour: Colour) -> None:
+    pen.panel(tag.box, colour, 0.25 * tag.tall)
+    middle = (tag.left + tag.wide / 2, tag.top + tag.tall / 2)
+    # Weights of ITU-R BT.601's luma.
+    luma = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+    pen.text(*middle, tag.text, tag.text_px, _DARK if luma > _DARK_BELOW else _LIGHT)
+
+
+def _lay(image: Image.Image, layer: Image.Image, left: int, top: int, scale: int) -> None:
+    """Lay a layer that is ``scale`` times as large over the image."""
     small = layer.reduce(scale) if scale > 1 else layer
     image.paste(small.convert("RGB"), (left, top), small.getchannel("A"))
 
 
-def _tags(
-    image: Image.Image, faces: Faces, order: Sequence[int], with_scores: bool
+def place_tags(
+    image: Image.Image, faces: Sequence[Face], order: Sequence[int], with_scores: bool
 ) -> dict[int, Tag]:
     """Return the tags that there is room for, by the face's index; those first in order choose."""
     boxes = [face.box_xyxy.tolist() for face in faces]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from facekit.errors import DataError
+from training.repository import check_served
 from training.runs import load_checkpoint
 from training.writing import write_file
 
@@ -49,9 +50,15 @@ def write_onnx(
 
     Raises:
         ValueError: The file's outputs differ by more than 1e-4.
-        DataError: The file can't be written.
+        DataError: The file can't be written, or lies in a model repository and does not fit there
+            (see ``check_served``).
     """
     model.eval()
+    with torch.no_grad():
+        outputs = [tuple(value.shape[1:]) for value in model(example)]
+    check_served(
+        path, {input_name: example.shape[1:]}, dict(zip(output_names, outputs, strict=True))
+    )
     exported = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

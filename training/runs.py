@@ -16,6 +16,7 @@ from facekit.errors import DataError
 from training.writing import write_file
 
 CHECKPOINT = "checkpoint.pt"
+BEGIN_AGAIN = "remove it to begin again"
 TLT_SUFFIXES = (".hdf5", ".tlt", ".etlt")
 """Files of NVIDIA's trainer: Keras weights, and encrypted networks."""
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
@@ -65,8 +66,12 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     write_file(path, content.getvalue(), "the last checkpoint")
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path, resuming: bool = False) -> dict[str, Any]:
     """Read what ``save_checkpoint`` wrote.
+
+    Args:
+        path: The file.
+        resuming: A run is to go on with it; errors then say how to begin again.
 
     Raises:
         DataError: The file is missing, damaged, or something else.
@@ -77,12 +82,17 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             "is no checkpoint of this kit: files of TLT can't be read; name a .pt file that "
             "'train', 'prune' or 'pretrained' wrote, or an ONNX file that 'export' wrote"
         )
+    elif resuming:
+        reason += f"; {BEGIN_AGAIN}"
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
     except FileNotFoundError:
         raise DataError(path, "no such checkpoint") from None
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+    try:
+        # Of a truncated file, torch reports that it can't be read.
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds, with advice that would run the file
         raise DataError(path, reason) from error
     if not isinstance(state, dict):

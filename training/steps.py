@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from facekit.errors import DataError, FacekitError
+from facekit.folder_lock import filling
 from facekit.progress import ProgressBar
 from training.devices import choose_device
 from training.record import PLOT_FILE, Record, plot_record
@@ -124,10 +125,16 @@ def fit(options: RunOptions, recipe: Recipe) -> Path:
         The checkpoint.
 
     Raises:
-        DataError: The photos, or what lies in the output folder, can't be used.
+        DataError: The photos, or what lies in the output folder, can't be used; the folder can't
+            be written to, or another run is filling it.
         ConfigError: There is no such device.
         FacekitError: The loss is no longer a number.
     """
+    with filling(options.out):
+        return _fit(options, recipe)
+
+
+def _fit(options: RunOptions, recipe: Recipe) -> Path:
     device = choose_device(options.device)
     torch.manual_seed(options.seed)
     if options.threads > 0:
@@ -170,7 +177,7 @@ class _Run:
         """Load the checkpoint of the output folder, if there is one; return the next step."""
         start = 0
         if self.path.exists():
-            state = load_checkpoint(self.path)
+            state = load_checkpoint(self.path, resuming=True)
             settings = {**self.recipe.settings, "seed": (self.options.seed, None)}
             for name, (value, default) in settings.items():
                 if state.get(name, default) != value:

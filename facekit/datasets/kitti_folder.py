@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from facekit.datasets.folder_lock import FolderLock
 from facekit.errors import DataError
+from facekit.folder_lock import FolderLock
 
 SOURCES_FILE = "sources.json"
 JOURNAL_FILE = "sources.journal"

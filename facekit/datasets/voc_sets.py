@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,8 +34,9 @@ _MASK_DETECTION_CLASSES = {
 def read_medical_masks(folder: Path, report: Report) -> list[SourcePhoto]:
     """Read Kaggle's Medical Masks (ivandanilovich): folders ``images`` and ``labels``.
 
-    Class ``mask`` is a mask, ``none`` is not; objects of other classes are left out. A photo
-    whose file lists no object at all is background.
+    Class ``mask`` is a mask, ``none`` is not; objects of other classes are left out. Where the name
+    looks like a slip for one of the two, it is reported and its photo left out. A photo whose file
+    lists no object at all is background.
 
     Args:
         folder: The set's folder.
@@ -48,6 +50,8 @@ def read_medical_masks(folder: Path, report: Report) -> list[SourcePhoto]:
 
 def read_mask_detection(folder: Path, report: Report, *, evaluation: bool) -> list[SourcePhoto]:
     """Read Kaggle's Face Mask Detection (andrewmvd): folders ``images`` and ``annotations``.
+
+    It has three classes; an object of any other is reported, and its photo left out.
 
     Args:
         folder: The set's folder.
@@ -64,6 +68,7 @@ def read_mask_detection(folder: Path, report: Report, *, evaluation: bool) -> li
         _MASK_DETECTION_CLASSES,
         report,
         lambda stem: is_evaluation(stem) == evaluation,
+        complete=True,
     )
 
 
@@ -73,6 +78,8 @@ def _read(
     classes: Mapping[str, str],
     report: Report,
     accepts: Callable[[str], bool] = lambda stem: True,
+    *,
+    complete: bool = False,
 ) -> list[SourcePhoto]:
     photos: list[SourcePhoto] = []
     by_stem: dict[str, list[Path]] = defaultdict(list)
@@ -94,8 +101,15 @@ def _read(
         except DataError as error:
             report(error)
             continue
-        for problem in problems:
+        unknown = [
+            DataError(labels, reason, line)
+            for name, line in zip(annotation.labels, annotation.lines, strict=True)
+            if (reason := _unknown(name, classes, complete)) is not None
+        ]
+        for problem in (*problems, *unknown):
             report(problem)
+        if unknown:  # with the whole photo, as the face would be trained as background
+            continue
         faces = tuple(
             SourceFace(_box(box), classes.get(name, DONT_CARE), line)
             for box, name, line in zip(
@@ -106,6 +120,22 @@ def _read(
         empty = not faces and not problems
         photos.append(SourcePhoto(stem, files[0], labels, faces, annotation.size, empty=empty))
     return photos
+
+
+def _unknown(name: str, classes: Mapping[str, str], complete: bool) -> str | None:
+    """Return what is wrong with a class name; None where it is known or the set may leave it out.
+
+    Args:
+        name: As the label file has it.
+        classes: Those that are converted.
+        complete: Whether the set has no others.
+    """
+    if name in classes:
+        return None
+    close = difflib.get_close_matches(name.lower(), classes, 1)
+    if close:
+        return f"unknown class {name}; did you mean {close[0]}?"
+    return f"unknown class {name}; known are {', '.join(classes)}" if complete else None
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

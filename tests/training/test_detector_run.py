@@ -149,11 +149,15 @@ def test_a_finished_run_is_left_alone_and_another_spec_refused(tmp_path: Path) -
         train(replace(experiment, dataset=names), options)
     changes: list[tuple[dict[str, Any], str]] = [
         ({"training__batch_size": 2}, r"has training\.batch_size 3, the spec 2"),
+        # A run that goes on does not need the file.
         ({"model__pretrained": tmp_path / "x.pt"}, r"has model\.pretrained None, the spec .*x\.pt"),
         ({"augmentation__zoom_max": 1.3}, r"augmentation\.zoom_max 1\.1, the spec 1\.3"),
         ({"cost__bbox_loss": "L1"}, r"cost\.bbox_loss GIOU, the spec L1"),
         ({"dataset__training": (source, source)}, r"dataset\.training\[1\]\.image_folder nothing"),
-        ({"dataset__class_of": {"mask": "mask"}}, r"dataset\.class_of\.no-mask no-mask"),
+        (
+            {"dataset__class_of": {"mask": "mask", "no-mask": "no-mask", "odd": "mask"}},
+            r"dataset\.class_of\.odd nothing, the spec mask",
+        ),
     ]
     for change, reason in changes:
         other = make_experiment(source, tmp_path, evaluation__period=0, **change)
@@ -282,8 +286,8 @@ def test_a_class_that_no_photo_shows_is_named(
     experiment = make_experiment(source, tmp_path, evaluation__period=0, training__epochs=1)
     only = replace(experiment.dataset, class_of={"mask": "mask"})
     with caplog.at_level("INFO", logger="training"):
-        train(replace(experiment, dataset=only), quiet(tmp_path / "run"))
-    assert "no training photo has a no-mask" in caplog.text
+        with pytest.raises(DataError, match="no training photo has class 'no-mask'"):
+            train(replace(experiment, dataset=only), quiet(tmp_path / "run"))
     assert "3 photos with 3 mask, 0 no-mask, 3 No-Mask ignored" in caplog.text
 
 
@@ -291,7 +295,7 @@ def test_the_command_line_says_what_is_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "-e", str(tmp_path / "no.txt"), "-r", str(tmp_path)]) == 1
-    assert "no.txt: cannot be read" in capsys.readouterr().err
+    assert "no.txt: no such file" in capsys.readouterr().err
     (tmp_path / "x.pt").write_bytes(b"damaged")
     assert main(["pretrained", "--from", str(tmp_path / "x.pt"), "-o", str(tmp_path / "o.pt")]) == 1
     assert "x.pt: is no checkpoint of this kit" in capsys.readouterr().err

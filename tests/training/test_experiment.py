@@ -212,8 +212,10 @@ def test_an_open_group_is_named(tmp_path: Path) -> None:
 
 
 def test_files_that_are_no_text(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match=r"none\.txt: no such file"):
         read_experiment(tmp_path / "none.txt")
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        read_experiment(tmp_path)
     path = tmp_path / "spec.txt"
     path.write_bytes(b"random_seed: \xff\xfe")
     with pytest.raises(DataError, match="cannot be read"):

@@ -173,3 +173,23 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     (tmp_path / "photos/b.png").write_bytes(b"")
     assert main(arguments) == 1
     assert "1 photos unusable" in capsys.readouterr().out
+
+
+def test_a_tag_has_the_colour_of_its_class_and_covers_no_other_face(tmp_path: Path) -> None:
+    spec = spec_of(tmp_path)
+    image = Image.new("RGB", (640, 384), (90, 90, 90))
+    boxes = np.array([(80, 100, 180, 220), (80, 232, 180, 380)], np.float32)
+    found = Detections(boxes, np.array([0.9, 0.8], np.float32), np.array([0, 0], np.int64))
+    drawn = np.asarray(command.draw(image, found, spec)).astype(int)
+    color = np.array(spec.classes[0].color_rgb)
+
+    def coloured(top: int, bottom: int) -> int:
+        area = drawn[top:bottom, 85:175]
+        return int((np.abs(area - color).sum(axis=2) < 12).sum())
+
+    # The first has room above it; the second has its tag within, not between or over the other.
+    assert coloured(70, 98) > 200
+    assert coloured(222, 230) == 0
+    assert coloured(236, 280) > 200
+    assert coloured(104, 210) == 0
+    assert image.getextrema() == ((90, 90),) * 3

@@ -8,6 +8,7 @@ import logging
 import sys
 
 from facekit.errors import FacekitError
+from training.libraries import with_libraries
 
 COMMANDS = {
     "pretrained": "turn an ONNX file or a checkpoint into weights to begin with",
@@ -22,6 +23,10 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit status."""
+    return with_libraries(lambda: _main(arguments))
+
+
+def _main(arguments: list[str] | None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m training.detector", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)

@@ -18,6 +18,7 @@ KIND = "detectnet_v2"
 State = dict[str, Tensor]
 FREE_TO_CHANGE = (
     "path",
+    "lines",
     "clustering",
     "evaluation",
     "training.epochs",
@@ -80,13 +81,17 @@ def save_network(path: Path, network: Network) -> None:
     save_checkpoint(path, network.to_dict())
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path, resuming: bool = False) -> dict[str, Any]:
     """Read a checkpoint of the detector as it was saved.
+
+    Args:
+        path: The file.
+        resuming: A run is to go on with it; errors then say how to begin again.
 
     Raises:
         DataError: The file is missing, damaged, or of another kind.
     """
-    state = load_checkpoint(path)
+    state = load_checkpoint(path, resuming)
     if state.get("kind") != KIND:
         raise DataError(path, f"is not a checkpoint of the detector ({KIND})")
     return state

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from facekit.contract import GRID_STRIDE
 from facekit.errors import ConfigError
 from training.arguments import positive
 from training.detector.checkpoint import Network, read_network
@@ -18,10 +19,10 @@ from training.detector.inference import CLASSES_KEY
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
 from training.detector.options import add_key, add_model, say_key_unused
 from training.export import write_onnx
+from training.repository import LABEL_FILE, check_served, served_labels
 from training.writing import write_file
 
 LOGGER = logging.getLogger("training")
-LABEL_FILE = "labels.txt"
 BATCHES = 10
 BATCH_SIZE = 16
 """TLT's default number of calibration photos is the product."""
@@ -34,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label_file",
         type=Path,
-        help=f"names of the classes, a line each (default: {LABEL_FILE} beside the ONNX file)",
+        help=f"names of the classes, a line each (default: {LABEL_FILE} beside the ONNX file; "
+        "none in a model repository, whose postprocess model has one)",
     )
     parser.add_argument("--data_type", choices=("fp32", "int8"), default="fp32")
     parser.add_argument(
@@ -58,13 +60,14 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         ConfigError: INT8 without photos to calibrate by.
         DataError: The network, or the folder of photos, can't be used; or a file can't be
-            written.
+            written, or the network does not fit the model repository that it lies in.
     """
     say_key_unused(options)
     if options.data_type == "int8" and options.cal_image_dir is None:
         raise ConfigError("--data_type int8 needs --cal_image_dir, a folder of photos")
     network = read_network(options.model)
     path: Path = options.output_file
+    check_place(network, path)
     if options.data_type == "fp32":
         text = f"differs from torch by at most {export(network, path):.1e}"
     else:
@@ -78,10 +81,30 @@ def run(options: argparse.Namespace) -> int:
                 plain, path, options.cal_image_dir, photos, network.size_wh, gray=options.gray
             )
         text = f"INT8, calibrated with {used} photos"
-    labels = options.label_file or path.with_name(LABEL_FILE)
-    write_labels(labels, network.classes)
-    sys.stdout.write(f"{path}: {text}\n{labels}: {', '.join(network.classes)}\n")
+    sys.stdout.write(f"{path}: {text}\n")
+    served = served_labels(path)
+    labels = options.label_file or served or path.with_name(LABEL_FILE)
+    if options.label_file or served is None:
+        write_labels(labels, network.classes)
+    sys.stdout.write(f"{labels}: {', '.join(network.classes)}\n")
     return 0
+
+
+def check_place(network: Network, path: Path) -> None:
+    """Check that a network fits the model repository that its file is written to, if it is one.
+
+    Raises:
+        DataError: It does not; names what differs, and in which file.
+    """
+    width, height = network.size_wh
+    grid = (height // GRID_STRIDE, width // GRID_STRIDE)
+    count = len(network.classes)
+    check_served(
+        path,
+        {INPUT_NAME: (3, height, width)},
+        {BBOX_NAME: (4 * count, *grid), COVERAGE_NAME: (count, *grid)},
+        network.classes,
+    )
 
 
 def export(network: Network, path: Path) -> float:

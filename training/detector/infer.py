@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from facekit.detection.postprocess import Detections
+from facekit.draw import draw_tag, place_tags
 from facekit.errors import DataError, FacekitError
+from facekit.faces import Face
+from facekit.folder_lock import filling
 from facekit.labels.kitti import kitti_line, written_box
 from facekit.progress import ProgressBar
 from facekit.runs import SUFFIXES
@@ -25,7 +28,6 @@ from training.writing import write_file
 LOGGER = logging.getLogger("training")
 DRAWN, LABELS = "images_annotated", "labels"
 """Folders of what is written, named as TLT's."""
-_TEXT_PX = 12.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,10 +50,16 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; the status is 1 where a photo could not be used.
 
     Raises:
-        DataError: The spec or the network can't be used, or there is no photo.
+        DataError: The spec or the network can't be used, there is no photo, or the output folder
+            can't be written to.
     """
     say_key_unused(options)
     spec = read_inference(options.inference_spec)
+    with filling(options.inference_output):
+        return _run(options, spec)
+
+
+def _run(options: argparse.Namespace, spec: InferenceSpec) -> int:
     path = options.model or spec.model
     if path is None:
         raise DataError(spec.path, "names no network: name one with -m")
@@ -168,17 +176,22 @@ def label_text(found: Detections, spec: InferenceSpec) -> str:
 
 
 def draw(image: Image.Image, found: Detections, spec: InferenceSpec) -> Image.Image:
-    """Return a copy of a photo with boxes in the spec's colours and width, the surest on top."""
+    """Return a copy of a photo with boxes in the spec's colours and width, the surest on top.
+
+    Tags are the kit's: a class and its score, or less where that would cover another face.
+    """
     drawn = image.copy()
     pen = ImageDraw.Draw(drawn)
-    font = ImageFont.load_default(size=_TEXT_PX)
-    for k in np.argsort(found.scores, kind="stable"):
+    none = np.zeros((0, 2), np.float32)
+    faces = [
+        Face(box, float(score), none, none[:, 0], spec.classes[index].name)
+        for box, score, index in zip(found.boxes_xyxy, found.scores, found.class_ids, strict=True)
+    ]
+    order = [int(k) for k in np.argsort(found.scores, kind="stable")]
+    for k in order:
         entry = spec.classes[found.class_ids[k]]
         left, top, right, bottom = found.boxes_xyxy[k].tolist()
         pen.rectangle((left, top, right, bottom), outline=entry.color_rgb, width=spec.line_width)
-        text = f"{entry.name} {found.scores[k]:.2f}"
-        # Above the box, or inside it at the photo's top.
-        anchor, at = ("ls", top - 2) if top > _TEXT_PX + 4 else ("la", top + spec.line_width + 1)
-        pen.text((left, at), text, fill=entry.color_rgb, font=font, anchor=anchor,
-                 stroke_width=1, stroke_fill=(0, 0, 0))  # fmt: skip
+    for k, tag in place_tags(drawn, faces, order[::-1], with_scores=True).items():
+        draw_tag(drawn, tag, spec.classes[found.class_ids[k]].color_rgb)
     return drawn

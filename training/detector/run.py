@@ -85,7 +85,7 @@ class Run:
         self.spec = read_text(experiment.path)
         torch.manual_seed(experiment.random_seed)
         torch.backends.cudnn.deterministic = True
-        state = read_checkpoint(self.path) if self.path.exists() else None
+        state = read_checkpoint(self.path, resuming=True) if self.path.exists() else None
         self.model = self._resumed_model(state) if state else self._new_model()
         self.frozen_norms = freeze(self.model, experiment.model)
         training = experiment.training

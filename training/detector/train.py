@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 
 import torch
 
+from facekit.errors import DataError
+from facekit.folder_lock import filling
 from training.arguments import whole_number
 from training.detector.batches import Batches
 from training.detector.frames import PhotoSet, read_photos
@@ -18,6 +22,7 @@ from training.devices import choose_device
 from training.experiment.kitti import read_kitti_config
 from training.experiment.reader import read_experiment
 from training.experiment.settings import Experiment
+from training.runs import CHECKPOINT
 
 LOGGER = logging.getLogger("training")
 
@@ -63,10 +68,44 @@ def train(experiment: Experiment, options: RunOptions) -> Path:
         The final network.
 
     Raises:
-        DataError: The photos, the pretrained network or the checkpoint can't be used.
+        DataError: The photos, the pretrained network or the checkpoint can't be used; a class has
+            no photo; the output folder can't be written to, or another run is filling it.
         ConfigError: There is no such device.
         FacekitError: The loss is no longer a number.
     """
+    check_paths(experiment, resuming=(options.out / CHECKPOINT).exists())
+    with filling(options.out):
+        return _train(experiment, options)
+
+
+def check_paths(experiment: Experiment, resuming: bool) -> None:
+    """Check that what a spec names is there, before the photos are loaded.
+
+    Args:
+        experiment: The spec.
+        resuming: A run goes on, which needs no pretrained network.
+
+    Raises:
+        DataError: It is not; names the line of the spec.
+    """
+    dataset, pretrained = experiment.dataset, experiment.model.pretrained
+    measured = dataset.validation if experiment.evaluation.period > 0 else ()
+    for field, sources in (
+        ("data_sources", dataset.training),
+        ("validation_data_source", measured),
+    ):
+        for source in sources:
+            for folder in (source.image_folder, source.label_folder):
+                if not folder.is_dir():
+                    line = experiment.lines.get(str(folder.parent))
+                    reason = f"image_directory_path of {field}: {folder}: no such folder"
+                    raise DataError(experiment.path, reason, line)
+    if not resuming and pretrained is not None and not pretrained.is_file():
+        line = experiment.lines.get(str(pretrained))
+        raise DataError(experiment.path, f"pretrained_model_file: {pretrained}: no such file", line)
+
+
+def _train(experiment: Experiment, options: RunOptions) -> Path:
     if options.threads > 0:
         torch.set_num_threads(options.threads)
     device = choose_device(options.device)
@@ -77,23 +116,48 @@ def train(experiment: Experiment, options: RunOptions) -> Path:
     names = experiment.dataset.class_names
     _describe("training", photos, names)
     _describe("validation", validation, names)
-    for name, count in zip(names, photos.faces(len(names)), strict=True):
-        if count == 0:
-            LOGGER.warning("%s: no training photo has a %s", experiment.path, name)
+    check_classes_shown(experiment, photos)
     run = Run(experiment, options, device, Batches(photos.photos, experiment), validation)
     run.go()
     return run.finish()
+
+
+def check_classes_shown(experiment: Experiment, photos: PhotoSet) -> None:
+    """Check that there is something to learn of every class.
+
+    Raises:
+        DataError: No photo has a class; names the line of the spec that maps names to it.
+    """
+    dataset, others = experiment.dataset, photos.unmapped
+    counts = photos.faces(len(dataset.class_names))
+    for name, count in zip(dataset.class_names, counts, strict=True):
+        if count:
+            continue
+        sought = [key for key, value in dataset.class_of.items() if value == name]
+        lower = {other.lower(): other for other in others}
+        close = [match for key in sought for match in get_close_matches(key, lower, n=1)]
+        reason = f"no training photo has class {name!r}: no label is {' or '.join(sought)}"
+        if close:
+            reason += f"; did you mean {lower[close[0]]!r}?"
+        elif others:
+            reason += f"; the labels also have {', '.join(sorted(others))}"
+        raise DataError(experiment.path, reason, experiment.lines.get(f"class {name}"))
 
 
 def _describe(title: str, part: PhotoSet, names: tuple[str, ...]) -> None:
     """Say how many photos and faces there are, and what was left out."""
     if not part.photos:
         return
-    counts = zip(names, part.faces(len(names)), strict=True)
+    once = replace(part, photos=tuple({id(photo): photo for photo in part.photos}.values()))
+    unique, shown = len(once.photos), len(part.photos)
+    twice = "twice" if shown == 2 * unique else "more than once"
+    repeated = f" (listed {twice}: {shown} shown an epoch)" if shown > unique else ""
+    counts = zip(names, once.faces(len(names)), strict=True)
     LOGGER.info(
-        "%s: %d photos with %s%s%s",
+        "%s: %d photos%s with %s%s%s",
         title,
-        len(part.photos),
+        unique,
+        repeated,
         ", ".join(f"{count} {name}" for name, count in counts),
         "".join(f", {n} {name} ignored" for name, n in sorted(part.unmapped.items())),
         f"; problems, named above: {len(part.problems)}" if part.problems else "",

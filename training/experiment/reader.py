@@ -112,7 +112,26 @@ def read_experiment(
         cost=cost_of(spec.section("cost_function_config")),
         training=_training(spec.section("training_config"), spec.section("model_config")),
         rasterizer=rasterizer_of(spec.section("bbox_rasterizer_config"), names),
+        lines=_lines(spec),
     )
+
+
+def _lines(spec: Section) -> dict[str, int]:
+    """Return ``Experiment.lines``."""
+    dataset, model = spec.section("dataset_config"), spec.section("model_config")
+    sources = dataset.sections("data_sources")
+    if dataset.has("validation_data_source"):
+        sources.append(dataset.section("validation_data_source"))
+    found: dict[str, int] = {}
+    for source in sources:
+        root = str(Path(source.message.image_directory_path))
+        found.setdefault(root, source.line_of("image_directory_path"))
+    if model.has("pretrained_model_file"):
+        path = str(Path(model.message.pretrained_model_file))
+        found[path] = model.line_of("pretrained_model_file")
+    for key, name in dataset.mapping("target_class_mapping").items():
+        found.setdefault(f"class {name}", dataset.value_line("target_class_mapping", key))
+    return found
 
 
 def _dataset(

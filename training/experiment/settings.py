@@ -6,7 +6,7 @@ tao_tensorflow1_backend) where TLT has them; what it does not have says so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -266,7 +266,13 @@ class Rasterizer:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A whole experiment spec; ``path`` is its file, which error messages name."""
+    """A whole experiment spec.
+
+    Attributes:
+        path: Its file, which error messages name.
+        lines: Where in it the things stand that can turn out wrong later: the path of each folder
+            and of the pretrained network, and ``class <name>``.
+    """
 
     path: Path
     random_seed: int
@@ -278,3 +284,4 @@ class Experiment:
     cost: Cost
     training: Training
     rasterizer: Rasterizer
+    lines: dict[str, int] = field(default_factory=dict)

@@ -6,11 +6,25 @@ import contextlib
 import fcntl
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from facekit.errors import DataError
 
 LOCK_FILE = ".lock"
+_handles: set[int] = set()
+"""Of the locks that this process holds."""
+
+
+def _drop_in_child() -> None:
+    """Close what a fork took along: a worker that outlives its parent must not keep the lock."""
+    for handle in _handles:
+        with contextlib.suppress(OSError):
+            os.close(handle)
+    _handles.clear()
+
+
+os.register_at_fork(after_in_child=_drop_in_child)
 
 
 class FolderLock:
@@ -58,12 +72,34 @@ class FolderLock:
         except OSError as error:
             raise DataError(self._path, f"cannot be locked: {error.strerror or error}") from error
         self._handle = handle
+        _handles.add(handle)
 
     def release(self) -> None:
         """Give the lock back; nothing happens where it is not held."""
-        if self._handle is None:
+        if self._handle not in _handles:
             return
         with contextlib.suppress(OSError):
             self._path.unlink()
+        _handles.discard(self._handle)
         os.close(self._handle)
         self._handle = None
+
+
+@contextlib.contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Make a folder where it is missing, and hold its lock.
+
+    Raises:
+        DataError: The folder can't be made or written to, or another process is filling it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"cannot be made a folder: {error.strerror or error}"
+        raise DataError(folder, reason) from error
+    lock = FolderLock(folder)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
