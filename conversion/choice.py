@@ -114,9 +114,10 @@ def _weights_of(model: Model, name: str | None) -> Weights:
         )
     weights = model.weights[name]
     if weights.folder is not None and not (weights.folder / weights.network).is_file():
+        others = [other for other in model.weights if other != name]
+        choose_others = f", or choose other weights: {listed(others)}" if others else ""
         raise CatalogError(
             f"{model.name}, weights {name}: there is no {weights.folder / weights.network}; put "
-            "the file there (the kit's own networks come with its repository), or choose other "
-            f"weights: {listed(model.weights)}"
+            f"the file there (the kit's own networks come with its repository){choose_others}"
         )
     return weights

@@ -23,6 +23,8 @@ EXIT_UNUSABLE = 2
 _EXIT_SIGNAL = 128
 
 _EXTRAS = {"yaml": "convert", "requests": "convert", "urllib3": "convert", "nvidia": "server"}
+# What facekit itself needs, extra or not.
+_OWN = ("tritonclient", "google", "grpc", "numpy")
 
 _EPILOG = """\
 MODEL is a model of the repository, such as facenet; all are worked on without one.
@@ -177,10 +179,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"conversion: {error}")
         return EXIT_UNUSABLE
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").split(".")[0])
-        if extra is None:
+        package = (error.name or "").split(".")[0]
+        extra = _EXTRAS.get(package)
+        if extra is None and package not in _OWN:
             raise
-        say(f"conversion: {error.name} is not installed: pip install 'facekit[{extra}]'")
+        what = f"facekit[{extra}]" if extra else "facekit"
+        say(f"conversion: {error.name} is not installed: pip install '{what}'")
         return EXIT_UNUSABLE
     except _Stopped:
         say("conversion: stopped by SIGTERM; engines that were there before still are")
@@ -193,7 +197,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as error:
-        say(f"conversion: {error}")
+        what = "" if error.filename is None else f"{error.filename}: "
+        say(f"conversion: {what}{error.strerror or error}")
         return EXIT_UNUSABLE
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -283,9 +288,10 @@ def _deepstream(args: argparse.Namespace) -> int:
     deepstream_source.check_output(job, args.output)
     weights_dir = (args.weights_dir or places.weights_dir()).absolute()
     detector = deepstream_source.read_detector(job, repository, weights_dir)
-    output = (args.output or places.deepstream_dir()).absolute()
-    for path in deepstream.write(detector, output, camera=camera, video=video):
-        _write(places.spoken(path), sys.stdout)
+    output = (args.output or places.deepstream_dir()).resolve()
+    files = deepstream.write(detector, output, camera=camera, video=video)
+    for path, written in files.items():
+        _write(f"{'written' if written else 'unchanged'}  {places.spoken(path)}", sys.stdout)
     return 0
 
 

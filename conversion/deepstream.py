@@ -15,11 +15,12 @@ from pathlib import Path
 from conversion.catalog import Format, Precision
 from conversion.commands import trtexec_build_command
 from conversion.deepstream_source import Detector, Source
-from conversion.errors import CatalogError
+from conversion.errors import CatalogError, ConversionError
 from conversion.planning import TRTEXEC, shell
 from facekit.contract import NETWORK_HEIGHT, PIXEL_RANGE
 from facekit.detection.parameters import ClusteringParameters
 from facekit.engines.manifest import Batch
+from facekit.files import write_whole
 
 INFER_FILE = "config_infer_primary_masknet_gpu.txt"
 CAMERA_FILE = "deepstream_app_source1_camera_masknet_gpu.txt"
@@ -69,20 +70,29 @@ def render(detector: Detector, folder: Path, *, camera: Source, video: Source) -
     }
 
 
-def write(detector: Detector, folder: Path, *, camera: Source, video: Source) -> list[Path]:
-    """Write the files of ``render``, each in one step, and return them.
+def write(detector: Detector, folder: Path, *, camera: Source, video: Source) -> dict[Path, bool]:
+    """Write the files of ``render``, each in one step, where they do not hold the same already.
+
+    Returns:
+        Each file, and whether it was written.
 
     Raises:
         CatalogError: see ``render``.
-        OSError: of the file system.
+        ConversionError: a file can't be written.
     """
-    texts = render(detector, folder, camera=camera, video=video)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        part = folder / f".{name}.part"
-        part.write_text(text, "utf-8")
-        part.replace(folder / name)
-    return [folder / name for name in texts]
+    written = {}
+    for name, text in render(detector, folder, camera=camera, video=video).items():
+        path = folder / name
+        data = text.encode()
+        try:
+            written[path] = not path.is_file() or path.read_bytes() != data
+            if written[path]:
+                write_whole(path, data)
+        except OSError as error:
+            raise ConversionError(
+                f"{path}: cannot be written: {error.strerror or error}"
+            ) from error
+    return written
 
 
 def _infer(detector: Detector, folder: Path) -> list[Section]:

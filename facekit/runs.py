@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ from facekit.engines.manifest import repair_command
 from facekit.errors import FacekitError, ModelMissingError, PhotoError, ServerUnavailableError
 from facekit.faces import Faces
 from facekit.progress import ProgressBar
-from facekit.report import PhotoResult
+from facekit.report import PhotoResult, show
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """Files that count as a folder's photos; a file given by its own name may have any suffix."""
@@ -89,6 +90,8 @@ def connect(
     from facekit.serving import EmbeddedServer
 
     with EmbeddedServer() as server, Client(server.grpc_url, timeout_s=timeout_s) as client:
+        for note in server.notes:
+            show(note, sys.stderr)
         yield client
 
 
@@ -174,8 +177,9 @@ def _remedy(model: str) -> str:
         return "is that a server of this kit? Its log says what it could not load"
     network = model.removesuffix("_ensemble")
     return (
-        f"on a GPU a server leaves {network} out until it has an engine: "
-        f"{repair_command(network)}, then start it again"
+        f"a server leaves {network} out while its network is missing. On a GPU make the engine: "
+        f"{repair_command(network)}; on a CPU put model_repository/{network}/1/model.onnx back; "
+        "then start it again"
     )
 
 

@@ -66,7 +66,9 @@ def read_env_file(path: Path) -> dict[str, str]:
         text = path.read_text("utf-8")
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: can't be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: can't be read: {error}") from error
     values: dict[str, str] = {}
     for number, raw in enumerate(text.splitlines(), 1):
@@ -194,5 +196,9 @@ def _key(values: Mapping[str, str], root: Path) -> str | None:
     path = _folder(root, name)
     try:
         return path.read_text("utf-8").strip() or None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(
+            f"NGC_API_KEY_FILE: {path} can't be read: {error.strerror or error}"
+        ) from error
+    except UnicodeDecodeError as error:
         raise ConfigError(f"NGC_API_KEY_FILE: {path} can't be read: {error}") from error

@@ -14,7 +14,7 @@ import os
 import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import facekit
@@ -25,6 +25,9 @@ EXIT_FAILED = 1
 EXIT_UNUSABLE = 2
 """Nothing could be done: wrong options, or something that is missing on this machine."""
 _EXIT_INTERRUPTED = 130
+
+_AGAIN = {"data": "; the same command again makes the folder whole"}
+"""What is said of subcommands that leave a part of their work."""
 
 _EXTRAS: dict[str, tuple[str, ...]] = {
     "PIL": ("draw", "data", "evaluate"),
@@ -106,9 +109,13 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
 def check_output(path: Path) -> None:
     """Check before long work that a file can be written after it; missing folders are no fault.
 
+    A nameless file is made in its folder: rights alone don't tell of a file system that takes none.
+
     Raises:
-        SetupError: It is a folder, or may not be written.
+        SetupError: It is a folder, or can't be written.
     """
+    import tempfile
+
     from facekit.errors import SetupError
 
     if path == Path("-"):
@@ -122,6 +129,13 @@ def check_output(path: Path) -> None:
         raise SetupError(f"{place}: is no folder")
     if not os.access(place, os.W_OK):
         raise SetupError(f"{place}: cannot be written to")
+    if place == path and not path.is_file():  # a device or a pipe, which is written to as it is
+        return
+    folder = place if place != path else path.resolve().parent
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as e:
+        raise SetupError(f"{path}: cannot be written: {e.strerror or e}") from e
 
 
 @contextmanager
@@ -136,7 +150,8 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as e:
-        raise SetupError(f"{e.filename or path}: {e.strerror or e}") from e
+        # Not the error's own name, which may be that of a half file.
+        raise SetupError(f"{path}: {e.strerror or e}") from e
 
 
 def add_tls_certificate(parser: argparse.ArgumentParser) -> None:
@@ -172,6 +187,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         show(f"facekit: {e.name} is not installed: pip install 'facekit[{extra}]'", sys.stderr)
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
+        with suppress(OSError, ValueError):  # the terminal may be gone
+            show(f"facekit: stopped{_AGAIN.get(args.command, '')}", sys.stderr)
         return _EXIT_INTERRUPTED
     except BrokenPipeError:
         # Whoever read the output has seen enough. Python would fail again on its own flush.

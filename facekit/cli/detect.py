@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from facekit.cli import add_json, add_timeout, add_tls_certificate, number, writing
+from facekit.cli import add_json, add_timeout, add_tls_certificate, check_output, number, writing
 
 # Those of `facekit.client.calls.DETECTORS`, which takes long to import.
 _MODELS = ("faces", "facemask_ensemble", "facenet_ensemble")
@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     from facekit.report import show, table, to_json, write_json
     from facekit.runs import Drawings, connect, detect_all, find_photos
 
+    if args.json is not None:
+        check_output(args.json)
     drawings = Drawings(args.draw) if args.draw is not None else None
     with connect(args.url, timeout_s=args.timeout, tls_certificate=args.tls_cert) as client:
         results = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,10 +158,13 @@ def _ask(
     """Return the answers of every model of every server, by the name that tells them apart."""
     from facekit.errors import InputError, ServerError
     from facekit.evaluation.served import ask, check_served
+    from facekit.report import show
     from facekit.runs import connect
 
     urls = list(dict.fromkeys(args.url or [None]))
-    names = {name for labels in selection.labels for name in labels.class_names}
+    files = {name: labels.source for labels in selection.labels for name in labels.class_names}
+    for name in classes.unused(files):
+        show(f"--class-map: {name} is in no label file", sys.stderr)
     with contextlib.ExitStack() as stack:
         # All are there and answer before the first is asked about every photo.
         asked = []
@@ -172,7 +176,7 @@ def _ask(
                 asked.append((name, client, model))
         for name, client, model in asked:
             try:
-                check_served(client, model, names, classes)
+                check_served(client, model, files, classes)
             except (ServerError, InputError) as e:
                 raise type(e)(f"{name} does not answer: {e}") from e
         return {name: ask(client, model, selection.labels) for name, client, model in asked}
@@ -239,8 +243,6 @@ def _write(args: argparse.Namespace, evaluation: Evaluation) -> None:
         from facekit.evaluation.plot import write_plot
 
         title = f"{args.labels}: {count(evaluation.photos, 'photo')}"
-        with writing(args.plot):
-            args.plot.parent.mkdir(parents=True, exist_ok=True)
         write_plot(evaluation.servers, title, args.plot)
 
 

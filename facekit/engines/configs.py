@@ -36,7 +36,9 @@ def read_config(path: Path) -> Any:
         text = path.read_text("utf-8")
         # A server of another version may know fields that this protocol's does not.
         return text_format.Parse(text, model_config_pb2.ModelConfig(), allow_unknown_field=True)
-    except (OSError, UnicodeDecodeError, text_format.ParseError) as error:
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, text_format.ParseError) as error:
         raise ConfigError(f"{path}: {error}") from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ class ClassMap:
     """
 
     def __init__(self, given: Mapping[str, str] | None = None) -> None:
+        self._names = {_plain(name): name for name in given or {}}
         self._given = {_plain(name): target for name, target in (given or {}).items()}
 
     def faces(self, names: Sequence[str]) -> NDArray[np.int32]:
@@ -51,20 +53,33 @@ class ClassMap:
         known = {_plain(name): label for label, name in enumerate(classes)}
         return np.array([known.get(self._meant(name), NO_CLASS) for name in names], np.int32)
 
-    def check(self, names: Iterable[str], classes: Sequence[str]) -> None:
+    def unused(self, names: Iterable[str]) -> list[str]:
+        """Return the label names that were given and that are none of ``names``."""
+        found = {_plain(name) for name in names}
+        return [name for plain, name in self._names.items() if plain not in found]
+
+    def check(self, files: Mapping[str, Path], classes: Sequence[str]) -> None:
         """Refuse names of which it is not known whether they are faces, or faces of which class.
 
         Args:
-            names: The class names of all labels.
+            files: The class names of all labels, each with a label file that holds it.
             classes: The model's classes; a single one stands for every face.
 
         Raises:
-            ConfigError: Names the ones in question, and how to say what they are.
+            ConfigError: Names the ones in question, and how to say what they are; or a class was
+                given that the model does not have.
         """
         known = {_plain(name) for name in classes}
+        if len(known) > 1:  # to a model of one class all faces are alike, whatever they are called
+            for name, target in self._given.items():
+                if target and self._meant(name) not in known:
+                    raise ConfigError(
+                        f"--class-map {self._names[name]}={target}: {target} is no class of the "
+                        f"model ({', '.join(classes)})"
+                    )
         faces = {*_SYNONYMS, *_SYNONYMS.values(), *_FACES_OF_NO_CLASS} if len(known) < 2 else set()
         unclear = []
-        for name in sorted(set(names)):
+        for name in sorted(files):
             plain, meant = _plain(name), self._meant(name)
             if self._left_out(plain) or meant in {*known, *faces}:
                 continue
@@ -77,8 +92,8 @@ class ClassMap:
             target = classes[0] if classes else FACE
             raise ConfigError(
                 f"the model's classes ({', '.join(classes)}) leave open what these labels are: "
-                f"{', '.join(unclear)}. Say --class-map {unclear[0]}={target}, or {unclear[0]}= "
-                "to leave them out"
+                f"{', '.join(unclear)} ({unclear[0]} is in {files[unclear[0]]}). "
+                f"Say --class-map {unclear[0]}={target}, or {unclear[0]}= to leave them out"
             )
 
     def _left_out(self, plain: str) -> bool:

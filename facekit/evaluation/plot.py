@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from facekit.errors import ConfigError, SetupError
 from facekit.evaluation.class_scores import ClassScore
 from facekit.evaluation.served import ServedScore, class_names
+from facekit.files import write_whole
 from facekit.report import count
 
 _COLORS = ("#2563a8", "#d9822b", "#2f8f5b", "#8a5fb0", "#c23b3b", "#5c6670")
@@ -51,10 +53,13 @@ def write_plot(servers: Sequence[ServedScore], title: str, path: Path) -> None:
         axis = figure.add_subplot(rows, columns, number)
         _draw_class(axis, name, servers)
     figure.suptitle(title, fontsize=11)
+    picture = io.BytesIO()
     try:
-        figure.savefig(path, dpi=110)
+        figure.savefig(picture, format=path.suffix.lower().removeprefix(".") or None, dpi=110)
+        write_whole(path, picture.getvalue())
     except (OSError, ValueError) as e:
-        raise SetupError(f"{path}: {e}") from e
+        words = e.strerror if isinstance(e, OSError) else None
+        raise SetupError(f"{path}: {words or e}") from e
 
 
 def _draw_class(axis: Any, name: str, servers: Sequence[ServedScore]) -> None:

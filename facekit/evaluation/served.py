@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,13 +92,13 @@ class ServedScore:
     landmarks: LandmarkErrors | None
 
 
-def check_served(client: Client, model: str, names: Iterable[str], classes: ClassMap) -> None:
+def check_served(client: Client, model: str, files: Mapping[str, Path], classes: ClassMap) -> None:
     """Send the kit's own photo, before long work: the model must answer, and know the labels.
 
     Args:
         client: The server.
         model: One of ``facekit.client.calls.DETECTORS``.
-        names: The class names of all labels.
+        files: The class names of all labels, each with a label file that holds it.
         classes: What they stand for.
 
     Raises:
@@ -105,7 +106,7 @@ def check_served(client: Client, model: str, names: Iterable[str], classes: Clas
         ServerError: The server does not serve this model, or can't answer.
     """
     answer = client.detect(probe_photo(), model=model)
-    classes.check(names, answer.class_names or (FACE,))
+    classes.check(files, answer.class_names or (FACE,))
 
 
 def class_names(servers: Sequence[ServedScore]) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from facekit.engines.configs import active_configs
+from facekit.engines.optional import left_out
 from facekit.serving.installation import (
     Installation,
     check_backend_package,
@@ -73,6 +74,7 @@ class EmbeddedServer(TritonServer):
 
     def _prepare(self) -> None:
         self._installation = find_installation()
+        self._left_out = left_out(self.model_repository, self._config_name)
         configs = active_configs(self.model_repository, self._config_name)
         backends = {str(config.backend) for config in configs.values()}
         for backend in sorted(backends & {"dali", "onnxruntime"}):

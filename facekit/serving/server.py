@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from facekit.client.connection import Connection
+from facekit.engines.optional import LeftOut
 from facekit.errors import SetupError
 from facekit.serving import log, ports, processes
 from facekit.serving.child import kill_group, spawn
@@ -65,6 +66,7 @@ class TritonServer(ABC):
         self._tls_state: TlsState | None = None
         self._runtime: Runtime | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._left_out: LeftOut | None = None
 
     @property
     def http_url(self) -> str:
@@ -84,7 +86,7 @@ class TritonServer(ABC):
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines about what the last start left undone, if anything."""
-        return ()
+        return (self._left_out.words,) if self._left_out else ()
 
     @property
     def pid(self) -> int | None:
@@ -253,8 +255,14 @@ class TritonServer(ABC):
 
     def _lay_out(self, runtime: Runtime) -> Path:
         """Make what is served of the repository, if not all of it is, and return its folder."""
-        del runtime
-        return self.model_repository
+        if self._left_out is None:
+            return self.model_repository
+        folder = runtime.folder / self.model_repository.name
+        folder.mkdir()
+        for path in self.model_repository.iterdir():
+            if path.is_dir() and path.name not in self._left_out.models:
+                (folder / path.name).symlink_to(path.resolve())
+        return folder
 
     def _arguments(self, runtime: Runtime, repository: Path) -> list[str]:
         arguments = [

@@ -8,7 +8,7 @@ from pathlib import Path
 from facekit.engines.check import active_config, check_engines, needs_machine
 from facekit.engines.configs import active_configs
 from facekit.engines.machine import Machine, probe_machine
-from facekit.engines.optional import left_out, left_out_words
+from facekit.engines.optional import left_out
 from facekit.errors import ConfigError, SetupError
 from facekit.serving.options import ServerOptions
 from facekit.serving.runtime import Runtime
@@ -46,12 +46,6 @@ class StockServer(TritonServer):
         self.root = Path(root).absolute()
         self._wanted_config = config_name
         self._config_name = ""
-        self._left_out: tuple[str, ...] = ()
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """See ``TritonServer``."""
-        return (left_out_words(self._left_out),) if self._left_out else ()
 
     def _prepare(self) -> None:
         for part in (self._binary(), self.root / "backends"):
@@ -72,7 +66,8 @@ class StockServer(TritonServer):
         try:
             needed = needs_machine(repository, config)
             self._left_out = left_out(repository, config)
-            models = set(active_configs(repository, config)) - set(self._left_out)
+            models = set(active_configs(repository, config))
+            models -= set(self._left_out.models if self._left_out else ())
         except ConfigError as error:
             raise SetupError(str(error)) from error
         machine = probe_machine() if needed else Machine(None, (), "")
@@ -83,16 +78,6 @@ class StockServer(TritonServer):
 
     def _new_runtime(self) -> Runtime:
         return Runtime()
-
-    def _lay_out(self, runtime: Runtime) -> Path:
-        if not self._left_out:
-            return self.model_repository
-        folder = runtime.folder / self.model_repository.name
-        folder.mkdir()
-        for path in self.model_repository.iterdir():
-            if path.is_dir() and path.name not in self._left_out:
-                (folder / path.name).symlink_to(path.resolve())
-        return folder
 
     def _binary(self) -> Path:
         return self.root / "bin" / "tritonserver"

@@ -261,7 +261,7 @@ def test_detect_draws_each_photo_under_a_name_of_its_own(
 
 @pytest.mark.parametrize(
     ("option", "code", "message"),
-    [("--json", 2, "facekit: photo.jpg: File exists"), ("--draw", 1, "below: Not a directory")],
+    [("--json", 2, "facekit: photo.jpg: is no folder"), ("--draw", 1, "below: Not a directory")],
 )
 def test_detect_output_that_cannot_be_written_is_named(
     url: str,
@@ -358,8 +358,21 @@ def test_interrupt_ends_the_run_at_once_though_requests_hang(photo: Path) -> Non
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
-        assert (process.returncode, out, err) == (130, "", "")
+        assert (process.returncode, out, err) == (130, "", "facekit: stopped\n")
         assert time.monotonic() - start < 20  # The requests' own time is 30 s.
+
+
+def test_interrupted_conversion_of_a_set_says_that_the_same_command_ends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object, **__: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("facekit.datasets.run.convert_sets", interrupt)
+    argv = ["data", "--train", "--kitti-base-path", str(tmp_path), "--empty-path", str(tmp_path)]
+    assert main(argv) == 130
+    words = "facekit: stopped; the same command again makes the folder whole\n"
+    assert capsys.readouterr().err == words
 
 
 def test_reader_that_leaves_early_gets_no_traceback(url: str, photo: Path) -> None:
@@ -378,7 +391,7 @@ def test_reader_that_leaves_early_gets_no_traceback(url: str, photo: Path) -> No
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("facemask_ensemble", "converter all facemask --weights open, then start it again"),
+        ("facemask_ensemble", "facemask/1/model.onnx back; then start it again"),
         ("faces", "Its log says what it could not load"),
     ],
 )

@@ -134,3 +134,15 @@ def test_mask_detector_that_the_repository_does_without_is_not_made(repository: 
     assert list(chosen(catalog)) == ["facenet", "fpenet"]
     with pytest.raises(CatalogError, match="there is no .*/models/facemask/1/model.onnx"):
         chosen(catalog, models=["facemask"])
+
+
+def test_other_weights_are_only_offered_where_there_are_some(repository: Path) -> None:
+    catalog = catalog_file.load(repository=repository)
+    for model in ("facemask", "fpenet"):
+        (repository / model / "1").mkdir(parents=True, exist_ok=True)
+        (repository / model / "1" / "model.onnx").unlink(missing_ok=True)
+    with pytest.raises(CatalogError) as caught:
+        chosen(catalog, ["open"], ["facemask"])
+    assert str(caught.value).endswith("(the kit's own networks come with its repository)")
+    with pytest.raises(CatalogError, match="or choose other weights: nvidia$"):
+        chosen(catalog, ["open"], ["fpenet"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -161,6 +162,51 @@ def test_own_etlt_is_named_with_its_key_and_cache(
     assert "onnx-file" not in values
     camera, video = (parsed((output / name).read_text())["source0"] for name in APPS)
     assert camera["camera-v4l2-dev-node"] == "2" and video["uri"].endswith("/a%20b.mp4")
+
+
+def test_files_are_named_as_written_or_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    argv = ["deepstream", "--output", "here/../edge"]
+    names = (*sorted((deepstream.INFER_FILE, *APPS)), deepstream.LABELS_FILE)
+    assert cli.main(argv) == 0
+    assert capsys.readouterr().out.splitlines() == [f"written  edge/{name}" for name in names]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "edge").iterdir()}
+    (tmp_path / "edge" / deepstream.LABELS_FILE).write_text("other\n")
+    assert cli.main(argv) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{'written' if name == deepstream.LABELS_FILE else 'unchanged'}  edge/{name}"
+        for name in names
+    ]
+    changed = [p.name for p, time in before.items() if p.stat().st_mtime_ns != time]
+    assert changed == [deepstream.LABELS_FILE]
+
+
+def test_errors_are_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert cli.main(["deepstream", "--output", str(tmp_path / "file" / "edge")]) == 2
+    err = capsys.readouterr().err
+    assert f"{tmp_path}/file/edge/{deepstream.INFER_FILE}: cannot be written: " in err
+    empty = tmp_path / "models"
+    (empty / "facemask" / "1").mkdir(parents=True)
+    (empty / "facemask" / "1" / "model.onnx").touch()
+    assert cli.main(["deepstream", "--repository", str(empty), "--output", str(tmp_path)]) == 2
+    missing = empty / "facemask_postprocess" / "config.pbtxt"
+    assert capsys.readouterr().err == f"conversion: {missing}: No such file or directory\n"
+    assert "Errno" not in err
+    monkeypatch.delitem(sys.modules, "conversion.deepstream", raising=False)
+    monkeypatch.delitem(sys.modules, "conversion.deepstream_source", raising=False)
+    monkeypatch.delitem(sys.modules, "facekit.engines.configs", raising=False)
+    monkeypatch.delattr("conversion.deepstream", raising=False)
+    monkeypatch.delattr("conversion.deepstream_source", raising=False)
+    monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
+    assert cli.main(["deepstream", "--output", str(tmp_path / "edge")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("conversion: tritonclient") and line.endswith("pip install 'facekit'")
 
 
 def test_label_file_of_other_classes_is_refused(catalog: Catalog, tmp_path: Path) -> None:

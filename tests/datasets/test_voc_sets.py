@@ -46,6 +46,37 @@ def test_mask_detection_is_split_by_name_and_keeps_its_third_class(tmp_path: Pat
     ]
 
 
+def test_class_that_a_set_does_not_know_is_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = next(f"m{n}" for n in range(20) if not is_evaluation(f"m{n}"))
+    box = (10, 20, 30, 40)
+    objects = [("with_maks", box), ("hat", box), ("without_mask", (50, 0, 60, 9))]
+    good = next(f"m{n}" for n in range(20, 40) if not is_evaluation(f"m{n}"))
+    photos = {f"{name}.jpg": objects, f"{good}.jpg": objects[2:]}
+    write_voc_set(tmp_path / "k", "annotations", photos)
+    out = tmp_path / "out"
+    assert convert(out, "--mask-detection-path", str(tmp_path / "k"), *SIZE) == 1
+    file = tmp_path / "k" / "annotations" / f"{name}.xml"
+    told = capsys.readouterr().err
+    assert f"{file}:4: unknown class with_maks; did you mean with_mask?" in told
+    assert f"{file}:8: unknown class hat; known are with_mask, without_mask, mask_weared" in told
+    # Without the photo: a face of no label would be trained as background.
+    ((frame, lines),) = labels(out / "train").items()
+    assert frame.endswith(f"_{good}") and [one.split()[0] for one in lines] == ["No-Mask"]
+
+
+def test_classes_that_the_medical_set_leaves_out_are_told_from_slips(tmp_path: Path) -> None:
+    box = (10, 20, 30, 40)
+    objects = [("poor", box), ("maks", box), ("none", box)]
+    others = [("poor", box), ("none", box)]
+    write_voc_set(tmp_path, "labels", {"a.jpg": objects, "b.jpg": others})
+    reports = Reports()
+    found = faces(read_medical_masks(tmp_path, reports.append))
+    assert found == {"b": [("DontCare", box), ("No-Mask", box)]}
+    assert reports.texts(tmp_path) == ["labels/a.xml:8: unknown class maks; did you mean mask?"]
+
+
 def test_problems_of_voc_files_are_reported_with_their_line(tmp_path: Path) -> None:
     good = [("mask", (10, 20, 30, 40))]
     names = ("damaged", "empty", "good", "missing", "unnamed", "words")

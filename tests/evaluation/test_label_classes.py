@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from facekit.errors import ConfigError
@@ -49,20 +52,40 @@ def test_labels_of_names(
         ({"person": "face", "car": ""}, ["person", "car"], ("face",), None),
         ({"person": "mask"}, ["person"], ("face",), None),
         ({"person": "mask"}, ["person"], MODEL, None),
-        # A class that the model does not have.
-        ({"person": "helmet"}, ["person"], MODEL, "person"),
-        ({"mask": "face"}, ["mask"], MODEL, "mask"),
     ],
 )
 def test_names_that_are_not_clear_are_refused(
     given: dict[str, str], names: list[str], classes: tuple[str, ...], unclear: str | None
 ) -> None:
     check = ClassMap(given).check
+    files = {name: Path(f"{name}.txt") for name in names}
     if unclear is None:
-        check(names, classes)
+        check(files, classes)
         return
-    with pytest.raises(ConfigError, match=f"labels are: {unclear}. Say --class-map"):
-        check(names, classes)
+    first = unclear.split(",")[0]
+    words = f"labels are: {unclear} ({first} is in {first}.txt). Say --class-map {first}="
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        check(files, classes)
+
+
+@pytest.mark.parametrize(
+    ("given", "names"), [({"person": "helmet"}, ["person"]), ({"mask": "face"}, ["mask", "none"])]
+)
+def test_class_that_the_model_does_not_have_is_refused(
+    given: dict[str, str], names: list[str]
+) -> None:
+    classes = ClassMap(given)
+    ((name, target),) = given.items()
+    words = f"{name}={target}: {target} is no class of the model (mask, no-mask)"
+    for present in (names, []):
+        with pytest.raises(ConfigError, match=re.escape(words)):
+            classes.check(dict.fromkeys(present, Path("a.txt")), MODEL)
+    classes.check(dict.fromkeys(names, Path("a.txt")), ("face",))
+
+
+def test_names_that_no_label_has() -> None:
+    classes = ClassMap({"with_maks": "mask", "No Mask": "no-mask", "car": ""})
+    assert classes.unused(["with_mask", "no-mask"]) == ["with_maks", "car"]
 
 
 def test_parse_class_map() -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from facekit.backends.model_config import ModelConfig
 from facekit.contract import TensorSpec
+from facekit.engines.networks import way_back
 from facekit.errors import ConfigError, FacekitError, InputError
 
 Array = NDArray[Any]
@@ -55,23 +56,12 @@ class OnnxSession:
         shrink = config.parameters.get("memory.enable_memory_arena_shrinkage")
         if shrink:
             self._run_options.add_run_config_entry("memory.enable_memory_arena_shrinkage", shrink)
+        options = session_options(config)
         try:
-            self._session = ort.InferenceSession(
-                str(config.file), session_options(config), providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's own errors share no narrower class
-            raise ConfigError(
-                f"model {config.name}: ONNX Runtime cannot load {config.file.name}: {error}"
-            ) from error
-        _check(config, "input", config.inputs, self._session.get_inputs())
-        _check(config, "output", config.outputs, self._session.get_outputs())
-        missing = {entry.name for entry in self._session.get_inputs()}
-        missing -= {spec.name for spec in config.inputs}
-        if missing:
-            raise ConfigError(
-                f"model {config.name}: the network needs the input {sorted(missing)[0]!r}, and "
-                f"the configuration does not name it"
-            )
+            self._session = _loaded(config, options)
+        except ConfigError as error:
+            hint = way_back(config.name, config.file)
+            raise ConfigError(f"{error} ({config.file})" + (f"; {hint}" if hint else "")) from error
         self._buffers: dict[str, Array] = {}
 
     def run(
@@ -141,6 +131,28 @@ class OnnxSession:
             buffer = np.empty((count, *arrays[0].shape[1:]), arrays[0].dtype)
             self._buffers[name] = buffer
         return np.concatenate(arrays, out=buffer[:count])
+
+
+def _loaded(config: ModelConfig, options: ort.SessionOptions) -> ort.InferenceSession:
+    """Load a network and hold it to its configuration."""
+    try:
+        session = ort.InferenceSession(
+            str(config.file), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime's own errors share no narrower class
+        raise ConfigError(
+            f"model {config.name}: ONNX Runtime cannot load {config.file.name}: {error}"
+        ) from error
+    _check(config, "input", config.inputs, session.get_inputs())
+    _check(config, "output", config.outputs, session.get_outputs())
+    missing = {entry.name for entry in session.get_inputs()}
+    missing -= {spec.name for spec in config.inputs}
+    if missing:
+        raise ConfigError(
+            f"model {config.name}: the network needs the input {sorted(missing)[0]!r}, and "
+            f"the configuration does not name it"
+        )
+    return session
 
 
 def session_options(config: ModelConfig) -> ort.SessionOptions:

@@ -67,6 +67,12 @@ def test_unknown_classes_are_asked_about(
     assert main(argv) == 2
     err = capsys.readouterr().err
     assert "classes (mask, no-mask) leave open what these labels are: helmet" in err
+    assert f"(helmet is in {data / 'labels' / 'a.txt'})" in err
+    assert main([*argv, "--class-map", "with_maks=maask"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "--class-map: with_maks is in no label file",
+        "facekit: --class-map with_maks=maask: maask is no class of the model (mask, no-mask)",
+    ]
     assert main([*argv, "--class-map", "helmet=no-mask"]) == 0
     assert rows(capsys.readouterr().out, "no-mask")[0][2] == "1"
     assert main([*argv, "--class-map", "helmet="]) == 0

@@ -72,6 +72,23 @@ def test_a_file_that_may_not_be_written_is_named_before_the_work(
         assert fake.received == []
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no /proc, which takes no files")
+def test_a_folder_that_takes_no_files_is_told_once_before_the_work(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FakeTriton(faces_of) as fake:
+        for command in (
+            ["evaluate", "--labels", str(data), "--json"],
+            ["evaluate", "--labels", str(data), "--plot"],
+            ["detect", str(data / "images"), "--json"],
+        ):
+            assert main([*command, "/proc/out.png", "--url", fake.url]) == 2
+            (line,) = capsys.readouterr().err.splitlines()
+            assert line.startswith("facekit: /proc") and line.count("/proc") == 1
+            assert "cannot be written" in line
+        assert fake.received == []
+
+
 def test_what_needs_a_package_names_the_extra_of_the_subcommand(
     data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -121,7 +121,9 @@ def test_user_that_is_no_number_is_refused(root: Path) -> None:
 
 
 def test_key_file_that_is_missing_is_named(root: Path) -> None:
-    with pytest.raises(ConfigError, match="NGC_API_KEY_FILE: .*nothing can't be read"):
+    with pytest.raises(
+        ConfigError, match="NGC_API_KEY_FILE: .*nothing can't be read: No such file"
+    ):
         load_settings(root, {"NGC_API_KEY_FILE": "nothing"})
 
 
