@@ -196,10 +196,16 @@ class TritonServer(ABC):
         self.kill()
 
     def kill(self) -> None:
-        """End the server and its backend processes at once."""
+        """End the server and its backend processes at once, and wait until they have ended."""
+        backends = [] if self._process is None else processes.children(self._process.pid)
         self.abort()
         if self._process is not None:
             self._process.wait()
+        # A killed process takes a moment to go on a busy machine; one that hangs in the kernel
+        # must not hang the caller.
+        deadline = time.monotonic() + _EXIT_TIMEOUT_S
+        while any(map(processes.still_runs, backends)) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
         self._release()
 
     def abort(self) -> None:
