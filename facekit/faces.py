@@ -131,6 +131,8 @@ class Faces:
         labels: int32 (N,), the place of each face's class in ``class_names``; (0,) where the model
             tells no classes.
         class_names: The classes that the model tells apart; () for none.
+        channels: Of the photo as stored: 1 gray, 2 gray and alpha, 3 colour, 4 colour and alpha, or
+            CMYK; 0 where nobody tells. No part of what ``==`` compares.
     """
 
     boxes_xyxy: FloatArray
@@ -140,6 +142,7 @@ class Faces:
     size_wh: tuple[int, int]
     labels: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     class_names: tuple[str, ...] = ()
+    channels: int = 0
 
     def __post_init__(self) -> None:
         """Convert the arrays to float32 and int32, and check them and that their shapes agree.
@@ -267,6 +270,7 @@ class Faces:
             size_wh=self.size_wh,
             labels=self.labels[index] if self.class_names else self.labels,
             class_names=self.class_names,
+            channels=self.channels,
         )
 
     def __eq__(self, other: object) -> bool:

@@ -186,6 +186,7 @@ def _faces(
             size_wh=(width, height),
             labels=labels[:number].copy(),
             class_names=class_names,
+            channels=int(image_size[2]),
         )
     except InputError as e:
         raise ResponseError(f"{model}: {e}") from e

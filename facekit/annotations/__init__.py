@@ -1,0 +1,1 @@
+"""Results on disk: what was found in each photo of a folder, as a journal, COCO and other files."""
