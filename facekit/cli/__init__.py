@@ -31,6 +31,9 @@ _AGAIN = {"data": "; the same command again makes the folder whole"}
 
 _EXTRAS: dict[str, tuple[str, ...]] = {
     "PIL": ("draw", "data", "evaluate"),
+    "pyarrow": ("parquet",),
+    "redis": ("redis",),
+    "ray": ("ray",),
     "scipy": ("data",),
     "nvidia": ("server",),
     "pytriton": ("server",),
