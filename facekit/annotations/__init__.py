@@ -1,1 +1,21 @@
 """Results on disk: what was found in each photo of a folder, as a journal, COCO and other files."""
+
+from facekit.annotations.coco import write_coco, write_fiftyone
+from facekit.annotations.coco_reader import read_dataset
+from facekit.annotations.dataset import Dataset, DatasetInfo, NumberedPhoto, PhotoSource
+from facekit.annotations.jsonl import write_jsonl
+from facekit.annotations.label_studio import write_label_studio
+from facekit.annotations.parquet import write_parquet
+
+__all__ = [
+    "Dataset",
+    "DatasetInfo",
+    "NumberedPhoto",
+    "PhotoSource",
+    "read_dataset",
+    "write_coco",
+    "write_fiftyone",
+    "write_jsonl",
+    "write_label_studio",
+    "write_parquet",
+]

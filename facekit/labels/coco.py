@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
@@ -14,12 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekit.errors import DataError
+from facekit.labels.coco_json import Entry, is_id, is_side, load_coco, numbers, shown
 from facekit.labels.photo_labels import PhotoLabels
-
-_LARGEST = 1e9
-"""Beyond it a number is no place in a photo, and its square no number in float32."""
-_SHOWN = 60
-Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -49,7 +43,7 @@ def read_coco(path: Path, photo_folder: Path | None = None) -> CocoFile:
     Raises:
         DataError: The file is missing, or is no COCO annotation file.
     """
-    data = _load(path)
+    data = load_coco(path)
     folder = path.parent if photo_folder is None else photo_folder
     stray: list[DataError] = []
     named = _entries(path, data, "categories", "name", stray)
@@ -59,14 +53,14 @@ def read_coco(path: Path, photo_folder: Path | None = None) -> CocoFile:
     objects: dict[Any, list[tuple[str, Entry]]] = defaultdict(list)
     # Those of an entry that is refused are refused with it, without a word of their own.
     dicts = [entry for entry in data["images"] if isinstance(entry, dict)]
-    listed = {entry["id"] for entry in dicts if _is_id(entry.get("id"))}
+    listed = {entry["id"] for entry in dicts if is_id(entry.get("id"))}
     for index, entry in enumerate(data["annotations"]):
         where = f"annotations[{index}]"
         number = entry.get("image_id") if isinstance(entry, dict) else None
-        if not _is_id(number):
+        if not is_id(number):
             stray.append(DataError(path, f"{where} has no image_id that is a number or a text"))
         elif number not in listed:
-            stray.append(DataError(path, f"{where} is of image {_shown(number)}, not listed"))
+            stray.append(DataError(path, f"{where} is of image {shown(number)}, not listed"))
         else:
             objects[number].append((where, entry))
     found: list[PhotoLabels | DataError] = []
@@ -82,35 +76,15 @@ def read_coco(path: Path, photo_folder: Path | None = None) -> CocoFile:
     return CocoFile([*found, *stray], frozenset(name for name in names if isinstance(name, str)))
 
 
-def _load(path: Path) -> dict[str, list[Any]]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(path, "no such file") from None
-    except json.JSONDecodeError as error:
-        raise DataError(path, f"is not JSON: {error.msg}", error.lineno) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(path, f"cannot be read: {error}") from error
-    except (ValueError, RecursionError) as error:  # a number or a nesting beyond Python's limits
-        raise DataError(path, f"is no JSON that can be read: {error}") from error
-    parts = ("images", "annotations", "categories")
-    if not isinstance(data, dict) or not set(parts) <= data.keys():
-        raise DataError(path, f"is no COCO file: needs {', '.join(parts)}")
-    for part in parts:
-        if not isinstance(data[part], list):
-            raise DataError(path, f"is not laid out as COCO annotations: {part} is no list")
-    return data
-
-
 def _entries(
-    path: Path, data: dict[str, list[Any]], part: str, text: str, stray: list[DataError]
+    path: Path, data: dict[str, Any], part: str, text: str, stray: list[DataError]
 ) -> list[tuple[str, Entry]]:
     """Return the entries that have an id of their own and a text, with their places."""
     usable: list[tuple[str, Entry]] = []
     places: dict[Any, list[str]] = defaultdict(list)
     for index, entry in enumerate(data[part]):
         where = f"{part}[{index}]"
-        if not isinstance(entry, dict) or not _is_id(entry.get("id")):
+        if not isinstance(entry, dict) or not is_id(entry.get("id")):
             stray.append(DataError(path, f"{where} has no id that is a number or a text"))
             continue
         places[entry["id"]].append(where)
@@ -120,13 +94,9 @@ def _entries(
             usable.append((where, entry))
     for number, wheres in places.items():
         if len(wheres) > 1:
-            reason = f"{' and '.join(wheres)} have one id, {_shown(number)}"
+            reason = f"{' and '.join(wheres)} have one id, {shown(number)}"
             stray.append(DataError(path, reason))
     return [(where, entry) for where, entry in usable if len(places[entry["id"]]) == 1]
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, (int, str)) and not isinstance(value, bool)
 
 
 def _photo(
@@ -140,12 +110,12 @@ def _photo(
     boxes, names, ignored, points = [], [], [], []
     for where, entry in objects:
         what = f"{where} of {name}"
-        x, y, width, height = _numbers(path, entry.get("bbox"), 4, f"bbox of {what}")
+        x, y, width, height = numbers(path, entry.get("bbox"), 4, f"bbox of {what}")
         if width <= 0 or height <= 0:
             raise DataError(path, f"{what} has an empty box: {entry['bbox']}")
         category = entry.get("category_id")
         if not isinstance(category, Hashable) or category not in categories:
-            raise DataError(path, f"{what} is of category {_shown(category)}, not listed")
+            raise DataError(path, f"{what} is of category {shown(category)}, not listed")
         if entry.get("iscrowd", 0) not in (0, 1):
             raise DataError(path, f"iscrowd of {what}: expected 0 or 1")
         boxes.append([x, y, x + width, y + height])
@@ -153,7 +123,7 @@ def _photo(
         ignored.append(bool(entry.get("iscrowd", 0)))
         points.append(_points(path, entry.get("keypoints"), f"keypoints of {what}"))
     size = image.get("width"), image.get("height")
-    whole = all(type(side) is int and 0 < side < _LARGEST for side in size)
+    whole = all(map(is_side, size))
     return PhotoLabels(
         photo=folder / name,
         size_wh=(int(image["width"]), int(image["height"])) if whole else None,
@@ -171,26 +141,7 @@ def _points(path: Path, values: Any, what: str) -> NDArray[np.float32] | None:
         return None
     if not isinstance(values, list) or len(values) % 3:
         raise DataError(path, f"{what}: not a list of x, y, visibility")
-    triples = np.array(_numbers(path, values, len(values), what)).reshape(-1, 3)
+    triples = np.array(numbers(path, values, len(values), what)).reshape(-1, 3)
     points = triples[:, :2].astype(np.float32)
     points[triples[:, 2] == 0] = np.nan
     return points if np.isfinite(points).any() else None
-
-
-def _numbers(path: Path, values: Any, count: int, what: str) -> list[float]:
-    if not isinstance(values, list) or len(values) != count:
-        raise DataError(path, f"{what}: expected {count} numbers, got {_shown(values)}")
-    if not all(
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and not (isinstance(value, float) and math.isnan(value))
-        and abs(value) <= _LARGEST
-        for value in values
-    ):
-        raise DataError(path, f"{what}: something is no number, or none of a photo's pixels")
-    return [float(value) for value in values]
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

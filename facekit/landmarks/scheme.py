@@ -50,6 +50,22 @@ def groups(point_count: int) -> dict[str, range]:
     return {name: span for name, span in _GROUPS.items() if span.stop <= point_count}
 
 
+def point_names(point_count: int) -> tuple[str, ...]:
+    """Return a name for each point: its part of the face, and its place in it from 1.
+
+    >>> point_names(68)[36], len(set(point_names(104)))
+    ('right_eye_1', 104)
+
+    Raises:
+        ConfigError: ``point_count`` is not 68, 80 or 104.
+    """
+    return tuple(
+        f"{part}_{place}"
+        for part, span in groups(point_count).items()
+        for place in range(1, len(span) + 1)
+    )
+
+
 def skeleton(point_count: int) -> list[tuple[int, int]]:
     """Return the lines that draw a face, as pairs of indices.
 

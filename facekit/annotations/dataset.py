@@ -1,0 +1,146 @@
+"""What the photos of a folder hold, as the writers take it and the readers give it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from facekit.annotations.record import PhotoRecord
+from facekit.errors import DataError
+from facekit.faces import Faces
+from facekit.landmarks.scheme import POINT_COUNTS, point_names, skeleton
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What holds for a whole dataset.
+
+    Attributes:
+        photo_folder: Folder that the photos' names count from, absolute.
+        model: Name of the model that found the faces; "" where nobody tells.
+        point_count: Points a face, for a dataset without any photo; the photos tell it otherwise.
+        class_names: The classes, likewise.
+        point_names: Names of the points where the dataset brings its own; () for those of
+            ``facekit.landmarks.scheme``.
+        skeleton: Lines between those points as pairs of indices from 0.
+    """
+
+    photo_folder: str
+    model: str = ""
+    point_count: int = 68
+    class_names: tuple[str, ...] = ()
+    point_names: tuple[str, ...] = ()
+    skeleton: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class NumberedPhoto:
+    """One photo's outcome and its number in the dataset.
+
+    Attributes:
+        image_id: Stays the same however often, and in whatever order, the faces are found.
+        record: What was found.
+    """
+
+    image_id: int
+    record: PhotoRecord
+
+
+PhotoSource = Callable[[], Iterator[NumberedPhoto]]
+"""Gives all photos of a dataset in order, anew each time it is called."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset that was read, in memory.
+
+    Attributes:
+        info: What holds for all of it.
+        photos: In the file's order.
+    """
+
+    info: DatasetInfo
+    photos: list[NumberedPhoto]
+
+
+def photos_with_faces(photos: PhotoSource) -> Iterator[tuple[int, str, Faces]]:
+    """Yield id, name and faces of the photos that were looked at; failed ones are left out."""
+    for photo in photos():
+        if photo.record.faces is not None:
+            yield photo.image_id, photo.record.photo, photo.record.faces
+
+
+def utf8_name(name: str) -> str:
+    r"""Return a photo's name with escapes for bytes that are no UTF-8, which few tools take.
+
+    >>> utf8_name("\udcff.jpg")
+    '\\udcff.jpg'
+    """
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+@dataclass
+class Layout:
+    """How many points a face has and which classes there are: told by the photos as they pass.
+
+    Args:
+        path: The file that is being written, for errors.
+        info: What counts where there is no photo.
+    """
+
+    path: Path
+    info: DatasetInfo
+    _told: tuple[int, tuple[str, ...]] | None = field(default=None, init=False)
+    _told_by: str = field(default="", init=False)
+    _has_faces: bool = field(default=False, init=False)
+
+    def see(self, photo: str, faces: Faces) -> None:
+        """Note the layout of one photo's faces.
+
+        Raises:
+            DataError: It is another than that of the photos before: no file holds both.
+        """
+        layout = faces.points_xy.shape[1], faces.class_names
+        if self._has_faces and len(faces) and layout != self._told:
+            assert self._told is not None
+            raise DataError(
+                self.path,
+                f"faces of two models: {_described(*self._told)} in {self._told_by}, "
+                f"{_described(*layout)} in {photo}; write them to two files",
+            )
+        if self._told is None or (len(faces) and not self._has_faces):
+            self._told, self._told_by, self._has_faces = layout, photo, len(faces) > 0
+
+    @property
+    def point_count(self) -> int:
+        """Points a face."""
+        return self.info.point_count if self._told is None else self._told[0]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes, of which a face is one; () where there are none."""
+        return self.info.class_names if self._told is None else self._told[1]
+
+    @property
+    def point_names(self) -> tuple[str, ...]:
+        """A name for each point, no two alike."""
+        count = self.point_count
+        if count and len(self.info.point_names) == count:
+            return self.info.point_names
+        if count in POINT_COUNTS:
+            return point_names(count)
+        return tuple(f"point_{number}" for number in range(1, count + 1))
+
+    @property
+    def skeleton(self) -> tuple[tuple[int, int], ...]:
+        """Lines between the points, as pairs of indices from 0."""
+        count = self.point_count
+        if count and len(self.info.point_names) == count:
+            return self.info.skeleton
+        return tuple(skeleton(count)) if count in POINT_COUNTS else ()
+
+
+def _described(point_count: int, class_names: tuple[str, ...]) -> str:
+    names = f" and the classes {', '.join(class_names)}" if class_names else ""
+    return f"{point_count} points{names}"

@@ -1,0 +1,134 @@
+"""``facekit export``: a file of faces into the formats of other tools."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facekit.cli import number
+
+if TYPE_CHECKING:
+    from facekit.annotations import NumberedPhoto
+
+_FORMATS = (
+    # option, what it writes
+    ("coco", "a COCO keypoints file"),
+    ("jsonl", "JSON Lines, a photo a line"),
+    ("parquet", "a Parquet file, a photo a row (needs pyarrow)"),
+    ("label-studio", "tasks with predictions for Label Studio, and NAME.config.xml beside them"),
+    ("fiftyone", "the labels_path of a COCODetectionDataset for FiftyOne"),
+)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the subcommand and its options."""
+    parser = subparsers.add_parser(
+        "export",
+        help="write a COCO file of faces in other formats",
+        description="Read a COCO file of faces, this kit's or another's, also one with boxes as "
+        "left, top, right, bottom, and write it in one or more formats. A file that is there is "
+        "replaced when the new one is whole.",
+    )
+    parser.add_argument("input", type=Path, metavar="IN.json", help="the COCO file to read")
+    parser.add_argument(
+        "--photos",
+        type=Path,
+        metavar="DIR",
+        help="the folder that the file names count from (default: the one that IN.json names, else "
+        "its own)",
+    )
+    parser.add_argument(
+        "--boxes",
+        choices=("xywh", "ltrb"),
+        help="what the boxes of IN.json are: x, y, width, height, or left, top, right, bottom "
+        "(default: told by the file; asked for where it can't be)",
+    )
+    for option, text in _FORMATS:
+        parser.add_argument(f"--{option}", type=Path, metavar="OUT", help=f"write {text}")
+    parser.add_argument(
+        "--seed-fields",
+        action="store_true",
+        help="with --coco: also channels, rotation, center, and the points as segmentation",
+    )
+    parser.add_argument(
+        "--image-url",
+        metavar="PREFIX",
+        help="with --label-studio: what stands before the photos' names in their addresses, such "
+        "as https://photos.example.org/ (default: Label Studio's local files, with the folder "
+        "above the photos as its document root)",
+    )
+    parser.add_argument(
+        "--min-score",
+        type=_score,
+        default=0.0,
+        metavar="SCORE",
+        help="leave out faces below this score (default: none)",
+    )
+
+
+def _score(text: str) -> float:
+    return number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read the file, write every format that is asked for, and say what was written.
+
+    Raises:
+        ConfigError: No format is asked for, or two files have one name.
+        DataError: The file can't be used, or an output can't be written.
+    """
+    import facekit.annotations as annotations
+    from facekit.report import count, show
+
+    outputs = _outputs(args)
+    dataset = annotations.read_dataset(args.input, args.photos, boxes=args.boxes)
+
+    def photos() -> Iterator[NumberedPhoto]:
+        return (_scored(photo, args.min_score) for photo in dataset.photos)
+
+    for option, path in outputs.items():
+        if option == "coco":
+            annotations.write_coco(path, photos, dataset.info, seed_fields=args.seed_fields)
+        elif option == "label-studio":
+            annotations.write_label_studio(path, photos, dataset.info, image_url=args.image_url)
+        else:
+            write = {
+                "jsonl": annotations.write_jsonl,
+                "parquet": annotations.write_parquet,
+                "fiftyone": annotations.write_fiftyone,
+            }[option]
+            write(path, photos, dataset.info)
+    faces = sum(len(photo.record.faces or ()) for photo in photos())
+    written = ", ".join(str(path) for path in outputs.values())
+    show(f"{count(faces, 'face')} in {count(len(dataset.photos), 'photo')}: {written}", sys.stderr)
+    return 0
+
+
+def _outputs(args: argparse.Namespace) -> dict[str, Path]:
+    """Return the files to write by their options."""
+    from facekit.errors import ConfigError
+
+    names = [option for option, _ in _FORMATS]
+    paths = {option: getattr(args, option.replace("-", "_")) for option in names}
+    outputs = {option: path for option, path in paths.items() if path is not None}
+    if not outputs:
+        raise ConfigError(f"nothing to write: give one of {', '.join(f'--{n}' for n in names)}")
+    if len({path.resolve() for path in outputs.values()}) < len(outputs):
+        raise ConfigError("two formats can't be written to one file")
+    for option, needs in (("seed_fields", "coco"), ("image_url", "label-studio")):
+        if getattr(args, option) and needs not in outputs:
+            raise ConfigError(f"--{option.replace('_', '-')} goes with --{needs}")
+    return outputs
+
+
+def _scored(photo: NumberedPhoto, min_score: float) -> NumberedPhoto:
+    """Return the photo with the faces of at least this score."""
+    faces = photo.record.faces
+    if faces is None:
+        return photo
+    kept = faces[faces.scores >= min_score]
+    return replace(photo, record=replace(photo.record, faces=kept))

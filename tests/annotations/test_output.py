@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import facekit.annotations as annotations
+from facekit.annotations import DatasetInfo, NumberedPhoto
+from facekit.annotations.output import whole_file
+from facekit.annotations.record import FileStamp, PhotoRecord
+from facekit.errors import DataError
+from tests.annotations.random_photos import random_faces, random_photos, source
+
+INFO = DatasetInfo("/photos", "faces")
+WRITERS = [
+    annotations.write_coco,
+    annotations.write_jsonl,
+    annotations.write_parquet,
+    annotations.write_label_studio,
+    annotations.write_fiftyone,
+]
+Writer = Callable[..., None]
+
+
+@contextmanager
+def full_disk_after(size: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes: a write then fails as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("size", [100, 9000])
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, write: Writer, size: int) -> None:
+    path = tmp_path / "out"
+    path.write_text("old")
+    with full_disk_after(size), pytest.raises(DataError) as caught:
+        write(path, source(random_photos(1) + random_photos(2)), INFO)
+    assert caught.value.path == path
+    assert "free some space and run the same command again" in str(caught.value)
+    assert path.read_text() == "old"
+    assert files(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_the_bytes_depend_on_the_photos_alone(tmp_path: Path, write: Writer) -> None:
+    found = []
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        write(tmp_path / place / "out", source(random_photos(4)), INFO)
+        found.append(
+            {name: (tmp_path / place / name).read_bytes() for name in files(tmp_path / place)}
+        )
+    assert found[0] == found[1] and len(found[0]["out"]) > 1000
+    write(tmp_path / "a/out", source(random_photos(5)), INFO)
+    assert (tmp_path / "a/out").read_bytes() != found[0]["out"]
+
+
+@pytest.mark.parametrize("write", WRITERS)
+def test_photos_are_let_go_as_they_are_written(tmp_path: Path, write: Writer) -> None:
+    seen: list[weakref.ref[Any]] = []
+    most = 0
+
+    def photos() -> Iterator[NumberedPhoto]:
+        nonlocal most
+        for number in range(1, 40):
+            faces = random_faces(np.random.default_rng(number), 1)
+            record = PhotoRecord(f"{number}.jpg", FileStamp(1, 1), faces)
+            seen.append(weakref.ref(record))
+            yield NumberedPhoto(number, record)
+            del record
+            most = max(most, sum(ref() is not None for ref in seen))
+
+    write(tmp_path / "out", photos, INFO)
+    assert len(seen) == 39 and most <= 3
+
+
+def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "new/out"
+    with pytest.raises(ZeroDivisionError), whole_file(path) as out:
+        out.write(b"half")
+        raise ZeroDivisionError
+    assert files(tmp_path / "new") == []
+
+
+def test_an_error_of_a_file_that_is_read_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "out"):
+        (tmp_path / "journal").read_bytes()
+
+
+def test_what_a_killed_run_left_is_written_over(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from facekit.annotations.output import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as out:\n"
+        "    out.write(b'x' * 100_000); out.flush(); os.kill(os.getpid(), 9)\n"
+    )
+    path = tmp_path / "out"
+    path.write_text("old")
+    done = subprocess.run([sys.executable, "-c", code, str(path)], timeout=60, check=False)
+    assert done.returncode == -9
+    assert path.read_text() == "old" and files(tmp_path) == [".out.part", "out"]
+    with whole_file(path) as out:
+        out.write(b"new")
+    assert path.read_text() == "new" and files(tmp_path) == ["out"]
+
+
+def test_who_reads_the_old_file_keeps_it(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("old")
+    with whole_file(tmp_path / "out") as out:
+        out.write(b"new and longer")
+        out.flush()
+        assert (tmp_path / "out").read_text() == "old"
+    with (tmp_path / "out").open() as reader:
+        with whole_file(tmp_path / "out") as out:
+            out.write(b"again")
+        assert reader.read() == "new and longer"
+
+
+def test_two_at_once_are_refused(tmp_path: Path) -> None:
+    with whole_file(tmp_path / "out") as out:
+        with pytest.raises(DataError, match="another process is writing it"):
+            with whole_file(tmp_path / "out"):
+                raise AssertionError("never reached")
+        out.write(b"first")
+    assert (tmp_path / "out").read_bytes() == b"first"
+
+
+def test_a_link_is_followed_and_a_folder_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    with whole_file(tmp_path / "link") as out:
+        out.write(b"x")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes() == b"x"
+    with pytest.raises(DataError, match="is a folder"), whole_file(tmp_path):
+        raise AssertionError("never reached")
