@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         ServerError,
         ServerUnavailableError,
         SetupError,
+        StoreError,
+        StoreUnavailableError,
     )
     from facekit.faces import Face, Faces
 
@@ -55,6 +57,8 @@ __all__ = [
     "ServerError",
     "ServerUnavailableError",
     "SetupError",
+    "StoreError",
+    "StoreUnavailableError",
     "__version__",
 ]
 

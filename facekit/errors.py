@@ -13,6 +13,8 @@
     |   |-- DeadlineError          no answer within ``timeout_s``
     |   |-- ModelMissingError      the server does not serve this model
     |   `-- ResponseError          the answer breaks the tensor contract
+    |-- StoreError                 a store of results can't be used: its address, password, version
+    |   `-- StoreUnavailableError  it does not answer now: try again
     `-- SetupError                 the embedded server can't start on this machine
 """
 
@@ -74,6 +76,14 @@ class ModelMissingError(ServerError):
 
 class ResponseError(ServerError):
     """The answer breaks the tensor contract: another kind of server, or another version of it."""
+
+
+class StoreError(FacekitError):
+    """A store of results can't be used: its address, password, version, or what it holds."""
+
+
+class StoreUnavailableError(StoreError):
+    """The store does not answer, or is full or busy: the same may succeed if tried again."""
 
 
 class SetupError(FacekitError):

@@ -35,11 +35,12 @@ class FolderLock:
 
     Args:
         folder: A folder that is there when the lock is acquired.
+        name: Of the lock's file, where several may fill the folder with different things.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, name: str = LOCK_FILE) -> None:
         self._folder = folder
-        self._path = folder / LOCK_FILE
+        self._path = folder / name
         self._handle: int | None = None
 
     def acquire(self) -> None:
@@ -86,8 +87,8 @@ class FolderLock:
 
 
 @contextlib.contextmanager
-def filling(folder: Path) -> Iterator[None]:
-    """Make a folder where it is missing, and hold its lock.
+def filling(folder: Path, name: str = LOCK_FILE) -> Iterator[None]:
+    """Make a folder where it is missing, and hold its lock, as :class:`FolderLock` does.
 
     Raises:
         DataError: The folder can't be made or written to, or another process is filling it.
@@ -97,7 +98,7 @@ def filling(folder: Path) -> Iterator[None]:
     except OSError as error:
         reason = f"cannot be made a folder: {error.strerror or error}"
         raise DataError(folder, reason) from error
-    lock = FolderLock(folder)
+    lock = FolderLock(folder, name)
     lock.acquire()
     try:
         yield

@@ -121,7 +121,7 @@ def detect_all(
             if isinstance(photo, Path):
                 answer = next(answers)
                 if isinstance(answer, ModelMissingError):
-                    raise ModelMissingError(f"{answer}; {_remedy(model)}") from answer
+                    raise ModelMissingError(f"{answer}; {missing_model_remedy(model)}") from answer
                 result = PhotoResult(str(photo), _filtered(answer, min_score))
             else:
                 result = photo
@@ -172,7 +172,8 @@ class Drawings:
         return name
 
 
-def _remedy(model: str) -> str:
+def missing_model_remedy(model: str) -> str:
+    """Return what to do about a server that does not serve a model."""
     if not is_optional(model):
         return "is that a server of this kit? Its log says what it could not load"
     network = model.removesuffix("_ensemble")

@@ -26,7 +26,10 @@ EXIT_UNUSABLE = 2
 """Nothing could be done: wrong options, or something that is missing on this machine."""
 _EXIT_INTERRUPTED = 130
 
-_AGAIN = {"data": "; the same command again makes the folder whole"}
+_AGAIN = {
+    "annotate": "; the same command goes on where it stopped",
+    "data": "; the same command again makes the folder whole",
+}
 """What is said of subcommands that leave a part of their work."""
 
 _EXTRAS: dict[str, tuple[str, ...]] = {

@@ -88,6 +88,10 @@ class Connection:
         if self.url.startswith(_LOOPBACK):
             # A company's http_proxy can't reach this machine.
             arguments.append(("grpc.enable_http_proxy", 0))
+        else:
+            # A name with several addresses, such as a headless Service of Kubernetes: calls go to
+            # all of them, and not to the first that answers.
+            arguments.append(("grpc.lb_policy_name", "round_robin"))
         if self.server_name is not None:
             arguments.append(("grpc.ssl_target_name_override", self.server_name))
         return arguments

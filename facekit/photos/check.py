@@ -10,7 +10,6 @@ PNM, which leaves DALI nothing to fail on.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,17 +19,15 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from facekit import limits
 from facekit.errors import PhotoError
+from facekit.photos.formats import name_format
 from facekit.photos.jpeg import OddJpegError, read_header
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 """Pillow's names of the accepted formats."""
 
-_ACCEPTED = "JPEG, PNG, BMP, WebP and TIFF are accepted"
 _ORIENTATION_TAG = 0x0112
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
 _END_OF_IMAGE = b"\xff\xd9"
-# Tab, line ends, the printable ASCII, and all that UTF-8 uses beyond it.
-_TEXT = {9, 10, 13, *range(32, 127), *range(128, 248)}
 _CHANNELS = {"1": 1, "L": 1, "LA": 2, "I;16": 1, "I;16B": 1, "I": 1, "RGBA": 4, "CMYK": 4}
 
 
@@ -81,7 +78,7 @@ def check_photo(
     except PhotoError:
         raise
     except UnidentifiedImageError as e:
-        raise PhotoError(_name_format(raw)) from e
+        raise PhotoError(name_format(raw)) from e
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
         raise PhotoError(f"over the limit of {limits.MAX_PHOTO_PIXELS:,} pixels") from e
     # Pillow's decoders raise many kinds of errors on broken files, SyntaxError and struct.error
@@ -162,23 +159,3 @@ def exif_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, or that of the XMP block where EXIF has none, as Pillow does."""
     value = image.getexif().get(_ORIENTATION_TAG, 1)
     return value if value in range(1, 9) else 1
-
-
-def _name_format(raw: bytes) -> str:
-    """Say what bytes are that Pillow does not take for a photo."""
-    signatures: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
-        ("a GIF", lambda b: b[:4] == b"GIF8"),
-        ("a PDF", lambda b: b[:5] == b"%PDF-"),
-        ("an HEIC or AVIF picture", lambda b: b[4:8] == b"ftyp"),
-        ("a JPEG with a broken header", lambda b: b[:2] == b"\xff\xd8"),
-        ("a PNG with a broken header", lambda b: b[:4] == b"\x89PNG"),
-        ("text", lambda b: len(b) > 1 and set(b[:64].rstrip(b"\0")) <= _TEXT),
-    )
-    for name, matches in signatures:
-        if matches(raw):
-            return (
-                f"not a photo but {name}; {_ACCEPTED}"
-                if "broken" not in name
-                else (f"{name}, truncated or corrupt")
-            )
-    return f"no known photo format; {_ACCEPTED}"

@@ -6,7 +6,9 @@ import socket
 import threading
 import time
 
+import numpy as np
 import pytest
+from tritonclient.grpc import InferenceServerClient
 
 from facekit import (
     Client,
@@ -16,6 +18,8 @@ from facekit import (
     ServerError,
     ServerUnavailableError,
 )
+from facekit.client.calls import detect_call
+from facekit.client.connection import Connection
 from tests.fake_triton import FakeTriton, slow
 
 
@@ -146,3 +150,18 @@ def test_client_names_its_server(url: str) -> None:
 def test_longest_time_of_a_call_leaves_it_time(fake: FakeTriton) -> None:
     with Client(fake.url, timeout_s=86_400) as client:
         assert len(client.detect(b"photo")) == 2
+
+
+def test_a_name_with_several_addresses_spreads_the_calls() -> None:
+    with FakeTriton() as one, FakeTriton() as other:
+        arguments = Connection("triton-pods.facekit.svc:8001", 10).arguments()
+        arguments["url"] = f"ipv4:127.0.0.1:{one.port},127.0.0.1:{other.port}"
+        # A proxy of this machine's environment has no way to this machine.
+        arguments["channel_args"] += [("grpc.enable_http_proxy", 0)]
+        triton = InferenceServerClient(**arguments)
+        call = detect_call(np.zeros(8, np.uint8))
+        for _ in range(10):
+            triton.infer(call.model, call.inputs, outputs=call.outputs, client_timeout=10)
+        triton.close()
+        # The first ones may find only one of the two connected.
+        assert min(len(one.received), len(other.received)) >= 2

@@ -17,7 +17,7 @@ import sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         heavy = ("PIL", "nvidia", "onnxruntime", "pytriton", "skimage", "sklearn", "scipy",
-                 "matplotlib", "yaml")
+                 "matplotlib", "yaml", "pyarrow", "redis", "ray")
         if name.split(".")[0] in heavy:
             raise ImportError("not installed: " + name)
 sys.meta_path.insert(0, Blocker())
@@ -70,3 +70,18 @@ def test_client_needs_no_more_than_the_base_packages() -> None:
 def test_import_alone_loads_neither_grpc_nor_numpy() -> None:
     out = run("import sys, facekit\nprint([m for m in ('grpc', 'numpy') if m in sys.modules])")
     assert out.strip() == "[]"
+
+
+def test_annotate_needs_no_more_than_the_base_packages(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    out = run(
+        BLOCKED
+        + "from pathlib import Path\n"
+        + "from facekit.annotate import Options, Outputs, annotate\n"
+        + "from facekit.errors import ServerUnavailableError\n"
+        + f"folder = Path({str(tmp_path)!r})\n"
+        + "outputs = Outputs(coco=folder / 'out' / 'instances.json')\n"
+        + "try:\n    annotate(folder, outputs, Options(urls=('localhost:1',), timeout_s=1))\n"
+        + "except ServerUnavailableError as e:\n    print('unavailable')\n"
+    )
+    assert out.splitlines() == ["unavailable"]

@@ -1,0 +1,129 @@
+"""Finding the faces of many photos with the threads of this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from queue import SimpleQueue
+
+from facekit.annotate.options import Options
+from facekit.annotate.photo import Detector, PendingPhoto, annotate_photo
+from facekit.annotate.servers import Say, open_servers
+from facekit.annotations.record import PhotoRecord
+from facekit.client.photos import PhotoLike
+from facekit.faces import Faces
+
+Finder = Callable[[Iterator[PendingPhoto]], Generator[PhotoRecord, None, None]]
+"""Yields one record for each pending photo, in any order; takes photos only as it needs them.
+
+When its generator is closed it ends its work.
+"""
+
+_CONCURRENCY = 8
+_MOST_BYTES = 256 * 1024 * 1024
+"""Of photos that are read or sent at one time; a single one may be larger."""
+
+
+@contextmanager
+def local_finder(folder: Path, options: Options, say: Say | None = None) -> Iterator[Finder]:
+    """Give a finder that asks the servers of ``options``, or an embedded one.
+
+    Raises:
+        ServerUnavailableError: None of the servers is ready.
+        SetupError: The embedded server can't start on this machine.
+    """
+    concurrency = options.concurrency or _CONCURRENCY * max(1, len(options.urls))
+    with open_servers(
+        options.urls,
+        timeout_s=options.timeout_s,
+        tls_certificate=options.tls_certificate,
+        wait_s=options.server_wait_s,
+        say=say,
+    ) as pool:
+
+        def find(pending: Iterator[PendingPhoto]) -> Generator[PhotoRecord, None, None]:
+            return find_faces(
+                pending,
+                pool,
+                folder,
+                concurrency=concurrency,
+                model=options.model,
+                hash_content=options.hash_content,
+            )
+
+        yield find
+
+
+def find_faces(
+    pending: Iterator[PendingPhoto],
+    detector: Detector,
+    folder: Path,
+    *,
+    concurrency: int,
+    model: str = "faces",
+    hash_content: bool = False,
+) -> Generator[PhotoRecord, None, None]:
+    """Find the faces of many photos, several at a time, reading some more ahead.
+
+    Args:
+        pending: The photos, which are taken as they are needed.
+        detector: Whom to ask.
+        folder: The photo folder.
+        concurrency: Requests in flight at one time.
+        model: As for ``Client.detect``.
+        hash_content: As for :func:`annotate_photo`.
+
+    Yields:
+        A record a photo, in the order in which they are done.
+
+    Raises:
+        ModelMissingError: The server does not serve the model.
+        ServersAwayError: No server has answered for too long.
+    """
+    window = concurrency + 2 + concurrency // 2
+    slots = _Slots(detector, concurrency)
+    done: SimpleQueue[tuple[int, PhotoRecord | BaseException]] = SimpleQueue()
+
+    def work(photo: PendingPhoto) -> None:
+        try:
+            record = annotate_photo(slots, folder, photo, model=model, hash_content=hash_content)
+            done.put((photo.stamp.size, record))
+        except BaseException as error:
+            done.put((photo.stamp.size, error))
+
+    pool = ThreadPoolExecutor(window, thread_name_prefix="annotate")
+    photos, count, size = iter(pending), 0, 0
+    try:
+        following = next(photos, None)
+        while following is not None or count:
+            while following is not None and _fits(count, size, following, window):
+                pool.submit(work, following)
+                count, size = count + 1, size + following.stamp.size
+                following = next(photos, None)
+            length, result = done.get()
+            count, size = count - 1, size - length
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+    finally:
+        # Whoever stops in the middle closes the connections too, which ends what is under way.
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _fits(count: int, size: int, photo: PendingPhoto, window: int) -> bool:
+    return count == 0 or (count < window and size + photo.stamp.size <= _MOST_BYTES)
+
+
+class _Slots:
+    """Lets through so many requests at one time; more photos are read and wait."""
+
+    def __init__(self, detector: Detector, count: int) -> None:
+        self._detector = detector
+        self._slots = threading.Semaphore(count)
+
+    def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
+        with self._slots:
+            return self._detector.detect(photo, model=model)

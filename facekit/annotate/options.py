@@ -1,0 +1,148 @@
+"""What a run over a folder is asked for, and what came of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facekit.errors import ConfigError
+from facekit.report import count
+
+if TYPE_CHECKING:
+    from facekit.store.follower import StoreOutcome
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files that a run writes.
+
+    Attributes:
+        coco: The dataset in the COCO keypoints format. The journal, the lock and the report of
+            failures stand beside it.
+        jsonl: Where to write it as JSON Lines; None for nowhere, as for those below.
+        parquet: As Parquet.
+        label_studio: As tasks to import into Label Studio.
+        fiftyone: As samples to import into FiftyOne.
+        seed_fields: Whether COCO also holds rotation, center, segmentation and channels.
+
+    Raises:
+        ConfigError: Two of them are one file.
+    """
+
+    coco: Path
+    jsonl: Path | None = None
+    parquet: Path | None = None
+    label_studio: Path | None = None
+    fiftyone: Path | None = None
+    seed_fields: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that no file is written twice."""
+        paths = [path.resolve() for path in (*self.files, self.journal, self.failures)]
+        if len(set(paths)) < len(paths):
+            raise ConfigError("two outputs have the same file name; give each its own")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The datasets that were asked for."""
+        others = (self.jsonl, self.parquet, self.label_studio, self.fiftyone)
+        return (self.coco, *(path for path in others if path is not None))
+
+    @property
+    def journal(self) -> Path:
+        """What was found so far; removed, the next run begins again."""
+        return self.coco.with_name(f"{self.coco.name}.journal")
+
+    @property
+    def index(self) -> Path:
+        """The scratch file of a run."""
+        return self.coco.with_name(f"{self.coco.name}.index")
+
+    @property
+    def failures(self) -> Path:
+        """The report of photos that failed; there is none where none did."""
+        return self.coco.with_name(f"{self.coco.stem}.failures.jsonl")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run goes about its work.
+
+    Attributes:
+        urls: ``host:port`` of the servers' gRPC endpoints; () for an embedded server.
+        model: As for ``Client.detect``.
+        concurrency: Requests in flight at one time over all servers; None for 8 a server.
+        timeout_s: What one photo may take.
+        tls_certificate: The PEM file of encrypted servers' certificate.
+        hash_content: Whether a photo's content, not its time, tells if it has changed.
+        min_score: Faces of a lower score, from 0 to 1, are left out of the datasets; the journal
+            has them.
+        retry_failed: Whether photos whose failure lasts are looked at again.
+        store: URL of the store that is kept up to date; None for none.
+        dataset: The folder's name in the store; None for the name of the folder itself.
+        ray: Address of the Ray cluster that does the work; None for this machine.
+        server_wait_s: For how long no server at all may answer before the run ends.
+
+    Raises:
+        ConfigError: One of them is out of its range.
+    """
+
+    urls: tuple[str, ...] = ()
+    model: str = "faces"
+    concurrency: int | None = None
+    timeout_s: float = 30.0
+    tls_certificate: Path | None = None
+    hash_content: bool = False
+    min_score: float = 0.0
+    retry_failed: bool = False
+    store: str | None = None
+    dataset: str | None = None
+    ray: str | None = None
+    server_wait_s: float = 120.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges; the clients check the rest."""
+        from facekit.client.calls import check_model
+
+        check_model(self.model)
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ConfigError(f"concurrency: expected at least 1, got {self.concurrency}")
+        if not 0 <= self.min_score <= 1:
+            raise ConfigError(f"min_score: expected a number from 0 to 1, got {self.min_score}")
+        if not self.server_wait_s >= 0:
+            raise ConfigError(f"server_wait_s: expected seconds >= 0, got {self.server_wait_s}")
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What came of a run.
+
+    Attributes:
+        photos: In the folder, those that failed included.
+        faces: In the dataset.
+        failures: Photos without a result, and folders that could not be listed.
+        new: Photos that this run looked at.
+        unchanged: Photos of which the journal had what was found.
+        removed: Photos of earlier runs that are no longer in the folder.
+        others: Files that are no pictures, which were left out.
+        files: What was written, the report of failures among it.
+        store: How the store stands; None where none was asked for.
+    """
+
+    photos: int
+    faces: int
+    failures: int
+    new: int
+    unchanged: int
+    removed: int
+    others: int
+    files: tuple[Path, ...]
+    store: StoreOutcome | None = None
+
+    def text(self) -> str:
+        """Return the outcome in one line."""
+        failed = f", {self.failures:,} failed" if self.failures else ""
+        found = f"{count(self.photos, 'photo')}, {count(self.faces, 'face')}{failed}"
+        news = f"{self.new:,} new, {self.unchanged:,} unchanged, {self.removed:,} removed"
+        return f"{found} ({news}); written: {', '.join(map(str, self.files))}"

@@ -1,0 +1,110 @@
+"""One photo to one record."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from facekit import limits
+from facekit.annotations.journal import GONE
+from facekit.annotations.record import FileStamp, PhotoRecord
+from facekit.client.photos import PhotoLike
+from facekit.errors import InputError, ModelMissingError, ServerError
+from facekit.faces import Faces
+from facekit.report import one_line
+
+
+@dataclass(frozen=True)
+class PendingPhoto:
+    """A photo that a run has still to look at.
+
+    Attributes:
+        rank: Its place in the order of all photos, from 1: its number in the dataset.
+        photo: Path under the photo folder, with ``/`` between its parts.
+        stamp: The file's state when the folder was listed; it may have changed since.
+    """
+
+    rank: int
+    photo: str
+    stamp: FileStamp
+
+
+class Detector(Protocol):
+    """What finds faces: a ``Client``, or a ``ServerPool``."""
+
+    def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
+        """Find all faces of one photo."""
+        ...
+
+
+class ServersAwayError(ServerError):
+    """No server has answered for too long, and the run can't go on."""
+
+
+def annotate_photo(
+    detector: Detector,
+    folder: Path,
+    pending: PendingPhoto,
+    *,
+    model: str = "faces",
+    hash_content: bool = False,
+) -> PhotoRecord:
+    """Find the faces of one photo of a folder; what is wrong with it stands in the record.
+
+    Args:
+        detector: Whom to ask.
+        folder: The photo folder.
+        pending: Which photo.
+        model: As for ``Client.detect``.
+        hash_content: Whether the record gets the digest of the content.
+
+    Raises:
+        ModelMissingError: The server does not serve the model, which no photo will change.
+        ServersAwayError: No server has answered for too long.
+    """
+    photo = pending.photo
+    data: npt.NDArray[np.uint8] | None
+    try:
+        if "://" in photo:  # which no path below a folder holds
+            from facekit.annotate.objects import read_object
+
+            content, stamp = read_object(photo)
+            data = np.frombuffer(content, np.uint8)
+        else:
+            data, stamp = _read(folder / photo, hash_content)
+    except FileNotFoundError:
+        return PhotoRecord(photo, pending.stamp, error=GONE, lasting=False)
+    except OSError as error:
+        reason = f"can't be read: {error.strerror or error}"
+        return PhotoRecord(photo, pending.stamp, error=reason, lasting=False)
+    if data is None:
+        reason = "changed while it was read; the next run looks at it again"
+        return PhotoRecord(photo, stamp, error=reason, lasting=False)
+    try:
+        return PhotoRecord(photo, stamp, detector.detect(data, model=model))
+    except InputError as error:
+        return PhotoRecord(photo, stamp, error=one_line(str(error)))
+    except (ModelMissingError, ServersAwayError):
+        raise
+    except ServerError as error:
+        return PhotoRecord(photo, stamp, error=one_line(str(error)), lasting=False)
+
+
+def _read(path: Path, hash_content: bool) -> tuple[npt.NDArray[np.uint8] | None, FileStamp]:
+    """Return a file's bytes, or None if it was being written, and the state that they are of."""
+    with path.open("rb", buffering=0) as file:
+        before = os.fstat(file.fileno())
+        data = file.read(limits.MAX_PHOTO_BYTES + 1)
+        after = os.fstat(file.fileno())
+    sha256 = hashlib.sha256(data).hexdigest() if hash_content else ""
+    stamp = FileStamp(before.st_size, before.st_mtime_ns, sha256)
+    same = (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    if not same or len(data) != min(before.st_size, limits.MAX_PHOTO_BYTES + 1):
+        return None, stamp
+    return np.frombuffer(data, np.uint8), stamp

@@ -1,0 +1,71 @@
+"""One of several servers: how it is reached, and how busy it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from facekit.client import Client, PhotoLike
+from facekit.errors import ServerUnavailableError
+from facekit.faces import Faces
+
+
+class ServerState:
+    """One server, whose numbers the pool keeps under its own lock.
+
+    Args:
+        url: ``host:port`` of its gRPC endpoint.
+        timeout_s: What one photo may take.
+        tls_certificate: The PEM file of its certificate, where it is encrypted.
+
+    Attributes:
+        there: Whether it gets requests.
+        proven: Whether it has found faces.
+        busy: Requests in flight.
+        asked: Requests so far.
+
+    Raises:
+        ConfigError: ``url`` or ``timeout_s`` is wrong.
+    """
+
+    def __init__(self, url: str, timeout_s: float, tls_certificate: Path | None) -> None:
+        self.url = url
+        self._timeout_s, self._certificate = timeout_s, tls_certificate
+        self._client: Client | None = None
+        if tls_certificate is None:
+            self._client = Client(url, timeout_s=timeout_s)  # says what is wrong with the options
+        self.there = True
+        self.proven = False
+        self.busy = self.asked = 0
+
+    def open(self) -> None:
+        """Connect.
+
+        Raises:
+            ServerError: The server is not there, or has another certificate.
+        """
+        if self._client is None:
+            from facekit.serving.tls import certified_name
+
+            assert self._certificate is not None
+            name = certified_name(self.url, self._certificate, self._timeout_s)
+            encryption: dict[str, Any] = {"root_certificates": self._certificate}
+            self._client = Client(
+                self.url, timeout_s=self._timeout_s, ssl=True, server_name=name, **encryption
+            )
+        if not self._client.server_ready():
+            raise ServerUnavailableError(
+                f"no server is ready at {self.url} (gRPC, not the HTTP port; an encrypted one "
+                "needs --tls-cert)"
+            )
+
+    def detect(self, photo: PhotoLike, model: str) -> Faces:
+        """Find the faces of one photo."""
+        if self._client is None:
+            raise ServerUnavailableError(f"{self.url} has not been reached")
+        return self._client.detect(photo, model=model)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            self._client.close()

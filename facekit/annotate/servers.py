@@ -1,0 +1,248 @@
+"""Several servers as one: work goes to the least busy, and one that fails is left until it works.
+
+A server that could not answer is asked for the kit's own probe photo, again and again; with the
+first right answer it takes part once more. So a photo that has failed on a proven server time after
+time is itself at fault.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from facekit.annotate.photo import ServersAwayError
+from facekit.annotate.server_state import ServerState
+from facekit.client import PhotoLike
+from facekit.data import probe_photo
+from facekit.errors import (
+    ConfigError,
+    DeadlineError,
+    FacekitError,
+    ModelMissingError,
+    ServerError,
+    ServerUnavailableError,
+)
+from facekit.faces import Faces
+
+_TRIES = 3
+_JOIN_S = 2.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+
+Say = Callable[[str], None]
+
+
+class ServerPool:
+    """Finds faces on whichever of several servers is there; used by many threads at once.
+
+    Args:
+        urls: ``host:port`` of each gRPC endpoint, one at least, no two alike.
+        timeout_s: What one photo may take.
+        tls_certificate: The PEM file of the servers' certificate, where they are encrypted.
+        wait_s: For how long no server at all may be there.
+        say: Takes a line when a server goes or comes.
+
+    Raises:
+        ConfigError: ``urls`` or ``timeout_s`` is wrong.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        *,
+        timeout_s: float = 30.0,
+        tls_certificate: Path | None = None,
+        wait_s: float = 120.0,
+        say: Say | None = None,
+    ) -> None:
+        if not urls or len(set(urls)) < len(urls):
+            raise ConfigError(f"urls: expected one or more, no two alike, got {list(urls)}")
+        self._wait_s = wait_s
+        self._say = say or _silent
+        self._changed = threading.Condition()
+        self._closed = False
+        self._suspects = threading.Lock()
+        self._servers = [ServerState(url, timeout_s, tls_certificate) for url in urls]
+        self._away_since: float | None = None
+        self._last_error: FacekitError | None = None
+        self._threads: list[threading.Thread] = []
+
+    def connect(self) -> None:
+        """See which servers are there; the others are tried again while the run lasts.
+
+        Raises:
+            ServerUnavailableError: None of them is.
+            SetupError: The certificate can't be used.
+        """
+        errors = []
+        for server in self._servers:
+            try:
+                server.open()
+            except ServerError as error:
+                errors.append(error)
+                self._leave(server, error)
+        if len(errors) == len(self._servers):
+            self.close()
+            raise ServerUnavailableError("; ".join(map(str, errors))) from errors[0]
+
+    def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
+        """Find all faces of one photo, as ``Client.detect`` does, on any of the servers.
+
+        Raises:
+            InputError: The photo can't be used.
+            DeadlineError: No answer came in time.
+            ModelMissingError: A server does not serve the model.
+            ServersAwayError: No server was there for too long, or the pool has been closed.
+            ServerError: The photo failed time after time on servers that work.
+        """
+        faces = self._try(photo, model)
+        if isinstance(faces, ServerError):
+            # It may have been this photo that brought the server down, and with it the requests of
+            # others. One of them at a time is tried again, so that the others get their answers.
+            with self._suspects:
+                for _ in range(_TRIES - 1):
+                    faces = self._try(photo, model)
+                    if isinstance(faces, Faces):
+                        break
+        if isinstance(faces, ServerError):
+            raise faces
+        return faces
+
+    def close(self) -> None:
+        """Close all connections; calls under way in other threads end with an error."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for server in self._servers:
+            server.close()
+        for thread in self._threads:
+            thread.join(_JOIN_S)
+
+    def __enter__(self) -> ServerPool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _try(self, photo: PhotoLike, model: str) -> Faces | ServerError:
+        """Ask one server; an error that another try may not meet is returned."""
+        server = self._take()
+        try:
+            faces = server.detect(photo, model)
+            server.proven = True
+            return faces
+        except ServerError as error:
+            if self._closed:
+                raise ServersAwayError("the servers' connections have been closed") from error
+            # A server that is starting again does not serve its models for a while.
+            if isinstance(error, ModelMissingError) and not server.proven:
+                raise
+            self._leave(server, error, model)
+            if isinstance(error, DeadlineError):
+                raise
+            return error
+        finally:
+            with self._changed:
+                server.busy -= 1
+
+    def _take(self) -> ServerState:
+        """Wait for the least busy server that is there, and count one more request to it."""
+        with self._changed:
+            while not self._closed:
+                there = [server for server in self._servers if server.there]
+                if there:
+                    server = min(there, key=lambda server: (server.busy, server.asked))
+                    server.busy += 1
+                    server.asked += 1
+                    return server
+                assert self._away_since is not None
+                left = self._away_since + self._wait_s - time.monotonic()
+                if left <= 0:
+                    raise ServersAwayError(
+                        f"no server has answered for {self._wait_s:g} s: {self._last_error}. When "
+                        "one is back, the same command goes on where it stopped"
+                    )
+                self._changed.wait(left)
+        raise ServersAwayError("the servers' connections have been closed")
+
+    def _leave(self, server: ServerState, error: ServerError, model: str | None = None) -> None:
+        """Send nothing more to a server until it has answered the probe photo, or is ready."""
+        with self._changed:
+            if not server.there:
+                return
+            server.there = False
+            self._last_error = error
+            others = sum(each.there for each in self._servers)
+            if not others and self._away_since is None:
+                self._away_since = time.monotonic()
+        if isinstance(error, ServerUnavailableError):
+            what = f"{others} other{'s' * (others != 1)} at work" if others else "waiting for it"
+            self._say(f"{server.url} is away, {what}: {error}")
+        thread = threading.Thread(target=self._recover, args=(server, model), daemon=True)
+        with self._changed:
+            self._threads = [each for each in self._threads if each.is_alive()] + [thread]
+        thread.start()
+
+    def _recover(self, server: ServerState, model: str | None) -> None:
+        pause_s, photo, said = 0.0, probe_photo(), time.monotonic()
+        while True:
+            with self._changed:
+                if self._changed.wait_for(lambda: self._closed, pause_s):
+                    return
+            try:
+                server.open()
+                if model is not None:
+                    server.detect(photo, model)
+                break
+            except FacekitError as error:
+                self._last_error = error
+            pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
+        with self._changed:
+            server.there = True
+            self._away_since = None
+            self._changed.notify_all()
+        if time.monotonic() - said > 1:
+            self._say(f"{server.url} is back")
+
+
+def _silent(line: str) -> None:
+    pass
+
+
+@contextmanager
+def open_servers(
+    urls: Sequence[str],
+    *,
+    timeout_s: float = 30.0,
+    tls_certificate: Path | None = None,
+    wait_s: float = 120.0,
+    say: Say | None = None,
+) -> Iterator[ServerPool]:
+    """Give a pool of these servers, or of an embedded one that runs meanwhile where there are none.
+
+    Raises:
+        ServerUnavailableError: None of them is ready.
+        SetupError: The embedded server can't start on this machine.
+    """
+    with ExitStack() as stack:
+        if not urls:
+            from facekit.serving import EmbeddedServer
+
+            server = stack.enter_context(EmbeddedServer())
+            for note in server.notes:
+                (say or _silent)(note)
+            urls = (server.grpc_url,)
+        pool = ServerPool(
+            urls, timeout_s=timeout_s, tls_certificate=tls_certificate, wait_s=wait_s, say=say
+        )
+        stack.enter_context(pool)
+        pool.connect()
+        yield pool

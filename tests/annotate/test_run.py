@@ -1,0 +1,303 @@
+"""Runs over a folder: what they write, and what a second one does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import numpy as np
+import pytest
+
+from facekit.annotate import Options, Outputs, Summary, annotate
+from facekit.annotations.journal import read_header, read_heads
+from facekit.errors import ConfigError, DataError
+from facekit.folder_lock import FolderLock
+from tests.annotate.folders import (
+    by_content,
+    coco_photos,
+    counted,
+    failures,
+    fill,
+    photo,
+    put,
+    read,
+    touch,
+)
+from tests.fake_triton import Answer, Array, FakeTriton, Inputs, failing
+
+
+@pytest.fixture
+def triton() -> Iterator[FakeTriton]:
+    with FakeTriton(by_content()) as running:
+        yield running
+
+
+class Case:
+    """A folder, its outputs and a server that counts what it is asked."""
+
+    def __init__(self, place: Path, triton: FakeTriton) -> None:
+        self.folder, self.coco = place / "photos", place / "out" / "i.json"
+        self.triton = triton
+
+    def run(self, **options: object) -> Summary:
+        self.triton.answer, self._asked = counted(self.triton.answer)
+        outputs = Outputs(self.coco, jsonl=self.coco.with_suffix(".jsonl"))
+        options = {"urls": (self.triton.url,), **options}
+        summary = annotate(self.folder, outputs, Options(**options))
+        self.asked = self._asked()
+        return summary
+
+    @property
+    def bytes(self) -> list[bytes]:
+        return [self.coco.read_bytes(), self.coco.with_suffix(".jsonl").read_bytes()]
+
+
+@pytest.fixture
+def case(tmp_path: Path, triton: FakeTriton) -> Case:
+    return Case(tmp_path, triton)
+
+
+def refusing(text: str) -> Answer:
+    """Return an answer that refuses photos 1 to 3 and finds faces in all others."""
+    refuse, find = failing(grpc.StatusCode.INVALID_ARGUMENT, text), by_content()
+
+    def answer(model: str, inputs: Inputs, context: grpc.ServicerContext) -> dict[str, Array]:
+        (data,) = inputs.values()
+        bad = any(data.tobytes().endswith(photo(n)) for n in (1, 2, 3))
+        return (refuse if bad else find)(model, inputs, context)
+
+    return answer
+
+
+def test_ids_are_the_places_in_the_order_of_all_photos(case: Case) -> None:
+    names = fill(case.folder, 8)
+    put(case.folder / "003a.jpg", b"words, no pixels")
+    every = sorted([*names, "003a.jpg"])
+    summary = case.run()
+    assert coco_photos(case.coco) == {n: p for n, p in enumerate(every, 1) if p != "003a.jpg"}
+    annotations = read(case.coco)["annotations"]
+    assert [entry["id"] for entry in annotations] == list(range(1, len(annotations) + 1))
+    assert failures(case.coco).keys() == {"003a.jpg"}
+    assert (summary.photos, summary.faces, summary.failures) == (9, len(annotations), 1)
+    assert (summary.new, summary.unchanged, summary.removed) == (9, 0, 0)
+
+
+def test_the_same_bytes_whatever_the_concurrency(case: Case) -> None:
+    fill(case.folder, 30)
+    case.triton.answer = by_content(0.002)
+    case.run(concurrency=1)
+    assert case.triton.most_at_once == 1
+    first = case.bytes
+    case.coco = case.coco.with_name("i.json").parent.parent / "other" / "i.json"
+    case.run(concurrency=8)
+    assert 2 < case.triton.most_at_once <= 8
+    assert case.bytes == first
+
+
+def test_a_second_run_asks_for_nothing_and_writes_the_same(case: Case) -> None:
+    fill(case.folder, 10)
+    case.run()
+    first = case.bytes
+    summary = case.run()
+    assert case.asked == 0
+    assert case.bytes == first
+    assert (summary.new, summary.unchanged) == (0, 10)
+    assert sorted(path.name for path in case.coco.parent.iterdir()) == [
+        "i.json", "i.json.journal", "i.jsonl",
+    ]  # fmt: skip
+
+
+def test_added_changed_and_removed_photos_are_noticed(case: Case, tmp_path: Path) -> None:
+    names = fill(case.folder, 12)
+    case.run()
+    put(case.folder / "new.jpg", photo(100))
+    put(case.folder / names[2], photo(101))
+    touch(case.folder / names[3])
+    (case.folder / names[4]).unlink()
+    summary = case.run()
+    assert case.asked == 3
+    assert (summary.photos, summary.new, summary.unchanged, summary.removed) == (12, 3, 9, 1)
+    changed = case.bytes
+    case.coco = tmp_path / "fresh" / "i.json"
+    case.run()
+    assert case.bytes == changed
+    put(case.folder / names[4], photo(4))
+    summary = case.run()
+    assert (case.asked, summary.new) == (1, 1)
+
+
+def test_with_a_hash_the_content_counts_and_not_the_time(case: Case) -> None:
+    names = fill(case.folder, 6)
+    case.run(hash_content=True)
+    first = case.bytes
+    touch(case.folder / names[0])
+    path = case.folder / names[1]
+    status = path.stat()
+    path.write_bytes(path.read_bytes()[:-1] + b"X")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert case.run().new == 1  # the touched one
+    touch(case.folder / names[0])
+    summary = case.run(hash_content=True)
+    assert summary.new == 2  # the rewritten one, and the one whose digest was not taken above
+    assert case.bytes != first
+
+
+def test_lasting_failures_are_tried_again_only_on_demand(case: Case) -> None:
+    names = fill(case.folder, 9)
+    case.triton.answer = refusing("photo 1 of 1: truncated JPEG")
+    assert case.run().failures == 3
+    assert failures(case.coco) == dict.fromkeys(
+        ("001.jpg", "002.jpg", "sub/003.jpg"), "truncated JPEG"
+    )
+    case.triton.answer = by_content()
+    assert case.run().failures == 3
+    assert case.asked == 0
+    touch(case.folder / "001.jpg")
+    assert case.run().failures == 2
+    assert case.asked == 1
+    assert case.run(retry_failed=True).failures == 0
+    assert case.asked == 2
+    assert failures(case.coco) == {}
+    assert list(coco_photos(case.coco).values()) == names
+
+
+def test_a_failure_of_the_servers_is_tried_again(case: Case) -> None:
+    fill(case.folder, 3)
+    find = by_content()
+
+    def odd(model: str, inputs: Inputs, context: grpc.ServicerContext) -> dict[str, Array]:
+        (data,) = inputs.values()
+        outputs = find(model, inputs, context)
+        if data.tobytes().endswith(photo(1)):
+            outputs["boxes"] = np.full_like(outputs["boxes"], np.nan)
+        return outputs
+
+    case.triton.answer = odd
+    assert case.run().failures == 1
+    assert "not finite" in failures(case.coco)["001.jpg"]
+    case.triton.answer = find
+    assert case.run().failures == 0
+    assert case.asked == 1
+
+
+def test_min_score_asks_for_nothing_anew(case: Case) -> None:
+    fill(case.folder, 10)
+    every = case.run().faces
+    first = case.bytes
+    fewer = case.run(min_score=0.6).faces
+    scores = [entry["score"] for entry in read(case.coco)["annotations"]]
+    assert case.asked == 0
+    assert len(scores) == fewer < every
+    assert min(scores) >= 0.6
+    case.run()
+    assert case.bytes == first
+
+
+def test_a_photo_that_becomes_no_photo_leaves_the_dataset(case: Case) -> None:
+    names = fill(case.folder, 3)
+    case.run()
+    put(case.folder / names[0], b"GIF89a and so on")
+    assert case.run().failures == 1
+    assert names[0] not in coco_photos(case.coco).values()
+    assert "a GIF" in failures(case.coco)[names[0]]
+    size = case.coco.with_name("i.json.journal").stat().st_size
+    assert case.run().new == 0
+    assert case.coco.with_name("i.json.journal").stat().st_size == size
+
+
+def test_photos_that_go_or_grow_in_mid_run_do_not_stop_it(case: Case) -> None:
+    names = fill(case.folder, 40)
+    find = by_content()
+
+    def meddling(model: str, inputs: Inputs, context: grpc.ServicerContext) -> dict[str, Array]:
+        if (case.folder / names[-1]).exists():
+            (case.folder / names[-1]).unlink()
+            put(case.folder / names[-2], photo(77))
+        return find(model, inputs, context)
+
+    case.triton.answer = meddling
+    summary = case.run(concurrency=1)
+    assert (summary.photos, summary.failures) == (40, 1)
+    assert failures(case.coco) == {names[-1]: "the file is gone"}
+    case.triton.answer = find
+    summary = case.run()
+    assert (summary.photos, summary.failures, summary.new) == (39, 0, 0)
+
+
+def test_outputs_inside_the_photo_folder_are_no_photos(case: Case) -> None:
+    names = fill(case.folder, 3)
+    case.coco = case.folder / "i.json"
+    case.run()
+    first = case.bytes
+    assert case.run().photos == 3
+    assert case.bytes == first
+    assert list(coco_photos(case.coco).values()) == names
+
+
+def test_a_journal_of_old_records_is_rewritten(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facekit.annotate.run._REWRITE_BYTES", 1)
+    names = fill(case.folder, 5)
+    case.run()
+    journal = case.coco.with_name("i.json.journal")
+    id_before = read_header(journal).id
+    for _ in range(3):
+        for name in names:
+            touch(case.folder / name)
+        case.run()
+    first = case.bytes
+    (case.folder / names[0]).unlink()
+    case.run()
+    assert read_header(journal).id != id_before
+    assert len(list(read_heads(journal))) < 20
+    put(case.folder / names[0], photo(1))
+    summary = case.run()
+    assert (summary.new, case.asked) == (1, 1)
+    assert case.bytes[0] == first[0]
+
+
+def test_another_model_is_refused_before_anything_is_asked(case: Case) -> None:
+    fill(case.folder, 2)
+    case.run()
+    with pytest.raises(ConfigError, match="remove the journal to begin again"):
+        case.run(model="facenet_ensemble")
+
+
+def test_two_runs_do_not_share_an_output(case: Case) -> None:
+    fill(case.folder, 2)
+    case.coco.parent.mkdir()
+    lock = FolderLock(case.coco.parent, ".i.json.lock")
+    lock.acquire()
+    with pytest.raises(DataError, match="wait for its end"):
+        case.run()
+    lock.release()
+    assert case.run().photos == 2
+
+
+@pytest.mark.parametrize("make", [lambda folder: folder.mkdir(), lambda folder: None])
+def test_a_folder_without_photos_changes_nothing(case: Case, make: object) -> None:
+    fill(case.folder, 2)
+    case.run()
+    first = case.bytes
+    case.folder = case.folder.parent / "unmounted"
+    make(case.folder)  # type: ignore[operator]
+    with pytest.raises(DataError, match="holds no photo|no such folder"):
+        case.run()
+    assert case.bytes == first
+
+
+def test_outputs_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match="same file name"):
+        Outputs(Path("a.json"), fiftyone=Path("b/../a.json"))
+
+
+def test_every_format_is_written(case: Case) -> None:
+    fill(case.folder, 3)
+    names = ("i.jsonl", "i.parquet", "ls.json", "fo.json")
+    jsonl, parquet, label_studio, fiftyone = (case.coco.with_name(name) for name in names)
+    outputs = Outputs(case.coco, jsonl, parquet, label_studio, fiftyone, seed_fields=True)
+    summary = annotate(case.folder, outputs, Options(urls=(case.triton.url,)))
+    assert all(path.stat().st_size > 0 for path in summary.files)
+    assert len(summary.files) == 5
+    assert "rotation" in read(case.coco)["annotations"][0]
