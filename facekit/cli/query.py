@@ -1,0 +1,197 @@
+"""``facekit query``: ask a store what ``facekit annotate --store`` has put there."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facekit.cli import add_json, check_output, number, writing
+
+if TYPE_CHECKING:
+    from facekit.store import Store
+    from facekit.store.answers import Answer
+
+_PHOTOS = ("photo", "width", "height", "faces")
+_FACES = ("photo", "number", "category", "score", "rotation_deg", "box_xywh")
+_FOLDERS = ("folder", "photos", "faces")
+_CATEGORIES = ("category", "faces")
+_DATASETS = ("dataset", "photos", "faces", "photo_folder")
+_TEXTS = {"photo", "category", "folder", "dataset", "photo_folder"}
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the subcommand and its options."""
+    parser = subparsers.add_parser(
+        "query",
+        help="ask a store of results",
+        description="Ask a store that facekit annotate --store has filled, and print a table. "
+        "Without a question: which datasets it holds, and how much. Every kind of store gives the "
+        "same answers in the same order; what is equal comes by the photo's path.",
+    )
+    parser.add_argument(
+        "--store",
+        metavar="URL",
+        default=os.environ.get("FACEKIT_STORE") or None,
+        help="sqlite:///FILE, redis://[:PASSWORD@]HOST[:PORT][/DB], rediss://... or unix://FILE "
+        "(also FACEKIT_STORE)",
+    )
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="which dataset, where the store holds several"
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--min-faces",
+        metavar="N",
+        type=_count,
+        help="photos with at least N faces, those with most first",
+    )
+    what.add_argument("--photo", metavar="PATH", help="faces of one photo, named as in the dataset")
+    what.add_argument(
+        "--min-score",
+        metavar="S",
+        type=lambda text: number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1),
+        help="faces of a score of at least S, best first",
+    )
+    what.add_argument(
+        "--rotated-beyond",
+        metavar="DEG",
+        type=lambda text: number(text, "degrees from 0 to 180", lambda value: 0 <= value <= 180),
+        help="faces turned by more than DEG degrees either way, farthest first",
+    )
+    what.add_argument(
+        "--by-folder", action="store_true", help="photos and faces directly in each folder"
+    )
+    what.add_argument("--by-category", action="store_true", help="faces of each category")
+    parser.add_argument(
+        "--category",
+        metavar="NAME",
+        help="only faces of this category, with --min-score or --rotated-beyond, or alone",
+    )
+    parser.add_argument("--limit", metavar="N", type=_count, help="no more than N rows")
+    add_json(parser, "the answer")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ask, and print or write the answer.
+
+    Raises:
+        ConfigError: No store is named, or the options do not go together.
+        StoreError: The store can't be used, or holds no such dataset or photo.
+        SetupError: The file that was asked for can't be written.
+    """
+    from facekit.errors import ConfigError
+    from facekit.report import show, write_text
+    from facekit.store import open_store
+
+    if not args.store:
+        raise ConfigError("name a store: --store URL, or the variable FACEKIT_STORE")
+    asked = (args.min_faces, args.photo, args.by_folder or None, args.by_category or None)
+    if args.category is not None and any(each is not None for each in asked):
+        raise ConfigError("--category goes with --min-score or --rotated-beyond, or alone")
+    if args.json is not None:
+        check_output(args.json)
+    with open_store(args.store, create=False) as store:
+        about, columns, answers = _ask(store, args)
+        rows = [answer.to_dict() for answer in answers][: args.limit]
+    if args.json != Path("-"):
+        show(_table(columns, rows))
+    if args.json is not None:
+        text = _json(about, rows)
+        if args.json == Path("-"):
+            show(text)
+        else:
+            with writing(args.json):
+                write_text(args.json, text + "\n")
+    return 0
+
+
+def _ask(
+    store: Store, args: argparse.Namespace
+) -> tuple[dict[str, str], Sequence[str], Iterable[Answer]]:
+    """Return what is told about the answer, its columns, and the answer."""
+    about = {"store": store.name}
+    asked = (args.min_faces, args.photo, args.min_score, args.rotated_beyond, args.category)
+    if not args.by_folder and not args.by_category and all(each is None for each in asked):
+        datasets = store.datasets()
+        if args.dataset is not None:
+            name = _dataset(store, args.dataset)
+            datasets = [each for each in datasets if each.dataset == name]
+        return about, _DATASETS, datasets
+    name = _dataset(store, args.dataset)
+    about["dataset"] = name
+    if args.min_faces is not None:
+        return about, _PHOTOS, store.photos(name, args.min_faces, limit=args.limit)
+    if args.photo is not None:
+        return about, _FACES, store.faces_of(name, args.photo)
+    if args.by_folder:
+        return about, _FOLDERS, store.folders(name)
+    if args.by_category:
+        return about, _CATEGORIES, store.categories(name)
+    only = {"category": args.category, "limit": args.limit}
+    if args.rotated_beyond is not None:
+        return about, _FACES, store.rotated(name, args.rotated_beyond, **only)
+    return about, _FACES, store.faces(name, args.min_score or 0.0, **only)
+
+
+def _dataset(store: Store, asked: str | None) -> str:
+    """Return the dataset that is meant.
+
+    Raises:
+        StoreError: There is none, or it can't be told which one.
+    """
+    from facekit.errors import StoreError
+
+    names = [each.dataset for each in store.datasets()]
+    if not names:
+        raise StoreError(f"{store.name}: holds no dataset yet")
+    if asked is not None and asked not in names:
+        raise StoreError(f"{store.name}: holds no dataset {asked}, but {', '.join(names)}")
+    if asked is None and len(names) > 1:
+        raise StoreError(f"{store.name}: holds {', '.join(names)}; name one with --dataset")
+    return asked or names[0]
+
+
+def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    from facekit.report import count, one_line
+
+    lines = [[column.removesuffix("_deg").removesuffix("_xywh") for column in columns]]
+    lines += [[one_line(_cell(column, row[column])) for column in columns] for row in rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
+    texts = []
+    for line in lines:
+        cells = [
+            cell.ljust(width) if column in _TEXTS else cell.rjust(width)
+            for cell, width, column in zip(line, widths, columns, strict=True)
+        ]
+        texts.append("  ".join(cells).rstrip())
+    texts.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
+    return "\n".join([*texts, count(len(rows), "row")])
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return "?"
+    if column == "score":
+        return f"{value:.4f}"
+    if column == "rotation_deg":
+        return f"{value:.1f}"
+    if column == "box_xywh":
+        return " ".join(f"{side:.0f}" for side in value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _json(about: dict[str, str], rows: Sequence[dict[str, Any]]) -> str:
+    import json
+
+    head = "".join(f"  {json.dumps(key)}: {json.dumps(value)},\n" for key, value in about.items())
+    body = ",\n".join("    " + json.dumps(row) for row in rows)
+    return f'{{\n{head}  "rows": [' + (f"\n{body}\n  " if rows else "") + "]\n}"
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text}")
+    return int(text)

@@ -1,0 +1,84 @@
+"""Opening a store by its address, and the names of its datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facekit.errors import StoreError
+from facekit.store.store import Store
+
+FORMS = "sqlite:///FILE, redis://[:PASSWORD@]HOST[:PORT][/DB], rediss://... or unix://FILE"
+_REDIS = ("redis", "rediss", "unix")
+_NAME_LENGTH = 200
+
+
+def open_store(url: str, *, create: bool = True) -> Store:
+    """Open a store.
+
+    Args:
+        url: ``sqlite:///FILE`` (from the working folder; ``sqlite:////FILE`` from the root), or
+            ``redis://``, ``rediss://`` (encrypted) or ``unix://`` as the package redis takes them.
+        create: Whether to begin a store where there is none.
+
+    Raises:
+        StoreError: The address is of no known form, or what is there is no store that can be used.
+        StoreUnavailableError: It does not answer.
+        ModuleNotFoundError: The package redis is missing.
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        raise StoreError(f"{masked(url)}: is no address of a store; expected {FORMS}")
+    if scheme == "sqlite":
+        from facekit.store.sqlite import SqliteStore
+
+        if not rest.startswith("/") or rest == "/":
+            raise StoreError(f"{masked(url)}: expected three slashes and a file: sqlite:///FILE")
+        return SqliteStore(Path(rest[1:]), create=create)
+    if scheme in _REDIS:
+        from facekit.store.redis_store import RedisStore
+
+        return RedisStore(url, masked(url), create=create)
+    raise StoreError(f"{masked(url)}: no store is known by {scheme}://; expected {FORMS}")
+
+
+def masked(url: str) -> str:
+    """Return an address as it may be shown: without a password, and without options.
+
+    >>> masked("redis://:secret@host:6379/2?ssl_cert_reqs=none")
+    'redis://:***@host:6379/2'
+    """
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        # What is no address may still hold a password.
+        return url if "@" not in url else "***"
+    if scheme == "sqlite":
+        return url
+    before, at, host = rest.rpartition("@")
+    if "?" in before:  # nobody can tell where the password ends
+        return f"{scheme}://***"
+    user = before.partition(":")[0]
+    return f"{scheme}://{user + ':***@' if at else ''}{host.partition('?')[0]}"
+
+
+def dataset_name(folder: Path) -> str:
+    """Return the name that a folder's dataset has where none is given: the folder's own.
+
+    >>> dataset_name(Path("/home/me/Pictures"))
+    'Pictures'
+    """
+    name = folder.absolute().name
+    printable = "".join(sign if sign.isprintable() else "?" for sign in name)
+    return printable[:_NAME_LENGTH] or "photos"
+
+
+def check_dataset_name(name: str) -> str:
+    """Return a name that a dataset may have.
+
+    Raises:
+        StoreError: It is empty, too long, or holds control characters.
+    """
+    if not name or len(name) > _NAME_LENGTH or not name.isprintable():
+        raise StoreError(
+            f"{name!r}: is no name of a dataset; expected 1 to {_NAME_LENGTH} signs that print"
+        )
+    return name

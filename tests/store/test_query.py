@@ -1,0 +1,186 @@
+"""``facekit query`` on a SQLite store; the same answers from Redis are in tests/workflow/store."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from facekit.annotations.record import FileStamp, PhotoRecord
+from facekit.cli import main
+from facekit.faces import Faces
+from facekit.store import dataset_name, masked, open_store
+from facekit.store.sync import sync_store
+from tests.store.records import FOLDER, journal_of
+
+
+def record(photo: str, scores: list[float], turned: float = 0.0) -> PhotoRecord:
+    count = len(scores)
+    points = np.zeros((count, 68, 2))
+    points[:, 36:42], points[:, 42:48] = (100, 100), (110, 100 + 10 * turned)
+    return PhotoRecord(
+        photo,
+        FileStamp(1, 1),
+        Faces(
+            boxes_xyxy=np.tile([10, 20, 50, 80], (count, 1)),
+            scores=np.array(scores),
+            points_xy=points,
+            point_scores=np.ones((count, 68)),
+            size_wh=(4000, 3000),
+            channels=3,
+        ),
+    )
+
+
+RECORDS = [
+    record("a.jpg", [0.9, 0.5]),
+    record("b/c\x1b.jpg", [0.75], turned=1.0),
+    record("b/d.jpg", []),
+    PhotoRecord("b/e.jpg", FileStamp(1, 1), error="truncated"),
+]
+
+
+@pytest.fixture
+def url(tmp_path):
+    url = f"sqlite:///{tmp_path}/a.db"
+    with open_store(url) as store:
+        sync_store(store, journal_of(tmp_path / "j", RECORDS), dataset="holiday", folder=FOLDER)
+    return url
+
+
+def asked(capsys, *words: str) -> list[str]:
+    assert main(["query", *words]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out.splitlines()
+
+
+def test_tables(url, capsys):
+    assert asked(capsys, "--store", url, "--min-faces", "1") == [
+        "photo        width  height  faces",
+        "---------------------------------",
+        "a.jpg        4,000   3,000      2",
+        r"b/c\x1b.jpg  4,000   3,000      1",
+        "2 rows",
+    ]
+    assert asked(capsys, "--store", url, "--photo", "a.jpg") == [
+        "photo  number  category   score  rotation          box",
+        "------------------------------------------------------",
+        "a.jpg       1  face      0.9000       0.0  10 20 40 60",
+        "a.jpg       2  face      0.5000       0.0  10 20 40 60",
+        "2 rows",
+    ]
+    assert asked(capsys, "--store", url, "--by-folder")[2:] == [
+        ".            1      2", "b            2      1", "2 rows",
+    ]  # fmt: skip
+    assert asked(capsys, "--store", url, "--by-category")[2:] == ["face          3", "1 row"]
+    assert asked(capsys, "--store", url)[2:] == [
+        f"holiday       3      3  {FOLDER}",
+        "1 row",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--min-faces", "0"], ["a.jpg", "b/c\x1b.jpg", "b/d.jpg"]),
+        (["--min-faces", "2"], ["a.jpg"]),
+        (["--min-score", "0.75"], ["a.jpg", "b/c\x1b.jpg"]),
+        (["--min-score", "0"], ["a.jpg", "b/c\x1b.jpg", "a.jpg"]),
+        (["--min-score", "0", "--limit", "2"], ["a.jpg", "b/c\x1b.jpg"]),
+        (["--rotated-beyond", "44"], ["b/c\x1b.jpg"]),
+        (["--rotated-beyond", "45"], []),
+        (["--category", "face"], ["a.jpg", "b/c\x1b.jpg", "a.jpg"]),
+        (["--category", "mask", "--min-score", "0"], []),
+        (["--photo", "b/d.jpg"], []),
+    ],
+)
+def test_answers_as_json(url, capsys, tmp_path, words, expected):
+    file = tmp_path / "answer.json"
+    asked(capsys, "--store", url, *words, "--json", str(file))
+    data = json.loads(file.read_text())
+    assert [row["photo"] for row in data["rows"]] == expected
+    assert (data["store"], data["dataset"]) == (url, "holiday")
+    assert "\n".join(asked(capsys, "--store", url, *words, "--json", "-")) + "\n" == (
+        file.read_text()
+    )
+
+
+def test_the_store_may_be_named_by_a_variable(url, capsys, monkeypatch):
+    monkeypatch.setenv("FACEKIT_STORE", url)
+    assert asked(capsys)[2].startswith("holiday")
+
+
+def failed(capsys, *words: str) -> str:
+    assert main(["query", *words]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err
+
+
+def test_what_can_not_be_answered(url, capsys, tmp_path, monkeypatch):
+    monkeypatch.delenv("FACEKIT_STORE", raising=False)
+    for words, reason in (
+        ([], "name a store: --store URL"),
+        (["--store", "a.db"], "is no address of a store"),
+        (["--store", "sqlite://a.db"], "expected three slashes"),
+        (["--store", "mysql://me:secret@host/db"], "no store is known by mysql://"),
+        (["--store", f"{url}2"], "there is no such file"),
+        (["--store", url, "--dataset", "x", "--by-folder"], "holds no dataset x, but holiday"),
+        (["--store", url, "--dataset", "x"], "holds no dataset x, but holiday"),
+        (["--store", url, "--photo", "b/e.jpg"], "holds no photo b/e.jpg"),
+        (["--store", url, "--category", "face", "--by-folder"], "--category goes with"),
+    ):
+        error = failed(capsys, *words)
+        assert reason in error
+        assert error.count("\n") == 1
+        assert "secret" not in error
+    open_store(f"sqlite:///{tmp_path}/empty.db").close()
+    assert "holds no dataset yet" in failed(
+        capsys, "--store", f"sqlite:///{tmp_path}/empty.db", "--by-folder"
+    )
+
+
+def test_several_datasets_want_a_name(url, capsys, tmp_path):
+    with open_store(url) as store:
+        sync_store(store, tmp_path / "j", dataset="other", folder=FOLDER)
+    assert "holds holiday, other; name one with --dataset" in failed(
+        capsys, "--store", url, "--by-folder"
+    )
+    assert len(asked(capsys, "--store", url, "--by-folder", "--dataset", "other")) == 5
+    assert len(asked(capsys, "--store", url)) == 5
+    assert len(asked(capsys, "--store", url, "--dataset", "other")) == 4
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--min-faces", "-1"), ("--min-score", "1.1"), ("--rotated-beyond", "x"), ("--limit", "½")],
+)
+def test_options_out_of_range(url, capsys, option, value):
+    with pytest.raises(SystemExit) as ended:
+        main(["query", "--store", url, option, value])
+    assert ended.value.code == 2
+    assert "expected" in capsys.readouterr().err
+
+
+def test_passwords_are_not_shown():
+    for url, shown in (
+        ("redis://:secret@host:6379/2", "redis://:***@host:6379/2"),
+        ("rediss://me:se@cret@host", "rediss://me:***@host"),
+        ("redis://host/0?password=secret", "redis://host/0"),
+        ("redis://:pa?secret@host", "redis://***"),
+        ("redis://host?password=secret@x", "redis://***"),
+        ("unix://:secret@/run/r.sock?db=1", "unix://:***@/run/r.sock"),
+        ("secret@host", "***"),
+        ("sqlite:///a@b?c.db", "sqlite:///a@b?c.db"),
+    ):
+        assert masked(url) == shown
+
+
+def test_a_folder_names_its_dataset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert dataset_name(tmp_path / "Ünder the sun") == "Ünder the sun"
+    assert dataset_name(tmp_path / "a\nb\udcff") == "a?b?"
+    assert dataset_name(tmp_path / ".") == tmp_path.name
+    assert dataset_name(type(tmp_path)("/")) == "photos"

@@ -1,0 +1,211 @@
+"""Debian's Redis 7, which has no modules."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+import pytest
+
+from facekit.errors import StoreError, StoreUnavailableError
+from facekit.store import open_store
+from facekit.store.sync import reconcile, sync_store
+from tests.store.cases import StoreCases
+from tests.store.records import CLASSES, FOLDER, answers, check, journal_of, random_records
+from tests.workflow.store.server import RedisServer
+
+
+class TestRedis(StoreCases):
+    @pytest.fixture
+    def opened(self, empty_redis):
+        return lambda: open_store(empty_redis.url)
+
+
+@pytest.mark.parametrize("seed", range(10, 16))
+def test_both_stores_give_the_same_answers(empty_redis, tmp_path, seed):
+    before = random_records(seed, CLASSES if seed % 2 else ())
+    after = random_records(seed + 100, CLASSES if seed % 3 else ())
+    journal = journal_of(tmp_path / "j", before.values())
+    with open_store(f"sqlite:///{tmp_path}/a.db") as file, open_store(empty_redis.url) as server:
+        for store in (file, server):
+            sync_store(store, journal, dataset="d", folder=FOLDER)
+        assert answers(file, "d") == answers(server, "d")
+        journal_of(journal, after.values())
+        for store in (file, server):
+            at = sync_store(store, journal, dataset="d", folder=FOLDER)
+            reconcile(store, after.values(), dataset="d", at=at)
+        assert answers(file, "d") == answers(server, "d")
+        check(server, "d", after.values())
+
+
+def test_nothing_stays_of_what_was_removed(empty_redis, tmp_path):
+    def keys() -> set[bytes]:
+        with empty_redis.client() as client:
+            return set(client.keys("*"))
+
+    journal = journal_of(tmp_path / "j", random_records(1, CLASSES).values())
+    with open_store(empty_redis.url) as store:
+        at = sync_store(store, journal, dataset="d", folder=FOLDER)
+        assert len(keys()) > 20
+        reconcile(store, [], dataset="d", at=at)
+        assert keys() == {b"facekit:store", b"facekit:datasets", b"facekit:d:meta"}
+        store.drop("d")
+        assert keys() == {b"facekit:store"}
+
+
+def test_documents_are_those_that_are_documented(empty_redis, tmp_path):
+    records = random_records(1)
+    record = next(r for r in records.values() if r.faces is not None and len(r.faces) == 7)
+    with open_store(empty_redis.url) as store, empty_redis.client() as client:
+        sync_store(store, journal_of(tmp_path / "j", [record]), dataset="d", folder=FOLDER)
+        images = [json.loads(client.get(key)) for key in client.keys("facekit:d:image:*")]
+        faces = [json.loads(client.get(key)) for key in client.keys("facekit:d:annotation:*")]
+        category = json.loads(client.get("facekit:d:category:face"))
+    assert {*images[0]} - {"file_name_hex"} == {
+        "id", "width", "height", "channels", "file_name", "folder", "faces",
+    }  # fmt: skip
+    assert len(faces) == 7
+    for face in faces:
+        assert face["image_id"] == images[0]["id"]
+        assert face["id"] == f"{images[0]['id']}:{face['number']}"
+        assert face["category_id"] == category["id"] == 1
+        assert len(face["keypoints"]) == 3 * len(category["keypoints"]) == 3 * 68
+        assert len(face["segmentation"][0]) == 2 * 68
+        assert face["area"] == pytest.approx(face["bbox"][2] * face["bbox"][3], abs=0.001)
+
+
+def test_a_server_that_forgot_its_scripts_takes_the_batch_all_the_same(empty_redis, tmp_path):
+    records = random_records(1)
+    journal = journal_of(tmp_path / "j", records.values())
+    with open_store(empty_redis.url) as store, empty_redis.client() as client:
+        sync_store(store, journal, dataset="d", folder=FOLDER)
+        client.script_flush()
+        at = store.position("d")
+        reconcile(store, random_records(2).values(), dataset="d", at=at)
+        check(store, "d", random_records(2).values())
+
+
+def test_two_runs_at_once(empty_redis, tmp_path):
+    """Two datasets fill side by side; of two runs of one dataset, the later one stays."""
+    every = [random_records(seed) for seed in range(3)]
+    journals = [journal_of(tmp_path / str(n), r.values()) for n, r in enumerate(every)]
+    failures: list[Exception] = []
+
+    def fill(number: int, dataset: str) -> None:
+        try:
+            for _ in range(5):
+                with open_store(empty_redis.url) as store:
+                    at = sync_store(store, journals[number], dataset=dataset, folder=FOLDER)
+                    reconcile(store, every[number].values(), dataset=dataset, at=at)
+        except StoreError as error:
+            failures.append(error)
+
+    work = [(0, "one"), (1, "two"), (1, "shared"), (2, "shared")]
+    threads = [threading.Thread(target=fill, args=each) for each in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(failures) <= 2
+    assert all("another run has taken over the dataset shared" in str(e) for e in failures)
+    with open_store(empty_redis.url) as store:
+        check(store, "one", every[0].values())
+        check(store, "two", every[1].values())
+        # Whatever the two left, one more run makes it whole.
+        at = sync_store(store, journals[2], dataset="shared", folder=FOLDER)
+        reconcile(store, every[2].values(), dataset="shared", at=at)
+        check(store, "shared", every[2].values())
+
+
+def test_addresses_that_are_no_use(empty_redis, tmp_path):
+    port = empty_redis.port
+    for url, reason, kind in (
+        ("redis://:secret@127.0.0.1:1/0", "does not answer", StoreUnavailableError),
+        (f"redis://:secret@127.0.0.1:{port}/99", "index is out of range", StoreError),
+        (f"redis://:secret@127.0.0.1:{port}x/0", "is no address", StoreError),
+        (f"unix://:secret@{tmp_path}/none.sock", "does not answer", StoreUnavailableError),
+    ):
+        with pytest.raises(kind, match=reason) as caught:
+            open_store(url)
+        assert "secret" not in str(caught.value)
+        assert "***" in str(caught.value)
+
+
+def test_passwords(tmp_path):
+    server = RedisServer(tmp_path, "--requirepass", "secret")
+    try:
+        server.start("secret")
+        for wrong in ("", ":wrong@"):
+            with pytest.raises(StoreError, match="the name or password is refused") as caught:
+                open_store(server.url.replace("://", f"://{wrong}"))
+            assert "wrong" not in str(caught.value)
+            assert not isinstance(caught.value, StoreUnavailableError)
+        records = random_records(1)
+        with open_store(server.url.replace("://", "://:secret@")) as store:
+            assert store.name == server.url.replace("://", "://:***@")
+            journal = journal_of(tmp_path / "j", records.values())
+            sync_store(store, journal, dataset="d", folder=FOLDER)
+            check(store, "d", records.values())
+    finally:
+        server.kill()
+
+
+def test_a_socket_file(tmp_path):
+    server = RedisServer(tmp_path, "--unixsocket", str(tmp_path / "r.sock"))
+    try:
+        server.start()
+        with open_store(f"unix://{tmp_path}/r.sock") as store:
+            sync_store(store, journal_of(tmp_path / "j", []), dataset="d", folder=FOLDER)
+        with open_store(server.url, create=False) as store:
+            check(store, "d", [])
+    finally:
+        server.kill()
+
+
+def test_another_version_and_an_empty_database(empty_redis):
+    with pytest.raises(StoreError, match="holds no results of facekit"):
+        open_store(empty_redis.url, create=False)
+    with empty_redis.client() as client:
+        assert client.keys("*") == []
+    open_store(empty_redis.url).close()
+    with empty_redis.client() as client:
+        client.hset("facekit:store", "version", 7)
+    with pytest.raises(StoreError, match="version 7, not 1"):
+        open_store(empty_redis.url)
+    with empty_redis.client() as client:
+        client.hset("facekit:store", mapping={"version": 1, "documents": "json"})
+    with pytest.raises(StoreError, match="need Redis' JSON module, which is gone"):
+        open_store(empty_redis.url)
+
+
+def test_a_full_server_changes_nothing(empty_redis, tmp_path):
+    records = random_records(1)
+    with open_store(empty_redis.url) as store, empty_redis.client() as client:
+        journal = journal_of(tmp_path / "j", [])
+        begun = sync_store(store, journal, dataset="d", folder=FOLDER).journal
+        journal_of(journal, records.values())
+        client.config_set("maxmemory", "1")
+        try:
+            with pytest.raises(StoreUnavailableError, match="maxmemory"):
+                sync_store(store, journal, dataset="d", folder=FOLDER, begun=begun)
+            check(store, "d", [])
+        finally:
+            client.config_set("maxmemory", "0")
+        sync_store(store, journal, dataset="d", folder=FOLDER, begun=begun)
+        check(store, "d", records.values())
+
+
+def test_the_questions_of_one_dataset_do_not_walk_all_keys(empty_redis, tmp_path):
+    journal = journal_of(tmp_path / "j", random_records(1).values())
+    with open_store(empty_redis.url) as store, empty_redis.client() as client:
+        sync_store(store, journal, dataset="d", folder=FOLDER)
+        client.config_resetstat()
+        answers(store, "d")
+        used = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
+    assert not used & {"keys", "scan", "zscan", "hscan", "sscan", "evalsha"}
+
+
+def test_without_modules_documents_are_texts(empty_redis):
+    with open_store(empty_redis.url) as store, empty_redis.client() as client:
+        assert client.hget("facekit:store", "documents") == b"text"
+        assert store._has("GET")  # as it would a module's command
