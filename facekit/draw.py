@@ -93,6 +93,18 @@ def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.
             f"these faces are of a photo of {faces.size_wh[0]} x {faces.size_wh[1]} pixels; "
             f"this one has {image.width} x {image.height}"
         )
+    draw_into(image, faces, scores=scores)
+    return image
+
+
+def draw_into(image: Image.Image, faces: Faces, *, scores: bool = True) -> None:
+    """Draw faces into a picture in RGB, with lines as thin as fits the picture's own size.
+
+    Args:
+        image: Is changed.
+        faces: In pixels of the image.
+        scores: As for :func:`draw_faces`.
+    """
     order = sorted(range(len(faces)), key=lambda i: float(faces.scores[i]))
     tags = place_tags(image, list(faces), order[::-1], scores)
     # Weakest first, so that where faces overlap the surer one lies on top.
@@ -101,7 +113,6 @@ def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.
         if faces.class_names:
             colour = CLASS_COLOURS[faces.labels[index] % len(CLASS_COLOURS)]
         _draw_face(image, faces[index], colour, tags.get(index))
-    return image
 
 
 def _draw_face(image: Image.Image, face: Face, colour: Colour, tag: Tag | None) -> None:

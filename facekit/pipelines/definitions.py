@@ -39,8 +39,8 @@ def facenet_preprocess(device: str, color: str | None) -> Node:
 
     @_pipeline(device)
     def facenet_preprocess() -> Node:
-        photo, orientation = _inputs()
-        stored = _decode(photo, device, color)
+        photo, orientation = inputs()
+        stored = decode(photo, device, color)
         return _network_input(stored, orientation, color)
 
     return facenet_preprocess()
@@ -64,8 +64,8 @@ def photo_gray(device: str, color: str | None = None) -> Node:
 
     @_pipeline(device)
     def photo_gray() -> Node:
-        photo, orientation = _inputs()
-        return _gray_picture(_decode(photo, device, "gray"), orientation, "gray")
+        photo, orientation = inputs()
+        return _gray_picture(decode(photo, device, "gray"), orientation, "gray")
 
     return photo_gray()
 
@@ -75,8 +75,8 @@ def faces_preprocess(device: str, color: str | None) -> Node:
 
     @_pipeline(device)
     def faces_preprocess() -> Node:
-        photo, orientation = _inputs()
-        stored = _decode(photo, device, color)
+        photo, orientation = inputs()
+        stored = decode(photo, device, color)
         return (
             _network_input(stored, orientation, color),
             _gray_picture(stored, orientation, color),
@@ -113,13 +113,15 @@ def _pipeline(device: str) -> Callable[[Callable[[], Node]], Callable[[], Node]]
     return decorate
 
 
-def _inputs() -> tuple[Node, Node]:
+def inputs() -> tuple[Node, Node]:
+    """Return the nodes ``photo`` and ``orientation``, fed from outside."""
     photo = fn.external_source(name="photo", device="cpu", dtype=types.UINT8, ndim=1)
     orientation = fn.external_source(name="orientation", device="cpu", dtype=types.INT32, ndim=1)
     return photo, orientation
 
 
-def _decode(photo: Node, device: str, color: str | None) -> Node:
+def decode(photo: Node, device: str, color: str | None) -> Node:
+    """Return the stored pixels of checked photo bytes, gray or in colours."""
     # "mixed" reads on the CPU and decodes on the GPU.
     return fn.decoders.image(
         photo,
@@ -141,7 +143,7 @@ def _network_input(stored: Node, orientation: Node, color: str | None) -> Node:
     )
     channels = 1 if color == "gray" else 3
     planes = fn.crop_mirror_normalize(
-        _upright(resized, orientation),
+        upright(resized, orientation),
         mean=[0.0] * channels,
         std=[PIXEL_RANGE] * channels,
         dtype=types.FLOAT,
@@ -155,11 +157,12 @@ def _gray_picture(stored: Node, orientation: Node, color: str | None) -> Node:
     gray = stored
     if color == "rgb":
         gray = fn.color_space_conversion(stored, image_type=types.RGB, output_type=types.GRAY)
-    upright = fn.squeeze(_upright(gray, orientation), axes=[2])
-    return fn.pad(upright, axes=[0, 1], fill_value=0)
+    squeezed = fn.squeeze(upright(gray, orientation), axes=[2])
+    return fn.pad(squeezed, axes=[0, 1], fill_value=0)
 
 
-def _upright(picture: Node, orientation: Node) -> Node:
+def upright(picture: Node, orientation: Node) -> Node:
+    """Return pixels as their EXIF orientation turns them."""
     # DALI reads this ``if`` a sample at a time (enable_conditionals).
     if fn.cast(_choose(orientation, _TRANSPOSED, 1, 0), dtype=types.BOOL):
         turned = fn.transpose(picture, perm=[1, 0, 2], transpose_layout=False)

@@ -1,0 +1,228 @@
+"""A data set's faces as chips in a folder, with a listing of what each one is."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from facekit.annotations.output import OUTPUT_MARK
+from facekit.annotations.record import SCORE_DIGITS, PhotoRecord
+from facekit.chips.cut import cut_chip
+from facekit.chips.geometry import DegenerateFaceError, chip_from_photo
+from facekit.chips.names import chip_name
+from facekit.chips.options import FORMATS, ChipOptions
+from facekit.draw import open_upright
+from facekit.errors import DataError, PhotoError
+from facekit.faces import Face
+from facekit.files import write_whole
+from facekit.landmarks.crops import FloatArray
+from facekit.progress import ProgressBar
+
+LISTING = "chips.jsonl"
+"""One line a chip, in the data set's order: ``chip`` (its file), ``photo``, ``face`` (its place
+among the photo's faces, from 1), ``score``, ``rotation`` (degrees, clockwise as seen) and
+``affine``, the 2 x 3 map from pixels of the upright photo to pixels of the chip."""
+LEFT_OUT = "chips.failures.jsonl"
+"""One line for each face or photo without a chip; there is no such file where there is none."""
+
+_SAVING: dict[str, dict[str, Any]] = {
+    # Colours as fine as the brightness: a chip is small, and networks look at both.
+    "jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    "png": {"format": "PNG"},
+}
+_DIGITS = 6
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A face, or a whole photo, that has no chip.
+
+    Attributes:
+        photo: Path under the photo folder.
+        face: The face's place among the photo's, from 1; None for all of the photo's.
+        reason: Why, in one line.
+    """
+
+    photo: str
+    face: int | None
+    reason: str
+
+    def __str__(self) -> str:
+        face = "" if self.face is None else f", face {self.face}"
+        return f"{self.photo}{face}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class ChipSummary:
+    """What a run did.
+
+    Attributes:
+        chips: How many were written.
+        photos: How many photos they are of.
+        left_out: What has no chip though it was asked for.
+    """
+
+    chips: int
+    photos: int
+    left_out: tuple[LeftOut, ...]
+
+
+def align_faces(
+    records: Iterable[PhotoRecord],
+    photo_folder: Path,
+    out: Path,
+    options: ChipOptions | None = None,
+    *,
+    bar: ProgressBar | None = None,
+) -> ChipSummary:
+    """Write a chip for every face of the records, and the listing beside them.
+
+    The files depend on the records, the photos and the options alone. Chips that an earlier run
+    listed in this folder, and that this one does not make, are removed.
+
+    Args:
+        records: A data set's photos; those with an error have no faces and are passed over.
+        photo_folder: What their paths count from.
+        out: Where the chips go; it is made.
+        options: How they are made; the defaults when left out.
+        bar: Advanced once a record.
+
+    Raises:
+        DataError: The folder can't be written to, or the disk is full.
+    """
+    chosen = ChipOptions() if options is None else options
+    rows: list[dict[str, Any]] = []
+    left_out: list[LeftOut] = []
+    photos = 0
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / OUTPUT_MARK).touch()  # so that no chip is taken for a photo
+        before = _listed(out)
+        jobs = chosen.jobs or len(os.sched_getaffinity(0))
+        with ThreadPoolExecutor(jobs) as pool:
+            for made, missing in _in_order(
+                pool, lambda r: _align_photo(r, photo_folder, out, chosen), records, 4 * jobs
+            ):
+                rows += made
+                left_out += missing
+                photos += bool(made)
+                if bar is not None:
+                    bar.advance(failed=bool(missing))
+        _write_lines(out / LISTING, rows)
+        _write_lines(out / LEFT_OUT, [asdict(each) for each in left_out])
+        if not left_out:
+            (out / LEFT_OUT).unlink()
+        for name in before - {row["chip"] for row in rows}:
+            (out / name).unlink(missing_ok=True)
+    except OSError as e:
+        raise DataError(out, f"cannot be written to: {e.strerror or e}") from e
+    return ChipSummary(len(rows), photos, tuple(left_out))
+
+
+def _align_photo(
+    record: PhotoRecord, photo_folder: Path, out: Path, options: ChipOptions
+) -> tuple[list[dict[str, Any]], list[LeftOut]]:
+    """Write the chips of one photo; return their rows of the listing, and what was left out."""
+    maps, missing = [], []
+    for number, face in enumerate(record.faces or (), 1):
+        small = min(face.width, face.height) < options.min_size
+        # As it is written: in float32, 0.9 is below 0.9.
+        if small or round(face.score, SCORE_DIGITS) < options.min_score:
+            continue
+        try:
+            affine = chip_from_photo(_labelled(face), face.box_xyxy, options.size, options.margin)
+        except DegenerateFaceError as e:
+            missing.append(LeftOut(record.photo, number, str(e)))
+        else:
+            maps.append((number, face, affine))
+    if not maps or record.faces is None:
+        return [], missing
+    path = photo_folder / record.photo
+    try:
+        image = open_upright(path)
+        if image.size != record.faces.size_wh:
+            raise PhotoError(
+                "{} x {} pixels, but {} x {} when its faces were found".format(
+                    *image.size, *record.faces.size_wh
+                )
+            )
+    except PhotoError as e:
+        reason = str(e).removeprefix(f"{path}: ")
+        return [], [*missing, LeftOut(record.photo, None, reason)]
+    rows = []
+    for number, face, affine in maps:
+        name = chip_name(record.photo, number, FORMATS[options.format])
+        chip = cut_chip(image, affine, options.size)
+        write_whole(out / name, _encoded(chip, options.format))
+        rows.append(_row(name, record.photo, number, face, affine.round(_DIGITS).tolist()))
+    return rows, missing
+
+
+def _labelled(face: Face) -> FloatArray:
+    """Return a face's points, NaN for those that a data set of others does not tell."""
+    missing = (face.point_scores == 0) & (face.points_xy == 0).all(axis=1)
+    return np.where(missing[:, None], np.float32(np.nan), face.points_xy)
+
+
+def _encoded(chip: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    chip.save(buffer, **_SAVING[kind])
+    return buffer.getvalue()
+
+
+def _row(name: str, photo: str, number: int, face: Face, affine: Any) -> dict[str, Any]:
+    known = face.to_dict()
+    return {
+        "chip": name,
+        "photo": photo,
+        "face": number,
+        "score": known["score"],
+        "rotation": known["rotation_deg"],
+        "affine": affine,
+    }
+
+
+def _listed(out: Path) -> set[str]:
+    """Return the chips that an earlier run listed; names that lead elsewhere are none of its."""
+    names: set[str] = set()
+    with suppress(OSError, ValueError, KeyError, TypeError), (out / LISTING).open("rb") as lines:
+        for line in lines:
+            names.add(str(json.loads(line)["chip"]))
+    return {name for name in names if "/" not in name and name.endswith(tuple(FORMATS.values()))}
+
+
+def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    lines = (json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
+    write_whole(path, "".join(lines).encode())
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[PhotoRecord], Made],
+    records: Iterable[PhotoRecord],
+    ahead: int,
+) -> Iterator[Made]:
+    """Give the results in the records' order, with at most ``ahead`` of them under way."""
+    under_way: deque[Future[Made]] = deque()
+    try:
+        for record in records:
+            under_way.append(pool.submit(work, record))
+            if len(under_way) >= ahead:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        for future in under_way:
+            future.cancel()

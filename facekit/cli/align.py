@@ -1,0 +1,103 @@
+"""``facekit align``: every face of a data set upright and at one size, as a file of its own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from facekit.cli import number
+
+_SHOWN = 20
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the subcommand and its options."""
+    parser = subparsers.add_parser(
+        "align",
+        help="cut out a data set's faces, upright by their eyes and at one size",
+        description="Write each face of a data set as a square picture in which its eye line is "
+        "level and its eyes lie at the same place, and chips.jsonl, which says for each of them "
+        "its photo, face, score, rotation and affine map. A face whose eyes can't be told apart "
+        "and a photo that can't be read are reported, and left out; the exit code is then 1.",
+    )
+    parser.add_argument("dataset", metavar="IN.json", type=Path, help="COCO file with landmarks")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="where chips go")
+    parser.add_argument(
+        "--photos",
+        metavar="DIR",
+        type=Path,
+        help="folder that the data set's file names count from (default: what the data set says, "
+        "else its own folder)",
+    )
+    parser.add_argument(
+        "--size", metavar="PX", type=_whole, default=256, help="side (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--margin",
+        metavar="PART",
+        type=float,
+        default=0.3,
+        help="on each side of the landmarks' square, as a part of its side (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--format", choices=("jpg", "png"), default="jpg", help="default: %(default)s"
+    )
+    parser.add_argument(
+        "--min-score",
+        metavar="SCORE",
+        type=lambda text: number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1),
+        default=0.0,
+        help="leave out faces of a lower score, 0 to 1 (default: none)",
+    )
+    parser.add_argument(
+        "--min-size",
+        metavar="PX",
+        type=lambda text: number(text, "pixels >= 0", lambda value: value >= 0),
+        default=0.0,
+        help="leave out faces whose box has a side below this (default: none)",
+    )
+    parser.add_argument(
+        "--jobs",
+        metavar="N",
+        type=_whole,
+        default=0,
+        help="photos that are worked on at a time (default: as many as there are processors)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the chips, say what was left out, and return 1 if anything was.
+
+    Raises:
+        ConfigError: An option is out of its range.
+        DataError: The data set can't be used, or the folder can't be written to.
+    """
+    from facekit.annotations import read_dataset
+    from facekit.chips import ChipOptions, align_faces
+    from facekit.chips.run import LEFT_OUT
+    from facekit.progress import ProgressBar
+    from facekit.report import count, one_line, show
+
+    options = ChipOptions(
+        args.size, args.margin, args.format, args.min_score, args.min_size, args.jobs
+    )
+    dataset = read_dataset(args.dataset, args.photos)
+    with ProgressBar(len(dataset.photos), "photos") as bar:
+        records = (photo.record for photo in dataset.photos)
+        summary = align_faces(records, Path(dataset.info.photo_folder), args.out, options, bar=bar)
+    for each in summary.left_out[:_SHOWN]:
+        show(f"facekit: {one_line(str(each))}", sys.stderr)
+    if len(summary.left_out) > _SHOWN:
+        rest = len(summary.left_out) - _SHOWN
+        show(f"facekit: and {rest:,} more, all in {args.out / LEFT_OUT}", sys.stderr)
+    line = f"{count(summary.chips, 'chip')} of {count(summary.photos, 'photo')} in {args.out}"
+    if summary.left_out:
+        line += f"; {len(summary.left_out):,} left out"
+    show(line)
+    return int(bool(summary.left_out))
+
+
+def _whole(text: str) -> int:
+    return int(number(text, "a whole number >= 0", lambda value: value >= 0 and value % 1 == 0))

@@ -1,0 +1,109 @@
+"""``facekit show``: a data set as a picture to look at."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from facekit.cli import check_output, number, writing
+
+# Those of `facekit.sheet.pick`, which needs Pillow.
+_PICKS = ("mixture", "spread", "most-faces", "rotation", "lowest-score", "failures")
+_FORMATS: dict[str, dict[str, Any]] = {
+    ".png": {"format": "PNG"},
+    ".jpg": {"format": "JPEG", "quality": 92},
+}
+_FORMATS[".jpeg"] = _FORMATS[".jpg"]
+_MOST_PHOTOS = 1000
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the subcommand and its options."""
+    parser = subparsers.add_parser(
+        "show",
+        help="draw a data set's photos and faces as one picture",
+        description="Draw a contact sheet of photos that are worth seeing, with their boxes, "
+        "scores and landmarks, or one photo at full size.",
+    )
+    parser.add_argument("dataset", metavar="IN.json", type=Path, help="COCO file")
+    parser.add_argument(
+        "--out",
+        metavar="FILE",
+        type=_picture,
+        required=True,
+        help="the picture, .png or .jpg; `annotate` passes over *.faces.png and .jpg",
+    )
+    parser.add_argument(
+        "--photos",
+        metavar="DIR",
+        type=Path,
+        help="folder that the data set's file names count from (default: what the data set says, "
+        "else its own folder)",
+    )
+    parser.add_argument(
+        "--photo", metavar="NAME", help="draw this photo alone, at full size; its path or its end"
+    )
+    parser.add_argument(
+        "--pick",
+        choices=_PICKS,
+        default=_PICKS[0],
+        help="which photos: a mixture of the others (the default), at even distances through the "
+        "data set, with the most faces, with the face turned farthest, with the lowest score, or "
+        "those that failed",
+    )
+    parser.add_argument(
+        "--count", metavar="N", type=_count, default=12, help="how many (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--columns", metavar="K", type=_count, help="photos in a row (default: by their number)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Draw the picture and write it.
+
+    Raises:
+        ConfigError: There is nothing to show, or no photo of that name.
+        DataError: The data set can't be used.
+        InputError: The one photo can't be drawn.
+        SetupError: The picture can't be written.
+    """
+    import io
+
+    from facekit.files import write_whole
+    from facekit.progress import ProgressBar
+    from facekit.report import show
+    from facekit.sheet import show_dataset, show_photo
+
+    check_output(args.out)
+    if args.photo is not None:
+        picture = show_photo(args.dataset, args.photo, args.photos)
+    else:
+        with ProgressBar(args.count, "photos") as bar:
+            picture = show_dataset(
+                args.dataset,
+                args.photos,
+                how=args.pick,
+                count_of_photos=args.count,
+                columns=args.columns,
+                bar=bar,
+            )
+    buffer = io.BytesIO()
+    picture.save(buffer, **_FORMATS[args.out.suffix.lower()])
+    with writing(args.out):
+        write_whole(args.out, buffer.getvalue())
+    show(f"{args.out}: {picture.width} x {picture.height} pixels")
+    return 0
+
+
+def _picture(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() not in _FORMATS:
+        raise argparse.ArgumentTypeError(f"expected a name that ends in .png or .jpg, got {text}")
+    return path
+
+
+def _count(text: str) -> int:
+    expected = f"a whole number from 1 to {_MOST_PHOTOS:,}"
+    return int(number(text, expected, lambda value: 1 <= value <= _MOST_PHOTOS and value % 1 == 0))

@@ -1,0 +1,231 @@
+"""Photos in batches of decoded pixels: of one shape each, so that they stack, or as they come.
+
+::
+
+    with PhotoBatches(sorted(folder.iterdir()), 32, grouped=True) as batches:
+        for batch in batches:
+            batch.images  # uint8 (N, H, W, 3), all photos of one batch are of one shape
+        batches.failures  # those that were no photos
+
+Grouping sorts the photos by their shape upright, which their headers tell, nothing is decoded for
+it. Every photo passes ``facekit.photos.check`` before DALI sees it, so that a broken one is named
+and left out, and the batch goes on without it. The pixels are those that the server decodes.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from nvidia.dali import pipeline_def
+from PIL import Image
+
+from facekit import limits
+from facekit.client.photos import PhotoLike, read_photo
+from facekit.errors import ConfigError, PhotoError
+from facekit.photos.check import FORMATS, CheckedPhoto, check_photo, exif_orientation
+from facekit.pipelines.definitions import DEVICES, Node, decode, inputs, upright
+
+Pixels = npt.NDArray[np.uint8]
+Shape = tuple[int, int]
+
+_READ_AHEAD = 2
+"""Batches that are read and checked while another is decoded."""
+
+
+@dataclass(frozen=True)
+class PhotoBatch:
+    """Some photos, decoded.
+
+    Attributes:
+        indices: Their places in the sequence that was given.
+        images: uint8, upright: one array (N, H, W, C) of a grouped batch, else a list of (H, W, C);
+            C is 3, or 1 for gray.
+    """
+
+    indices: list[int]
+    images: Pixels | list[Pixels]
+
+
+class PhotoBatches:
+    """An iterator's source over photos; each ``iter`` begins anew.
+
+    Args:
+        photos: Paths, or whatever ``Client.detect`` takes.
+        batch_size: Photos of a batch; the last one of a shape, or of all, may have fewer.
+        grouped: Whether each batch holds photos of one shape.
+        gray: Whether to decode to gray.
+        device: ``cpu``, or ``gpu`` to decode on the first CUDA device.
+        threads: That read and decode; 0 for as many as there are processors.
+
+    Attributes:
+        failures: What could not be used so far, and why; of the present ``iter``.
+
+    Raises:
+        ConfigError: No such device, or no batch has this size.
+    """
+
+    def __init__(
+        self,
+        photos: Sequence[PhotoLike],
+        batch_size: int,
+        *,
+        grouped: bool,
+        gray: bool = False,
+        device: str = "cpu",
+        threads: int = 0,
+    ) -> None:
+        if device not in DEVICES:
+            raise ConfigError(f"device: expected {' or '.join(DEVICES)}, got {device}")
+        if batch_size < 1:
+            raise ConfigError(f"batch_size: expected 1 or more, got {batch_size}")
+        self.failures: dict[int, PhotoError] = {}
+        self._photos, self._size, self._grouped = photos, batch_size, grouped
+        threads = threads or len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(threads)
+        color = "gray" if gray else None
+        self._build = functools.partial(_decoder, batch_size, threads, color, device)
+        self._pipeline = self._build()
+
+    def __iter__(self) -> Iterator[PhotoBatch]:
+        """Yield the batches; photos are read and checked ahead of the decoder."""
+        self.failures = {}
+        waiting: deque[list[tuple[int, Future[CheckedPhoto]]]] = deque()
+        for indices in self._batches():
+            waiting.append([(k, self._pool.submit(_checked, self._photos[k])) for k in indices])
+            if len(waiting) > _READ_AHEAD:
+                yield from self._decoded(waiting.popleft())
+        while waiting:
+            yield from self._decoded(waiting.popleft())
+
+    def close(self) -> None:
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> PhotoBatches:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _batches(self) -> Iterator[list[int]]:
+        whole = [list(range(len(self._photos)))]
+        for group in self._groups() if self._grouped else whole:
+            for start in range(0, len(group), self._size):
+                yield group[start : start + self._size]
+
+    def _groups(self) -> Iterator[list[int]]:
+        groups: dict[Shape, list[int]] = {}
+        for k, shape in enumerate(self._pool.map(_shape, self._photos)):
+            if isinstance(shape, PhotoError):
+                self.failures[k] = shape
+            else:
+                groups.setdefault(shape, []).append(k)
+        yield from groups.values()
+
+    def _decoded(self, reading: list[tuple[int, Future[CheckedPhoto]]]) -> Iterator[PhotoBatch]:
+        usable: list[tuple[int, CheckedPhoto]] = []
+        for k, future in reading:
+            try:
+                photo = future.result()
+                if self._grouped and usable and photo.size_hwc[:2] != usable[0][1].size_hwc[:2]:
+                    raise PhotoError("changed while it was read")
+                usable.append((k, photo))
+            except PhotoError as e:
+                self.failures[k] = e
+        if not usable:
+            return
+        try:
+            yield self._run(usable)
+        except RuntimeError as e:
+            # A photo that passed the check and that DALI refuses all the same spoils its whole
+            # batch, and the pipeline with it: the others are decoded one by one.
+            self._pipeline = self._build()
+            if len(usable) == 1:
+                self.failures[usable[0][0]] = PhotoError(f"DALI cannot decode it: {e}")
+                return
+            for k, photo in usable:
+                done: Future[CheckedPhoto] = Future()
+                done.set_result(photo)
+                yield from self._decoded([(k, done)])
+
+    def _run(self, usable: list[tuple[int, CheckedPhoto]]) -> PhotoBatch:
+        self._pipeline.feed_input("photo", [photo.data for _, photo in usable])
+        orientations = [np.array([photo.orientation], np.int32) for _, photo in usable]
+        self._pipeline.feed_input("orientation", orientations)
+        (output,) = self._pipeline.run()
+        pixels, indices = output.as_cpu(), [k for k, _ in usable]
+        views = [pixels.at(k) for k in range(len(indices))]
+        # Copies: DALI writes the next batch over this one.
+        images = np.stack(views) if self._grouped else [np.array(view) for view in views]
+        return PhotoBatch(indices, images)
+
+
+def photo_shape(photo: PhotoLike) -> Shape:
+    """Return the height and width of a photo upright, from its header alone.
+
+    Raises:
+        PhotoError: It can't be read, has no header of a photo, or is over a limit.
+    """
+    source: Any = photo
+    try:
+        if not isinstance(photo, str | os.PathLike):
+            source = io.BytesIO(read_photo(photo).tobytes())
+        with Image.open(source, formats=FORMATS) as image:
+            limits.check_size(image.width, image.height)
+            turned = exif_orientation(image) >= 5
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except PhotoError:
+        raise
+    except Exception:
+        # Its bytes tell better what is wrong with it.
+        checked = _checked(photo)
+        return checked.size_hwc[:2]
+
+
+def _shape(photo: PhotoLike) -> Shape | PhotoError:
+    try:
+        return photo_shape(photo)
+    except PhotoError as e:
+        return e
+
+
+def _checked(photo: PhotoLike) -> CheckedPhoto:
+    try:
+        return check_photo(read_photo(photo))
+    except PhotoError as e:
+        if isinstance(photo, str | os.PathLike) and str(photo) not in str(e):
+            raise PhotoError(f"{Path(photo)}: {e}") from e
+        raise
+
+
+def _decoder(batch_size: int, threads: int, color: str | None, device: str) -> Any:
+    @pipeline_def(  # type: ignore[untyped-decorator]
+        batch_size=batch_size,
+        num_threads=threads,
+        device_id=None if device == "cpu" else 0,
+        enable_conditionals=True,
+        prefetch_queue_depth=1,
+    )
+    def decoder() -> Node:
+        photo, orientation = inputs()
+        return upright(decode(photo, device, color), orientation)
+
+    pipeline = decoder()
+    pipeline.build()
+    return pipeline

@@ -1,0 +1,23 @@
+"""Pictures of a data set: a contact sheet of photos worth seeing, or one photo at full size.
+
+::
+
+    from facekit.sheet import show_dataset
+
+    show_dataset("instances.json", pick="lowest-score").save("sheet.png")
+"""
+
+from facekit.sheet.pick import MIXTURE, PICKS, Pick, pick
+from facekit.sheet.sheet import TILE_PX, contact_sheet
+from facekit.sheet.show import show_dataset, show_photo
+
+__all__ = [
+    "MIXTURE",
+    "PICKS",
+    "TILE_PX",
+    "Pick",
+    "contact_sheet",
+    "pick",
+    "show_dataset",
+    "show_photo",
+]

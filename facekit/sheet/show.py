@@ -1,0 +1,143 @@
+"""From a data set's file to a picture: the command's work, and a notebook's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from facekit.annotations import Dataset, read_dataset
+from facekit.annotations.record import FileStamp, PhotoRecord
+from facekit.draw import draw_faces
+from facekit.errors import ConfigError, DataError, InputError
+from facekit.progress import ProgressBar
+from facekit.report import count
+from facekit.sheet.pick import MIXTURE, Pick, pick
+from facekit.sheet.sheet import TILE_PX, contact_sheet
+from facekit.sheet.tiles import TileSize, draw_tile
+
+COUNT = 12
+"""Photos of a sheet."""
+_SHOWN = 5
+_SAYS = {
+    MIXTURE: "a mixture: many faces, faces turned far, low scores, and any",
+    "spread": "at even distances through the data set",
+    "most-faces": "the most faces first",
+    "rotation": "the farthest turned first",
+    "lowest-score": "the lowest scores first",
+    "failures": "those that failed",
+}
+
+
+def show_dataset(
+    path: Path | str,
+    photo_folder: Path | str | None = None,
+    *,
+    how: str = MIXTURE,
+    count_of_photos: int = COUNT,
+    columns: int | None = None,
+    tile_px: int = TILE_PX,
+    bar: ProgressBar | None = None,
+) -> Image.Image:
+    """Return a contact sheet of a data set.
+
+    Args:
+        path: Its COCO file; what failed is read from the report beside it, where there is one.
+        photo_folder: What its file names count from; when left out, what it says itself.
+        how: Which photos, one of :data:`facekit.sheet.PICKS`.
+        count_of_photos: How many at most.
+        columns: Tiles in a row; when left out, as many as make the sheet a little wider than high.
+        tile_px: A tile's width in pixels.
+        bar: Advanced once a photo.
+
+    Raises:
+        ConfigError: There is nothing to show, or no such way to choose.
+        DataError: A file can't be used.
+    """
+    path = Path(path)
+    dataset, failed = _read(path, photo_folder)
+    found = [photo.record for photo in dataset.photos]
+    picks = pick([*found, *failed], how, count_of_photos)
+    faces = sum(len(record.faces) for record in found if record.faces is not None)
+    title = f"{path.name}: {count(faces, 'face')} in {count(len(found), 'photo')}"
+    if failed:
+        title += f", {len(failed):,} failed"
+    shown = f"{count(len(picks), 'photo')} shown, {_SAYS[how]}"
+    folder = Path(dataset.info.photo_folder)
+    return contact_sheet(picks, folder, title, shown, columns=columns, tile_px=tile_px, bar=bar)
+
+
+def show_photo(path: Path | str, name: str, photo_folder: Path | str | None = None) -> Image.Image:
+    """Return one photo of a data set at its full size, with its faces drawn into it.
+
+    One that failed is a dark tile with the reason.
+
+    Args:
+        path: The data set's COCO file.
+        name: The photo's path under the photo folder, or the end of it that no other has.
+        photo_folder: As for :func:`show_dataset`.
+
+    Raises:
+        ConfigError: No photo has this name, or several do.
+        DataError: A file can't be used.
+        InputError: The photo can't be read, or is another than the one that was looked at.
+    """
+    dataset, failed = _read(Path(path), photo_folder)
+    record = _named([*(photo.record for photo in dataset.photos), *failed], name)
+    folder = Path(dataset.info.photo_folder)
+    if record.faces is None:
+        return draw_tile(Pick(record), folder, TileSize(2 * TILE_PX))
+    try:
+        return draw_faces(folder / record.photo, record.faces)
+    except InputError as e:
+        raise InputError(
+            f"{record.photo}: {str(e).removeprefix(f'{folder / record.photo}: ')}"
+        ) from e
+
+
+def failure_report(path: Path) -> Path:
+    """Return the file beside a data set that says what failed."""
+    return path.with_name(f"{path.stem}.failures.jsonl")
+
+
+def _read(path: Path, photo_folder: Path | str | None) -> tuple[Dataset, list[PhotoRecord]]:
+    folder = None if photo_folder is None else Path(photo_folder)
+    return read_dataset(path, folder), _failed(failure_report(path))
+
+
+def _failed(path: Path) -> list[PhotoRecord]:
+    """Return the photos that failed; none where there is no report.
+
+    Raises:
+        DataError: The report can't be used.
+    """
+    records = []
+    try:
+        with path.open("rb") as lines:
+            for line_number, line in enumerate(lines, 1):
+                try:
+                    entry = json.loads(line)
+                    stamp = FileStamp(0, 0)
+                    records.append(
+                        PhotoRecord(str(entry["photo"]), stamp, error=str(entry["reason"]))
+                    )
+                except (ValueError, KeyError, TypeError, InputError) as e:
+                    raise DataError(path, "tells no photo and reason", line_number) from e
+    except FileNotFoundError:
+        return []
+    except OSError as e:
+        raise DataError(path, f"cannot be read: {e.strerror or e}") from e
+    return records
+
+
+def _named(records: list[PhotoRecord], name: str) -> PhotoRecord:
+    same = [record for record in records if record.photo == name]
+    ends = same or [record for record in records if record.photo.endswith(f"/{name}")]
+    if not ends:
+        raise ConfigError(f"no photo is called {name}")
+    if len(ends) > 1:
+        listed = ", ".join(record.photo for record in ends[:_SHOWN])
+        more = f" and {len(ends) - _SHOWN:,} more" if len(ends) > _SHOWN else ""
+        raise ConfigError(f"{len(ends)} photos are called {name}: {listed}{more}")
+    return ends[0]

@@ -1,0 +1,180 @@
+"""One photo of a sheet: its picture in a frame of fixed size, and two lines about it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from facekit.annotations.record import PhotoRecord
+from facekit.draw import Colour, draw_into, open_upright
+from facekit.errors import PhotoError
+from facekit.faces import Faces
+from facekit.report import count, one_line
+from facekit.sheet.broken import broken_picture
+from facekit.sheet.pick import Pick, farthest_rotation, lowest_score
+from facekit.sheet.text import fitted, font_for, wrapped, writable
+
+GROUND: Colour = (13, 15, 19)
+PANEL: Colour = (24, 27, 33)
+BRIGHT: Colour = (236, 239, 244)
+DIM: Colour = (148, 156, 168)
+_FAILED: Colour = (255, 122, 110)
+_FAILED_PANEL: Colour = (40, 24, 26)
+_SHADE = 0.72
+_LARGEST_ZOOM = 2.0
+
+
+@dataclass(frozen=True)
+class TileSize:
+    """Measures of a tile in pixels, all in proportion to its width."""
+
+    width: int
+
+    @property
+    def picture(self) -> tuple[int, int]:
+        """Width and height of the frame: 4 to 3."""
+        return self.width, self.width * 3 // 4
+
+    @property
+    def letters(self) -> float:
+        """Height of the letters of a photo's name."""
+        return max(10.0, self.width / 25)
+
+    @property
+    def height(self) -> int:
+        """The frame's, and that of the two lines below it."""
+        return self.picture[1] + math.ceil(3.4 * self.letters)
+
+
+def draw_tile(pick: Pick, photo_folder: Path, size: TileSize) -> Image.Image:
+    """Return a tile; a photo that can't be read is told on it, and raises nothing."""
+    record = pick.record
+    path = photo_folder / record.photo
+    tile = Image.new("RGB", (size.width, size.height), GROUND)
+    if record.faces is None:
+        picture, about = _failure(path, record.error, size), "failed"
+    else:
+        try:
+            picture = _picture(path, record.faces, size)
+            about = _about(record.faces)
+        except PhotoError as e:
+            reason = str(e).removeprefix(f"{path}: ")
+            picture, about = _failure(path, reason, size), "cannot be shown"
+            record = PhotoRecord(record.photo, record.stamp, error=reason)
+    tile.paste(picture, (0, 0), _round_corners(picture.size, size.width / 60))
+    _caption(tile, pick, about, _FAILED if record.faces is None else DIM, size)
+    return tile
+
+
+def scaled(faces: Faces, size_wh: tuple[int, int]) -> Faces:
+    """Return faces as they lie in a resized picture of their photo."""
+    across, down = (new / old for new, old in zip(size_wh, faces.size_wh, strict=True))
+    return replace(
+        faces,
+        boxes_xyxy=faces.boxes_xyxy * [across, down, across, down],
+        points_xy=faces.points_xy * [across, down],
+        size_wh=size_wh,
+    )
+
+
+def _picture(path: Path, faces: Faces, size: TileSize) -> Image.Image:
+    """Return the photo in its frame, its faces drawn at the frame's own resolution.
+
+    Raises:
+        PhotoError: It can't be read, or is not the one that was looked at.
+    """
+    image = open_upright(path)
+    if image.size != faces.size_wh:
+        raise PhotoError(
+            "now {} x {} pixels, but {} x {} when its faces were found".format(
+                *image.size, *faces.size_wh
+            )
+        )
+    small = _fitted_picture(image, size.picture)
+    draw_into(small, scaled(faces, small.size))
+    return _framed(small, size, PANEL)
+
+
+def _fitted_picture(image: Image.Image, frame: tuple[int, int]) -> Image.Image:
+    zoom = min(frame[0] / image.width, frame[1] / image.height, _LARGEST_ZOOM)
+    wanted = max(1, round(image.width * zoom)), max(1, round(image.height * zoom))
+    return image.resize(wanted, Image.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _framed(picture: Image.Image, size: TileSize, colour: Colour) -> Image.Image:
+    frame = Image.new("RGB", size.picture, colour)
+    left, top = (frame.width - picture.width) // 2, (frame.height - picture.height) // 2
+    frame.paste(picture, (left, top))
+    return frame
+
+
+def _failure(path: Path, reason: str, size: TileSize) -> Image.Image:
+    """Return a dark tile with the reason, over what can still be seen of the photo."""
+    picture = broken_picture(path)
+    dark = Image.new("RGB", size.picture, _FAILED_PANEL)
+    if picture is not None:
+        small = _fitted_picture(picture, size.picture)
+        dark = Image.blend(_framed(small, size, _FAILED_PANEL), dark, _SHADE)
+    draw = ImageDraw.Draw(dark)
+    letters = size.letters
+    lines = wrapped(writable(one_line(reason)), letters, size.width - 4 * letters, 6)
+    center, top = size.width / 2, size.picture[1] / 2 - 0.75 * letters * len(lines)
+    radius = 1.1 * letters
+    draw.ellipse(
+        (center - radius, top - 2 * radius, center + radius, top),
+        outline=_FAILED,
+        width=max(2, round(letters / 8)),
+    )
+    draw.text(
+        (center, top - radius), "!", fill=_FAILED, font=font_for("!", 1.3 * letters), anchor="mm"
+    )
+    for k, line in enumerate(lines):
+        at = (center, top + (1.3 + 1.4 * k) * letters)
+        draw.text(at, line, fill=BRIGHT, font=font_for(line, letters), anchor="mm")
+    return dark
+
+
+def _about(faces: Faces) -> str:
+    if not len(faces):
+        return "no face"
+    score = lowest_score(faces)
+    parts = [count(len(faces), "face")]
+    parts.append(f"score {score:.2f}" if len(faces) == 1 else f"lowest score {score:.2f}")
+    rotation = farthest_rotation(faces)
+    if math.isfinite(rotation):
+        parts.append(f"turned {abs(rotation):.0f}\N{DEGREE SIGN}")
+    return " \N{MIDDLE DOT} ".join(parts)
+
+
+def _caption(tile: Image.Image, pick: Pick, about: str, colour: Colour, size: TileSize) -> None:
+    draw = ImageDraw.Draw(tile)
+    letters, room = size.letters, float(size.width)
+    top = size.picture[1] + 0.55 * letters
+    if pick.why:
+        small = font_for(pick.why, 0.85 * letters)
+        wide = small.getlength(pick.why) + letters
+        box = (size.width - wide, top - 0.1 * letters, size.width - 1, top + 1.25 * letters)
+        draw.rounded_rectangle(box, radius=0.65 * letters, fill=PANEL)
+        draw.text(
+            (size.width - wide / 2, top + 0.58 * letters),
+            pick.why,
+            fill=DIM,
+            font=small,
+            anchor="mm",
+        )
+        room -= wide + 0.5 * letters
+    name = fitted(writable(pick.record.photo), letters, room)
+    draw.text((0, top), name, fill=BRIGHT, font=font_for(name, letters))
+    about = fitted(about, 0.85 * letters, size.width)
+    draw.text((0, top + 1.4 * letters), about, fill=colour, font=font_for(about, 0.85 * letters))
+
+
+def _round_corners(size_wh: tuple[int, int], radius: float) -> Image.Image:
+    finer = 4
+    mask = Image.new("L", (size_wh[0] * finer, size_wh[1] * finer))
+    box = (0, 0, mask.width - 1, mask.height - 1)
+    ImageDraw.Draw(mask).rounded_rectangle(box, radius=radius * finer, fill=255)
+    return mask.reduce(finer)
