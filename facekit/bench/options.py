@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from facekit.bench.photos import PhotoSet
 
-SECTIONS = ("throughput", "bound", "beside", "seed", "postprocess", "memory")
+SECTIONS = (
+    "throughput",
+    "bound",
+    "beside",
+    "seed",
+    "postprocess",
+    "batching",
+    "annotate",
+    "memory",
+)
+LONG_SECTIONS = ("folder_memory",)
+"""Measured only when they are asked for: minutes on end."""
 PHOTO_SIZES = ((1280, 720), (1920, 1080), (4032, 3024))
 FACES = 8
 
@@ -25,6 +36,7 @@ class Options:
         concurrency: Requests at a time, one measurement each.
         soak: Requests of the memory measurement.
         only: The sections to measure.
+        annotated: Photos of the folder that ``annotate`` is measured on.
         beside: ``host:port`` of another server to hold this one against; None for none.
     """
 
@@ -35,3 +47,4 @@ class Options:
     soak: int = 5000
     only: tuple[str, ...] = field(default=SECTIONS)
     beside: str | None = None
+    annotated: int = 300

@@ -40,7 +40,7 @@ class PhotoSet:
         return float(np.mean([len(photo) for photo in self.photos]))
 
 
-def mosaics(size_wh: tuple[int, int], faces: int) -> PhotoSet:
+def mosaics(size_wh: tuple[int, int], faces: int, variants: int = VARIANTS) -> PhotoSet:
     """Return JPEGs with ``faces`` portraits each, the same at every call.
 
     The portraits are two photos of NASA and of the US Navy in the public domain, which
@@ -49,8 +49,9 @@ def mosaics(size_wh: tuple[int, int], faces: int) -> PhotoSet:
     Args:
         size_wh: Width and height in pixels.
         faces: Portraits a photo.
+        variants: How many different photos.
     """
-    photos = tuple(_mosaic(size_wh, faces, seed) for seed in range(VARIANTS))
+    photos = tuple(_mosaic(size_wh, faces, seed) for seed in range(variants))
     return PhotoSet(f"{size_wh[0]}x{size_wh[1]}, {faces} faces", photos, faces)
 
 

@@ -30,6 +30,8 @@ def results_text(results: Results) -> str:
         _stages(results),
         _comparisons(results),
         _postprocess(results),
+        _batching(results),
+        _folder_memory(results),
         _memory(results),
         _skipped(results),
         _promises(results),
@@ -82,7 +84,7 @@ def _stages(results: Results) -> str:
 
 
 def _comparisons(results: Results) -> str:
-    found = [*results.bound, *results.beside, *results.seed]
+    found = [*results.bound, *results.beside, *results.seed, *results.annotate]
     if not found:
         return ""
     header = ("server", "against", "photos", "faces found", "at a time", "a second", "against it",
@@ -121,6 +123,40 @@ def _postprocess(results: Results) -> str:
         for row in results.postprocess
     ]
     return "Decode and cluster one frame (same labels and boxes)\n" + _table(header, rows)
+
+
+def _batching(results: Results) -> str:
+    row = results.batching
+    if row is None:
+        return ""
+    header = ("batches", "of a pass", "photos a second", "ratio", "CPU ms")
+    rows = [
+        (name, str(batches), f"{rate:.1f}", ratio, f"{cpu_ms:.1f}")
+        for name, batches, rate, ratio, cpu_ms in (
+            (
+                "grouped by shape",
+                row.grouped_batches,
+                row.grouped,
+                f"{row.ratio:.2f}",
+                row.grouped_cpu_ms,
+            ),
+            ("ragged", row.ragged_batches, row.ragged, "1.00", row.ragged_cpu_ms),
+        )
+    ]
+    about = f"{row.photos} photos of {row.shapes} shapes, {row.batch_size} at most in a batch"
+    note = f"  padded to stack, ragged batches would hold {row.padding:.2f} times the pixels\n"
+    return f"Decode in batches with DALI: {about}\n" + _table(header, rows) + note
+
+
+def _folder_memory(results: Results) -> str:
+    if not results.folder_memory:
+        return ""
+    header = ("photos", "faces each", "peak MiB", "seconds")
+    rows = [
+        (f"{row.photos:,}", str(row.faces), f"{row.peak_mib:.1f}", f"{row.seconds:.0f}")
+        for row in results.folder_memory
+    ]
+    return "Memory of facekit annotate\n" + _table(header, rows)
 
 
 def _memory(results: Results) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from facekit.bench.batching import BatchingResult
 from facekit.bench.measure import Rate
 from facekit.bench.memory import SoakResult
 from facekit.bench.postprocess import PostprocessResult
@@ -18,6 +19,12 @@ SEED_LOOP = "the seed's loop: boxes, then one fpenet_ensemble call a face, each 
 SEED_PARALLEL = "the same calls, many at a time"
 SEED_GOAL = 4.0
 POSTPROCESS_GOAL = 10.0
+NOTEBOOK_LOOP = "the notebook's loop: a batch, then a face, each awaited"
+BARE_REQUESTS = "the same requests, made beforehand and with nothing read from the answers"
+ANNOTATE_GOALS = {NOTEBOOK_LOOP: 4.0, BARE_REQUESTS: 1 / 1.1}
+"""The second: the tool costs a tenth of the time that the server needs, at most."""
+FOLDER_MEMORY_GOAL = 1.1
+"""Memory for the largest folder over that for the smallest: what still counts as flat."""
 MEMORY_GOAL_MIB = 5.0
 """Growth in 1,000 requests that still counts as flat: one leaked network input in a thousand
 requests is 4 MiB."""
@@ -74,6 +81,23 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class FolderMemory:
+    """One run of ``facekit annotate`` in a process of its own, the server in another.
+
+    Attributes:
+        photos: How many the folder holds.
+        faces: Of each photo.
+        peak_mib: The most that was resident at one time, MiB.
+        seconds: The whole run.
+    """
+
+    photos: int
+    faces: int
+    peak_mib: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Promise:
     """One figure beside what it should be: at least ``goal``, or at most.
 
@@ -106,6 +130,9 @@ class Results:
         beside: ``faces`` beside the same of another server.
         seed: ``faces`` beside the published way.
         postprocess: Kit beside scikit-learn.
+        batching: Photos of all sets decoded in batches, grouped by shape beside ragged.
+        annotate: ``annotate`` over a folder beside the notebook's loop and beside bare requests.
+        folder_memory: What ``annotate`` takes for small and large folders.
         memory: The soak.
         skipped: Why a section could not be measured, by its name.
     """
@@ -117,6 +144,9 @@ class Results:
     beside: list[Comparison] = field(default_factory=list)
     seed: list[Comparison] = field(default_factory=list)
     postprocess: list[PostprocessResult] = field(default_factory=list)
+    batching: BatchingResult | None = None
+    annotate: list[Comparison] = field(default_factory=list)
+    folder_memory: list[FolderMemory] = field(default_factory=list)
     memory: SoakResult | None = None
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -140,6 +170,20 @@ class Results:
             Promise(f"postprocess / scikit-learn, {row.frames}", row.ratio, POSTPROCESS_GOAL)
             for row in self.postprocess
         ]
+        found += [
+            Promise(
+                f"annotate / {row.against.partition(',')[0].partition(':')[0]}, {row.photos}",
+                row.ratio,
+                ANNOTATE_GOALS[row.against],
+                unlike=row.unlike(),
+            )
+            for row in self.annotate
+        ]
+        if len(self.folder_memory) > 1:
+            small, large = self.folder_memory[0], self.folder_memory[-1]
+            name = f"annotate, memory for {large.photos:,} photos / for {small.photos:,}"
+            ratio = large.peak_mib / small.peak_mib
+            found.append(Promise(name, ratio, FOLDER_MEMORY_GOAL, at_most=True))
         if self.memory is not None:
             name = f"memory, MiB in 1,000 requests, {self.memory.requests:,} requests"
             value = self.memory.growth_mib_per_1000

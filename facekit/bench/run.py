@@ -5,44 +5,42 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from facekit.bench import machine
+from facekit.bench.batching import BATCH_SIZE, compare_batching
 from facekit.bench.bound_process import BoundProcess
-from facekit.bench.grids import Grid, face_grids
+from facekit.bench.grids import face_grids
+from facekit.bench.load import INPUTS, PAIRS, Load
 from facekit.bench.measure import Rate, measure
 from facekit.bench.memory import SAMPLES, soak
-from facekit.bench.options import SECTIONS, Options
-from facekit.bench.photos import PhotoSet, mosaics
+from facekit.bench.options import LONG_SECTIONS, SECTIONS, Options
+from facekit.bench.photos import mosaics
 from facekit.bench.postprocess import UnequalError, compare
-from facekit.bench.processes import memory, tree
-from facekit.bench.results import SEED_LOOP, SEED_PARALLEL, Comparison, Results, Throughput
+from facekit.bench.processes import memory
+from facekit.bench.results import SEED_LOOP, SEED_PARALLEL, Results, Throughput
 from facekit.bench.seed import find_boxes, seed_job
 from facekit.bench.server import ServerInfo
 from facekit.bench.wire import Job, Sender, request
-from facekit.errors import PhotoError, ServerError
 from facekit.serving.processes import cpu_seconds
 
 MODELS = ("facenet_ensemble", "fpenet_ensemble", "faces", "facemask_ensemble")
 """What is sent requests, as far as it is served."""
-PAIRS = 5
-"""How often two ways are measured in turns."""
 
 FRAME_FACES = 10
 _FRAMES = 20
+ANNOTATE_PAIRS = 3
+"""Fewer: a run over a folder is long enough to be steady."""
+_BATCHES = 3
+_BOUND = ("facenet_ensemble", "faces")
 _SEED_CONCURRENCY = (1, 2, 4)
 _TOLERANCE_PX = 1e-2
-_INPUTS = {
-    "facenet_ensemble": "input_image_data",
-    "faces": "image",
-    "facemask_ensemble": "input_image_data",
-}
-_BOUND = ("facenet_ensemble", "faces")
-_GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
 
 
 class Bench:
@@ -56,18 +54,17 @@ class Bench:
     """
 
     def __init__(self, url: str, pid: int | None, options: Options) -> None:
-        self._options = options
+        self._url, self._options = url, options
         self._pid = pid
-        self._sender = Sender(url)
+        self._load = Load(url, pid, options)
         self._info = ServerInfo(url)
         self._models = [name for name in MODELS if self._info.serves(name)]
-        self._processes = tree(pid) if pid is not None else []
         self._at_start = memory(pid) if pid is not None else None
         self.results = Results(self._describe(url))
 
     def close(self) -> None:
         """Close the connections."""
-        self._sender.close()
+        self._load.sender.close()
         self._info.close()
 
     def steps(self) -> int:
@@ -79,6 +76,9 @@ class Bench:
             "beside": len(options.photo_sets) * pairs if options.beside is not None else 0,
             "seed": 2 * len(options.photo_sets) * pairs,
             "postprocess": 2,
+            "batching": pairs,
+            "annotate": 4 * ANNOTATE_PAIRS,
+            "folder_memory": 2,
             "memory": SAMPLES if self._pid is not None else 0,
         }
         return sum(counts[section] for section in options.only)
@@ -97,7 +97,7 @@ class Bench:
         """
         # As in the server's processes: NumPy's own threads would only get in each other's way.
         with threadpool_limits(1):
-            for section in SECTIONS:
+            for section in (*SECTIONS, *LONG_SECTIONS):
                 if section in self._options.only:
                     getattr(self, f"_measure_{section}")(advance)
         return self.results
@@ -113,7 +113,9 @@ class Bench:
                 photo_set.name: {
                     "photos": len(photo_set.photos),
                     "mean KiB": round(photo_set.mean_bytes() / 1024),
-                    "faces found": [len(find_boxes(self._sender, p)) for p in photo_set.photos],
+                    "faces found": [
+                        len(find_boxes(self._load.sender, p)) for p in photo_set.photos
+                    ],
                 }
                 for photo_set in options.photo_sets
             },
@@ -127,10 +129,10 @@ class Bench:
 
     def _measure_throughput(self, advance: Callable[[], None]) -> None:
         for model in self._models:
-            jobs, best = self._jobs(model, self._options.photo_sets[0]), 0.0
+            jobs, best = self._load.jobs(model, self._options.photo_sets[0]), 0.0
             for concurrency in self._options.concurrency:
                 before = self._info.counters()
-                rate = self._rate(jobs, concurrency, self._options.seconds)
+                rate = self._load.rate(jobs, concurrency, self._options.seconds)
                 if rate.per_second > best:
                     best = rate.per_second
                     self.results.stages[model] = self._info.stages_since(before)
@@ -147,15 +149,15 @@ class Bench:
         with contextlib.closing(bound):
             for k, model in itertools.product(range(len(options.photo_sets)), _BOUND):
                 photo_set = options.photo_sets[k]
-                jobs = self._jobs(model, photo_set)
+                jobs = self._load.jobs(model, photo_set)
                 found = self._check_bound(bound, model, k)
                 concurrency = self._best_concurrency(model, jobs)
-                comparison = self._compare(
+                comparison = self._load.compare(
                     (model, f"the same work in {count} threads of one process"),
                     photo_set,
                     found,
                     (concurrency, count),
-                    functools.partial(self._rate, jobs, concurrency),
+                    functools.partial(self._load.rate, jobs, concurrency),
                     functools.partial(bound.rate, model, k),
                     advance,
                 )
@@ -170,7 +172,7 @@ class Bench:
         boxes, found = "boxes" if model == "faces" else "true_boxes", []
         count = "count" if model == "faces" else "true_count"
         for k, photo in enumerate(self._options.photo_sets[set_index].photos):
-            answer = self._sender.ask(model, {_INPUTS[model]: photo[None]})
+            answer = self._load.sender.ask(model, {INPUTS[model]: photo[None]})
             ours = answer[boxes][0, : int(answer[count][0, 0])]
             theirs = bound.boxes(model, set_index, k)
             if ours.shape != theirs.shape or np.abs(ours - theirs).max(initial=0) > _TOLERANCE_PX:
@@ -184,17 +186,17 @@ class Bench:
             return
         with contextlib.closing(Sender(other)) as sender:
             for photo_set in self._options.photo_sets:
-                jobs = self._jobs("faces", photo_set)
-                found = [len(find_boxes(self._sender, photo)) for photo in photo_set.photos]
+                jobs = self._load.jobs("faces", photo_set)
+                found = [len(find_boxes(self._load.sender, photo)) for photo in photo_set.photos]
                 if found != [len(find_boxes(sender, photo)) for photo in photo_set.photos]:
                     raise UnequalError(f"this server and {other} find different faces")
                 concurrency = self._best_concurrency("faces", jobs)
-                comparison = self._compare(
+                comparison = self._load.compare(
                     ("faces", f"faces of {other}"),
                     photo_set,
                     found,
                     (concurrency, concurrency),
-                    functools.partial(self._rate, jobs, concurrency),
+                    functools.partial(self._load.rate, jobs, concurrency),
                     functools.partial(_rate_of, sender.workers(jobs, concurrency)),
                     advance,
                 )
@@ -203,22 +205,22 @@ class Bench:
     def _measure_seed(self, advance: Callable[[], None]) -> None:
         for photo_set in self._options.photo_sets:
             ways = (
-                self._jobs("faces", photo_set),
-                [seed_job(self._sender, photo) for photo in photo_set.photos],
+                self._load.jobs("faces", photo_set),
+                [seed_job(self._load.sender, photo) for photo in photo_set.photos],
             )
             known = self.results.best("faces")
             tried = {*_SEED_CONCURRENCY, *([known.concurrency] if known is not None else [])}
             # The seed's notebook is one loop that waits for every answer. Beside it, its calls with
             # as many under way as serves them best, looked for among the same as for `faces`.
-            ours, parallel = (self._fastest(jobs, sorted(tried)) for jobs in ways)
+            ours, parallel = (self._load.fastest(jobs, sorted(tried)) for jobs in ways)
             for against, theirs in ((SEED_LOOP, 1), (SEED_PARALLEL, parallel)):
-                comparison = self._compare(
+                comparison = self._load.compare(
                     ("faces", against),
                     photo_set,
                     [len(job) - 1 for job in ways[1]],
                     (ours, theirs),
-                    functools.partial(self._rate, ways[0], ours),
-                    functools.partial(self._rate, ways[1], theirs),
+                    functools.partial(self._load.rate, ways[0], ours),
+                    functools.partial(self._load.rate, ways[1], theirs),
                     advance,
                 )
                 self.results.seed.append(comparison)
@@ -227,7 +229,7 @@ class Bench:
         rng, chosen = np.random.default_rng(0), self._info.settings().parameters[0]
         photos = mosaics((1280, 720), FRAME_FACES).photos
         frames = {
-            f"frames of the network, {FRAME_FACES} faces": [self._grids(p) for p in photos],
+            f"frames of the network, {FRAME_FACES} faces": [self._load.grids(p) for p in photos],
             f"made-up frames, {FRAME_FACES} faces": [
                 face_grids(rng, FRAME_FACES) for _ in range(_FRAMES)
             ],
@@ -237,19 +239,56 @@ class Bench:
             self.results.postprocess.append(result)
             advance()
 
+    def _measure_batching(self, advance: Callable[[], None]) -> None:
+        photos = [photo for photo_set in self._options.photo_sets for photo in photo_set.photos]
+        # As many as fill batches, in an order that mixes the sizes as a folder does.
+        several = -(-_BATCHES * BATCH_SIZE // len(photos))
+        mixed = np.random.default_rng(0).permutation(len(photos) * several) % len(photos)
+        self.results.batching = compare_batching(
+            [photos[k] for k in mixed],
+            seconds=self._options.seconds / 2,
+            pairs=PAIRS,
+            advance=advance,
+        )
+
+    def _measure_annotate(self, advance: Callable[[], None]) -> None:
+        from facekit.bench.workflow import compare_workflows, write_folder
+
+        photos, count = self._options.photo_sets[0], self._options.annotated
+        concurrency = self._best_concurrency("faces", self._load.jobs("faces", photos))
+        with tempfile.TemporaryDirectory() as name:
+            folder, scratch = Path(name, "photos"), Path(name, "out")
+            folder.mkdir()
+            scratch.mkdir()
+            self.results.annotate = compare_workflows(
+                self._url,
+                write_folder(folder, photos, count),
+                scratch,
+                concurrency,
+                advance,
+                lambda: cpu_seconds(self._load.processes),
+                ANNOTATE_PAIRS,
+            )
+
+    def _measure_folder_memory(self, advance: Callable[[], None]) -> None:
+        from facekit.bench.workflow_memory import folder_memory
+
+        with tempfile.TemporaryDirectory() as name:
+            self.results.folder_memory = folder_memory(self._url, Path(name), advance)
+
     def _measure_memory(self, advance: Callable[[], None]) -> None:
         if self._pid is None or self._at_start is None:
             self.results.skipped["memory"] = "the server's process is unknown"
             return
         sets = self._options.photo_sets
         by_model = [
-            [job[0] for s in sets for job in self._jobs(model, s)] for model in self._models
+            [job[0] for s in sets for job in self._load.jobs(model, s)] for model in self._models
         ]
         good = [data for group in itertools.zip_longest(*by_model) for data in group if data]
         photo = sets[0].photos[0]
         bad = request("faces", {"image": photo[None, : len(photo) // 2]}, ())
         self.results.memory = soak(
-            self._sender,
+            self._load.sender,
             self._pid,
             self._at_start,
             good,
@@ -258,82 +297,12 @@ class Bench:
             advance=advance,
         )
 
-    def _compare(
-        self,
-        names: tuple[str, str],
-        photo_set: PhotoSet,
-        found: Sequence[int],
-        concurrency: tuple[int, int],
-        one: Callable[[float], Rate],
-        other: Callable[[float], Rate],
-        advance: Callable[[], None],
-    ) -> Comparison:
-        """Measure two ways in turns: the machine's drift cancels.
-
-        Raises:
-            ServerError: A job failed; a rate without it would not mean anything.
-        """
-        seconds = self._options.seconds / 2
-        ours: list[Rate] = []
-        theirs: list[Rate] = []
-        for _ in range(PAIRS):
-            for way, rates in ((one, ours), (other, theirs)):
-                rates.append(way(seconds))
-                if rates[-1].errors:
-                    failed = f"{rates[-1].errors} failed, the first with: {rates[-1].first_error}"
-                    raise ServerError(f"{names[0]} beside {names[1]}: {failed}")
-                advance()
-        ratios = [a.per_second / b.per_second for a, b in zip(ours, theirs, strict=True)]
-        return Comparison(
-            *names,
-            photos=photo_set.name,
-            faces=photo_set.faces,
-            found=tuple(found),
-            concurrency=concurrency[0],
-            their_concurrency=concurrency[1],
-            ours=float(np.median([rate.per_second for rate in ours])),
-            theirs=float(np.median([rate.per_second for rate in theirs])),
-            ratio=float(np.median(ratios)),
-            ratios=tuple(ratios),
-            our_cpu_ms=float(np.median([rate.cpu_ms + rate.own_cpu_ms for rate in ours])),
-            their_cpu_ms=float(np.median([rate.cpu_ms + rate.own_cpu_ms for rate in theirs])),
-        )
-
     def _best_concurrency(self, model: str, jobs: Sequence[Job]) -> int:
         """Return the concurrency of the highest throughput, by a short look if need be."""
         known = self.results.best(model)
         if known is not None:
             return known.concurrency
-        return self._fastest(jobs, self._options.concurrency)
-
-    def _fastest(self, jobs: Sequence[Job], tried: Sequence[int]) -> int:
-        seconds = self._options.seconds / 3
-        rates = {c: self._rate(jobs, c, seconds).per_second for c in tried}
-        return max(rates, key=lambda c: rates[c])
-
-    def _rate(self, jobs: Sequence[Job], concurrency: int, seconds: float) -> Rate:
-        workers = self._sender.workers(jobs, concurrency)
-        return measure(workers, seconds=seconds, cpu_s=lambda: cpu_seconds(self._processes))
-
-    def _jobs(self, model: str, photo_set: PhotoSet) -> list[Job]:
-        if model in _INPUTS:
-            name = _INPUTS[model]
-            return [[request(model, {name: photo[None]}, ())] for photo in photo_set.photos]
-        jobs: list[Job] = []
-        for photo in photo_set.photos:
-            boxes = find_boxes(self._sender, photo)
-            if len(boxes):
-                inputs: dict[str, Any] = {"raw_image_data": photo[None], "true_boxes": boxes[:1]}
-                jobs.append([request(model, inputs, ())])
-        if not jobs:
-            raise PhotoError(f"{photo_set.name}: no face found, so {model} has nothing to do")
-        return jobs
-
-    def _grids(self, photo: Any) -> tuple[Grid, Grid]:
-        checked = self._sender.ask("photo_check", {"image": photo[None]})
-        network_input = self._sender.ask("facenet_preprocess", checked)
-        grids = self._sender.ask("facenet", network_input)
-        return grids[_GRIDS[0]][0], grids[_GRIDS[1]][0]
+        return self._load.fastest(jobs, self._options.concurrency)
 
 
 def _rate_of(workers: Sequence[Callable[[], None]], seconds: float) -> Rate:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from facekit.bench.options import FACES, PHOTO_SIZES, SECTIONS, Options
+from facekit.bench.options import FACES, LONG_SECTIONS, PHOTO_SIZES, SECTIONS, Options
 
 Value = TypeVar("Value")
 
@@ -23,8 +23,9 @@ def add_parser(subparsers: Any) -> None:
         description="Print the configuration, then measure: throughput and latency of each "
         "ensemble and of `faces`, with the time of every step; the server beside the same work "
         "with no server (bound); `faces` beside one call a face (seed); the post-processing beside "
-        "scikit-learn; and the server's memory under load. Everything else on the machine should "
-        "rest meanwhile.",
+        "scikit-learn; decoding in batches of one shape beside ragged ones (batching); `annotate` "
+        "over a folder beside the notebook's loop; and the server's memory under load. Everything "
+        "else on the machine should rest meanwhile.",
     )
     parser.add_argument(
         "--url",
@@ -86,7 +87,8 @@ def add_parser(subparsers: Any) -> None:
         metavar="SECTION,...",
         type=_list(_section),
         default=SECTIONS,
-        help=f"measure only these: {', '.join(SECTIONS)}",
+        help=f"measure only these: {', '.join(SECTIONS)}, and {', '.join(LONG_SECTIONS)}, which "
+        "takes minutes and is measured only when it is named",
     )
     parser.add_argument(
         "--json",
@@ -184,8 +186,9 @@ def _positive(kind: Callable[[str], Value]) -> Callable[[str], Value]:
 
 
 def _section(text: str) -> str:
-    if text not in SECTIONS:
-        raise argparse.ArgumentTypeError(f"no section {text!r}; there are {', '.join(SECTIONS)}")
+    known = (*SECTIONS, *LONG_SECTIONS)
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"no section {text!r}; there are {', '.join(known)}")
     return text
 
 

@@ -16,14 +16,21 @@ from PIL import Image
 from facekit.bench import run
 from facekit.bench.bound import BoundWorker
 from facekit.bench.bound_process import BoundProcess
+from facekit.bench.load import PAIRS
 from facekit.bench.measure import Rate
 from facekit.bench.options import Options
 from facekit.bench.photos import PhotoSet, mosaics
 from facekit.bench.plot import write_plot
 from facekit.bench.postprocess import UnequalError
 from facekit.bench.report import configuration_text, results_text
-from facekit.bench.results import SEED_LOOP, Comparison, Results
-from facekit.bench.run import MODELS, PAIRS, Bench
+from facekit.bench.results import (
+    BARE_REQUESTS,
+    NOTEBOOK_LOOP,
+    SEED_LOOP,
+    Comparison,
+    Results,
+)
+from facekit.bench.run import MODELS, Bench
 from facekit.bench.seed import OUTPUTS, find_boxes, seed_job
 from facekit.bench.server import ServerInfo
 from facekit.bench.wire import Sender
@@ -49,7 +56,9 @@ def sender(server: EmbeddedServer) -> Any:
 
 @pytest.fixture(scope="module")
 def results(server: EmbeddedServer, photos: PhotoSet) -> Results:
-    options = Options((photos,), server.model_repository, seconds=0.1, concurrency=(1, 2), soak=40)
+    options = Options(
+        (photos,), server.model_repository, seconds=0.1, concurrency=(1, 2), soak=40, annotated=6
+    )
     bench = Bench(server.grpc_url, server.pid, options)
     advanced = []
     bench.run(lambda: advanced.append(1))
@@ -79,6 +88,8 @@ def test_json_is_complete_and_finite(results: Results) -> None:
     for row in [*data["bound"], *data["seed"]]:
         assert len(row["ratios"]) == PAIRS
         assert min(row["ratios"]) <= row["ratio"] <= max(row["ratios"])
+    assert [row["against"] for row in data["annotate"]] == [NOTEBOOK_LOOP, BARE_REQUESTS]
+    assert all(row["found"] == [FACES] and row["ratio"] > 0 for row in data["annotate"])
     assert len(data["postprocess"]) == 2
     memory = data["memory"]
     assert (memory["requests"], memory["refused"]) == (40, 2)
@@ -89,7 +100,7 @@ def test_json_is_complete_and_finite(results: Results) -> None:
     assert memory["peak_mib"] == max(pss)
     assert math.isfinite(memory["growth_mib_per_1000"])
     assert data["skipped"] == {}
-    assert len(data["promises"]) == 6
+    assert len(data["promises"]) == 8
     assert set(data["configuration"]) == {
         "machine", "packages", "server", "model files", "photos", "run"
     }  # fmt: skip
