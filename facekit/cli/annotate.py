@@ -71,7 +71,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="spread the work over a Ray cluster, such as auto or ray://HOST:10001 (needs --url)",
+        help="spread the work over a Ray cluster, such as auto or HOST:6379 (needs --url)",
     )
 
 
@@ -114,7 +114,8 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         "--concurrency",
         metavar="N",
         type=_concurrency,
-        help="requests in flight at one time over all servers (default: 8 a server)",
+        help="requests in flight at one time over all servers (default: 8 a server; with --ray 4 "
+        "in each worker)",
     )
     add_timeout(parser)
     parser.add_argument(

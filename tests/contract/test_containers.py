@@ -15,8 +15,10 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = (ROOT / "docker-compose.yml").read_text("utf-8")
 ENV = (ROOT / ".env.example").read_text("utf-8")
 DOCKERFILES = {
-    name: (ROOT / name).read_text("utf-8") for name in ("Dockerfile.triton", "Dockerfile.converter")
+    name: (ROOT / name).read_text("utf-8")
+    for name in ("Dockerfile.triton", "Dockerfile.converter", "Dockerfile.jupyter")
 }
+ON_TRITON = [name for name in DOCKERFILES if "TRITON_IMAGE" in DOCKERFILES[name]]
 
 
 def release() -> tuple[str, str]:
@@ -41,7 +43,9 @@ def variables() -> dict[str, str]:
     """Every variable of docker-compose.yml with its default; "" where there is none."""
     found = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE))
     for service in yaml.safe_load(COMPOSE)["services"].values():
-        found.update(dict.fromkeys(service["environment"], ""))
+        passed_on = service.get("environment", [])
+        if isinstance(passed_on, list):
+            found.update(dict.fromkeys(passed_on, ""))
     return found
 
 
@@ -78,7 +82,7 @@ def test_env_example_says_what_each_key_is_for() -> None:
     assert all(re.match(r"# \S", block) for block in keyed)
 
 
-@pytest.mark.parametrize("name", DOCKERFILES)
+@pytest.mark.parametrize("name", ON_TRITON)
 def test_dockerfile_is_built_on_the_release_of_the_table(name: str) -> None:
     tag, _ = release()
     assert arguments(name)["TRITON_IMAGE"] == f"nvcr.io/nvidia/tritonserver:{tag}-py3"
@@ -98,13 +102,14 @@ def test_compose_file_has_the_bases_of_the_dockerfiles() -> None:
 
 def test_image_names_carry_the_version_of_the_package() -> None:
     names = [value for name, value in variables().items() if re.match(r"FACEKIT_\w+_IMAGE", name)]
-    assert len(names) == 3
+    assert len(names) == 4
     assert all(name.endswith(f":{version()}") for name in names)
 
 
 def test_images_are_labelled_with_the_version_of_the_package() -> None:
     label = r'org\.opencontainers\.image\.version="([^"$]+)"'
     assert re.findall(label, DOCKERFILES["Dockerfile.triton"]) == [version()] * 2
+    assert re.findall(label, DOCKERFILES["Dockerfile.jupyter"]) == [version()]
     assert arguments("Dockerfile.converter")["FACEKIT_VERSION"] == version()
 
 
@@ -123,4 +128,45 @@ def test_build_context_leaves_out_everything_that_is_not_named() -> None:
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
     named = {rule[1:] for rule in rules if rule.startswith("!")}
-    assert named == {"pyproject.toml", "README.md", "LICENSE", "facekit", "conversion"}
+    packages = {"facekit", "conversion", "notebooks"}
+    assert named == {"pyproject.toml", "README.md", "LICENSE", *packages}
+
+
+def test_only_the_gpu_server_starts_where_no_service_is_named() -> None:
+    services = yaml.safe_load(COMPOSE)["services"]
+    assert [name for name in services if "profiles" not in services[name]] == ["triton-server"]
+
+
+def test_notebook_and_store_are_hardened_as_the_others() -> None:
+    services = yaml.safe_load(COMPOSE)["services"]
+    for name in ("jupyter-demo", "redis"):
+        assert services[name]["read_only"] is True
+        assert services[name]["cap_drop"] == ["ALL"]
+        assert services[name]["security_opt"] == ["no-new-privileges:true"]
+        assert services[name]["mem_limit"]
+        assert services[name]["pids_limit"]
+        assert not str(services[name]["user"]).startswith("0")
+
+
+def test_notebook_is_published_on_this_machine_alone_and_the_store_nowhere() -> None:
+    services = yaml.safe_load(COMPOSE)["services"]
+    (port,) = services["jupyter-demo"]["ports"]
+    assert port.startswith("127.0.0.1:")
+    assert "ports" not in services["redis"]
+
+
+def test_notebook_calls_whichever_server_runs() -> None:
+    services = yaml.safe_load(COMPOSE)["services"]
+    host, _, port = variables()["FACEKIT_URL"].partition(":")
+    assert port == "8001"
+    for name in ("triton-server", "triton-cpu"):
+        assert services[name]["networks"] == {"default": {"aliases": [host]}}
+    # One that needs a service of a profile could not be started alone.
+    assert "depends_on" not in services["jupyter-demo"]
+
+
+def test_store_is_a_tag_of_redis_7_and_keeps_its_data_in_a_volume() -> None:
+    services = yaml.safe_load(COMPOSE)["services"]
+    assert re.fullmatch(r"redis:7\.\d+-\w+", variables()["REDIS_IMAGE"])
+    assert services["redis"]["volumes"] == ["redis:/data"]
+    assert "redis" in yaml.safe_load(COMPOSE)["volumes"]

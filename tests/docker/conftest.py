@@ -22,6 +22,8 @@ _DEBIAN = "facekit-test/debian:bookworm"
 _NGC = "facekit-test/tritonserver:stand-in"
 _CPU = "facekit-test/triton-cpu:latest"
 _GPU = "facekit-test/triton-gpu:latest"
+_JUPYTER = "facekit-test/jupyter-demo:latest"
+_REDIS = "facekit-test/redis:stand-in"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,6 +80,22 @@ def gpu_image(ngc_image: str, debian_image: str) -> str:
     env["NGC_API_KEY"] = engine.KEY
     engine.Compose(env)("build", "triton-server")
     return _GPU
+
+
+@pytest.fixture(scope="session")
+def jupyter_image(debian_image: str) -> str:
+    """The image of ``jupyter-demo``, built as Compose builds it for users."""
+    env = {"PYTHON_IMAGE": debian_image, "FACEKIT_JUPYTER_IMAGE": _JUPYTER}
+    engine.Compose({**env, "NGC_API_KEY": engine.KEY})("build", "jupyter-demo")
+    return _JUPYTER
+
+
+@pytest.fixture(scope="session")
+def redis_image(debian_image: str) -> str:
+    """Debian's Redis 7: stands for ``redis:7.2-bookworm``."""
+    folder = Path(__file__).parent / "redis_base"
+    arguments = ("--build-arg", f"DEBIAN_IMAGE={debian_image}")
+    return engine.build(_REDIS, folder / "Dockerfile", folder, *arguments)
 
 
 @pytest.fixture(scope="session")

@@ -192,7 +192,9 @@ class Compose:
 
     def down(self) -> None:
         """Remove the project's containers, networks and volumes."""
-        self("--profile", "cpu", "down", "--volumes", "--remove-orphans", "--timeout", "20")
+        names = ("cpu", "notebook", "store")
+        profiles = [word for name in names for word in ("--profile", name)]
+        self(*profiles, "down", "--volumes", "--remove-orphans", "--timeout", "20")
         if self._folder is not None:
             shutil.rmtree(self._folder)
 

@@ -18,10 +18,17 @@ SERVERS = ("triton-server", "triton-cpu")
 def read(settings: Path) -> dict[str, Any]:
     command = [*engine.compose_command(), "--env-file", str(settings)]
     # v2 leaves out the services of profiles that are not asked for.
-    profiles = ["--profile", "cpu", "--profile", "convert"]
+    names = ("cpu", "convert", "notebook", "store")
+    profiles = [word for name in names for word in ("--profile", name)]
     text = engine.output_of([*command, "--file", "docker-compose.yml", *profiles, "config"])
     services: dict[str, Any] = yaml.safe_load(text)["services"]
     return services
+
+
+def without_empty(service: dict[str, Any]) -> dict[str, Any]:
+    """A service but for the variables that say nothing: empty, or not set at all."""
+    given = service.get("environment", {})
+    return {**service, "environment": {key: value for key, value in given.items() if value}}
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +38,16 @@ def services() -> dict[str, Any]:
 
 
 def test_compose_file_is_valid_for_the_compose_at_hand(services: dict[str, Any]) -> None:
-    assert set(services) == {"converter", "triton-server", "triton-cpu"}
+    assert set(services) == {"converter", *SERVERS, "jupyter-demo", "redis"}
 
 
 def test_env_example_as_it_is_changes_nothing(services: dict[str, Any]) -> None:
     copied = read(ROOT / ".env.example")
     for name, service in services.items():
-        given = copied[name].pop("environment")
-        assert not [value for value in given.values() if value]
-        assert copied[name] == {key: service[key] for key in service if key != "environment"}
+        assert without_empty(copied[name]) == without_empty(service)
 
 
-@pytest.mark.parametrize("name", ["converter", *SERVERS])
+@pytest.mark.parametrize("name", ["converter", *SERVERS, "jupyter-demo", "redis"])
 def test_service_is_hardened(services: dict[str, Any], name: str) -> None:
     service = services[name]
     assert service["read_only"] is True

@@ -1,0 +1,127 @@
+"""What runs on a worker: one shard of photos to one record each."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facekit.annotate.local import find_faces
+from facekit.annotate.photo import PendingPhoto
+from facekit.annotate.servers import ServerPool
+from facekit.annotations.record import FileStamp
+from facekit.errors import FacekitError, ServerUnavailableError
+
+RECORD = "record"
+"""Kind of a row that holds a record; of any other row it is the class of an error."""
+
+# A wrong address is told soon; servers that go away in mid-run are waited for by the pool.
+_FIRST_ANSWER_S = 15.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker has to know besides the photos.
+
+    Attributes:
+        folder: The photo folder, at the same path on every machine.
+        urls: The servers, as the workers reach them.
+        model: As for ``Client.detect``.
+        concurrency: Calls in flight in each worker process.
+        timeout_s: What one photo may take.
+        wait_s: For how long no server at all may be there.
+        certificate_pem: The servers' certificate, where they are encrypted; its file is on the
+            driver's machine alone.
+        hash_content: Whether records get the digest of the content.
+    """
+
+    folder: str
+    urls: tuple[str, ...]
+    model: str
+    concurrency: int
+    timeout_s: float
+    wait_s: float
+    certificate_pem: bytes | None
+    hash_content: bool
+
+
+def shard_row(photos: list[PendingPhoto]) -> dict[str, Any]:
+    """Return a shard as a row of a Ray dataset."""
+    return {
+        "photo": [each.photo for each in photos],
+        "rank": [each.rank for each in photos],
+        "size": [each.stamp.size for each in photos],
+        "mtime_ns": [each.stamp.mtime_ns for each in photos],
+        "sha256": [each.stamp.sha256 for each in photos],
+    }
+
+
+def annotate_shard(shard: dict[str, Any], task: Task) -> list[dict[str, str]]:
+    """Find the faces of a shard's photos.
+
+    Args:
+        shard: From :func:`shard_row`.
+        task: How.
+
+    Returns:
+        Rows of ``kind``, ``text`` and ``node``. Of the kind ``RECORD`` the text is a record as
+        JSON; an error that the whole run must stop for comes last, its class and its words,
+        because Ray would wrap a raised one in pages of its own.
+    """
+    import ray
+
+    node = ray.util.get_node_ip_address()
+    rows = []
+    try:
+        for text in _records(shard, task):
+            rows.append({"kind": RECORD, "text": text, "node": node})
+    except FacekitError as error:
+        rows.append({"kind": type(error).__name__, "text": str(error), "node": node})
+    return rows
+
+
+def _records(shard: dict[str, Any], task: Task) -> Iterator[str]:
+    columns = (shard[name] for name in ("rank", "photo", "size", "mtime_ns", "sha256"))
+    pending = (
+        PendingPhoto(int(rank), str(photo), FileStamp(int(size), int(mtime_ns), str(sha256)))
+        for rank, photo, size, mtime_ns, sha256 in zip(*columns, strict=True)
+    )
+    records = find_faces(
+        pending,
+        _connect(task),
+        Path(task.folder),
+        concurrency=task.concurrency,
+        model=task.model,
+        hash_content=task.hash_content,
+    )
+    for record in records:
+        yield record.to_json()
+
+
+@functools.lru_cache(maxsize=1)
+def _connect(task: Task) -> ServerPool:
+    """Return the connections of this process, which serves shard after shard."""
+    certificate = None
+    if task.certificate_pem is not None:
+        with tempfile.NamedTemporaryFile(prefix="facekit-", suffix=".pem", delete=False) as file:
+            file.write(task.certificate_pem)
+        certificate = Path(file.name)
+    deadline = time.monotonic() + min(_FIRST_ANSWER_S, task.wait_s)
+    while True:
+        pool = ServerPool(
+            task.urls,
+            timeout_s=task.timeout_s,
+            tls_certificate=certificate,
+            wait_s=task.wait_s,
+        )
+        try:
+            pool.connect()
+            return pool
+        except ServerUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
