@@ -53,7 +53,7 @@ def test_commands_and_python_run_in_their_order(server: EmbeddedServer, folder: 
                 arguments += ["--url", server.grpc_url]
             shown += run([sys.executable, "-m", "facekit.cli", *arguments], folder)
     assert "3 photos, 4 faces" in shown
-    assert len(list((folder / "chips").glob("*.jpg"))) == 2
+    assert len(list((folder / "chips").glob("*.jpg"))) == 4
     for name in ("instances.json", "faces.parquet", "tasks.config.xml", "sheet.png", "turned.json"):
         assert (folder / name).stat().st_size > 0, name
 
