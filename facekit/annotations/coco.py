@@ -2,7 +2,8 @@
 
 They are what pycocotools, DALI's COCO reader and FiftyOne load. Boxes are x, y, width, height;
 every point is visible (2), except one that a dataset that was read in does not have (0, at 0, 0).
-``keypoint_scores``, one a point, is the kit's own field, which other readers pass over.
+``keypoint_scores``, one a point, is the kit's own field, which other readers pass over, as is
+``file_name_hex``: the bytes of a file name that is no UTF-8, whose ``file_name`` has escapes.
 
 With ``seed_fields`` an image also has ``channels``, and a face ``rotation`` in degrees (null where
 both eyes lie at one place), ``center`` between the eyes, and ``segmentation``: its points in order
@@ -12,6 +13,7 @@ as one polygon, ``[[x1, y1, x2, y2, ...]]``. Faces of a model without points hav
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -23,6 +25,7 @@ from facekit.annotations.dataset import (
     Layout,
     NumberedPhoto,
     PhotoSource,
+    name_fields,
     photos_with_faces,
     utf8_name,
 )
@@ -92,7 +95,7 @@ def _write(
             "description": DESCRIPTION,
             "version": facekit.__version__,
             "model": info.model,
-            "photo_folder": info.photo_folder,
+            **name_fields("photo_folder", info.photo_folder),
         }
         out.write(b'{\n"info":' + to_line(head) + b',\n"licenses":[],\n"images":[')
         images = faces_written = 0
@@ -115,7 +118,7 @@ def _write(
 
 
 def to_line(entry: Any) -> bytes:
-    """Return compact JSON in ASCII, so that any file name survives, even one that is no UTF-8."""
+    """Return compact JSON in ASCII."""
     return json.dumps(entry, separators=(",", ":"), allow_nan=False).encode()
 
 
@@ -129,7 +132,7 @@ def image_entry(image_id: int, name: str, faces: Faces, seed_fields: bool) -> di
     entry: dict[str, Any] = {"id": image_id, "width": width, "height": height}
     if seed_fields:
         entry["channels"] = faces.channels
-    return entry | {"file_name": name}
+    return entry | name_fields("file_name", name)
 
 
 def face_labels(faces: Faces) -> list[int]:
@@ -156,7 +159,7 @@ def annotation_entry(
     if len(face.points_xy):
         entry |= _keypoints(face)
         if seed_fields:
-            entry |= _seed_fields(face)
+            entry |= _seed_fields(face, entry["keypoints"])
     return entry
 
 
@@ -172,12 +175,15 @@ def _keypoints(face: Face) -> dict[str, Any]:
     return {"keypoints": keypoints, "num_keypoints": visible, "keypoint_scores": scores}
 
 
-def _seed_fields(face: Face) -> dict[str, Any]:
-    data = face.to_dict()
-    points: list[list[float]] = data["points_xy"]
-    eyes = {"rotation": data["rotation_deg"], "center": data["center_xy"]}
-    known = eyes if has_eyes(len(points)) else {}
-    return known | {"segmentation": [[value for point in points for value in point]]}
+def _seed_fields(face: Face, keypoints: list[float]) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if has_eyes(len(face.points_xy)):
+        rotation = round(face.rotation_deg, PIXEL_DIGITS)
+        fields["rotation"] = None if math.isnan(rotation) else rotation
+        fields["center"] = rounded_list(face.center_xy, PIXEL_DIGITS)
+    polygon = [0.0] * (2 * len(face.points_xy))
+    polygon[::2], polygon[1::2] = keypoints[::3], keypoints[1::3]
+    return fields | {"segmentation": [polygon]}
 
 
 def category_entries(layout: Layout) -> list[dict[str, Any]]:

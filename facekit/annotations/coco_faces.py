@@ -11,7 +11,7 @@ import numpy as np
 
 from facekit.errors import DataError
 from facekit.faces import Faces
-from facekit.labels.coco_json import Entry, numbers, shown
+from facekit.labels.coco_json import Entry, has_pairs, numbers, shown
 
 BoxKind = Literal["ltrb", "xywh"]
 _MARKS = ("id", "area", "iscrowd")
@@ -44,23 +44,15 @@ def box_kind(path: Path, annotations: Sequence[Any]) -> BoxKind:
         DataError: They don't tell, or don't agree.
     """
     entries = [entry for entry in annotations if isinstance(entry, dict)]
-    if all("id" in entry and not _has_pairs(entry) for entry in entries):
+    if all("id" in entry and not has_pairs(entry) for entry in entries):
         return "xywh"
-    if all(_has_pairs(entry) and not any(mark in entry for mark in _MARKS) for entry in entries):
+    if all(has_pairs(entry) and not any(mark in entry for mark in _MARKS) for entry in entries):
         return "ltrb"
     raise DataError(
         path,
         "can't be told whether its boxes are x, y, width, height or left, top, right, bottom; "
         "say which (--boxes xywh or --boxes ltrb)",
     )
-
-
-def _has_pairs(entry: Entry) -> bool:
-    """Whether the segmentation is a list of x, y pairs; no polygon is as short."""
-    parts = entry.get("segmentation")
-    if not isinstance(parts, list) or not parts:
-        return False
-    return all(isinstance(part, list) and len(part) == 2 for part in parts)
 
 
 def read_points(path: Path, entry: Placed, boxes: BoxKind) -> list[float]:
@@ -121,7 +113,10 @@ def read_faces(
 def _box(path: Path, where: str, entry: Entry, kind: BoxKind) -> list[float]:
     a, b, c, d = numbers(path, entry.get("bbox"), 4, f"bbox of {where}")
     right, bottom = (c, d) if kind == "ltrb" else (a + c, b + d)
-    if right <= a or bottom <= b:
+    # A width of 0 is no sign of another kind: COCO's own files have some, and a sliver at the
+    # border of a photo is rounded to it.
+    flat = kind == "ltrb" and (right == a or bottom == b)
+    if right < a or bottom < b or flat:
         raise DataError(path, f"{where} has an empty box: {entry['bbox']}, read as {kind}")
     return [a, b, right, bottom]
 

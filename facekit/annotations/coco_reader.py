@@ -37,7 +37,7 @@ from facekit.annotations.coco_faces import (
     read_faces,
     read_points,
 )
-from facekit.annotations.dataset import Dataset, DatasetInfo, NumberedPhoto
+from facekit.annotations.dataset import Dataset, DatasetInfo, NumberedPhoto, name_of, utf8_name
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.errors import DataError, InputError
 from facekit.labels.coco_json import Entry, is_id, is_side, load_coco, shown
@@ -45,6 +45,7 @@ from facekit.landmarks.scheme import POINT_COUNTS, point_names
 
 _UNKNOWN = FileStamp(0, 0)
 _MOST_CHANNELS = 4
+_LARGEST_ID = 2**63 - 1
 
 
 def read_dataset(
@@ -67,10 +68,10 @@ def read_dataset(
     annotations = _by_image(path, data["annotations"], images)
     kind = boxes or box_kind(path, data["annotations"])
     scheme = _scheme(path, data, kind, annotations)
-    info = data.get("info") if isinstance(data.get("info"), dict) else {}
-    told = _text(info, "photo_folder")
+    info: Entry = data["info"] if isinstance(data.get("info"), dict) else {}
+    told = name_of(info, "photo_folder")
     folder, names = _names(
-        [entry["file_name"] for entry in images.values()],
+        [name_of(entry, "file_name") for entry in images.values()],
         photo_folder and photo_folder.absolute(),
         Path(told) if told else path.absolute().parent,
     )
@@ -88,7 +89,7 @@ def read_dataset(
     return Dataset(
         DatasetInfo(
             photo_folder=str(folder),
-            model=_text(info, "model"),
+            model=utf8_name(model) if isinstance(model := info.get("model"), str) else "",
             point_count=scheme.point_count,
             class_names=scheme.class_names,
             point_names=point_names,
@@ -96,11 +97,6 @@ def read_dataset(
         ),
         photos,
     )
-
-
-def _text(info: Any, key: str) -> str:
-    value = info.get(key)
-    return value if isinstance(value, str) else ""
 
 
 def _images(path: Path, entries: list[Any]) -> dict[int, Entry]:
@@ -112,8 +108,10 @@ def _images(path: Path, entries: list[Any]) -> dict[int, Entry]:
         number = entry.get("id") if isinstance(entry, dict) else None
         if type(number) is not int:
             raise DataError(path, f"{where} has no id that is a whole number")
-        name = entry.get("file_name")
-        if not isinstance(name, str) or not name:
+        if abs(number) > _LARGEST_ID:
+            raise DataError(path, f"{where} has an id beyond 64 bits, {shown(number)}")
+        name = name_of(entry, "file_name")
+        if not name:
             raise DataError(path, f"{where} has no file_name")
         if number in images:
             raise DataError(path, f"{where} has the id of another image, {number}")
@@ -148,7 +146,7 @@ def _scheme(path: Path, data: Entry, kind: BoxKind, annotations: dict[int, list[
     places: dict[Any, int] = {}
     for index, entry in enumerate(data["categories"]):
         number = entry.get("id") if isinstance(entry, dict) else None
-        if not is_id(number) or not isinstance(entry.get("name"), str) or not entry["name"]:
+        if not is_id(number) or not _is_text(entry.get("name")):
             raise DataError(path, f"categories[{index}] has no id and name")
         if number in places or entry["name"] in names:
             raise DataError(path, f"categories[{index}] has the id or the name of another")
@@ -157,6 +155,11 @@ def _scheme(path: Path, data: Entry, kind: BoxKind, annotations: dict[int, list[
     if len(names) == 1 and names[0].lower() == FACE:
         names = []
     return Scheme(kind, _point_count(path, data, kind, annotations), tuple(names), places)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether a value is a text that is not empty, and one that every format can hold."""
+    return isinstance(value, str) and value != "" and utf8_name(value) == value
 
 
 def _point_count(
@@ -185,7 +188,7 @@ def _point_names(
         names = entry.get("keypoints")
         if not isinstance(names, list) or len(names) != count or not count:
             continue
-        if not all(isinstance(name, str) and name for name in names) or len(set(names)) < count:
+        if not all(map(_is_text, names)) or len(set(names)) < count:
             continue
         if count in POINT_COUNTS and tuple(names) == point_names(count):
             continue

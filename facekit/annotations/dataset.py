@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from facekit.annotations.record import PhotoRecord
 from facekit.errors import DataError
@@ -78,6 +79,31 @@ def utf8_name(name: str) -> str:
     '\\udcff.jpg'
     """
     return name.encode("utf-8", "backslashreplace").decode()
+
+
+def name_fields(key: str, name: str) -> dict[str, str]:
+    r"""Return a name as JSON holds it: where it is no UTF-8 with its bytes beside it.
+
+    Half a surrogate, Python's sign for such a byte, is refused by pandas, pyarrow and most others,
+    with the whole file, and ends DALI's reader with a crash.
+
+    >>> name_fields("photo", "\udcff.jpg")
+    {'photo': '\\udcff.jpg', 'photo_hex': 'ff2e6a7067'}
+    """
+    shown = utf8_name(name)
+    raw = {} if shown == name else {f"{key}_hex": name.encode("utf-8", "surrogateescape").hex()}
+    return {key: shown} | raw
+
+
+def name_of(entry: dict[str, Any], key: str) -> str:
+    """Undo :func:`name_fields`; "" where there is no name that a file can have."""
+    name = entry.get(key)
+    try:
+        if f"{key}_hex" in entry:
+            return bytes.fromhex(entry[f"{key}_hex"]).decode("utf-8", "surrogateescape")
+        return name if isinstance(name, str) and name.encode("utf-8", "surrogateescape") else ""
+    except (ValueError, TypeError):
+        return ""
 
 
 @dataclass

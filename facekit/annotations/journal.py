@@ -222,7 +222,8 @@ def read_header(path: Path) -> JournalHeader:
             return JournalHeader(data["id"], data["model"])
     except (ValueError, KeyError, TypeError):
         pass
-    raise DataError(path, "is no journal of facekit annotate, or one of another version")
+    what = "is no journal of facekit annotate, or one of another version"
+    raise DataError(path, f"{what}: give another output file, or remove it to begin again")
 
 
 def read_journal(path: Path, start: int = 0) -> Iterator[tuple[PhotoRecord, int]]:

@@ -31,6 +31,8 @@ def whole_lines(path: Path, start: int) -> Iterator[tuple[bytes, int, int]]:
             file.seek(start)
             end = start
             for line in file:
+                if not line.endswith(b"\n"):
+                    return  # another process is writing it: whoever goes on from here sees it whole
                 before, end = end, end + len(line)
                 # One that does not fit in the middle of the file is the disk's doing: the photo
                 # is looked at again, and nothing else is lost.

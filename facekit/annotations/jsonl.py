@@ -2,6 +2,7 @@
 
 A line has ``photo``, ``image_id``, ``size_wh`` and ``channels``, and ``faces``, each as
 :meth:`facekit.faces.Face.to_dict` gives it. Photos without faces have a line too.
+A name that is no UTF-8 has escapes in ``photo``, and its bytes in ``photo_hex``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from facekit.annotations.coco import to_line
-from facekit.annotations.dataset import DatasetInfo, PhotoSource, photos_with_faces
+from facekit.annotations.dataset import DatasetInfo, PhotoSource, name_fields, photos_with_faces
 from facekit.annotations.output import whole_file
 
 
@@ -27,5 +28,5 @@ def write_jsonl(path: Path, photos: PhotoSource, info: DatasetInfo) -> None:
     del info
     with whole_file(path) as out:
         for image_id, name, faces in photos_with_faces(photos):
-            line = {"photo": name, "image_id": image_id, "channels": faces.channels}
-            out.write(to_line(line | faces.to_dict()) + b"\n")
+            line = {"image_id": image_id, "channels": faces.channels, **faces.to_dict()}
+            out.write(to_line(name_fields("photo", name) | line) + b"\n")

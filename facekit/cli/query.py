@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         check_output(args.json)
     with open_store(args.store, create=False) as store:
         about, columns, answers = _ask(store, args)
-        rows = [answer.to_dict() for answer in answers][: args.limit]
+        rows = [_row(answer) for answer in answers][: args.limit]
     if args.json != Path("-"):
         show(_table(columns, rows))
     if args.json is not None:
@@ -152,6 +152,15 @@ def _dataset(store: Store, asked: str | None) -> str:
     if asked is None and len(names) > 1:
         raise StoreError(f"{store.name}: holds {', '.join(names)}; name one with --dataset")
     return asked or names[0]
+
+
+def _row(answer: Answer) -> dict[str, Any]:
+    """Return an answer as it is written, names that are no UTF-8 too."""
+    from facekit.annotations.dataset import name_fields
+
+    row = answer.to_dict()
+    texts = [(key, value) for key, value in row.items() if isinstance(value, str)]
+    return row | {key: text for each in texts for key, text in name_fields(*each).items()}
 
 
 def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:

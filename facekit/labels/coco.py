@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekit.errors import DataError
-from facekit.labels.coco_json import Entry, is_id, is_side, load_coco, numbers, shown
+from facekit.labels.coco_json import Entry, has_pairs, is_id, is_side, load_coco, numbers, shown
 from facekit.labels.photo_labels import PhotoLabels
 
 
@@ -41,9 +41,16 @@ def read_coco(path: Path, photo_folder: Path | None = None) -> CocoFile:
         photo_folder: Folder that the file names count from; the file's own when left out.
 
     Raises:
-        DataError: The file is missing, or is no COCO annotation file.
+        DataError: The file is missing, or is no COCO annotation file, or one of its kin with boxes
+            as left, top, right, bottom.
     """
     data = load_coco(path)
+    if any(isinstance(entry, dict) and has_pairs(entry) for entry in data["annotations"]):
+        raise DataError(
+            path,
+            "its segmentation is a list of x, y pairs, as in files whose boxes are left, top, "
+            "right, bottom; facekit export makes it COCO",
+        )
     folder = path.parent if photo_folder is None else photo_folder
     stray: list[DataError] = []
     named = _entries(path, data, "categories", "name", stray)

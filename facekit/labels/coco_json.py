@@ -22,7 +22,8 @@ def load_coco(path: Path) -> dict[str, Any]:
         DataError: The file is missing, or is no COCO annotation file.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        # "-sig" passes over the mark that programs of Windows begin a text with.
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise DataError(path, "no such file") from None
     except json.JSONDecodeError as error:
@@ -38,6 +39,18 @@ def load_coco(path: Path) -> dict[str, Any]:
         if not isinstance(data[part], list):
             raise DataError(path, f"is not laid out as COCO annotations: {part} is no list")
     return data
+
+
+def has_pairs(entry: Entry) -> bool:
+    """Whether an annotation's segmentation is a list of x, y pairs; no polygon is as short.
+
+    Files with it have their boxes as left, top, right, bottom, see
+    ``facekit.annotations.coco_reader``.
+    """
+    parts = entry.get("segmentation")
+    if not isinstance(parts, list) or not parts:
+        return False
+    return all(isinstance(part, list) and len(part) == 2 for part in parts)
 
 
 def is_id(value: Any) -> bool:

@@ -56,7 +56,8 @@ def masked(url: str) -> str:
     before, at, host = rest.rpartition("@")
     if "?" in before:  # nobody can tell where the password ends
         return f"{scheme}://***"
-    user = before.partition(":")[0]
+    # What stands alone is a name to Redis, but more often a password without its colon.
+    user = before.partition(":")[0] if ":" in before else ""
     return f"{scheme}://{user + ':***@' if at else ''}{host.partition('?')[0]}"
 
 

@@ -9,10 +9,11 @@ searches of one's own with ``FT.SEARCH``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import redis
 
@@ -27,6 +28,7 @@ _STORE, _DATASETS = "facekit:store", "facekit:datasets"
 _CONNECT_S, _ANSWER_S = 5.0, 60.0
 _TEXT, _JSON = "text", "json"
 _DROPPED_AT_ONCE = 200
+_DATABASE = re.compile(r"/?\d*")
 _LATER = ("OOM", "maxmemory", "MISCONF", "LOADING", "BUSY", "READONLY", "read only")
 """What a server says that is full, starting, busy or a replica."""
 
@@ -48,9 +50,17 @@ class RedisStore(Store):
     def __init__(self, url: str, name: str, *, create: bool) -> None:
         self.name = name
         try:
+            parts = urlsplit(url)
+            if parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
+                raise ValueError("the library would take database 0")
             self._redis = redis.Redis.from_url(
                 url, socket_connect_timeout=_CONNECT_S, socket_timeout=_ANSWER_S
             )
+            # Answers are read as bytes, whatever the address asks for.
+            pool = self._redis.connection_pool
+            pool.connection_kwargs |= {"decode_responses": False, "encoding": "utf-8"}
+            with self._errors():
+                pool.make_connection()  # which knows its options, and does not connect yet
         except (ValueError, TypeError) as error:
             # Not the library's words, which may quote the address with its password.
             raise StoreError(f"{name}: is no address of a Redis server") from error
@@ -150,10 +160,10 @@ class RedisStore(Store):
         """Close the connections."""
         self._redis.close()
 
-    def _photo_page(self, dataset: str, min_faces: int, start: int, count: int) -> Page:
+    def _photo_page(self, dataset: str, min_faces: float, start: int, count: int) -> Page:
         with self._of(dataset) as prefix:
             photos = self._redis.zrangebyscore(
-                prefix + "photos:faces", "-inf", -min_faces, start=start, num=count
+                prefix + "photos:faces", "-inf", repr(-min_faces), start=start, num=count
             )
             return self._read([f"{prefix}image:{image_id(photo)}" for photo in photos])
 

@@ -31,14 +31,17 @@ class SqliteStore(Store):
 
     def __init__(self, path: Path, *, create: bool) -> None:
         self.name = f"sqlite:///{path}"
-        if path.is_dir() or not path.parent.is_dir():
-            what = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
-            raise StoreError(f"{self.name}: {what}")
-        if not create and not path.is_file():
-            raise StoreError(f"{self.name}: there is no such file")
         with self._errors():
-            # Transactions begin where this code says so.
-            self._connection = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+            if path.is_dir() or not path.parent.is_dir():
+                what = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+                raise StoreError(f"{self.name}: {what}")
+            if not create and not path.is_file():
+                raise StoreError(f"{self.name}: there is no such file")
+            # Absolute: ":memory:" alone is a name that SQLite forgets all behind. Transactions
+            # begin where this code says so.
+            self._connection = sqlite3.connect(
+                path.absolute(), timeout=_BUSY_S, isolation_level=None
+            )
         try:
             self._prepare(create)
         except BaseException:
@@ -137,7 +140,7 @@ class SqliteStore(Store):
         with suppress(sqlite3.Error):
             self._connection.close()
 
-    def _photo_page(self, dataset: str, min_faces: int, start: int, count: int) -> Page:
+    def _photo_page(self, dataset: str, min_faces: float, start: int, count: int) -> Page:
         return self._documents(
             "images WHERE dataset = ? AND faces >= ? ORDER BY faces DESC, photo",
             (self._id(dataset), min_faces, count, start),
@@ -248,6 +251,11 @@ class SqliteStore(Store):
         try:
             yield
         except sqlite3.OperationalError as error:  # locked, full, read-only, gone
+            # What follows is the document, thousands of signs.
+            if str(error).startswith("Could not decode"):
+                raise StoreError(f"{self.name}: is damaged") from error
             raise StoreUnavailableError(f"{self.name}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise StoreError(f"{self.name}: {error}") from error
+        except OSError as error:
+            raise StoreError(f"{self.name}: {error.strerror}") from error

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
+from typing import TypeVar
 
-from facekit.errors import StoreError
+from facekit.annotations.dataset import utf8_name
+from facekit.errors import InputError, StoreError
 from facekit.store.answers import (
     CategoryCount,
     FolderCount,
@@ -24,6 +28,9 @@ from facekit.store.documents import Change
 VERSION = 1
 """Of the layout of the documents and their indexes."""
 _PAGE = 500
+_MOST_FACES = 1e9
+"""Of a photo; as a limit it is one that every database can compare with."""
+T = TypeVar("T")
 Page = Sequence[str | bytes | None]
 """Documents in order; None for one that another run has just removed."""
 
@@ -57,9 +64,14 @@ class Store(ABC):
     def photos(
         self, dataset: str, min_faces: int = 0, *, limit: int | None = None
     ) -> Iterator[StoredPhoto]:
-        """Yield the photos with at least so many faces, those with most faces first."""
-        pages = _paged(lambda start, count: self._photo_page(dataset, min_faces, start, count))
-        return (photo_answer(document) for document in islice(pages, limit))
+        """Yield the photos with at least so many faces, those with most faces first.
+
+        Raises:
+            InputError: ``min_faces`` or ``limit`` is no number to compare with.
+        """
+        fewest = min(max(_number(min_faces), 0.0), _MOST_FACES)
+        pages = _paged(lambda start, count: self._photo_page(dataset, fewest, start, count))
+        return (photo_answer(document) for document in _first(pages, limit))
 
     def faces_of(self, dataset: str, photo: str) -> list[StoredFace]:
         """Return the faces of one photo by their number.
@@ -80,11 +92,15 @@ class Store(ABC):
         category: str | None = None,
         limit: int | None = None,
     ) -> Iterator[StoredFace]:
-        """Yield the faces of a score that is not lower, of one category or all, best first."""
-        pages = _paged(
-            lambda start, count: self._score_page(dataset, min_score, category, start, count)
-        )
-        return (face_answer(document) for document in islice(pages, limit))
+        """Yield the faces of a score that is not lower, of one category or all, best first.
+
+        Raises:
+            InputError: ``min_score`` or ``limit`` is no number to compare with.
+        """
+        lowest = _number(min_score)
+        only = None if category is None else utf8_name(category)
+        pages = _paged(lambda start, count: self._score_page(dataset, lowest, only, start, count))
+        return (face_answer(document) for document in _first(pages, limit))
 
     def rotated(
         self,
@@ -97,10 +113,14 @@ class Store(ABC):
         """Yield the faces turned by more than an angle either way, the farthest turned first.
 
         One whose rotation is unknown is not among them.
+
+        Raises:
+            InputError: ``beyond_deg`` or ``limit`` is no number to compare with.
         """
-        pages = _paged(lambda start, count: self._turn_page(dataset, beyond_deg, start, count))
+        angle = _number(beyond_deg)
+        pages = _paged(lambda start, count: self._turn_page(dataset, angle, start, count))
         faces = (face_answer(document) for document in pages)
-        return islice((f for f in faces if category is None or f.category == category), limit)
+        return _first((f for f in faces if category is None or f.category == category), limit)
 
     @abstractmethod
     def datasets(self) -> list[StoredDataset]:
@@ -157,7 +177,7 @@ class Store(ABC):
         """Close the connection."""
 
     @abstractmethod
-    def _photo_page(self, dataset: str, min_faces: int, start: int, count: int) -> Page: ...
+    def _photo_page(self, dataset: str, min_faces: float, start: int, count: int) -> Page: ...
 
     @abstractmethod
     def _face_documents(self, dataset: str, photo: bytes) -> list[str] | list[bytes] | None: ...
@@ -186,6 +206,20 @@ class Store(ABC):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _number(value: float) -> float:
+    """Return a number of Python's own: NumPy's are compared as bytes by SQLite, without a word."""
+    number = float(value)
+    if math.isnan(number):
+        raise InputError("NaN is no number to compare with")
+    return number
+
+
+def _first(items: Iterator[T], limit: int | None) -> Iterator[T]:
+    if limit is not None and limit < 0:
+        raise InputError(f"limit: expected a number from 0, got {limit}")
+    return islice(items, None if limit is None else min(limit, sys.maxsize))
 
 
 def _paged(page: Callable[[int, int], Page]) -> Iterator[str | bytes]:

@@ -116,6 +116,25 @@ def test_another_cocos_boxes_are_x_y_width_height(tmp_path: Path) -> None:
     assert dataset.info.photo_folder == str(tmp_path)
 
 
+def test_a_sliver_does_not_spoil_the_file(tmp_path: Path) -> None:
+    data = persons_file()
+    data["annotations"][0]["bbox"] = [10, 20, 0.0, 170]
+    dataset = read(tmp_path, data)
+    write_coco(tmp_path / "out.json", lambda: iter(dataset.photos), dataset.info)
+    (photo,) = read_dataset(tmp_path / "out.json").photos
+    assert photo.record == dataset.photos[0].record
+    assert photo.record.faces is not None
+    assert photo.record.faces.boxes_xyxy.tolist() == [[10, 20, 10, 190]]
+    data["annotations"][0]["bbox"] = [10, 20, -1, 170]
+    with pytest.raises(DataError, match=r"annotations\[0\] has an empty box.*xywh"):
+        read(tmp_path, data)
+
+
+def test_a_file_of_windows_begins_with_a_mark(tmp_path: Path) -> None:
+    (tmp_path / "in.json").write_text(json.dumps(persons_file()), encoding="utf-8-sig")
+    assert len(read_dataset(tmp_path / "in.json").photos) == 1
+
+
 def test_points_that_are_not_labelled_stay_so(tmp_path: Path) -> None:
     dataset = read(tmp_path, persons_file())
     write_coco(tmp_path / "out.json", lambda: iter(dataset.photos), dataset.info)
@@ -210,6 +229,9 @@ def put(data: dict[str, Any], place: str, value: Any) -> None:
         ("images/1/id", 0, r"images\[1\] has the id of another image, 0"),
         ("images/1/file_name", "/volume1/photos/a.jpg", r"images\[1\] is of the same file"),
         ("images/0/file_name", "", r"images\[0\] has no file_name"),
+        ("images/0/file_name", "\ud800.jpg", r"images\[0\] has no file_name"),
+        ("images/0/file_name_hex", "no", r"images\[0\] has no file_name"),
+        ("images/0/id", 1 << 63, r"images\[0\] has an id beyond 64 bits"),
         ("images/1/width", 0, r"images\[1\] has no width and height"),
         ("annotations/1", [], r"annotations\[1\] has no image_id"),
         ("annotations/1/image_id", 9, r"annotations\[1\] is of image 9, not listed"),
@@ -225,6 +247,7 @@ def put(data: dict[str, Any], place: str, value: Any) -> None:
         ("annotations/1/keypoint_scores", [1], r"keypoint_scores of annotations\[1\]: expected 80"),
         ("annotations/0/iscrowd", 5, r"iscrowd of annotations\[0\]"),
         ("categories/0", {"id": 1}, r"categories\[0\] has no id and name"),
+        ("categories/0/name", "\ud800", r"categories\[0\] has no id and name"),
         ("categories", {}, "categories is no list"),
     ],
 )

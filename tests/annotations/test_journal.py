@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from facekit.annotations import journal_lines
 from facekit.annotations.journal import (
     GONE,
     Journal,
@@ -127,7 +128,7 @@ def test_another_models_journal_is_refused(path: Path) -> None:
 def test_a_file_that_is_no_journal_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "notes.journal"
     path.write_text("Dear diary\n")
-    with pytest.raises(DataError, match="is no journal"):
+    with pytest.raises(DataError, match="is no journal.*or remove it to begin again"):
         Journal(path, model="faces")
     assert path.read_text() == "Dear diary\n"
 
@@ -179,3 +180,22 @@ def test_a_full_disk_costs_no_record_and_the_journal_goes_on(path: Path, room: i
         disk.room = 1 << 20
         assert journal.append(found("d.jpg")) == path.stat().st_size
     assert records(path) == [*RECORDS, found("d.jpg")]
+
+
+def test_a_line_that_is_being_written_is_left_to_the_next_reader(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = path.read_bytes()
+    end = [end for _, end in read_journal(path)]
+    path.write_bytes(whole[: end[2] + 9])
+
+    def body_of(line: bytes) -> bytes | None:
+        if not line.endswith(b"\n"):
+            path.write_bytes(whole)  # the writer goes on after a half line has been read
+        return real(line)
+
+    real = journal_lines.body_of
+    monkeypatch.setattr(journal_lines, "body_of", body_of)
+    read = list(read_journal(path))
+    path.write_bytes(whole)
+    assert [*read, *read_journal(path, read[-1][1])] == list(zip(RECORDS, end, strict=True))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 import resource
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from facekit.annotations import DatasetInfo, NumberedPhoto
 from facekit.annotations.output import whole_file
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.errors import DataError
-from tests.annotations.random_photos import random_faces, random_photos, source
+from tests.annotations.random_photos import contents, random_faces, random_photos, source
 
 INFO = DatasetInfo("/photos", "faces")
 WRITERS = [
@@ -70,6 +72,26 @@ def test_the_bytes_depend_on_the_photos_alone(tmp_path: Path, write: Writer) -> 
     assert found[0] == found[1] and len(found[0]["out"]) > 1000
     write(tmp_path / "a/out", source(random_photos(5)), INFO)
     assert (tmp_path / "a/out").read_bytes() != found[0]["out"]
+
+
+@pytest.mark.parametrize("write", [write for write in WRITERS if "parquet" not in write.__name__])
+def test_json_has_no_half_surrogates(tmp_path: Path, write: Writer) -> None:
+    """One in a name makes the whole file useless to pandas, pyarrow, DALI and most others."""
+    photos = random_photos(4)
+    assert any("\udcff" in photo.record.photo for photo in photos)
+    write(tmp_path / "out", source(photos), DatasetInfo("/photos \udcfe", "faces"))
+    for line in (tmp_path / "out").read_text().splitlines():
+        for text in re.findall(r'"(?:[^"\\]|\\.)*"', line):
+            json.loads(text).encode()
+
+
+def test_a_name_that_is_no_utf8_is_read_back(tmp_path: Path) -> None:
+    photos = random_photos(4)
+    info = DatasetInfo("/photos \udcfe", "faces")
+    annotations.write_coco(tmp_path / "out", source(photos), info)
+    dataset = annotations.read_dataset(tmp_path / "out")
+    assert dataset.info.photo_folder == info.photo_folder
+    assert contents(dataset.photos) == contents(photos)
 
 
 @pytest.mark.parametrize("write", WRITERS)

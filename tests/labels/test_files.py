@@ -272,6 +272,11 @@ def test_a_malformed_category_spoils_the_photos_with_it(tmp_path: Path) -> None:
         ("[]", ": is no COCO file"),
         ('{"images": []}', ": is no COCO file"),
         ('{"images": [], "annotations": 5, "categories": []}', ": is not laid out as COCO"),
+        (
+            # Its boxes are left, top, right, bottom; read as x, y, width, height all are wrong.
+            '{"images": [], "categories": [], "annotations": [{"segmentation": [[1, 2], [3, 4]]}]}',
+            ": its segmentation is a list of x, y pairs",
+        ),
         ("[" * 200_000, ": is no JSON that can be read"),
         ("[1" + "0" * 5000 + "]", ": is no JSON that can be read"),
     ],

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from facekit.annotations.record import PhotoRecord
-from facekit.errors import StoreError
+from facekit.errors import InputError, StoreError
 from facekit.store import Store
 from facekit.store.documents import change
 from facekit.store.store import Position
@@ -231,6 +232,25 @@ class StoreCases:
         check(store, "d", [])
         with pytest.raises(StoreError, match="the dataset d holds no photo a.jpg"):
             store.faces_of("d", "a.jpg")
+
+    def test_limits_of_any_kind_of_number(self, store, tmp_path):
+        records = random_records(3)
+        sync_store(store, journal_of(tmp_path / "j", records.values()), dataset="d", folder=FOLDER)
+        for kind in (np.float64, np.float32):
+            assert list(store.faces("d", kind(0.5))) == list(store.faces("d", 0.5)) != []
+            assert list(store.rotated("d", kind(45))) == list(store.rotated("d", 45)) != []
+        assert list(store.photos("d", np.int64(2))) == list(store.photos("d", 2)) != []
+        assert list(store.photos("d", -1)) == list(store.photos("d"))
+        assert list(store.photos("d", 10**30)) == []
+        assert list(store.photos("d", limit=10**30)) == list(store.photos("d"))
+        assert list(store.faces("d", limit=0)) == list(store.faces("d", float("inf"))) == []
+        for ask in (
+            lambda: store.faces("d", float("nan")),
+            lambda: store.rotated("d", float("nan")),
+            lambda: store.photos("d", limit=-1),
+        ):
+            with pytest.raises(InputError):
+                ask()
 
     def test_more_photos_than_a_batch(self, store, tmp_path):
         base = list(random_records(1).values())

@@ -86,6 +86,9 @@ def test_tables(url, capsys):
     [
         (["--min-faces", "0"], ["a.jpg", "b/c\x1b.jpg", "b/d.jpg"]),
         (["--min-faces", "2"], ["a.jpg"]),
+        (["--min-faces", "9" * 30], []),
+        (["--min-faces", "2", "--limit", "9" * 30], ["a.jpg"]),
+        (["--category", "mask\udcff"], []),
         (["--min-score", "0.75"], ["a.jpg", "b/c\x1b.jpg"]),
         (["--min-score", "0"], ["a.jpg", "b/c\x1b.jpg", "a.jpg"]),
         (["--min-score", "0", "--limit", "2"], ["a.jpg", "b/c\x1b.jpg"]),
@@ -105,6 +108,21 @@ def test_answers_as_json(url, capsys, tmp_path, words, expected):
     assert "\n".join(asked(capsys, "--store", url, *words, "--json", "-")) + "\n" == (
         file.read_text()
     )
+
+
+def test_a_name_that_is_no_utf8(tmp_path, capsys):
+    url = f"sqlite:///{tmp_path}/a.db"
+    records = [record("a\udcff.jpg", [0.9])]
+    with open_store(url) as store:
+        sync_store(store, journal_of(tmp_path / "j", records), dataset="holiday", folder=FOLDER)
+    assert asked(capsys, "--store", url, "--min-faces", "1")[::2] == [
+        "photo        width  height  faces",
+        r"a\udcff.jpg  4,000   3,000      1",
+    ]
+    answer = "\n".join(asked(capsys, "--store", url, "--min-faces", "1", "--json", "-"))
+    (row,) = json.loads(answer)["rows"]
+    assert (row["photo"], row["photo_hex"]) == ("a\\udcff.jpg", b"a\xff.jpg".hex())
+    assert asked(capsys, "--store", url, "--photo", "a\udcff.jpg")[-1] == "1 row"
 
 
 def test_the_store_may_be_named_by_a_variable(url, capsys, monkeypatch):
@@ -155,7 +173,13 @@ def test_several_datasets_want_a_name(url, capsys, tmp_path):
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("--min-faces", "-1"), ("--min-score", "1.1"), ("--rotated-beyond", "x"), ("--limit", "½")],
+    [
+        ("--min-faces", "-1"),
+        ("--min-faces", "nan"),
+        ("--min-score", "1.1"),
+        ("--rotated-beyond", "x"),
+        ("--limit", "½"),
+    ],
 )
 def test_options_out_of_range(url, capsys, option, value):
     with pytest.raises(SystemExit) as ended:
@@ -168,6 +192,7 @@ def test_passwords_are_not_shown():
     for url, shown in (
         ("redis://:secret@host:6379/2", "redis://:***@host:6379/2"),
         ("rediss://me:se@cret@host", "rediss://me:***@host"),
+        ("redis://secret@host", "redis://:***@host"),
         ("redis://host/0?password=secret", "redis://host/0"),
         ("redis://:pa?secret@host", "redis://***"),
         ("redis://host?password=secret@x", "redis://***"),

@@ -40,6 +40,37 @@ def test_files_that_are_no_stores(tmp_path):
             open_store(f"sqlite:///{tmp_path / name}", create=name == "text" or name == "other")
 
 
+def test_a_file_that_can_not_be_looked_at(tmp_path):
+    with pytest.raises(StoreError, match="File name too long"):
+        open_store(f"sqlite:///{tmp_path}/{'a' * 300}")
+
+
+def test_no_name_is_one_of_the_memory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    records = random_records(1)
+    with open_store("sqlite:///:memory:") as store:
+        sync_store(store, journal_of(tmp_path / "j", records.values()), dataset="d", folder=FOLDER)
+    with open_store("sqlite:///:memory:", create=False) as store:
+        check(store, "d", records.values())
+
+
+def test_a_damaged_file_is_told_in_few_words(tmp_path):
+    url = f"sqlite:///{tmp_path}/a.db"
+    with open_store(url) as store:
+        sync_store(
+            store,
+            journal_of(tmp_path / "j", random_records(1).values()),
+            dataset="d",
+            folder=FOLDER,
+        )
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute("UPDATE annotations SET document = CAST(x'7bff7d' AS TEXT)")
+    connection.close()
+    with open_store(url) as store, pytest.raises(StoreError, match="is damaged$") as caught:
+        list(store.faces("d"))
+    assert not isinstance(caught.value, StoreUnavailableError)
+
+
 def test_another_version_is_refused(tmp_path):
     url = f"sqlite:///{tmp_path}/a.db"
     open_store(url).close()

@@ -154,16 +154,21 @@ def test_a_thread_that_follows_ends_when_it_is_told(empty_redis, tmp_path):
 
 
 def _fill(url: str, journal: Path) -> None:
-    """A run that only stores; it is killed in the test."""
+    """A run that only stores, in ten batches of 0.2 s or more; it is killed in the test."""
+
+    def slowly() -> bool:
+        time.sleep(0.2)
+        return False
+
     with open_store(url) as store:
-        sync_store(store, journal, dataset="d", folder=FOLDER)
+        sync_store(store, journal, dataset="d", folder=FOLDER, stopped=slowly)
 
 
 @pytest.mark.parametrize("kind", ["redis", "sqlite"])
 def test_killed_at_any_moment(kind, lasting_redis, tmp_path):
     rng = random.Random(4)
     records = {
-        f"{number:05d}.jpg": random_record(f"{number:05d}.jpg", rng) for number in range(1500)
+        f"{number:05d}.jpg": random_record(f"{number:05d}.jpg", rng) for number in range(1000)
     }
     journal = journal_of(tmp_path / "j", records.values())
     url = lasting_redis.url if kind == "redis" else f"sqlite:///{tmp_path}/a.db"

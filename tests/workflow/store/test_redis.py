@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
+import subprocess
 import threading
 
 import pytest
@@ -123,6 +126,10 @@ def test_addresses_that_are_no_use(empty_redis, tmp_path):
         ("redis://:secret@127.0.0.1:1/0", "does not answer", StoreUnavailableError),
         (f"redis://:secret@127.0.0.1:{port}/99", "index is out of range", StoreError),
         (f"redis://:secret@127.0.0.1:{port}x/0", "is no address", StoreError),
+        (f"redis://:secret@127.0.0.1:{port}/mine", "is no address", StoreError),
+        (f"redis://:secret@127.0.0.1:{port}/0/1", "is no address", StoreError),
+        (f"redis://:secret@127.0.0.1:{port}/0?colour=red", "is no address", StoreError),
+        (f"rediss://:secret@127.0.0.1:{port}/0?ssl_cert_reqs=x", "Certificate", StoreError),
         (f"unix://:secret@{tmp_path}/none.sock", "does not answer", StoreUnavailableError),
     ):
         with pytest.raises(kind, match=reason) as caught:
@@ -160,6 +167,43 @@ def test_a_socket_file(tmp_path):
             check(store, "d", [])
     finally:
         server.kill()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program")
+def test_an_encrypted_connection(tmp_path):
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        " -subj /CN=ignored -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
+    )
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = f"--tls-port {port} --tls-cert-file cert.pem --tls-key-file key.pem"
+    server = RedisServer(tmp_path, *options.split(), "--tls-auth-clients", "no")
+    records = random_records(1)
+    try:
+        server.start()
+        url = f"rediss://127.0.0.1:{port}/0"
+        with open_store(f"{url}?ssl_ca_certs={tmp_path}/cert.pem") as store:
+            assert store.name == url
+            journal = journal_of(tmp_path / "j", records.values())
+            sync_store(store, journal, dataset="d", folder=FOLDER)
+            check(store, "d", records.values())
+        # A certificate that nobody vouches for.
+        with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
+            open_store(url)
+    finally:
+        server.kill()
+
+
+def test_options_of_an_address_that_change_answers(empty_redis, tmp_path):
+    records = random_records(1)
+    for number, option in enumerate(("decode_responses=true", "encoding=utf-16", "protocol=3")):
+        with open_store(f"{empty_redis.url}?{option}") as store:
+            journal = journal_of(tmp_path / str(number), records.values())
+            sync_store(store, journal, dataset="d", folder=FOLDER)
+            check(store, "d", records.values())
 
 
 def test_another_version_and_an_empty_database(empty_redis):
