@@ -189,7 +189,7 @@ def _promises(results: Results) -> str:
         (
             promise.name,
             f"{promise.value:.2f}",
-            f"{'at most' if promise.at_most else 'at least'} {promise.goal:g}",
+            f"{'at most' if promise.at_most else 'at least'} {promise.goal:.3g}",
             ("yes" if promise.kept else "NO") + (f": {promise.unlike}" if promise.unlike else ""),
         )
         for promise in results.promises()

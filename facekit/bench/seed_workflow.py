@@ -88,7 +88,6 @@ def _landmarks(sender: Sender, photo: Array, box: npt.NDArray[np.int32]) -> Arra
     inputs = {"raw_image_data": photo[None], "true_boxes": box[None]}
     data = sender.send(request("fpenet_ensemble", inputs, _FPENET_OUTPUTS))
     result = InferResult(service_pb2.ModelInferResponse.FromString(data))
-    result.as_numpy(_FPENET_OUTPUTS[0])
     points: Array = result.as_numpy(_FPENET_OUTPUTS[1])
     return points
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from facekit.draw import open_upright
 from facekit.errors import DataError, PhotoError
 from facekit.faces import Face
 from facekit.files import write_whole
+from facekit.folder_lock import LOCK_FILE, filling
 from facekit.landmarks.crops import FloatArray
 from facekit.progress import ProgressBar
 
@@ -41,6 +42,8 @@ _SAVING: dict[str, dict[str, Any]] = {
     "jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
     "png": {"format": "PNG"},
 }
+_CHIP = re.compile(r"\.face\d+\.(jpg|png)(\.\d+)?\Z")
+"""A chip's name, or that of one which a killed run was writing."""
 _DIGITS = 6
 Made = TypeVar("Made")
 
@@ -90,28 +93,27 @@ def align_faces(
     """Write a chip for every face of the records, and the listing beside them.
 
     The files depend on the records, the photos and the options alone. Chips that an earlier run
-    listed in this folder, and that this one does not make, are removed.
+    left in this folder, and that this one does not make, are removed.
 
     Args:
         records: A data set's photos; those with an error have no faces and are passed over.
         photo_folder: What their paths count from.
-        out: Where the chips go; it is made.
+        out: Where the chips go: a new folder, an empty one, or one of chips.
         options: How they are made; the defaults when left out.
         bar: Advanced once a record.
 
     Raises:
-        DataError: The folder can't be written to, or the disk is full.
+        DataError: The folder holds other things, is being filled by another process or can't be
+            written to, or the disk is full.
     """
     chosen = ChipOptions() if options is None else options
     rows: list[dict[str, Any]] = []
     left_out: list[LeftOut] = []
     photos = 0
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / OUTPUT_MARK).touch()  # so that no chip is taken for a photo
-        before = _listed(out)
         jobs = chosen.jobs or len(os.sched_getaffinity(0))
-        with ThreadPoolExecutor(jobs) as pool:
+        with filling(out), ThreadPoolExecutor(jobs) as pool:
+            _mark(out)
             for made, missing in _in_order(
                 pool, lambda r: _align_photo(r, photo_folder, out, chosen), records, 4 * jobs
             ):
@@ -120,12 +122,14 @@ def align_faces(
                 photos += bool(made)
                 if bar is not None:
                     bar.advance(failed=bool(missing))
-        _write_lines(out / LISTING, rows)
-        _write_lines(out / LEFT_OUT, [asdict(each) for each in left_out])
-        if not left_out:
-            (out / LEFT_OUT).unlink()
-        for name in before - {row["chip"] for row in rows}:
-            (out / name).unlink(missing_ok=True)
+            _write_lines(out / LISTING, rows)
+            _write_lines(out / LEFT_OUT, [asdict(each) for each in left_out])
+            if not left_out:
+                (out / LEFT_OUT).unlink()
+            made_now = {row["chip"] for row in rows}
+            for path in list(out.iterdir()):
+                if _CHIP.search(path.name) and path.name not in made_now:
+                    path.unlink()
     except OSError as e:
         raise DataError(out, f"cannot be written to: {e.strerror or e}") from e
     return ChipSummary(len(rows), photos, tuple(left_out))
@@ -194,13 +198,18 @@ def _row(name: str, photo: str, number: int, face: Face, affine: Any) -> dict[st
     }
 
 
-def _listed(out: Path) -> set[str]:
-    """Return the chips that an earlier run listed; names that lead elsewhere are none of its."""
-    names: set[str] = set()
-    with suppress(OSError, ValueError, KeyError, TypeError), (out / LISTING).open("rb") as lines:
-        for line in lines:
-            names.add(str(json.loads(line)["chip"]))
-    return {name for name in names if "/" not in name and name.endswith(tuple(FORMATS.values()))}
+def _mark(out: Path) -> None:
+    """Make the folder one of chips: none of them is taken for a photo, whoever walks it.
+
+    Raises:
+        DataError: It holds other things. A chip might be written over a photo, and the mark would
+            hide all photos from ``annotate``.
+    """
+    mark = out / OUTPUT_MARK
+    if not mark.exists():
+        if any(path.name != LOCK_FILE for path in out.iterdir()):
+            raise DataError(out, "holds other things than chips: give a new or an empty folder")
+        mark.touch()
 
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:

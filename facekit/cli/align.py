@@ -23,7 +23,13 @@ def add_parser(subparsers: Any) -> None:
         "and a photo that can't be read are reported, and left out; the exit code is then 1.",
     )
     parser.add_argument("dataset", metavar="IN.json", type=Path, help="COCO file with landmarks")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="where chips go")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="where chips go: a new or an empty folder, or one of chips, whose old ones go",
+    )
     parser.add_argument(
         "--photos",
         metavar="DIR",
@@ -72,11 +78,14 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: An option is out of its range.
-        DataError: The data set can't be used, or the folder can't be written to.
+        DataError: The data set can't be used or has no landmarks, or the folder holds other things
+            or can't be written to.
     """
     from facekit.annotations import read_dataset
     from facekit.chips import ChipOptions, align_faces
     from facekit.chips.run import LEFT_OUT
+    from facekit.errors import DataError
+    from facekit.landmarks.eyes import has_eyes
     from facekit.progress import ProgressBar
     from facekit.report import count, one_line, show
 
@@ -84,6 +93,13 @@ def run(args: argparse.Namespace) -> int:
         args.size, args.margin, args.format, args.min_score, args.min_size, args.jobs
     )
     dataset = read_dataset(args.dataset, args.photos)
+    found = [photo.record.faces for photo in dataset.photos if photo.record.faces]
+    if found and not any(has_eyes(faces.points_xy.shape[1]) for faces in found):
+        raise DataError(
+            args.dataset,
+            "its faces have no landmarks of eyes, such as those of `facekit annotate` with the "
+            "model faces: they can't be turned upright",
+        )
     with ProgressBar(len(dataset.photos), "photos") as bar:
         records = (photo.record for photo in dataset.photos)
         summary = align_faces(records, Path(dataset.info.photo_folder), args.out, options, bar=bar)

@@ -16,6 +16,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
 }
 _FORMATS[".jpeg"] = _FORMATS[".jpg"]
 _MOST_PHOTOS = 1000
+_LONGEST_JPEG_PX = 65_500
 
 
 def add_parser(subparsers: Any) -> None:
@@ -64,19 +65,23 @@ def run(args: argparse.Namespace) -> int:
     """Draw the picture and write it.
 
     Raises:
-        ConfigError: There is nothing to show, or no photo of that name.
+        ConfigError: There is nothing to show, no photo of that name, or the picture would be
+            written over a photo or is too long for a JPEG.
         DataError: The data set can't be used.
         InputError: The one photo can't be drawn.
         SetupError: The picture can't be written.
     """
     import io
 
+    from facekit.errors import ConfigError
     from facekit.files import write_whole
     from facekit.progress import ProgressBar
     from facekit.report import show
     from facekit.sheet import show_dataset, show_photo
 
     check_output(args.out)
+    if args.out.exists():
+        _keep_photos(args)
     if args.photo is not None:
         picture = show_photo(args.dataset, args.photo, args.photos)
     else:
@@ -89,12 +94,30 @@ def run(args: argparse.Namespace) -> int:
                 columns=args.columns,
                 bar=bar,
             )
+    if args.out.suffix.lower() != ".png" and max(picture.size) > _LONGEST_JPEG_PX:
+        raise ConfigError(
+            f"{args.out}: no JPEG can hold {picture.width} x {picture.height} pixels; give a name "
+            "that ends in .png"
+        )
     buffer = io.BytesIO()
     picture.save(buffer, **_FORMATS[args.out.suffix.lower()])
     with writing(args.out):
         write_whole(args.out, buffer.getvalue())
     show(f"{args.out}: {picture.width} x {picture.height} pixels")
     return 0
+
+
+def _keep_photos(args: argparse.Namespace) -> None:
+    """Refuse to write over a photo of the data set."""
+    from facekit.annotations import read_dataset
+    from facekit.errors import ConfigError
+
+    dataset = read_dataset(args.dataset, args.photos)
+    folder = Path(dataset.info.photo_folder)
+    for photo in dataset.photos:
+        path = folder / photo.record.photo
+        if path.name == args.out.name and path.exists() and path.samefile(args.out):
+            raise ConfigError(f"{args.out}: is a photo of the data set; give another name")
 
 
 def _picture(text: str) -> Path:

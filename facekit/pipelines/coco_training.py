@@ -10,8 +10,9 @@
             np.stack(batch.polygons[0])  # float32 (F, 68, 2): the faces' landmarks
 
 The polygons are the file's ``segmentation``, which ``facekit annotate --seed-fields`` fills with
-the landmarks in their order. Photos are checked before the first epoch, so that none stops a
-training after hours; the pixels are upright, as DALI 2 decodes them.
+the landmarks in their order. Every photo is decoded once before the first epoch, so that none
+stops a training after hours; the pixels are upright, as DALI 2 decodes them, and transparent ones
+have the colour that is stored beneath.
 """
 
 from __future__ import annotations
@@ -163,7 +164,7 @@ class CocoBatches:
         data = load_coco(path)
         folder = _photo_folder(path, data) if photo_folder is None else Path(photo_folder)
         sizes = _sizes(path, data)
-        self.failures = unusable_photos(folder, sizes, threads)
+        self.failures = unusable_photos(folder, sizes, threads, device)
         names = [name for name in sizes if name not in self.failures]
         if len(names) < num_shards:
             raise DataError(path, f"{len(names)} usable photos for {num_shards} shards")

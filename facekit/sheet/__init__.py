@@ -4,7 +4,7 @@
 
     from facekit.sheet import show_dataset
 
-    show_dataset("instances.json", pick="lowest-score").save("sheet.png")
+    show_dataset("instances.json", how="lowest-score").save("sheet.png")
 """
 
 from facekit.sheet.pick import MIXTURE, PICKS, Pick, pick

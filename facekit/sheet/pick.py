@@ -13,8 +13,8 @@ from facekit.faces import Faces
 from facekit.landmarks.eyes import has_eyes
 
 MIXTURE = "mixture"
-"""In turns a photo with many faces, one with a face turned far, one with a low score, and one from
-anywhere in the data set; among them up to a sixth of photos that failed."""
+"""In turns a photo with many faces, one with a face turned far, one with a low score, as long as
+there are any, and one from anywhere in the data set; among them up to a sixth that failed."""
 
 PICKS = (MIXTURE, "spread", "most-faces", "rotation", "lowest-score", "failures")
 """The ways to choose: ``spread`` takes photos at even distances through the data set, and
@@ -27,6 +27,8 @@ _REASONS = {
     "lowest-score": "low score",
     "failures": "",
 }
+_MANY_FACES, _FAR_DEG, _LOW_SCORE = 3, 20.0, 0.7
+"""From where on a photo is called so in a mixture."""
 _FAILURES_PART = 6
 
 
@@ -56,7 +58,10 @@ def pick(records: Sequence[PhotoRecord], how: str, count: int) -> list[Pick]:
     failed = _ranked(records, "failures", count // _FAILURES_PART)
     kinds = ("most-faces", "rotation", "lowest-score", "spread")
     # Photos may stand in several rankings: each is as long as to have one left for every turn.
-    rankings = {kind: iter(_ranked(records, kind, count)) for kind in kinds}
+    rankings = {
+        kind: iter([record for record in _ranked(records, kind, count) if _is_such(record, kind)])
+        for kind in kinds
+    }
     chosen = dict(_in_turns(rankings, count - len(failed)))
     return [Pick(record, _REASONS[kind]) for record, kind in chosen.items()] + [
         Pick(record) for record in failed
@@ -74,6 +79,17 @@ def farthest_rotation(faces: Faces) -> float:
         return float("nan")
     known = faces.rotations_deg[np.isfinite(faces.rotations_deg)]
     return float(known[np.abs(known).argmax()]) if len(known) else float("nan")
+
+
+def _is_such(record: PhotoRecord, kind: str) -> bool:
+    faces = record.faces
+    if faces is None or kind == "spread":
+        return True
+    if kind == "most-faces":
+        return len(faces) >= _MANY_FACES
+    if kind == "rotation":
+        return abs(farthest_rotation(faces)) >= _FAR_DEG
+    return lowest_score(faces) <= _LOW_SCORE
 
 
 def _in_turns(

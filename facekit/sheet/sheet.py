@@ -13,7 +13,7 @@ from facekit.errors import ConfigError
 from facekit.landmarks.eyes import has_eyes
 from facekit.progress import ProgressBar
 from facekit.sheet.pick import Pick
-from facekit.sheet.text import fitted, font_for, writable
+from facekit.sheet.text import fitted, font_for, smaller, writable
 from facekit.sheet.tiles import BRIGHT, DIM, GROUND, TileSize, draw_tile
 
 TILE_PX = 480
@@ -69,11 +69,13 @@ def contact_sheet(
     sheet = Image.new("RGB", (width, height), GROUND)
     draw = ImageDraw.Draw(sheet)
     for text, letters, y, colour in (
-        (title, 1.75 * size.letters, 0.0, BRIGHT),
-        (subtitle, 1.05 * size.letters, 2.3 * size.letters, DIM),
+        (writable(title), 1.75 * size.letters, 0.0, BRIGHT),
+        (writable(subtitle), 1.05 * size.letters, 2.3 * size.letters, DIM),
     ):
-        line = fitted(writable(text), letters, width - 2 * gap)
-        draw.text((gap, gap + y), line, fill=colour, font=font_for(line, letters))
+        # On a sheet of one photo, rather smaller letters than a text with a hole in it.
+        height_px = smaller(text, letters, width - 2 * gap, 0.7 * letters)
+        line = fitted(text, height_px, width - 2 * gap)
+        draw.text((gap, gap + y), line, fill=colour, font=font_for(line, height_px))
     legend.draw(draw, gap, gap + 4.2 * size.letters)
     for k, pick in enumerate(picks):
         at = gap + k % across * (size.width + gap), top + k // across * (size.height + gap)

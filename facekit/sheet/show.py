@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 from facekit.annotations import Dataset, read_dataset
 from facekit.annotations.record import FileStamp, PhotoRecord
@@ -15,11 +15,12 @@ from facekit.progress import ProgressBar
 from facekit.report import count
 from facekit.sheet.pick import MIXTURE, Pick, pick
 from facekit.sheet.sheet import TILE_PX, contact_sheet
-from facekit.sheet.tiles import TileSize, draw_tile
+from facekit.sheet.tiles import GROUND, TileSize, draw_tile
 
 COUNT = 12
 """Photos of a sheet."""
 _SHOWN = 5
+_NOTHING = dict.fromkeys((MIXTURE, "spread"), "no photo") | {"failures": "no photo that failed"}
 _SAYS = {
     MIXTURE: "a mixture: many faces, faces turned far, low scores, and any",
     "spread": "at even distances through the data set",
@@ -59,6 +60,8 @@ def show_dataset(
     dataset, failed = _read(path, photo_folder)
     found = [photo.record for photo in dataset.photos]
     picks = pick([*found, *failed], how, count_of_photos)
+    if not picks:
+        raise ConfigError(f"{path}: {_NOTHING.get(how, 'no photo with a face')} to show")
     faces = sum(len(record.faces) for record in found if record.faces is not None)
     title = f"{path.name}: {count(faces, 'face')} in {count(len(found), 'photo')}"
     if failed:
@@ -87,7 +90,8 @@ def show_photo(path: Path | str, name: str, photo_folder: Path | str | None = No
     record = _named([*(photo.record for photo in dataset.photos), *failed], name)
     folder = Path(dataset.info.photo_folder)
     if record.faces is None:
-        return draw_tile(Pick(record), folder, TileSize(2 * TILE_PX))
+        tile = draw_tile(Pick(record), folder, TileSize(2 * TILE_PX))
+        return ImageOps.expand(tile, TILE_PX // 12, GROUND)
     try:
         return draw_faces(folder / record.photo, record.faces)
     except InputError as e:

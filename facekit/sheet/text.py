@@ -43,6 +43,15 @@ def fitted(text: str, height_px: float, width_px: float) -> str:
     return _CUT
 
 
+def smaller(text: str, height_px: float, width_px: float, least_px: float) -> float:
+    """Return a height of letters, no lower than the least, at which a text is no wider than that.
+
+    Where the least is still too high, the text has to be shortened.
+    """
+    wide = font_for(text, height_px).getlength(text)
+    return max(least_px, height_px * min(1.0, 0.98 * width_px / max(wide, 1.0)))
+
+
 def wrapped(text: str, height_px: float, width_px: float, most: int) -> list[str]:
     """Return a text in at most so many lines, broken between words; the last may be shortened."""
     words, lines = text.split(), [""]

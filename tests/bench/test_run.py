@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facekit.bench import run
 from facekit.bench.bound import BoundWorker
 from facekit.bench.bound_process import BoundProcess
 from facekit.bench.load import PAIRS
@@ -57,12 +56,14 @@ def sender(server: EmbeddedServer) -> Any:
 @pytest.fixture(scope="module")
 def results(server: EmbeddedServer, photos: PhotoSet) -> Results:
     options = Options(
-        (photos,), server.model_repository, seconds=0.1, concurrency=(1, 2), soak=40, annotated=6
+        (photos,), server.model_repository, seconds=0.1, concurrency=(1, 2), soak=40, annotated=3
     )
     bench = Bench(server.grpc_url, server.pid, options)
     advanced = []
-    bench.run(lambda: advanced.append(1))
-    assert len(advanced) == bench.steps()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("facekit.bench.run.ANNOTATE_PAIRS", 1)
+        bench.run(lambda: advanced.append(1))
+        assert len(advanced) == bench.steps()
     bench.close()
     return bench.results
 
@@ -181,7 +182,7 @@ def test_compare_refuses_rates_with_failures(server: EmbeddedServer, photos: Pho
     right = Rate(1.0, 1.0, 1.0, 1.0, 1, 0, 1.0, 1.0)
     wrong = replace(right, per_second=0.0, errors=3, first_error="out of memory")
     with pytest.raises(ServerError, match="a beside b: 3 failed, the first with: out of memory"):
-        bench._compare(
+        bench._load.compare(
             ("a", "b"), photos, [], (1, 1), lambda s: right, lambda s: wrong, lambda: None
         )
     bench.close()
@@ -192,7 +193,7 @@ def test_bound_must_find_the_server_s_boxes(server: EmbeddedServer, photos: Phot
         def boxes(self, model: str, photo_set: int, photo: int) -> Any:
             key = "boxes" if model == "faces" else "true_boxes"
             name = "image" if model == "faces" else "input_image_data"
-            return bench._sender.ask(model, {name: photos.photos[photo][None]})[key][0] + 0.5
+            return bench._load.sender.ask(model, {name: photos.photos[photo][None]})[key][0] + 0.5
 
     bench = Bench(server.grpc_url, None, Options((photos,), server.model_repository))
     for model in ("facenet_ensemble", "faces"):
@@ -288,11 +289,12 @@ def test_photos_without_faces_are_named(
     server: EmbeddedServer, photos: PhotoSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What the network makes of a photo is not what is tested here.
-    monkeypatch.setattr(run, "find_boxes", lambda sender, photo: np.empty((0, 4), np.int32))
+    nothing = np.empty((0, 4), np.int32)
+    monkeypatch.setattr("facekit.bench.load.find_boxes", lambda sender, photo: nothing)
     options = Options((photos,), server.model_repository)
     bench = Bench(server.grpc_url, None, options)
     with pytest.raises(PhotoError, match="4 faces: no face found, so fpenet_ensemble"):
-        bench._jobs("fpenet_ensemble", options.photo_sets[0])
+        bench._load.jobs("fpenet_ensemble", options.photo_sets[0])
     bench.close()
 
 

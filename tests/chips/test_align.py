@@ -131,14 +131,29 @@ def test_points_that_nobody_labelled_are_no_face(folder: Path, tmp_path: Path) -
     assert summary.left_out == (LeftOut("a.jpg", 1, "landmarks that are missing or not finite"),)
 
 
-def test_listing_that_names_other_files_makes_none_of_them_go(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "notes.txt").write_text("mine")
-    names = ["../photos/a.jpg", "notes.txt", str(folder / "a.jpg")]
-    (out / "chips.jsonl").write_text("".join(json.dumps({"chip": n}) + "\n" for n in names))
-    align_faces([], folder, out)
-    assert (out / "notes.txt").exists() and (folder / "a.jpg").exists()
+def test_chips_of_a_run_that_was_killed_go_and_nothing_else_does(
+    folder: Path, tmp_path: Path
+) -> None:
+    record = record_of("a.jpg", faces_of(GOOD, SIZE_WH, [1, 1]))
+    fresh, out = tmp_path / "fresh", tmp_path / "out"
+    for each in (fresh, out):
+        align_faces([record], folder, each)
+    (out / "chips.jsonl").unlink()
+    for name in ("a.jpg.face2.png", "old.jpg.face1.jpg", ".a.jpg.face1.jpg.4711", "notes.txt"):
+        (out / name).write_bytes(b"")
+    align_faces([record], folder, out)
+    assert contents(out) == {**contents(fresh), "notes.txt": b""}
+
+
+def test_folder_of_photos_is_no_place_for_chips(folder: Path) -> None:
+    """Its mark would hide them from `annotate`, and a chip may be named as one of them is."""
+    (folder / "a.jpg.face1.jpg").write_bytes((folder / "a.jpg").read_bytes())
+    before = sorted((path, path.read_bytes()) for path in folder.rglob("*") if path.is_file())
+    record = record_of("a.jpg", faces_of(GOOD, SIZE_WH, [1, 1]))
+    for out in (folder, folder / "sub"):
+        with pytest.raises(DataError, match="holds other things than chips: give a new"):
+            align_faces([record], folder, out)
+    assert before == sorted((p, p.read_bytes()) for p in folder.rglob("*") if p.is_file())
 
 
 def test_full_disk_is_an_error_with_its_place(
@@ -214,3 +229,22 @@ def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert f"and 10 more, all in {out / LEFT_OUT}" in printed.err
     assert main([*argv, "--size", "7"]) == 2
     assert "size: expected 16 to 2048 pixels" in capsys.readouterr().err
+
+
+def test_command_refuses_a_data_set_without_landmarks(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = tmp_path / "instances.json", tmp_path / "out"
+    path.write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "width": 400, "height": 300, "file_name": "a.jpg"}],
+                "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [9, 9, 50, 60]}],
+                "categories": [{"id": 1, "name": "mask"}],
+            }
+        )
+    )
+    argv = ["align", str(path), "--photos", str(folder), "--out", str(out)]
+    assert main(argv) == 2
+    assert "instances.json: its faces have no landmarks of eyes" in capsys.readouterr().err
+    assert not out.exists()

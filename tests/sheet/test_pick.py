@@ -62,6 +62,12 @@ def test_mixture_has_something_of_each_and_nothing_twice() -> None:
     assert (why["many"], why["turned"], why["weaker"]) == ("many faces", "turned far", "low score")
 
 
+def test_mixture_calls_nothing_what_it_is_not() -> None:
+    records = [*PLAIN, photo("two", [0.8, 0.9]), photo("leaning", [0.9], 15)]
+    assert {chosen.why for chosen in pick(records, "mixture", 9)} == {""}
+    assert len(pick(records, "mixture", 9)) == 9
+
+
 @pytest.mark.parametrize("how", PICKS)
 @pytest.mark.parametrize("count", [1, 3, 1000])
 def test_no_more_than_there_are_and_none_twice(how: str, count: int) -> None:

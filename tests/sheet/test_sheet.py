@@ -15,7 +15,7 @@ from facekit.draw import draw_faces
 from facekit.errors import ConfigError, DataError, InputError
 from facekit.sheet import Pick, contact_sheet, show_dataset, show_photo
 from facekit.sheet.broken import broken_picture
-from facekit.sheet.text import fitted, font_for, wrapped, writable
+from facekit.sheet.text import fitted, font_for, smaller, wrapped, writable
 from facekit.sheet.tiles import GROUND, TileSize, draw_tile
 from tests import photo_files
 from tests.face_shapes import faces_of, points_68, record_of
@@ -136,12 +136,26 @@ def test_show_dataset_and_one_photo(coco: Path, folder: Path) -> None:
     expected = draw_faces(folder / "sub/c.jpg", FACES)
     assert one.size == SIZE_WH
     assert np.abs(np.asarray(one, int) - np.asarray(expected)).mean() < 0.5
-    assert show_photo(coco, "bad.jpg").size == (960, TileSize(960).height)
+    failed = show_photo(coco, "bad.jpg")
+    assert failed.size == (960 + 80, TileSize(960).height + 80)
+    assert failed.getpixel((39, 60)) == GROUND != failed.getpixel((60, 60))
     # A whole path goes before the ends of others.
     assert show_photo(coco, "a.jpg").size == SIZE_WH
     (folder / "b.jpg").unlink()
     with pytest.raises(InputError, match=r"^b\.jpg: No such file"):
         show_photo(coco, "b.jpg")
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("failures", "no photo that failed"), ("rotation", "no photo with a face"),
+     ("mixture", "no photo")],
+)  # fmt: skip
+def test_nothing_to_show_is_said_in_words(coco: Path, how: str, said: str) -> None:
+    coco.write_text('{"images":[],"annotations":[],"categories":[]}')
+    coco.with_name("instances.failures.jsonl").unlink()
+    with pytest.raises(ConfigError, match=rf"instances\.json: {said} to show"):
+        show_dataset(coco, how=how)
 
 
 def test_name_has_to_be_one_photos(coco: Path) -> None:
@@ -166,6 +180,10 @@ def test_text_fits_and_can_be_written() -> None:
     assert font_for(short, 16).getlength(short) <= 200
     assert short.startswith("holi") and short.endswith("IMG_0001.jpg") and "..." in short
     assert fitted("short", 16, 200) == "short"
+    title = "instances.json: 374 faces in 158 photos"
+    letters = smaller(title, 33.6, 480, 20)
+    assert 20 < letters < 33.6 and fitted(title, letters, 480) == title
+    assert smaller(title, 33.6, 2000, 20) == 33.6 and smaller(title, 33.6, 10, 20) == 20
     lines = wrapped("one two three four five six seven eight " * 9, 16, 120, 3)
     assert len(lines) == 3 and all(font_for(t, 16).getlength(t) <= 120 for t in lines)
     assert writable("a\nb\u202ec\udc80") == "a?b?c?"
@@ -208,3 +226,27 @@ def test_command_wants_a_picture(coco: Path, capsys: pytest.CaptureFixture[str])
         main(["show", str(coco), "--out", "sheet.pdf"])
     assert "ends in .png or .jpg" in capsys.readouterr().err
     assert main(["show", str(coco), "--out", "/dev/null/x.png"]) == 2
+
+
+def test_command_writes_over_no_photo(
+    coco: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (folder / "b.jpg").read_bytes()
+    assert main(["show", str(coco), "--photo", "b.jpg", "--out", str(folder / "b.jpg")]) == 2
+    assert "b.jpg: is a photo of the data set; give another name" in capsys.readouterr().err
+    assert (folder / "b.jpg").read_bytes() == before
+
+
+def test_command_says_what_no_jpeg_can_hold(
+    coco: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(
+        "facekit.sheet.show_photo", lambda *args: Image.new("RGB", (1, 65_501), "white")
+    )
+    argv = ["show", str(coco), "--photo", "b.jpg", "--out"]
+    assert main([*argv, str(tmp_path / "x.png")]) == 0
+    assert main([*argv, str(tmp_path / "x.jpg")]) == 2
+    assert "no JPEG can hold 1 x 65501 pixels; give a name that ends" in capsys.readouterr().err
