@@ -37,12 +37,14 @@ CREATE TABLE troubles (name TEXT, reason TEXT);
 # Inode numbers may take all 64 bits, of which SQLite's integers lack one: they are kept as texts.
 _ADD_FOUND = """
 INSERT INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (device, inode) DO UPDATE
-SET name = excluded.name, reason = excluded.reason
+SET name = excluded.name, size = excluded.size, mtime_ns = excluded.mtime_ns,
+    sha256 = excluded.sha256, reason = excluded.reason
 WHERE excluded.round = round AND excluded.name < name
 """
+# A name comes twice where a file was put in the place of another while the folder was listed.
 _RANK = """
 INSERT INTO photos SELECT row_number() OVER (ORDER BY name), name, size, mtime_ns, sha256, reason
-FROM found ORDER BY name
+FROM (SELECT * FROM found GROUP BY name) ORDER BY name
 """
 _CHANGED = """
 (r.name IS NULL OR r.size <> p.size OR r.state >= :not_for_good
@@ -236,11 +238,9 @@ class PhotoIndex:
                 return
 
     def _all(self, query: str) -> Iterator[Any]:
-        cursor = self._database.execute(query)
-        try:
-            yield from cursor
-        finally:
-            cursor.close()
+        # Who stops in the middle closes what is yielded from: a cursor, when its database is closed
+        # already, would not have it.
+        yield from iter(self._database.execute(query).fetchone, None)
 
     def _one(self, query: str, parameters: Any = ()) -> Any:
         with self._lock:

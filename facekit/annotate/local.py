@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
 from facekit.annotate.options import Options
 from facekit.annotate.photo import Detector, PendingPhoto, annotate_photo
-from facekit.annotate.servers import Say, open_servers
+from facekit.annotate.servers import Say, ServerPool
 from facekit.annotations.record import PhotoRecord
 from facekit.client.photos import PhotoLike
 from facekit.faces import Faces
@@ -35,14 +35,27 @@ def local_finder(folder: Path, options: Options, say: Say | None = None) -> Iter
         ServerUnavailableError: None of the servers is ready.
         SetupError: The embedded server can't start on this machine.
     """
-    concurrency = options.concurrency or _CONCURRENCY * max(1, len(options.urls))
-    with open_servers(
-        options.urls,
-        timeout_s=options.timeout_s,
-        tls_certificate=options.tls_certificate,
-        wait_s=options.server_wait_s,
-        say=say,
-    ) as pool:
+    urls, why_ended = options.urls, None
+    concurrency = options.concurrency or _CONCURRENCY * max(1, len(urls))
+    with ExitStack() as stack:
+        if not urls:
+            from facekit.serving import EmbeddedServer
+
+            server = stack.enter_context(EmbeddedServer())
+            if say is not None:
+                for note in server.notes:
+                    say(note)
+            urls, why_ended = (server.grpc_url,), server.why_ended
+        pool = ServerPool(
+            urls,
+            timeout_s=options.timeout_s,
+            tls_certificate=options.tls_certificate,
+            wait_s=options.server_wait_s,
+            say=say,
+            why_ended=why_ended,
+        )
+        stack.enter_context(pool)
+        pool.connect()
 
         def find(pending: Iterator[PendingPhoto]) -> Generator[PhotoRecord, None, None]:
             return find_faces(

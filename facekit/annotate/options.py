@@ -27,7 +27,7 @@ class Outputs:
         seed_fields: Whether COCO also holds rotation, center, segmentation and channels.
 
     Raises:
-        ConfigError: Two of them are one file.
+        ConfigError: Two of them are one file, or one is a loop of links.
     """
 
     coco: Path
@@ -39,7 +39,10 @@ class Outputs:
 
     def __post_init__(self) -> None:
         """Check that no file is written twice."""
-        paths = [path.resolve() for path in (*self.files, self.journal, self.failures)]
+        try:
+            paths = [path.resolve() for path in (*self.files, self.journal, self.failures)]
+        except RuntimeError as error:  # up to Python 3.12
+            raise ConfigError(f"an output's name is a loop of links: {error}") from error
         if len(set(paths)) < len(paths):
             raise ConfigError("two outputs have the same file name; give each its own")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -17,6 +18,7 @@ from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.client.photos import PhotoLike
 from facekit.errors import InputError, ModelMissingError, ServerError
 from facekit.faces import Faces
+from facekit.photos.formats import HEAD_BYTES, refusal
 from facekit.report import one_line
 
 
@@ -84,7 +86,7 @@ def annotate_photo(
         reason = f"can't be read: {error.strerror or error}"
         return PhotoRecord(photo, pending.stamp, error=reason, lasting=False)
     if data is None:
-        reason = "changed while it was read; the next run looks at it again"
+        reason = "has changed since it was listed; the next run looks at it again"
         return PhotoRecord(photo, stamp, error=reason, lasting=False)
     try:
         return PhotoRecord(photo, stamp, detector.detect(data, model=model))
@@ -97,14 +99,29 @@ def annotate_photo(
 
 
 def _read(path: Path, hash_content: bool) -> tuple[npt.NDArray[np.uint8] | None, FileStamp]:
-    """Return a file's bytes, or None if it was being written, and the state that they are of."""
-    with path.open("rb", buffering=0) as file:
+    """Return a file's bytes, and the state that they are of.
+
+    None in place of the bytes: it was being written, or it is no longer what was listed as a photo.
+    What is then wrong with it, the next run says as it says it of every file that it lists.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:  # noqa: PTH123 - pathlib has no opener
         before = os.fstat(file.fileno())
-        data = file.read(limits.MAX_PHOTO_BYTES + 1)
+        if not (stat.S_ISREG(before.st_mode) and 0 < before.st_size <= limits.MAX_PHOTO_BYTES):
+            return None, FileStamp(before.st_size, before.st_mtime_ns)
+        data = file.read(before.st_size + 1)
         after = os.fstat(file.fileno())
     sha256 = hashlib.sha256(data).hexdigest() if hash_content else ""
     stamp = FileStamp(before.st_size, before.st_mtime_ns, sha256)
     same = (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
-    if not same or len(data) != min(before.st_size, limits.MAX_PHOTO_BYTES + 1):
+    if not same or len(data) != before.st_size or _is_refused(data, path):
         return None, stamp
     return np.frombuffer(data, np.uint8), stamp
+
+
+def _is_refused(data: bytes, path: Path) -> bool:
+    return refusal(data[:HEAD_BYTES], path.suffix.lower()) != ""
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    # A pipe in the photo's place would never open.
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -70,9 +70,12 @@ def annotate(
         SetupError: The embedded server, or a package that an option needs, is missing here.
     """
     options = options or Options()
-    folder = folder.resolve()
-    if not folder.exists():
-        raise DataError(folder, "no such folder")
+    try:
+        folder = folder.resolve(strict=True)
+    except FileNotFoundError as error:
+        raise DataError(folder, "no such folder") from error
+    except (OSError, RuntimeError) as error:  # a loop of links is no OSError up to Python 3.12
+        raise DataError(folder, getattr(error, "strerror", "") or str(error)) from error
     place = outputs.coco.resolve().parent
     with filling(place, f".{outputs.coco.name}.lock"), ExitStack() as stack:
         try:

@@ -21,6 +21,7 @@ class ServerState:
     Attributes:
         there: Whether it gets requests.
         proven: Whether it has found faces.
+        ended: Why it will never do so again; "" where it may.
         busy: Requests in flight.
         asked: Requests so far.
 
@@ -36,6 +37,7 @@ class ServerState:
             self._client = Client(url, timeout_s=timeout_s)  # says what is wrong with the options
         self.there = True
         self.proven = False
+        self.ended = ""
         self.busy = self.asked = 0
 
     def open(self) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +22,7 @@ from facekit.errors import (
     DeadlineError,
     FacekitError,
     ModelMissingError,
+    ResponseError,
     ServerError,
     ServerUnavailableError,
 )
@@ -31,6 +31,7 @@ from facekit.faces import Faces
 _TRIES = 3
 _JOIN_S = 2.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_GOES_ON = "the same command goes on where it stopped"
 
 Say = Callable[[str], None]
 
@@ -44,6 +45,8 @@ class ServerPool:
         tls_certificate: The PEM file of the servers' certificate, where they are encrypted.
         wait_s: For how long no server at all may be there.
         say: Takes a line when a server goes or comes.
+        why_ended: Tells why servers that are away have ended for good; "" where they may be back;
+            None where nobody can tell.
 
     Raises:
         ConfigError: ``urls`` or ``timeout_s`` is wrong.
@@ -57,11 +60,13 @@ class ServerPool:
         tls_certificate: Path | None = None,
         wait_s: float = 120.0,
         say: Say | None = None,
+        why_ended: Callable[[], str] | None = None,
     ) -> None:
         if not urls or len(set(urls)) < len(urls):
             raise ConfigError(f"urls: expected one or more, no two alike, got {list(urls)}")
         self._wait_s = wait_s
         self._say = say or _silent
+        self._why_ended = why_ended or str
         self._changed = threading.Condition()
         self._closed = False
         self._suspects = threading.Lock()
@@ -77,16 +82,18 @@ class ServerPool:
             ServerUnavailableError: None of them is.
             SetupError: The certificate can't be used.
         """
-        errors = []
+        errors = {}
         for server in self._servers:
             try:
                 server.open()
             except ServerError as error:
-                errors.append(error)
-                self._leave(server, error)
+                errors[server] = error
         if len(errors) == len(self._servers):
             self.close()
-            raise ServerUnavailableError("; ".join(map(str, errors))) from errors[0]
+            first = next(iter(errors.values()))
+            raise ServerUnavailableError("; ".join(map(str, errors.values()))) from first
+        for server, why in errors.items():
+            self._leave(server, why)
 
     def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
         """Find all faces of one photo, as ``Client.detect`` does, on any of the servers.
@@ -163,12 +170,15 @@ class ServerPool:
                     server.busy += 1
                     server.asked += 1
                     return server
+                if all(server.ended for server in self._servers):
+                    reasons = "; ".join(server.ended for server in self._servers)
+                    raise ServersAwayError(f"{reasons}; {_GOES_ON}")
                 assert self._away_since is not None
                 left = self._away_since + self._wait_s - time.monotonic()
                 if left <= 0:
                     raise ServersAwayError(
                         f"no server has answered for {self._wait_s:g} s: {self._last_error}. When "
-                        "one is back, the same command goes on where it stopped"
+                        f"one is back, {_GOES_ON}"
                     )
                 self._changed.wait(left)
         raise ServersAwayError("the servers' connections have been closed")
@@ -204,6 +214,13 @@ class ServerPool:
                 break
             except FacekitError as error:
                 self._last_error = error
+                server.ended = self._why_ended()
+                if isinstance(error, ResponseError) and not server.proven:
+                    server.ended = f"{server.url} is no server of this kit's version: {error}"
+            if server.ended:
+                with self._changed:
+                    self._changed.notify_all()
+                return
             pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
         with self._changed:
             server.there = True
@@ -215,34 +232,3 @@ class ServerPool:
 
 def _silent(line: str) -> None:
     pass
-
-
-@contextmanager
-def open_servers(
-    urls: Sequence[str],
-    *,
-    timeout_s: float = 30.0,
-    tls_certificate: Path | None = None,
-    wait_s: float = 120.0,
-    say: Say | None = None,
-) -> Iterator[ServerPool]:
-    """Give a pool of these servers, or of an embedded one that runs meanwhile where there are none.
-
-    Raises:
-        ServerUnavailableError: None of them is ready.
-        SetupError: The embedded server can't start on this machine.
-    """
-    with ExitStack() as stack:
-        if not urls:
-            from facekit.serving import EmbeddedServer
-
-            server = stack.enter_context(EmbeddedServer())
-            for note in server.notes:
-                (say or _silent)(note)
-            urls = (server.grpc_url,)
-        pool = ServerPool(
-            urls, timeout_s=timeout_s, tls_certificate=tls_certificate, wait_s=wait_s, say=say
-        )
-        stack.enter_context(pool)
-        pool.connect()
-        yield pool

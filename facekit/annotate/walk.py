@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -17,6 +18,7 @@ from facekit.photos.formats import HEAD_BYTES, SUFFIXES, refusal
 _DRAWN = (".faces.jpg", ".faces.jpeg", ".faces.png", ".faces.webp")
 """How the kit's own pictures of found faces are named."""
 _HASH_BYTES = 1 << 20
+_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,8 @@ class Found:
 
     Attributes:
         photo: Path under the photo folder, with ``/`` between its parts.
-        stamp: Its state; None for what has no place in a dataset: a folder, or a name that is no
-            text.
+        stamp: Its state; None for what has no place in a dataset: a folder, a link that can't be
+            followed, or a name that is no text.
         identity: Device and inode number, by which a second name of the same file is known; None
             where the file system has no such numbers.
         reason: Why it can't be annotated; "" where it can; None where it is no picture.
@@ -118,7 +120,16 @@ class _Walker:
     def behind(self, name: str) -> Iterator[Found]:
         """Yield what a link leads to; one that leads nowhere is no photo, unless its name is."""
         path = self._folder / name
-        if not path.is_dir():
+        try:
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
+        except OSError as error:
+            if error.errno not in _NOWHERE:
+                # Nobody can tell what is there: it may be a folder of photos that are known.
+                reason = f"a link that can't be followed: {error.strerror or error}"
+                yield Found(_text(name), None, None, reason)
+                return
+            is_folder = False
+        if not is_folder:
             yield self._file(name)
         elif not path.name.startswith("@"):
             yield from self.below(name)

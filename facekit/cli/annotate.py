@@ -104,6 +104,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--url",
         metavar="HOST:PORT",
+        type=_urls,
         action="append",
         default=[],
         help="gRPC address of a running server; several, by commas or by repeating the option, "
@@ -145,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
         seed_fields=args.seed_fields,
     )
     options = Options(
-        urls=tuple(url for urls in args.url for url in urls.split(",") if url),
+        urls=tuple(url for urls in args.url for url in urls),
         model=args.model,
         concurrency=args.concurrency,
         timeout_s=args.timeout,
@@ -172,6 +173,13 @@ def _path(text: str) -> Path:
     if not text:  # an unset variable of a script, which pathlib would take for this folder
         raise argparse.ArgumentTypeError("an empty name")
     return Path(text)
+
+
+def _urls(text: str) -> list[str]:
+    urls = [url for url in map(str.strip, text.split(",")) if url]
+    if not urls:  # an unset variable of a script, for which an embedded server would be started
+        raise argparse.ArgumentTypeError("expected host:port, got an empty text")
+    return urls
 
 
 def _score(text: str) -> float:

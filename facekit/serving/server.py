@@ -94,6 +94,15 @@ class TritonServer(ABC):
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
+    def why_ended(self) -> str:
+        """Return why the process is no more, though nobody has stopped it; "" while it runs."""
+        process = self._process
+        if process is None or process.poll() is None:
+            return ""
+        killed = process.returncode == -signal.SIGKILL
+        hint = " (killed: is there enough memory?)" if killed else ""
+        return f"the server has ended with exit code {process.returncode}{hint}"
+
     def connection(self, timeout_s: float) -> Connection:
         """Return how this process reaches the gRPC endpoint.
 

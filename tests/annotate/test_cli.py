@@ -80,7 +80,8 @@ def test_what_cannot_go_on_ends_with_2(
 
 
 @pytest.mark.parametrize(
-    "option", [["--min-score", "2"], ["--concurrency", "0"], ["--concurrency", "1.5"]]
+    "option",
+    [["--min-score", "2"], ["--concurrency", "0"], ["--concurrency", "1.5"], ["--url", ","]],
 )
 def test_options_out_of_range_are_refused(tmp_path: Path, option: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:

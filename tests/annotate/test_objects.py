@@ -38,6 +38,12 @@ def test_list_gives_the_state_of_each_object(photo: Path, tmp_path: Path) -> Non
     assert hashed.stamp.sha256 == hashlib.sha256(b"a photo").hexdigest()
 
 
+def test_list_that_was_saved_on_windows(photo: Path, tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes(b"\xef\xbb\xbf# photos\r\n\r\n" + f"file://{photo}\r\n".encode())
+    assert [found.photo for found in list_objects(path)] == [f"file://{photo}"]
+
+
 def test_an_address_named_twice_has_one_identity(photo: Path, tmp_path: Path) -> None:
     uri = f"file://{photo}"
     one, again, other = listed(tmp_path, uri, uri, f"file://{tmp_path}/other")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,17 @@ import grpc
 import numpy as np
 import pytest
 
-from facekit.annotate import Options, Outputs, Summary, annotate
+from facekit.annotate import (
+    Options,
+    Outputs,
+    PendingPhoto,
+    ServerPool,
+    Summary,
+    annotate,
+    annotate_photo,
+)
 from facekit.annotations.journal import read_header, read_heads
+from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.errors import ConfigError, DataError
 from facekit.folder_lock import FolderLock
 from tests.annotate.folders import (
@@ -226,6 +236,54 @@ def test_photos_that_go_or_grow_in_mid_run_do_not_stop_it(case: Case) -> None:
     assert (summary.photos, summary.failures, summary.new) == (39, 0, 0)
 
 
+def test_what_is_no_photo_any_more_in_mid_run_is_judged_as_if_it_never_was(
+    case: Case, tmp_path: Path
+) -> None:
+    names = fill(case.folder, 40)
+    find = by_content()
+    gif, words, empty, large = (case.folder / name for name in names[-4:])
+
+    def meddling(model: str, inputs: Inputs, context: grpc.ServicerContext) -> dict[str, Array]:
+        if not empty.exists() or empty.stat().st_size:
+            put(gif, b"GIF89a")
+            put(words, b"words")
+            put(large, photo(1))
+            os.truncate(large, 33_000_000)
+            os.truncate(large, 34_000_000)
+            put(empty, b"")
+        return find(model, inputs, context)
+
+    case.triton.answer = meddling
+    assert case.run(concurrency=1).failures == 4
+    assert set(failures(case.coco).values()) == {
+        "has changed since it was listed; the next run looks at it again"
+    }
+    case.triton.answer = find
+    assert case.run().new == 4
+    reasons, first = failures(case.coco), case.bytes
+    case.coco = tmp_path / "fresh" / "i.json"
+    case.run()
+    assert (failures(case.coco), case.bytes) == (reasons, first)
+    assert [reason.split(";")[0] for reason in reasons.values()] == [
+        "not a photo but a GIF", "not a photo but text", "an empty file", "34,000,000 bytes",
+    ]  # fmt: skip
+
+
+def test_a_pipe_in_a_photos_place_does_not_block(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    records: list[PhotoRecord] = []
+    pending = PendingPhoto(1, "a.jpg", FileStamp(3, 4))
+
+    def look() -> None:
+        with ServerPool(["127.0.0.1:9"]) as pool:
+            records.append(annotate_photo(pool, tmp_path, pending))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert [(record.faces, record.lasting) for record in records] == [(None, False)]
+
+
 def test_outputs_inside_the_photo_folder_are_no_photos(case: Case) -> None:
     names = fill(case.folder, 3)
     case.coco = case.folder / "i.json"
@@ -285,6 +343,15 @@ def test_a_folder_without_photos_changes_nothing(case: Case, make: object) -> No
     with pytest.raises(DataError, match="holds no photo|no such folder"):
         case.run()
     assert case.bytes == first
+
+
+def test_a_loop_of_links_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(DataError, match="loop: "):
+        annotate(tmp_path / "loop", Outputs(tmp_path / "i.json"))
+    (tmp_path / "a.jpg").write_bytes(photo(1))
+    with pytest.raises((ConfigError, DataError), match="loop"):
+        annotate(tmp_path, Outputs(tmp_path / "loop" / "i.json"))
 
 
 def test_outputs_of_one_name_are_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +13,16 @@ from pathlib import Path
 import grpc
 import pytest
 
-from facekit.annotate import Options, Outputs, ServerPool, ServersAwayError, annotate
+from facekit.annotate import (
+    Options,
+    Outputs,
+    PendingPhoto,
+    ServerPool,
+    ServersAwayError,
+    annotate,
+)
+from facekit.annotate.local import local_finder
+from facekit.annotations.record import FileStamp
 from facekit.errors import (
     ConfigError,
     DeadlineError,
@@ -20,8 +31,10 @@ from facekit.errors import (
     ServerError,
     ServerUnavailableError,
 )
+from facekit.serving import EmbeddedServer
 from tests.annotate.folders import by_content, coco_photos, counted, failures, fill, photo
-from tests.fake_triton import Answer, Array, FakeTriton, Inputs, failing, slow
+from tests.fake_triton import Answer, Array, FakeTriton, Inputs, boxes_answer, failing, slow
+from tests.serving.tiny import tiny_repository
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 
@@ -89,9 +102,10 @@ def test_a_server_that_dies_is_left_and_takes_part_again_when_it_is_back(tmp_pat
 
 def test_no_server_at_the_start_is_told_at_once() -> None:
     urls = [f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"]
-    start = time.monotonic()
-    with ServerPool(urls) as pool, pytest.raises(ServerUnavailableError) as caught:
+    start, said = time.monotonic(), list[str]()
+    with ServerPool(urls, say=said.append) as pool, pytest.raises(ServerUnavailableError) as caught:
         pool.connect()
+    assert said == []  # the error says it all
     assert all(url in str(caught.value) for url in urls)
     assert time.monotonic() - start < 5
 
@@ -127,6 +141,32 @@ def test_all_servers_away_for_long_ends_the_run_which_can_go_on(tmp_path: Path) 
         summary = annotate(tmp_path / "photos", outputs, Options(urls=(back.url,)))
     assert 0 < asked() == summary.new < 20
     assert list(coco_photos(outputs.coco).values()) == names
+
+
+def test_an_embedded_server_that_was_killed_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = EmbeddedServer(tiny_repository(tmp_path / "models"))
+    monkeypatch.setattr("facekit.serving.EmbeddedServer", lambda: server)
+    (name,) = fill(tmp_path, 1)
+    with local_finder(tmp_path, Options(server_wait_s=20)) as find:
+        assert server.pid is not None
+        assert server.why_ended() == ""
+        os.kill(server.pid, signal.SIGKILL)
+        with pytest.raises(ServersAwayError, match=r"killed: .*memory.*the same command goes on"):
+            list(find(iter([PendingPhoto(1, name, FileStamp(3, 4))])))
+
+
+def test_a_server_of_another_kind_is_not_waited_for() -> None:
+    odd = FakeTriton(lambda model, inputs, context: boxes_answer())
+    with odd, FakeTriton(by_content()) as right:
+        with ServerPool([odd.url]) as pool:
+            pool.connect()
+            with pytest.raises(ServersAwayError, match="no server of this kit.*is missing"):
+                pool.detect(photo(1))
+        with ServerPool([odd.url, right.url]) as pool:
+            pool.connect()
+            assert all(pool.detect(photo(n)).size_wh == (400, 300) for n in range(4))
 
 
 def test_a_photo_that_kills_its_server_time_after_time_is_a_failure(tmp_path: Path) -> None:

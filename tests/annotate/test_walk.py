@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from facekit.annotate.index import PhotoIndex
-from facekit.annotate.walk import walk
+from facekit.annotate.walk import Found, walk
+from facekit.annotations.journal import RecordHead
 from facekit.annotations.output import OUTPUT_MARK
+from facekit.annotations.record import FileStamp
 from tests.annotate.folders import JPEG, photo, put
 from tests.photo_files import encode, picture
 
@@ -171,3 +173,42 @@ def test_pipes_and_devices_are_not_read(folder: Path) -> None:
     (folder / "zeros.jpg").symlink_to("/dev/zero")
     result = listed(folder)
     assert (result.names, result.refused, result.others) == ([], {}, 2)
+
+
+def test_links_into_the_unknown_are_reported(folder: Path) -> None:
+    put(folder / "a.jpg", photo(1))
+    (folder / "album").symlink_to("x" * 300)  # as one into a folder that nobody may enter
+    result = listed(folder)
+    assert result.names == ["a.jpg"]
+    assert result.troubles == {"album": "a link that can't be followed: File name too long"}
+
+
+def test_a_file_that_was_replaced_while_it_was_listed_counts_once(tmp_path: Path) -> None:
+    stamps = FileStamp(1, 2), FileStamp(3, 4)
+    names = ("a.jpg", "b.jpg", "a.jpg", "c.jpg")
+    found = [Found(name, stamps[n // 2], (1, n), "") for n, name in enumerate(names)]
+    with PhotoIndex(tmp_path / "scratch") as index:
+        index.fill(found)
+        assert [(p.rank, p.photo) for p in index.pending()] == [
+            (1, "a.jpg"), (2, "b.jpg"), (3, "c.jpg"),
+        ]  # fmt: skip
+
+
+def test_what_a_failed_writer_left_half_read_ends_in_silence(tmp_path: Path) -> None:
+    stamp = FileStamp(1, 2)
+    with PhotoIndex(tmp_path / "scratch") as index:
+        index.load(RecordHead(name, stamp, False, True, False, 0, 1) for name in ("a", "b"))
+        index.fill(Found(name, stamp, None, "") for name in ("a", "b"))
+        results = index.results()
+        assert next(results) == (1, 0, 1)
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_the_digest_is_that_of_the_name_that_counts(tmp_path: Path) -> None:
+    # Of two names of one file only that which an earlier run took has a digest to compare.
+    known = RecordHead("a.jpg", FileStamp(1, 2, "ab"), False, True, False, 0, 1)
+    found = [Found("b.jpg", FileStamp(1, 2), (1, 1), ""), Found("a.jpg", known.stamp, (1, 1), "")]
+    with PhotoIndex(tmp_path / "scratch", hash_content=True) as index:
+        index.load([known])
+        index.fill(found)
+        assert list(index.pending()) == []
