@@ -43,7 +43,7 @@ def list_objects(path: Path, *, hash_content: bool = False) -> Iterator[Found]:
     """
     try:
         with (
-            path.open(encoding="utf-8") as lines,
+            path.open(encoding="utf-8-sig") as lines,
             ThreadPoolExecutor(_REQUESTS, thread_name_prefix="objects") as pool,
         ):
             addresses = _addresses(path, lines)

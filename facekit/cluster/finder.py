@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import os
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +32,8 @@ _WINDOW_PHOTOS = 1024 * SHARD_PHOTOS
 _SHARDS_PER_CPU = 4
 """Small folders get smaller shards, so that every worker has some and none is long the last."""
 _CONCURRENCY = 4
+_RETRIES = 1
+"""Of a shard whose worker or machine has died; after that its photos are tried one by one."""
 
 _ERRORS: dict[str, type[FacekitError]] = {
     kind.__name__: kind
@@ -82,29 +85,51 @@ def ray_finder(
 
 
 def _find(window: list[PendingPhoto], task: Task, cpus: int) -> Iterator[PhotoRecord]:
-    import ray
+    from ray import exceptions
+
+    deaths = (
+        exceptions.WorkerCrashedError,
+        exceptions.NodeDiedError,
+        exceptions.OutOfMemoryError,
+        exceptions.ObjectLostError,
+    )
+    size = max(1, min(SHARD_PHOTOS, len(window) // (_SHARDS_PER_CPU * cpus)))
+    missing = {each.photo: each for each in window}
+    # Where workers keep dying, first the shards that can be done, then photo by photo.
+    for photos, skip in ((size, False), (size, True), (1, True)):
+        if not missing:
+            return
+        try:
+            for row in _rows(list(missing.values()), photos, task, skip=skip):
+                record = _record(row, task)
+                # A shard that was done twice, because a machine died with its results on it.
+                if missing.pop(record.photo, None):
+                    yield record
+        except deaths:
+            continue
+        except exceptions.RayError as error:
+            raise SetupError(_explained(error)) from error
+    for each in missing.values():
+        reason = "each worker of the Ray cluster that took it has died; the next run tries it again"
+        yield PhotoRecord(each.photo, each.stamp, error=reason, lasting=False)
+
+
+def _rows(
+    photos: list[PendingPhoto], size: int, task: Task, *, skip: bool
+) -> Iterator[dict[str, str]]:
+    """Yield what workers say of photos; with ``skip`` a shard that can't be done does not raise."""
     import ray.data
 
-    size = max(1, min(SHARD_PHOTOS, len(window) // (_SHARDS_PER_CPU * cpus)))
-    shards = [shard_row(window[start : start + size]) for start in range(0, len(window), size)]
-    missing = {each.photo for each in window}
-    dataset = ray.data.from_items(shards, override_num_blocks=len(shards)).flat_map(
-        functools.partial(annotate_shard, task=task)
-    )
-    rows = dataset.iter_rows()
-    try:
-        for row in rows:
-            record = _record(row, task)
-            # A shard that was done twice, because a machine died with its results on it.
-            if record.photo in missing:
-                missing.remove(record.photo)
-                yield record
-    except (ray.exceptions.RayError, ray.exceptions.RayTaskError) as error:
-        raise SetupError(_explained(error)) from error
-    if missing:
-        raise SetupError(
-            f"Ray has lost {len(missing)} photos, such as {min(missing)}; the same command goes on"
+    shards = [shard_row(photos[start : start + size]) for start in range(0, len(photos), size)]
+    dataset = ray.data.from_items(shards, override_num_blocks=len(shards))
+    with warnings.catch_warnings():
+        # Ray 2.64 will have another way to say how often a shard is tried: by default for ever.
+        warnings.simplefilter("ignore")
+        dataset = dataset.flat_map(
+            functools.partial(annotate_shard, task=task), max_retries=_RETRIES
         )
+    dataset.context.max_errored_blocks = -1 if skip else 0
+    yield from dataset.iter_rows()
 
 
 def _record(row: dict[str, str], task: Task) -> PhotoRecord:

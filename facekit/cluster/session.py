@@ -64,7 +64,8 @@ def connect(address: str) -> Iterator[Cluster]:
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        # What goes wrong is raised as well, and told in one line.
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         alive = [node for node in ray.nodes() if node["Alive"]]
         yield Cluster(address, len(alive), max(1, int(ray.cluster_resources().get("CPU", 1))))
     finally:
@@ -82,6 +83,8 @@ def _join(address: str) -> None:
             address=address,
             log_to_driver=False,
             logging_level=logging.CRITICAL,
+            # Only looked at for a cluster that starts here; nobody would look at its pages.
+            include_dashboard=False if address == "local" else None,
             runtime_env={"py_modules": [package], "excludes": ["__pycache__"]},
         )
     except Exception as error:

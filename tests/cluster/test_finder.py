@@ -9,7 +9,7 @@ import pytest
 from facekit.annotate import Options, ServersAwayError
 from facekit.annotations.journal import GONE
 from facekit.annotations.record import FileStamp, PhotoRecord
-from facekit.cluster import finder, ray_finder
+from facekit.cluster import finder, ray_finder, session
 from facekit.cluster.worker import RECORD, Task
 from facekit.errors import ConfigError, SetupError
 
@@ -32,13 +32,10 @@ def test_without_a_server_that_all_can_reach_nothing_starts(tmp_path: Path) -> N
         pass
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    with (
-        pytest.raises(SetupError, match=r"no Ray cluster could be joined at 127\.0\.0\.1:9"),
-        ray_finder(tmp_path, Options(ray="127.0.0.1:9", urls=("a:1",))),
-    ):
-        pass
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9"])
+def test_nobody_listens(address: str) -> None:
+    with pytest.raises(SetupError, match=f"no Ray cluster could be joined at {address}"):
+        session._knock(address)
 
 
 def test_a_photo_that_only_the_worker_misses_is_a_missing_mount(task: Task) -> None:

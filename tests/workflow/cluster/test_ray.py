@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 
+from facekit.annotate import Options, Outputs, annotate
 from facekit.annotations.journal import read_journal
+from facekit.cluster import finder
+from facekit.cluster.session import connect
+from facekit.errors import ServerUnavailableError
 from tests.fake_triton import FakeTriton, Inputs, faces_answer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -24,10 +29,18 @@ PHOTOS = 180
 _NODE = {"num_cpus": 1, "object_store_memory": 80 << 20}
 
 
+HURRY = threading.Event()
+"""Not set: the servers are so slow that a run lasts until a test is done with it."""
+
+
+def number_of(inputs: Inputs) -> int:
+    return int(bytes(inputs["image"].reshape(-1)[-4:]))
+
+
 def answer(model: str, inputs: Inputs, context: grpc.ServicerContext) -> dict[str, np.ndarray]:
-    """Answer what the photo alone says, and late: between runs nothing else may differ."""
-    time.sleep(0.1)
-    number = int(bytes(inputs["image"].reshape(-1)[-4:]))
+    """Answer what the photo alone says: between runs nothing else may differ."""
+    HURRY.wait(0.5)
+    number = number_of(inputs)
     if number % 50 == 7:
         context.abort(grpc.StatusCode.INVALID_ARGUMENT, "not decodable")
     return faces_answer(number % 4)
@@ -56,7 +69,15 @@ class Cluster:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster as RayCluster
 
-        head = {**_NODE, "include_dashboard": False}
+        # Nobody looks at its log and its pages, and it stays as large as it is.
+        head: dict[str, Any] = {
+            **_NODE,
+            "include_dashboard": False,
+            "include_log_monitor": False,
+        }
+        head["no_monitor"] = True
+        # A dead node is noticed after 5 s; Ray's own patience is 15 s.
+        head["_system_config"] = {"health_check_period_ms": 1000}
         self._ray = RayCluster(initialize_head=True, head_node_args=head)
         self._others = [self._ray.add_node(**_NODE) for _ in range(2)]
         self.address = self._ray.address
@@ -67,9 +88,8 @@ class Cluster:
         os.kill(self._at_work()[0], signal.SIGKILL)
 
     def kill_node(self) -> None:
-        """Kill all processes of a node that is not the driver's, and start another."""
+        """Kill all processes of a node that is not the driver's."""
         self._ray.remove_node(self._others.pop(), allow_graceful=False)
-        self._others.append(self._ray.add_node(**_NODE))
 
     def _at_work(self) -> list[int]:
         pids = []
@@ -90,6 +110,13 @@ def cluster() -> Iterator[Cluster]:
     cluster = Cluster()
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def joined(cluster: Cluster) -> Iterator[str]:
+    """The cluster's address, joined by the tests themselves for as long as they last."""
+    with connect(cluster.address):
+        yield cluster.address
 
 
 def command(photos: Path, coco: Path, urls: str, address: str | None) -> list[str]:
@@ -122,32 +149,48 @@ def outputs(coco: Path) -> list[bytes]:
     return [coco.read_bytes(), coco.with_name(f"{coco.stem}.failures.jsonl").read_bytes()]
 
 
-def test_a_worker_and_a_node_die_and_the_result_is_that_of_one_machine(
+def test_driver_worker_and_node_die_and_the_result_is_that_of_one_machine(
     cluster: Cluster, servers: tuple[FakeTriton, FakeTriton], folder: Path, tmp_path: Path
 ) -> None:
     single, spread = tmp_path / "single.json", tmp_path / "spread" / "single.json"
     spread.parent.mkdir()
-    urls = addresses(servers)
-    code, out, err = run(command(folder, single, urls, None))
-    assert code == 1, err
-    process = subprocess.Popen(
-        command(folder, spread, urls, cluster.address),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    words = command(folder, spread, addresses(servers), cluster.address)
+
+    HURRY.clear()
+    first = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # One failure, the empty file, is there before the first worker is.
+    wait_for(lambda: records(spread) > 1, 120)
+    first.kill()
+    first.wait()
+    assert not spread.exists()
+    before = {record.photo for record, _ in read_journal(Path(f"{spread}.journal"))}
+    assert 1 < len(before) < PHOTOS
+    # What workers of the dead driver still have under way ends with them.
+    time.sleep(1)
+    asked = [len(server.received) for server in servers]
+
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        # One failure, the empty file, is there before the first worker is.
-        wait_for(lambda: records(spread) > 1 or process.poll() is not None, 120)
+        wait_for(lambda: records(spread) > len(before), 120)
         cluster.kill_worker()
-        before = records(spread)
-        wait_for(lambda: records(spread) > before or process.poll() is not None, 120)
+        done = records(spread)
+        wait_for(lambda: records(spread) > done, 120)
         cluster.kill_node()
         assert process.poll() is None, "it ended before the node did"
+        HURRY.set()
         out, err = process.communicate(timeout=240)
     finally:
+        HURRY.set()
         process.kill()
     assert process.returncode == 1, err
+    again = {
+        f"{number_of(inputs)}.jpg"
+        for server, count in zip(servers, asked, strict=True)
+        for _, inputs in server.received[count:]
+    }
+    assert not again & {Path(photo).name for photo in before}
+    code, _, text = run(command(folder, single, addresses(servers), None))
+    assert code == 1, text
     assert outputs(spread) == outputs(single)
     photos = [record.photo for record, _ in read_journal(Path(f"{spread}.journal"))]
     assert len(photos) == len(set(photos)) == PHOTOS + 1
@@ -157,63 +200,66 @@ def test_a_worker_and_a_node_die_and_the_result_is_that_of_one_machine(
     assert len(out.splitlines()) == 1
 
 
-def test_a_killed_driver_goes_on_with_what_is_missing(
-    cluster: Cluster, servers: tuple[FakeTriton, FakeTriton], folder: Path, tmp_path: Path
+def test_photo_that_its_worker_dies_of_each_time_is_a_failure_at_last(
+    joined: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    single, spread = tmp_path / "single.json", tmp_path / "spread" / "single.json"
-    spread.parent.mkdir()
-    urls = addresses(servers)
-    words = command(folder, spread, urls, cluster.address)
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(lambda: records(spread) > 1, 120)
-    process.kill()
-    process.wait()
-    assert not spread.exists()
-    done = records(spread)
-    assert 1 < done < PHOTOS
-    # What workers of the dead driver still have under way ends with them.
-    time.sleep(1)
-    asked = sum(len(server.received) for server in servers)
-    code, _, err = run(words)
-    assert code == 1, err
-    again = sum(len(server.received) for server in servers) - asked
-    assert again <= PHOTOS + 1 - done + len(servers)
-    assert run(command(folder, single, urls, None))[0] == 1
-    assert outputs(spread) == outputs(single)
+    monkeypatch.setattr(finder, "_RETRIES", 0)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(9):
+        (folder / f"{number}.jpg").write_bytes(b"\xff\xd8\xff\xe0" + b"%04d" % number)
+
+    def deadly(model: str, inputs: Inputs, context: grpc.ServicerContext) -> dict[str, np.ndarray]:
+        if number_of(inputs) == 4:
+            os.kill(caller(context), signal.SIGKILL)
+        return faces_answer(1)
+
+    with FakeTriton(deadly) as server:
+        outputs = Outputs(coco=tmp_path / "out.json")
+        summary = annotate(folder, outputs, Options(urls=(server.url,), ray=joined))
+    assert (summary.photos, summary.faces, summary.failures) == (9, 8, 1)
+    failure = outputs.failures.read_text("utf-8")
+    assert '"4.jpg"' in failure
+    assert "each worker of the Ray cluster that took it has died" in failure
 
 
-def test_a_list_of_objects(
-    cluster: Cluster, servers: tuple[FakeTriton, FakeTriton], folder: Path, tmp_path: Path
+def caller(context: grpc.ServicerContext) -> int:
+    """Return the process on this machine that has made a call."""
+    port = int(context.peer().rpartition(":")[2])
+    lines = [
+        line.split() for name in ("tcp", "tcp6") for line in Path("/proc/net", name).open("rb")
+    ]
+    (inode,) = {line[9] for line in lines if line[1].endswith(b":%04X" % port)}
+    for path in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if path.readlink().name == f"socket:[{inode.decode()}]":
+                return int(path.parts[2])
+        except OSError:
+            continue
+    raise AssertionError("nobody has called")
+
+
+def test_list_of_objects(
+    joined: str, servers: tuple[FakeTriton, FakeTriton], folder: Path, tmp_path: Path
 ) -> None:
-    listed = tmp_path / "list.txt"
+    HURRY.set()
     photos = sorted(folder.rglob("*.jpg"))[:40]
-    gone = folder / "no such photo.jpg"
-    listed.write_text("".join(f"file://{path}\n" for path in [*photos, photos[0], gone]))
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join(f"file://{path}\n" for path in [*photos, folder / "none.jpg"]))
     single, spread = tmp_path / "single.json", tmp_path / "spread" / "single.json"
     spread.parent.mkdir()
-    urls = addresses(servers)
-    assert run(command(listed, single, urls, None))[0] == 1
-    code, _, err = run(command(listed, spread, urls, cluster.address))
-    assert code == 1, err
+    urls = tuple(server.url for server in servers)
+    annotate(listed, Outputs(coco=single), Options(urls=urls))
+    annotate(listed, Outputs(coco=spread), Options(urls=urls, ray=joined))
     assert outputs(spread) == outputs(single)
-    names = [image["file_name"] for image in json.loads(spread.read_bytes())["images"]]
-    assert names[0] == f"file://{photos[0]}"
-    assert "no such object" in outputs(spread)[1].decode()
+    assert f"file://{photos[0]}" in single.read_text("utf-8")
 
 
-def test_no_cluster_no_server_and_no_url_are_said_in_a_line(
-    cluster: Cluster, servers: tuple[FakeTriton, FakeTriton], folder: Path, tmp_path: Path
+def test_no_server_that_workers_reach_is_said_in_a_line(
+    joined: str, folder: Path, tmp_path: Path
 ) -> None:
-    coco = tmp_path / "out.json"
-    urls = addresses(servers)
-    code, _, err = run(command(folder, coco, urls, "127.0.0.1:9"))
-    assert code == 2
-    assert "no Ray cluster could be joined at 127.0.0.1:9" in err
-    words = command(folder, coco, "127.0.0.1:9", cluster.address)
-    code, _, err = run([*words, "--server-wait", "1"])
-    assert code == 2
-    assert "no server is ready at 127.0.0.1:9" in err
-    words = command(folder, coco, urls, cluster.address)
-    code, _, err = run([word for word in words if word not in ("--url", urls)])
-    assert code == 2
-    assert "--ray needs --url" in err
+    options = Options(urls=("127.0.0.1:9",), ray=joined, server_wait_s=1)
+    with pytest.raises(
+        ServerUnavailableError, match=r"^worker .*no server is ready at 127\.0\.0\.1:9"
+    ):
+        annotate(folder, Outputs(coco=tmp_path / "out.json"), options)

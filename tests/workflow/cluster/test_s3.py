@@ -1,4 +1,4 @@
-"""Photos in a bucket, through a server of S3's interface: on this machine alone, and with Ray."""
+"""Photos in a bucket, through a server of S3's interface."""
 
 from __future__ import annotations
 
@@ -71,34 +71,34 @@ def put(endpoint: str, path: str, data: bytes = b"") -> None:
     urllib.request.urlopen(request, timeout=10).close()
 
 
-def test_photos_of_a_bucket(environment: dict[str, str], tmp_path: Path) -> None:
+def test_photos_of_a_bucket_and_a_disk(environment: dict[str, str], tmp_path: Path) -> None:
     endpoint = environment["AWS_ENDPOINT_URL"]
     put(endpoint, "holidays")
     # A key is no part of an address in which anything is decoded.
     keys = [f"a b/%20 {number:02}.jpg" for number in range(30)]
     for number, key in enumerate(keys):
         put(endpoint, f"holidays/{key}", b"photo" + bytes([number]))
-    names = [f"s3://holidays/{key}" for key in keys]
+    beside = tmp_path / "here.jpg"
+    beside.write_bytes(b"photo" + bytes([1]))
+    names = [*(f"s3://holidays/{key}" for key in keys), f"file://{beside}"]
+    missing = ["s3://holidays/none.jpg", f"file://{tmp_path}/none.jpg", f"file://{tmp_path}"]
     listed = tmp_path / "list.txt"
-    listed.write_text("\n".join([*names, "s3://holidays/none.jpg"]))
-    results = []
+    lines = ["# holidays", "", *names, names[0], "   ", *missing, f"{beside.as_uri()}\r"]
+    listed.write_text("\n".join(lines), newline="")
+    coco = tmp_path / "out.json"
     with FakeTriton(answer) as server:
-        for name, ray in (("one", []), ("ray", ["--ray", "local"])):
-            coco = tmp_path / name / "out.json"
-            coco.parent.mkdir()
-            words = ["annotate", str(listed), "--coco", str(coco), "--url", server.url, *ray]
-            done = subprocess.run(
-                [sys.executable, "-m", "facekit.cli", *words],
-                env=environment,
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=False,
-            )
-            assert done.returncode == 1, done.stderr
-            failures = coco.with_name("out.failures.jsonl").read_text()
-            assert "s3://holidays/none.jpg" in failures and failures.count("\n") == 1
-            results.append(coco.read_bytes())
-        assert len(server.received) == 60
-    assert results[0] == results[1]
-    assert all(name.encode() in results[0] for name in names)
+        words = ["annotate", str(listed), "--coco", str(coco), "--url", server.url]
+        done = subprocess.run(
+            [sys.executable, "-m", "facekit.cli", *words],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert len(server.received) == len(names)
+    assert done.returncode == 1, done.stderr
+    failures = coco.with_name("out.failures.jsonl").read_text()
+    assert all(f'"{name}"' in failures for name in missing)
+    assert failures.count("\n") == len(missing)
+    assert all(name.encode() in coco.read_bytes() for name in names)
