@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 
 from facekit.client.photos import PhotoLike, read_photo
 from facekit.drawn_tags import Tag, font, place_tag
-from facekit.errors import InputError
+from facekit.errors import InputError, PhotoError
 from facekit.faces import Face, Faces
 from facekit.landmarks.scheme import POINT_COUNTS, groups, skeleton
 from facekit.photos.check import check_photo
@@ -68,7 +68,12 @@ def open_upright(photo: PhotoLike) -> Image.Image:
         PhotoError: The photo can't be read or used.
     """
     checked = check_photo(read_photo(photo))
-    image = Image.open(io.BytesIO(checked.data.tobytes())).convert("RGB")
+    try:
+        image = Image.open(io.BytesIO(checked.data.tobytes())).convert("RGB")
+    # The check decodes no ordinary JPEG. Of damage in one Pillow tells by errors of many kinds; an
+    # OSError that got out of here would be taken for one of whatever is written next.
+    except Exception as e:
+        raise PhotoError(f"truncated or corrupt: {e}") from e
     turn = _TURNS.get(checked.orientation)
     return image if turn is None else image.transpose(turn)
 

@@ -182,3 +182,16 @@ def bad_photos() -> dict[str, tuple[bytes, str]]:
         "tiff with an enormous tile": (tiff_with_tile(32_000), "the limit is 64,000,000"),
         **{f"jpeg {name}": (data, "truncated or corrupt") for name, data in odd_jpegs().items()},
     }
+
+
+def damaged_jpeg(size_wh: tuple[int, int]) -> bytes:
+    """A JPEG whose header and end are sound, and which no decoder gets through, as of a bad disk.
+
+    The damage holds a marker that begins a second frame, which Pillow tells as an OSError.
+    """
+    data = bytearray(encode(picture(size_wh), "JPEG"))
+    middle = len(data) // 2
+    data[middle : middle + 19] = (
+        b"\xff\xc0\x00\x11\x08\x00\x40\x00\x40\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"
+    )
+    return bytes(data)

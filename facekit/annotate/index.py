@@ -41,10 +41,12 @@ SET name = excluded.name, size = excluded.size, mtime_ns = excluded.mtime_ns,
     sha256 = excluded.sha256, reason = excluded.reason
 WHERE excluded.round = round AND excluded.name < name
 """
-# A name comes twice where a file was put in the place of another while the folder was listed.
+# A name comes twice where a file was put in the place of another while the folder was listed, or
+# where one is spelled as another's bytes that are no UTF-8 are shown: min takes the usable one.
 _RANK = """
 INSERT INTO photos SELECT row_number() OVER (ORDER BY name), name, size, mtime_ns, sha256, reason
-FROM (SELECT * FROM found GROUP BY name) ORDER BY name
+FROM (SELECT name, size, mtime_ns, sha256, min(reason) AS reason FROM found GROUP BY name)
+ORDER BY name
 """
 _CHANGED = """
 (r.name IS NULL OR r.size <> p.size OR r.state >= :not_for_good

@@ -32,7 +32,7 @@ def local_finder(folder: Path, options: Options, say: Say | None = None) -> Iter
     """Give a finder that asks the servers of ``options``, or an embedded one.
 
     Raises:
-        ServerUnavailableError: None of the servers is ready.
+        ServerUnavailableError: None of the servers is ready, after ``server_wait_s``.
         SetupError: The embedded server can't start on this machine.
     """
     urls, why_ended = options.urls, None
@@ -55,7 +55,7 @@ def local_finder(folder: Path, options: Options, say: Say | None = None) -> Iter
             why_ended=why_ended,
         )
         stack.enter_context(pool)
-        pool.connect()
+        pool.connect(options.server_wait_s if options.urls else 0.0)
 
         def find(pending: Iterator[PendingPhoto]) -> Generator[PhotoRecord, None, None]:
             return find_faces(

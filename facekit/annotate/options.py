@@ -85,7 +85,8 @@ class Options:
         store: URL of the store that is kept up to date; None for none.
         dataset: The folder's name in the store; None for the name of the folder itself.
         ray: Address of the Ray cluster that does the work; None for this machine.
-        server_wait_s: For how long no server at all may answer before the run ends.
+        server_wait_s: For how long no server at all may answer, at the start or later, before the
+            run ends.
 
     Raises:
         ConfigError: One of them is out of its range.
@@ -115,6 +116,10 @@ class Options:
             raise ConfigError(f"min_score: expected a number from 0 to 1, got {self.min_score}")
         if not self.server_wait_s >= 0:
             raise ConfigError(f"server_wait_s: expected seconds >= 0, got {self.server_wait_s}")
+        if self.dataset is not None and self.store is None:
+            raise ConfigError("--dataset names the folder in a store, and needs --store")
+        if self.dataset == "":
+            raise ConfigError("--dataset: expected a name, got an empty text")
 
 
 @dataclass(frozen=True)
@@ -122,11 +127,13 @@ class Summary:
     """What came of a run.
 
     Attributes:
-        photos: In the folder, those that failed included.
+        photos: In the folder: those in the dataset and those that failed.
         faces: In the dataset.
-        failures: Photos without a result, and folders that could not be listed.
-        new: Photos that this run looked at.
-        unchanged: Photos of which the journal had what was found.
+        failures: Photos without a result.
+        unlisted: Folders that could not be listed, and links that could not be followed; nobody
+            knows how many photos are behind them.
+        new: Photos that this run looked at: they are new or have changed, or are tried again.
+        unchanged: Photos of which the journal had what was found; with ``new`` all of ``photos``.
         removed: Photos of earlier runs that are no longer in the folder.
         others: Files that are no pictures, which were left out.
         files: What was written, the report of failures among it.
@@ -136,6 +143,7 @@ class Summary:
     photos: int
     faces: int
     failures: int
+    unlisted: int
     new: int
     unchanged: int
     removed: int
@@ -144,8 +152,13 @@ class Summary:
     store: StoreOutcome | None = None
 
     def text(self) -> str:
-        """Return the outcome in one line."""
-        failed = f", {self.failures:,} failed" if self.failures else ""
-        found = f"{count(self.photos, 'photo')}, {count(self.faces, 'face')}{failed}"
-        news = f"{self.new:,} new, {self.unchanged:,} unchanged, {self.removed:,} removed"
+        """Return the outcome in one line: the dataset's photos and, apart, those that failed."""
+        found = f"{count(self.photos - self.failures, 'photo')}, {count(self.faces, 'face')}"
+        if self.failures:
+            found += f"; {self.failures:,} failed"
+        if self.unlisted:
+            found += f"; {count(self.unlisted, 'folder')} can't be listed"
+        news = (
+            f"{self.new:,} new or changed, {self.unchanged:,} unchanged, {self.removed:,} removed"
+        )
         return f"{found} ({news}); written: {', '.join(map(str, self.files))}"

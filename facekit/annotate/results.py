@@ -17,6 +17,7 @@ from facekit.annotations import (
     write_label_studio,
     write_parquet,
 )
+from facekit.annotations.dataset import name_fields, utf8_name
 from facekit.annotations.journal import RecordReader
 from facekit.annotations.output import whole_file
 from facekit.annotations.record import PhotoRecord
@@ -37,8 +38,8 @@ class Results:
         self._outputs, self._options = outputs, options
         self._faces = 0
 
-    def write(self) -> tuple[int, int]:
-        """Write all files, and return how many faces and how many failures there are.
+    def write(self) -> tuple[int, int, int]:
+        """Write all files; return how many faces, failed photos and unlisted folders there are.
 
         Raises:
             DataError: A file can't be written, such as on a full disk; it is as it was before.
@@ -55,7 +56,7 @@ class Results:
             write_label_studio(outputs.label_studio, photos, info)
         if outputs.fiftyone is not None:
             write_fiftyone(outputs.fiftyone, photos, info)
-        return self._faces, self._write_failures()
+        return self._faces, *self._write_failures()
 
     def photos(self) -> Iterator[NumberedPhoto]:
         """Yield the photos that have a result, numbered, in order."""
@@ -78,14 +79,17 @@ class Results:
         faces = record.faces[record.faces.scores >= self._options.min_score]
         return PhotoRecord(record.photo, record.stamp, faces)
 
-    def _write_failures(self) -> int:
-        count, path = 0, self._outputs.failures
+    def _write_failures(self) -> tuple[int, int]:
+        failed, unlisted, path = 0, 0, self._outputs.failures
         with RecordReader(self._outputs.journal) as reader, whole_file(path) as file:
             for failure in self._index.failures():
-                count += 1
+                unlisted += bool(failure.reason)
+                failed += not failure.reason
                 reason = failure.reason or reader.read(failure.start, failure.end).error
-                line = json.dumps({"photo": failure.photo, "reason": reason})
+                line = json.dumps(
+                    name_fields("photo", failure.photo) | {"reason": utf8_name(reason)}
+                )
                 file.write(line.encode() + b"\n")
-        if count == 0:
+        if not failed and not unlisted:
             path.unlink(missing_ok=True)
-        return count
+        return failed, unlisted

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facekit.annotate.checks import check_outputs, empty_folders_removed, resolved_folder
 from facekit.annotate.index import PhotoIndex
 from facekit.annotate.local import Finder, local_finder
 from facekit.annotate.options import Options, Outputs, Summary
@@ -64,20 +65,19 @@ def annotate(
 
     Raises:
         ConfigError: The journal is of another model, or an option is wrong.
-        DataError: The folder holds no photo, or a file can't be written, such as on a full disk.
+        DataError: The folder holds no photo, or a file can't be written, such as on a full disk,
+            or is there already and was not written by facekit.
         ServerError: No server answers, or it does not serve the model. The journal has what was
             found until then, as for all of these.
         SetupError: The embedded server, or a package that an option needs, is missing here.
     """
     options = options or Options()
-    try:
-        folder = folder.resolve(strict=True)
-    except FileNotFoundError as error:
-        raise DataError(folder, "no such folder") from error
-    except (OSError, RuntimeError) as error:  # a loop of links is no OSError up to Python 3.12
-        raise DataError(folder, getattr(error, "strerror", "") or str(error)) from error
+    folder = resolved_folder(folder)
+    check_outputs(outputs)
     place = outputs.coco.resolve().parent
-    with filling(place, f".{outputs.coco.name}.lock"), ExitStack() as stack:
+    with ExitStack() as stack:
+        stack.enter_context(empty_folders_removed(place))
+        stack.enter_context(filling(place, f".{outputs.coco.name}.lock"))
         try:
             index = PhotoIndex(
                 outputs.index, hash_content=options.hash_content, retry_failed=options.retry_failed
@@ -118,23 +118,29 @@ class _Run:
                     log.append(PhotoRecord(photo, stamp, error=GONE, lasting=False))
                 removed += len(gone)
             log.flush()
-            faces, failures = self._results.write()
+            faces, failures, unlisted = self._results.write()
             store = None if follower is None else follower.finish(self._results.records)
         photos = self._index.count_photos()
         return Summary(
             photos=photos,
             faces=faces,
             failures=failures,
+            unlisted=unlisted,
             new=new,
             unchanged=photos - new,
             removed=removed,
             others=others,
-            files=(*self._outputs.files, *([self._outputs.failures] if failures else [])),
+            files=(
+                *self._outputs.files,
+                *([self._outputs.failures] if failures or unlisted else []),
+            ),
             store=store,
         )
 
     def _open_journal(self, stack: ExitStack) -> Journal:
         path, model = self._outputs.journal, self._options.model
+        if not path.exists():
+            stack.callback(self._remove_unused_journal)
         journal = Journal(path, model=model)
         self._index.load(read_heads(path))
         size = path.stat().st_size
@@ -144,6 +150,11 @@ class _Run:
             journal = Journal(path, model=model)
             self._index.load(read_heads(path))
         return stack.enter_context(journal)
+
+    def _remove_unused_journal(self) -> None:
+        path = self._outputs.journal
+        if path.exists() and next(read_heads(path), None) is None:
+            path.unlink()
 
     def _list_folder(self) -> int:
         hashes = self._options.hash_content

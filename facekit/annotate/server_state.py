@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from facekit.client import Client, PhotoLike
-from facekit.errors import ServerUnavailableError
+from facekit.errors import ServerError, ServerUnavailableError
 from facekit.faces import Faces
 
 
@@ -71,3 +73,23 @@ class ServerState:
         """Close the connection."""
         if self._client is not None:
             self._client.close()
+
+
+def open_all(servers: Sequence[ServerState]) -> dict[ServerState, ServerError]:
+    """Connect to all at one time, and return why some could not be reached.
+
+    Raises:
+        SetupError: The certificate can't be used.
+    """
+    threads = ThreadPoolExecutor(len(servers), thread_name_prefix="connect")
+    try:
+        answers = [(server, threads.submit(server.open)) for server in servers]
+        errors = {}
+        for server, answer in answers:
+            try:
+                answer.result()
+            except ServerError as error:
+                errors[server] = error
+        return errors
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)

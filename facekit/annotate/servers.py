@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from facekit.annotate.photo import ServersAwayError
-from facekit.annotate.server_state import ServerState
+from facekit.annotate.server_state import ServerState, open_all
 from facekit.client import PhotoLike
 from facekit.data import probe_photo
 from facekit.errors import (
@@ -30,7 +30,7 @@ from facekit.faces import Faces
 
 _TRIES = 3
 _JOIN_S = 2.0
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S, _LONGEST_START_PAUSE_S = 0.1, 5.0, 1.0
 _GOES_ON = "the same command goes on where it stopped"
 
 Say = Callable[[str], None]
@@ -75,23 +75,31 @@ class ServerPool:
         self._last_error: FacekitError | None = None
         self._threads: list[threading.Thread] = []
 
-    def connect(self) -> None:
+    def connect(self, wait_s: float = 0.0) -> None:
         """See which servers are there; the others are tried again while the run lasts.
+
+        Args:
+            wait_s: For how long to wait for the first one, in seconds. A server that is there and
+                has another certificate is not waited for.
 
         Raises:
             ServerUnavailableError: None of them is.
             SetupError: The certificate can't be used.
         """
-        errors = {}
-        for server in self._servers:
-            try:
-                server.open()
-            except ServerError as error:
-                errors[server] = error
-        if len(errors) == len(self._servers):
-            self.close()
-            first = next(iter(errors.values()))
-            raise ServerUnavailableError("; ".join(map(str, errors.values()))) from first
+        end, pause_s = time.monotonic() + wait_s, 0.0
+        while len(errors := open_all(self._servers)) == len(self._servers):
+            reasons = "; ".join(map(str, errors.values()))
+            may_come = [s.url for s, e in errors.items() if isinstance(e, ServerUnavailableError)]
+            left = end - time.monotonic()
+            if left <= 0 or not may_come or self._closed:
+                self.close()
+                raise ServerUnavailableError(reasons) from next(iter(errors.values()))
+            if not pause_s:
+                names = ", ".join(may_come)
+                self._say(f"waiting for {names} for up to {wait_s:g} s; Ctrl-C stops: {reasons}")
+            pause_s = min(max(2 * pause_s, _FIRST_PAUSE_S), _LONGEST_START_PAUSE_S, left)
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, pause_s)
         for server, why in errors.items():
             self._leave(server, why)
 

@@ -27,8 +27,8 @@ class Found:
 
     Attributes:
         photo: Path under the photo folder, with ``/`` between its parts.
-        stamp: Its state; None for what has no place in a dataset: a folder, a link that can't be
-            followed, or a name that is no text.
+        stamp: Its state; None for what has no place in a dataset: a folder, or a link that can't be
+            followed.
         identity: Device and inode number, by which a second name of the same file is known; None
             where the file system has no such numbers.
         reason: Why it can't be annotated; "" where it can; None where it is no picture.
@@ -61,8 +61,8 @@ def walk(folder: Path, known: Known, *, hash_content: bool = False) -> Iterator[
             their content whether they have changed.
 
     Yields:
-        Files, and folders that can't be listed; a file may come again under another name, and an
-        empty one that is named like a photo is a refused photo.
+        Files, and folders that can't be listed; a file may come again under another name. What is
+        named like a photo, and is empty or a pipe, is a refused photo.
     """
     walker = _Walker(folder, known, hash_content)
     yield from walker.below("")
@@ -139,7 +139,7 @@ class _Walker:
         if _text(name) == name:
             return found
         reason = "a name that is not UTF-8, which JSON can't hold: rename the file"
-        return Found(_text(name), None, None, None if found.reason is None else reason)
+        return Found(_text(name), found.stamp, None, None if found.reason is None else reason)
 
     def _look(self, name: str) -> Found:
         path = self._folder / name
@@ -149,8 +149,11 @@ class _Walker:
             status = path.stat()
             stamp = FileStamp(status.st_size, status.st_mtime_ns)
             identity = (status.st_dev, status.st_ino) if status.st_ino else None
-            if name.lower().endswith(_DRAWN) or not stat.S_ISREG(status.st_mode):
+            if name.lower().endswith(_DRAWN):
                 return Found(name, stamp, identity, None)
+            if not stat.S_ISREG(status.st_mode):
+                reason = "not a regular file" if promised else None
+                return Found(name, stamp, identity, reason, self.round)
             if status.st_size == 0:
                 reason = "an empty file" if promised else None
                 return Found(name, stamp, identity, reason, self.round)

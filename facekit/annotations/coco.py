@@ -5,9 +5,10 @@ every point is visible (2), except one that a dataset that was read in does not 
 ``keypoint_scores``, one a point, is the kit's own field, which other readers pass over, as is
 ``file_name_hex``: the bytes of a file name that is no UTF-8, whose ``file_name`` has escapes.
 
-With ``seed_fields`` an image also has ``channels``, and a face ``rotation`` in degrees (null where
-both eyes lie at one place), ``center`` between the eyes, and ``segmentation``: its points in order
-as one polygon, ``[[x1, y1, x2, y2, ...]]``. Faces of a model without points have none of the three.
+With ``seed_fields`` an image also has ``channels`` where they are known, and a face ``rotation`` in
+degrees (null where both eyes lie at one place), ``center`` between the eyes, and ``segmentation``:
+its points in order as one polygon, ``[[x1, y1, x2, y2, ...]]``. Faces of a model without points
+have none of the three.
 """
 
 from __future__ import annotations
@@ -29,12 +30,11 @@ from facekit.annotations.dataset import (
     photos_with_faces,
     utf8_name,
 )
-from facekit.annotations.output import scratch_file, whole_file
+from facekit.annotations.output import DESCRIPTION, scratch_file, whole_file
 from facekit.annotations.record import PIXEL_DIGITS, SCORE_DIGITS, rounded_list
 from facekit.faces import Face, Faces
 from facekit.landmarks.eyes import has_eyes
 
-DESCRIPTION = "Faces and landmarks found by facekit"
 FACE = "face"
 """Name of the one category where the model tells no classes."""
 _VISIBLE = 2
@@ -94,7 +94,7 @@ def _write(
         head = {
             "description": DESCRIPTION,
             "version": facekit.__version__,
-            "model": info.model,
+            **({"model": info.model} if info.model else {}),
             **name_fields("photo_folder", info.photo_folder),
         }
         out.write(b'{\n"info":' + to_line(head) + b',\n"licenses":[],\n"images":[')
@@ -130,7 +130,7 @@ def image_entry(image_id: int, name: str, faces: Faces, seed_fields: bool) -> di
     """Return one of a file's ``images``."""
     width, height = faces.size_wh
     entry: dict[str, Any] = {"id": image_id, "width": width, "height": height}
-    if seed_fields:
+    if seed_fields and faces.channels:  # 0: nobody tells
         entry["channels"] = faces.channels
     return entry | name_fields("file_name", name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,8 @@ from facekit.labels.coco_json import Entry, has_pairs, numbers, shown
 BoxKind = Literal["ltrb", "xywh"]
 _MARKS = ("id", "area", "iscrowd")
 """Of COCO's annotations; the files with left, top, right, bottom have none of them."""
+_BEYOND = 0.1
+"""Of the photo's side; faces that are cut by its border have boxes that reach a little beyond."""
 Placed = tuple[str, Entry]
 """An entry and its place in the file, such as ``annotations[3]``."""
 
@@ -53,6 +55,31 @@ def box_kind(path: Path, annotations: Sequence[Any]) -> BoxKind:
         "can't be told whether its boxes are x, y, width, height or left, top, right, bottom; "
         "say which (--boxes xywh or --boxes ltrb)",
     )
+
+
+def check_xywh(
+    path: Path, annotations: Mapping[int, Sequence[Placed]], images: Mapping[int, Entry]
+) -> None:
+    """Refuse boxes that were taken for x, y, width, height and fit their photos only as the other.
+
+    Raises:
+        DataError: One of them reaches more than a tenth of the photo's side beyond it, and none
+            would if all were left, top, right, bottom. Or a box is malformed.
+    """
+    beyond = 0
+    for number, entries in annotations.items():
+        most = [(1 + _BEYOND) * images[number][side] for side in ("width", "height")]
+        for where, entry in entries:
+            a, b, c, d = numbers(path, entry.get("bbox"), 4, f"bbox of {where}")
+            if not (a < c <= most[0] and b < d <= most[1]):
+                return
+            beyond += a + c > most[0] or b + d > most[1]
+    if beyond:
+        raise DataError(
+            path,
+            f"as x, y, width, height {beyond:,} of its boxes reach far beyond their photos, and "
+            "all fit as left, top, right, bottom; say which (--boxes xywh or --boxes ltrb)",
+        )
 
 
 def read_points(path: Path, entry: Placed, boxes: BoxKind) -> list[float]:

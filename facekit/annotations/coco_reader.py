@@ -8,7 +8,9 @@ annotations tell, and they have to agree:
   ``segmentation``: ``[[x, y], [x, y], ...]``, which no COCO file has;
 - xywh, if each has an ``id`` and none has such pairs.
 
-Anything else is refused until ``boxes`` is given: a wrong guess moves every box.
+Anything else is refused until ``boxes`` is given: a wrong guess moves every box. So is a file
+that would be xywh, but in which such boxes reach more than a tenth of the photo's side beyond it
+while none would as ltrb; the kit's own files are never doubted.
 
 **What a file does not tell.** A face without ``score`` has 1. The points of an ltrb file are those
 in ``segmentation``, of others those in ``keypoints``; a point that is not labelled (visibility 0)
@@ -34,10 +36,12 @@ from facekit.annotations.coco_faces import (
     Placed,
     Scheme,
     box_kind,
+    check_xywh,
     read_faces,
     read_points,
 )
 from facekit.annotations.dataset import Dataset, DatasetInfo, NumberedPhoto, name_of, utf8_name
+from facekit.annotations.output import DESCRIPTION
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.errors import DataError, InputError
 from facekit.labels.coco_json import Entry, is_id, is_side, load_coco, shown
@@ -66,9 +70,11 @@ def read_dataset(
     data = load_coco(path)
     images = _images(path, data["images"])
     annotations = _by_image(path, data["annotations"], images)
-    kind = boxes or box_kind(path, data["annotations"])
-    scheme = _scheme(path, data, kind, annotations)
     info: Entry = data["info"] if isinstance(data.get("info"), dict) else {}
+    kind = boxes or box_kind(path, data["annotations"])
+    if boxes is None and kind == "xywh" and info.get("description") != DESCRIPTION:
+        check_xywh(path, annotations, images)
+    scheme = _scheme(path, data, kind, annotations)
     told = name_of(info, "photo_folder")
     folder, names = _names(
         [name_of(entry, "file_name") for entry in images.values()],

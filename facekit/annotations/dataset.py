@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,30 @@ def photos_with_faces(photos: PhotoSource) -> Iterator[tuple[int, str, Faces]]:
     for photo in photos():
         if photo.record.faces is not None:
             yield photo.image_id, photo.record.photo, photo.record.faces
+
+
+def check_photo_folder(folder: Path, names: Iterable[str]) -> None:
+    """Check that a photo folder holds at least one of some photos; the first one there is enough.
+
+    Raises:
+        DataError: There is no such folder, or it is a wrong one: it has none of them.
+    """
+    first = None
+    for name in names:
+        first = name if first is None else first
+        try:
+            (folder / name).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError):
+            return  # one that is there and can't be read
+        return
+    if first is None:
+        return
+    remedy = "name the folder of the photos with --photos DIR"
+    if not folder.is_dir():
+        raise DataError(folder, f"no such folder; {remedy}")
+    raise DataError(folder, f"none of the photos is here, such as {utf8_name(first)}; {remedy}")
 
 
 def utf8_name(name: str) -> str:

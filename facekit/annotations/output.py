@@ -5,17 +5,36 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from facekit.errors import DataError
 
 OUTPUT_MARK = ".facekit-output"
 """A file that says of its folder that the pictures in it are the kit's own work, no photos."""
 
+DESCRIPTION = "Faces and landmarks found by facekit"
+"""Stands at the beginning of each COCO file and in the metadata of each Parquet file."""
+
+OutputKind = Literal["coco", "fiftyone", "jsonl", "label-studio", "label-studio-config", "parquet"]
+_NAME = rb'"(?:[^"\\]|\\.)*"'
+_JSONL = rb'\{"photo":%s,(?:"photo_hex":"[0-9a-f]*",)?"image_id":-?\d+,"channels":\d+,' % _NAME
+_TASK = rb'\{"data":\{"image":%s,"photo":%s,"image_id":-?\d+\},"predictions":\[' % (_NAME, _NAME)
+_BEGINNINGS = {
+    "coco": re.compile(rb'\{\n"info":\{"description":"%s"' % DESCRIPTION.encode()),
+    "jsonl": re.compile(_JSONL),
+    "label-studio": re.compile(rb"\[\]\n\Z|\[\n" + _TASK),
+    "label-studio-config": re.compile(
+        rb'<View>\n  <Image name="image" value="\$image" zoom="true" zoomControl="true"/>\n'
+    ),
+}
+_BEGINNINGS["fiftyone"] = _BEGINNINGS["coco"]
+_MOST_BEGINNING = 1 << 17
+"""Bytes that hold any path a file can have, and its address, however much of them is escaped."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -58,6 +77,51 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
         if error.filename not in (None, str(partial), str(target), str(target.parent)):
             raise  # of a file that the block reads
         raise DataError(path, _reason(error)) from error
+
+
+def check_replaceable(path: Path, kind: OutputKind) -> None:
+    """Refuse to replace a file that facekit did not write, such as one of labels made by hand.
+
+    It tells by how the writers begin a file, to the byte, and of Parquet by the metadata: one that
+    another tool has saved anew is no more the kit's. A file that is empty or missing, a device and
+    a pipe may be written to.
+
+    Args:
+        path: The output.
+        kind: What will be written there; the kit's file of another kind is not replaced either.
+
+    Raises:
+        DataError: The file is another's, or can't be read.
+    """
+    try:
+        if not path.is_file() or path.stat().st_size == 0:
+            return
+        with path.open("rb") as file:
+            if kind == "parquet":
+                ours = _is_our_parquet(file)
+            else:
+                ours = _BEGINNINGS[kind].match(file.read(_MOST_BEGINNING)) is not None
+    except OSError as error:
+        reason = f"is there already and cannot be read: {error.strerror or error}"
+        raise DataError(path, reason) from error
+    if not ours:
+        raise DataError(
+            path,
+            "is there already and was not written by facekit: give another name, or remove it",
+        )
+
+
+def _is_our_parquet(file: BinaryIO) -> bool:
+    """Look for the metadata in the footer, whose length stands before the last four bytes."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 8))
+    end = file.read()
+    length = int.from_bytes(end[:4], "little")
+    if end[4:] != b"PAR1" or length > size - 8:
+        return False
+    file.seek(size - 8 - length)
+    footer = file.read(length)
+    return b"facekit.description" in footer and DESCRIPTION.encode() in footer
 
 
 @contextmanager

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import facekit
-from facekit.annotations.coco import DESCRIPTION
 from facekit.annotations.dataset import DatasetInfo, PhotoSource, photos_with_faces, utf8_name
-from facekit.annotations.output import whole_file
+from facekit.annotations.output import DESCRIPTION, whole_file
 from facekit.faces import Faces
 
 _GROUP_PHOTOS = 1000

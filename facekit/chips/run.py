@@ -9,13 +9,14 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
 
+from facekit.annotations.dataset import name_fields, name_of
 from facekit.annotations.output import OUTPUT_MARK
 from facekit.annotations.record import SCORE_DIGITS, PhotoRecord
 from facekit.chips.cut import cut_chip
@@ -33,7 +34,8 @@ from facekit.progress import ProgressBar
 LISTING = "chips.jsonl"
 """One line a chip, in the data set's order: ``chip`` (its file), ``photo``, ``face`` (its place
 among the photo's faces, from 1), ``score``, ``rotation`` (degrees, clockwise as seen) and
-``affine``, the 2 x 3 map from pixels of the upright photo to pixels of the chip."""
+``affine``, the 2 x 3 map from pixels of the upright photo to pixels of the chip. A name that is no
+UTF-8 has escapes, and its bytes stand beside it, as ``chip_hex`` or ``photo_hex``."""
 LEFT_OUT = "chips.failures.jsonl"
 """One line for each face or photo without a chip; there is no such file where there is none."""
 
@@ -61,6 +63,10 @@ class LeftOut:
     photo: str
     face: int | None
     reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values: a name that is no UTF-8 has escapes, and its bytes beside."""
+        return name_fields("photo", self.photo) | {"face": self.face, "reason": self.reason}
 
     def __str__(self) -> str:
         face = "" if self.face is None else f", face {self.face}"
@@ -123,10 +129,10 @@ def align_faces(
                 if bar is not None:
                     bar.advance(failed=bool(missing))
             _write_lines(out / LISTING, rows)
-            _write_lines(out / LEFT_OUT, [asdict(each) for each in left_out])
+            _write_lines(out / LEFT_OUT, [each.to_dict() for each in left_out])
             if not left_out:
                 (out / LEFT_OUT).unlink()
-            made_now = {row["chip"] for row in rows}
+            made_now = {name_of(row, "chip") for row in rows}
             for path in list(out.iterdir()):
                 if _CHIP.search(path.name) and path.name not in made_now:
                     path.unlink()
@@ -189,8 +195,8 @@ def _encoded(chip: Image.Image, kind: str) -> bytes:
 def _row(name: str, photo: str, number: int, face: Face, affine: Any) -> dict[str, Any]:
     known = face.to_dict()
     return {
-        "chip": name,
-        "photo": photo,
+        **name_fields("chip", name),
+        **name_fields("photo", photo),
         "face": number,
         "score": known["score"],
         "rotation": known["rotation_deg"],

@@ -78,10 +78,11 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: An option is out of its range.
-        DataError: The data set can't be used or has no landmarks, or the folder holds other things
-            or can't be written to.
+        DataError: The data set can't be used or has no landmarks, none of its photos is there, or
+            the folder of chips holds other things or can't be written to.
     """
     from facekit.annotations import read_dataset
+    from facekit.annotations.dataset import check_photo_folder
     from facekit.chips import ChipOptions, align_faces
     from facekit.chips.run import LEFT_OUT
     from facekit.errors import DataError
@@ -100,9 +101,11 @@ def run(args: argparse.Namespace) -> int:
             "its faces have no landmarks of eyes, such as those of `facekit annotate` with the "
             "model faces: they can't be turned upright",
         )
+    folder = Path(dataset.info.photo_folder)
+    check_photo_folder(folder, (each.record.photo for each in dataset.photos if each.record.faces))
     with ProgressBar(len(dataset.photos), "photos") as bar:
         records = (photo.record for photo in dataset.photos)
-        summary = align_faces(records, Path(dataset.info.photo_folder), args.out, options, bar=bar)
+        summary = align_faces(records, folder, args.out, options, bar=bar)
     for each in summary.left_out[:_SHOWN]:
         show(f"facekit: {one_line(str(each))}", sys.stderr)
     if len(summary.left_out) > _SHOWN:

@@ -66,7 +66,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--dataset",
         metavar="NAME",
-        help="the folder's name in the store (default: as the folder is called)",
+        help="the folder's name in the store (needs --store; default: as the folder is called)",
     )
     parser.add_argument(
         "--ray",
@@ -124,7 +124,8 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         type=_wait,
         default=120.0,
-        help="how long no server at all may answer before the run ends (default: %(default)g)",
+        help="how long no server at all may answer, at the start (a server may be starting) or "
+        "later, before the run ends (default: %(default)g; with --ray 15 at most at the start)",
     )
 
 
@@ -166,7 +167,7 @@ def run(args: argparse.Namespace) -> int:
         show(summary.store.message, sys.stdout if summary.store.ok else sys.stderr)
     show(summary.text())
     behind = summary.store is not None and not summary.store.ok
-    return EXIT_FAILED if summary.failures or behind else 0
+    return EXIT_FAILED if summary.failures or summary.unlisted or behind else 0
 
 
 def _path(text: str) -> Path:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from facekit.cli import number
 
@@ -30,8 +30,8 @@ def add_parser(subparsers: Any) -> None:
         "export",
         help="write a COCO file of faces in other formats",
         description="Read a COCO file of faces, this kit's or another's, also one with boxes as "
-        "left, top, right, bottom, and write it in one or more formats. A file that is there is "
-        "replaced when the new one is whole.",
+        "left, top, right, bottom, and write it in one or more formats. A file that facekit wrote "
+        "before is replaced when the new one is whole; any other is left, and refused.",
     )
     parser.add_argument("input", type=Path, metavar="IN.json", help="the COCO file to read")
     parser.add_argument(
@@ -78,13 +78,15 @@ def run(args: argparse.Namespace) -> int:
     """Read the file, write every format that is asked for, and say what was written.
 
     Raises:
-        ConfigError: No format is asked for, or two files have one name.
-        DataError: The file can't be used, or an output can't be written.
+        ConfigError: No format is asked for, two files have one name, or one that of the input.
+        DataError: The file can't be used, or an output can't be written, or would replace a file
+            that facekit did not write.
     """
     import facekit.annotations as annotations
     from facekit.report import count, show
 
     outputs = _outputs(args)
+    _check_replaceable(args.input, outputs)
     dataset = annotations.read_dataset(args.input, args.photos, boxes=args.boxes)
 
     def photos() -> Iterator[NumberedPhoto]:
@@ -123,6 +125,21 @@ def _outputs(args: argparse.Namespace) -> dict[str, Path]:
         if getattr(args, option) and needs not in outputs:
             raise ConfigError(f"--{option.replace('_', '-')} goes with --{needs}")
     return outputs
+
+
+def _check_replaceable(source: Path, outputs: Mapping[str, Path]) -> None:
+    """Check that nothing is lost where the outputs go."""
+    from facekit.annotations.label_studio import config_path
+    from facekit.annotations.output import OutputKind, check_replaceable
+    from facekit.errors import ConfigError
+
+    paths = {cast("OutputKind", option): path for option, path in outputs.items()}
+    if "label-studio" in paths:
+        paths["label-studio-config"] = config_path(paths["label-studio"])
+    for kind, path in paths.items():
+        if path.exists() and source.exists() and path.samefile(source):
+            raise ConfigError(f"{path}: is the file that is read; give another name")
+        check_replaceable(path, kind)
 
 
 def _scored(photo: NumberedPhoto, min_score: float) -> NumberedPhoto:

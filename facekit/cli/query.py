@@ -79,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: No store is named, or the options do not go together.
-        StoreError: The store can't be used, or holds no such dataset or photo.
+        StoreError: The store can't be used, or holds no such dataset, photo or
+            category.
         SetupError: The file that was asked for can't be written.
     """
     from facekit.errors import ConfigError
@@ -96,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
     with open_store(args.store, create=False) as store:
         about, columns, answers = _ask(store, args)
         rows = [_row(answer) for answer in answers][: args.limit]
+        if args.rotated_beyond is not None and not rows:
+            _check_rotations(store, about["dataset"])
     if args.json != Path("-"):
         show(_table(columns, rows))
     if args.json is not None:
@@ -130,6 +133,8 @@ def _ask(
         return about, _FOLDERS, store.folders(name)
     if args.by_category:
         return about, _CATEGORIES, store.categories(name)
+    if args.category is not None:
+        _check_category(store, name, args.category)
     only = {"category": args.category, "limit": args.limit}
     if args.rotated_beyond is not None:
         return about, _FACES, store.rotated(name, args.rotated_beyond, **only)
@@ -152,6 +157,38 @@ def _dataset(store: Store, asked: str | None) -> str:
     if asked is None and len(names) > 1:
         raise StoreError(f"{store.name}: holds {', '.join(names)}; name one with --dataset")
     return asked or names[0]
+
+
+def _check_category(store: Store, dataset: str, category: str) -> None:
+    """Refuse a category that no face is of: a slip of the pen looks like an answer.
+
+    Raises:
+        StoreError: Names those that there are.
+    """
+    from facekit.annotations.dataset import utf8_name
+    from facekit.errors import StoreError
+
+    names = [each.category for each in store.categories(dataset)]
+    if utf8_name(category) not in names:
+        there = f"but {', '.join(names)}" if names else "nor any other"
+        raise StoreError(
+            f"{store.name}: no face of {dataset} is of the category {category}, {there}"
+        )
+
+
+def _check_rotations(store: Store, dataset: str) -> None:
+    """Tell an empty answer from a question that can't be answered.
+
+    Raises:
+        StoreError: The faces have no landmarks, by which they would be turned.
+    """
+    from facekit.errors import StoreError
+
+    best = next(iter(store.faces(dataset, limit=1)), None)
+    if best is not None and not best.points_xy:
+        raise StoreError(
+            f"{store.name}: the faces of {dataset} have no landmarks, and so no rotation"
+        )
 
 
 def _row(answer: Answer) -> dict[str, Any]:

@@ -27,9 +27,12 @@ def load_coco(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DataError(path, "no such file") from None
     except json.JSONDecodeError as error:
-        raise DataError(path, f"is not JSON: {error.msg}", error.lineno) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(path, f"cannot be read: {error}") from error
+        reason = f"is no COCO file, which is one JSON object: {error.msg}"
+        raise DataError(path, reason, error.lineno) from error
+    except UnicodeDecodeError as error:
+        raise DataError(path, "is no COCO file, which is one JSON object: no text") from error
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:  # a number or a nesting beyond Python's limits
         raise DataError(path, f"is no JSON that can be read: {error}") from error
     parts = ("images", "annotations", "categories")

@@ -186,6 +186,8 @@ def photo_shape(photo: PhotoLike) -> Shape:
     try:
         if not isinstance(photo, str | os.PathLike):
             source = io.BytesIO(read_photo(photo).tobytes())
+        elif not Path(photo).is_file():
+            read_photo(photo)  # says what it is; a pipe, opened by Pillow, might never answer
         with Image.open(source, formats=FORMATS) as image:
             limits.check_size(image.width, image.height)
             turned = exif_orientation(image) >= 5

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from facekit.annotations import Dataset, read_dataset
+from facekit.annotations.dataset import check_photo_folder, name_of
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.draw import draw_faces
 from facekit.errors import ConfigError, DataError, InputError
@@ -54,7 +55,7 @@ def show_dataset(
 
     Raises:
         ConfigError: There is nothing to show, or no such way to choose.
-        DataError: A file can't be used.
+        DataError: A file can't be used, or none of the photos to show is in the folder.
     """
     path = Path(path)
     dataset, failed = _read(path, photo_folder)
@@ -68,6 +69,8 @@ def show_dataset(
         title += f", {len(failed):,} failed"
     shown = f"{count(len(picks), 'photo')} shown, {_SAYS[how]}"
     folder = Path(dataset.info.photo_folder)
+    seen = [each.record.photo for each in picks if each.record.faces is not None]
+    check_photo_folder(folder, seen)
     return contact_sheet(picks, folder, title, shown, columns=columns, tile_px=tile_px, bar=bar)
 
 
@@ -83,7 +86,7 @@ def show_photo(path: Path | str, name: str, photo_folder: Path | str | None = No
 
     Raises:
         ConfigError: No photo has this name, or several do.
-        DataError: A file can't be used.
+        DataError: A file can't be used, or there is no such folder.
         InputError: The photo can't be read, or is another than the one that was looked at.
     """
     dataset, failed = _read(Path(path), photo_folder)
@@ -92,6 +95,8 @@ def show_photo(path: Path | str, name: str, photo_folder: Path | str | None = No
     if record.faces is None:
         tile = draw_tile(Pick(record), folder, TileSize(2 * TILE_PX))
         return ImageOps.expand(tile, TILE_PX // 12, GROUND)
+    if not folder.is_dir():
+        check_photo_folder(folder, [record.photo])
     try:
         return draw_faces(folder / record.photo, record.faces)
     except InputError as e:
@@ -122,11 +127,11 @@ def _failed(path: Path) -> list[PhotoRecord]:
             for line_number, line in enumerate(lines, 1):
                 try:
                     entry = json.loads(line)
-                    stamp = FileStamp(0, 0)
-                    records.append(
-                        PhotoRecord(str(entry["photo"]), stamp, error=str(entry["reason"]))
-                    )
-                except (ValueError, KeyError, TypeError, InputError) as e:
+                    name, stamp = name_of(entry, "photo"), FileStamp(0, 0)
+                    if not name:
+                        raise ValueError("no name of a photo")
+                    records.append(PhotoRecord(name, stamp, error=str(entry["reason"])))
+                except (ValueError, KeyError, TypeError, AttributeError, InputError) as e:
                     raise DataError(path, "tells no photo and reason", line_number) from e
     except FileNotFoundError:
         return []

@@ -30,14 +30,14 @@ def test_the_last_line_says_what_came_of_it(
         said = capsys.readouterr()
         assert said.err == ""
         assert said.out == (
-            f"6 photos, {faces} faces, 1 failed (6 new, 0 unchanged, 0 removed); written: "
-            f"{tmp_path}/i.json, {tmp_path}/i.failures.jsonl\n"
+            f"5 photos, {faces} faces; 1 failed (6 new or changed, 0 unchanged, 0 removed); "
+            f"written: {tmp_path}/i.json, {tmp_path}/i.failures.jsonl\n"
         )
         (tmp_path / "photos" / "a.gif").unlink()
         assert run(tmp_path, "--url", triton.url) == 0
     said = capsys.readouterr()
     assert "5 photos" in said.out
-    assert "(0 new, 5 unchanged, 1 removed)" in said.out
+    assert "(0 new or changed, 5 unchanged, 1 removed)" in said.out
     assert not (tmp_path / "i.failures.jsonl").exists()
 
 
@@ -64,10 +64,13 @@ def test_with_nothing_new_no_server_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--url", "127.0.0.1:9"], "no server is ready at 127.0.0.1:9"),
+        (["--url", "127.0.0.1:9", "--server-wait", "0"], "no server is ready at 127.0.0.1:9"),
         (["--url", "nonsense"], "expected host:port"),
         (["--store", "mysql://x"], "mysql"),
         (["--jsonl", "/"], "is a folder"),
+        (["--dataset", "x"], "needs --store"),
+        (["--dataset", ""], "needs --store"),
+        (["--dataset", "", "--store", "sqlite:///s.db"], "expected a name"),
     ],
 )
 def test_what_cannot_go_on_ends_with_2(
@@ -76,7 +79,7 @@ def test_what_cannot_go_on_ends_with_2(
     fill(tmp_path / "photos", 1)
     assert run(tmp_path, *options) == 2
     assert said in capsys.readouterr().err
-    assert not (tmp_path / "i.json").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
 
 @pytest.mark.parametrize(

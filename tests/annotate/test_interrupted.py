@@ -75,7 +75,7 @@ def test_killed_at_any_moment_the_same_command_ends_with_the_same_bytes(
     output = finish(arguments(coco, 3), code=1)
     assert outcome(coco) == outcome(unbroken)
     assert len(triton.received) == COUNT + 1 - seen  # nothing is done twice
-    assert f"{COUNT + 1 - seen} new, {seen} unchanged" in output
+    assert f"{COUNT + 1 - seen} new or changed, {seen} unchanged" in output
     assert "1 failed" in output
 
 
@@ -95,7 +95,7 @@ def test_ctrl_c_ends_it_at_once_and_says_that_it_goes_on(folder: Path, triton: F
     seen = recorded(coco)
     assert not coco.exists()
     assert not (folder.parent / "i.json.index").exists()
-    assert f"{COUNT + 1 - seen} new, {seen} unchanged" in finish(arguments, code=1)
+    assert f"{COUNT + 1 - seen} new or changed, {seen} unchanged" in finish(arguments, code=1)
 
 
 @pytest.fixture

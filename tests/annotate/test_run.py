@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import grpc
@@ -22,6 +22,7 @@ from facekit.annotate import (
 )
 from facekit.annotations.journal import read_header, read_heads
 from facekit.annotations.record import FileStamp, PhotoRecord
+from facekit.cli import main
 from facekit.errors import ConfigError, DataError
 from facekit.folder_lock import FolderLock
 from tests.annotate.folders import (
@@ -215,6 +216,57 @@ def test_a_photo_that_becomes_no_photo_leaves_the_dataset(case: Case) -> None:
     size = case.coco.with_name("i.json.journal").stat().st_size
     assert case.run().new == 0
     assert case.coco.with_name("i.json.journal").stat().st_size == size
+
+
+def test_the_last_line_adds_up(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(case.folder, 4)
+    put(case.folder / "words.jpg", b"no pixels")
+    (case.folder / os.fsdecode(b"caf\xe9.jpg")).write_bytes(photo(50))
+    put(case.folder / "private" / "b.jpg", photo(51))
+    real = os.scandir
+
+    def scandir(path: Path) -> object:
+        if path.name == "private":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr("facekit.annotate.walk.os.scandir", scandir)
+    summary = case.run()
+    assert summary.text().startswith(
+        f"4 photos, {summary.faces} faces; 2 failed; 1 folder can't be listed "
+        "(6 new or changed, 0 unchanged, 0 removed); written: "
+    )
+    assert len(coco_photos(case.coco)) == 4
+    assert failures(case.coco).keys() == {"words.jpg", "caf\\xe9.jpg", "private"}
+    summary = case.run()
+    assert (summary.photos, summary.failures, summary.unlisted) == (6, 2, 1)
+    assert (summary.new, summary.unchanged) == (0, 6)
+    (case.folder / os.fsdecode(b"caf\xe9.jpg")).rename(case.folder / "cafe.jpg")
+    summary = case.run()
+    assert (summary.failures, summary.new, summary.removed) == (1, 1, 1)
+
+
+def test_a_folder_that_cannot_be_listed_is_reported_on_its_own(
+    case: Case, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(case.folder, 1)
+    (case.folder / "album").symlink_to("x" * 300)  # as one into a folder that nobody may enter
+    arguments = ["annotate", str(case.folder), "--coco", str(case.coco), "--url", case.triton.url]
+    assert main(arguments) == 1
+    assert "; 1 folder can't be listed (1 new or changed" in capsys.readouterr().out
+    assert failures(case.coco).keys() == {"album"}
+
+
+def test_the_report_of_failures_is_text_that_every_tool_reads(case: Case) -> None:
+    fill(case.folder, 1)
+
+    def finder(pending: Iterator[PendingPhoto]) -> Generator[PhotoRecord, None, None]:
+        for each in pending:
+            yield PhotoRecord(each.photo, each.stamp, error="no such file: /caf\udce9/a")
+
+    annotate(case.folder, Outputs(case.coco), finder=finder)
+    (reason,) = failures(case.coco).values()
+    assert reason == "no such file: /caf\\udce9/a"
 
 
 def test_photos_that_go_or_grow_in_mid_run_do_not_stop_it(case: Case) -> None:

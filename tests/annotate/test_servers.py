@@ -22,6 +22,7 @@ from facekit.annotate import (
     annotate,
 )
 from facekit.annotate.local import local_finder
+from facekit.annotate.server_state import ServerState
 from facekit.annotations.record import FileStamp
 from facekit.errors import (
     ConfigError,
@@ -108,6 +109,54 @@ def test_no_server_at_the_start_is_told_at_once() -> None:
     assert said == []  # the error says it all
     assert all(url in str(caught.value) for url in urls)
     assert time.monotonic() - start < 5
+
+
+def test_a_server_that_is_still_starting_is_waited_for(tmp_path: Path) -> None:
+    names = fill(tmp_path / "photos", 3)
+    said: list[str] = []
+    port, outputs = free_port(), Outputs(tmp_path / "i.json")
+    started: list[FakeTriton] = []
+
+    def start() -> None:
+        time.sleep(1.5)
+        started.append(FakeTriton(by_content(), port=port).__enter__())
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    try:
+        options = Options(urls=(f"127.0.0.1:{port}",), server_wait_s=30)
+        annotate(tmp_path / "photos", outputs, options, say=said.append)
+    finally:
+        thread.join()
+        started[0].stop()
+    assert list(coco_photos(outputs.coco).values()) == names
+    (line,) = said
+    assert line.startswith(f"waiting for 127.0.0.1:{port} for up to 30 s; Ctrl-C stops: no server")
+
+
+def test_the_first_contact_is_waited_for_no_longer_than_asked() -> None:
+    url, start = f"127.0.0.1:{free_port()}", time.monotonic()
+    with ServerPool([url]) as pool, pytest.raises(ServerUnavailableError, match=url):
+        pool.connect(1.0)
+    assert 1 <= time.monotonic() - start < 6
+
+
+def test_a_server_that_is_not_trusted_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(server: ServerState) -> None:
+        raise ServerError(f"{server.url} is not trusted by c.pem")
+
+    monkeypatch.setattr(ServerState, "open", refuse)
+    start = time.monotonic()
+    with ServerPool(["a:1"]) as pool, pytest.raises(ServerUnavailableError, match="not trusted"):
+        pool.connect(60.0)
+    assert time.monotonic() - start < 5
+
+
+def test_servers_are_opened_at_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2, timeout=5)
+    monkeypatch.setattr(ServerState, "open", lambda server: both.wait())
+    with ServerPool(["a:1", "b:1"]) as pool:
+        pool.connect()
 
 
 def test_one_of_two_at_the_start_is_enough() -> None:

@@ -145,8 +145,8 @@ def test_names_that_are_no_text_are_reported(folder: Path) -> None:
     put(folder / 'quote " and \n line.jpg', photo(3))
     result = listed(folder)
     assert result.names == ["good.jpg", 'quote " and \n line.jpg']
-    assert list(result.troubles) == ["caf\\xe9.jpg"]
-    assert "not UTF-8" in result.troubles["caf\\xe9.jpg"]
+    assert list(result.refused) == ["caf\\xe9.jpg"]
+    assert "not UTF-8" in result.refused["caf\\xe9.jpg"]
     assert result.others == 1
 
 
@@ -168,11 +168,23 @@ def test_folders_that_cannot_be_listed_are_reported(
     assert "can't be listed: Permission denied" in result.troubles["private"]
 
 
-def test_pipes_and_devices_are_not_read(folder: Path) -> None:
+def test_a_name_that_is_spelled_as_one_that_is_no_text_is_shown_keeps_its_photo(
+    folder: Path,
+) -> None:
+    (folder / os.fsdecode(b"caf\xe9.jpg")).write_bytes(photo(1))
+    put(folder / "caf\\xe9.jpg", photo(2))
+    assert listed(folder).names == ["caf\\xe9.jpg"]
+
+
+def test_pipes_and_devices_are_not_read_and_fail_where_they_are_named_like_photos(
+    folder: Path,
+) -> None:
     os.mkfifo(folder / "pipe.jpg")
+    os.mkfifo(folder / "pipe")
     (folder / "zeros.jpg").symlink_to("/dev/zero")
     result = listed(folder)
-    assert (result.names, result.refused, result.others) == ([], {}, 2)
+    assert (result.names, result.others) == ([], 1)
+    assert result.refused == dict.fromkeys(("pipe.jpg", "zeros.jpg"), "not a regular file")
 
 
 def test_links_into_the_unknown_are_reported(folder: Path) -> None:

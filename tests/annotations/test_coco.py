@@ -121,13 +121,20 @@ def test_the_seeds_fields(tmp_path: Path) -> None:
     )
     photos = [photo_of(upright), photo_of(one_place, "b.jpg", 2)]
     data = written(tmp_path, photos, seed_fields=True)
-    assert [image["channels"] for image in data["images"]] == [3, 0]
+    assert [image.get("channels") for image in data["images"]] == [3, None]
     first, second = data["annotations"]
     assert first["rotation"] == pytest.approx(upright[0].rotation_deg, abs=1e-2)
     assert first["center"] == pytest.approx(upright[0].center_xy.tolist(), abs=1e-2)
     (polygon,) = first["segmentation"]
     np.testing.assert_allclose(np.reshape(polygon, (68, 2)), upright.points_xy[0], atol=6e-4)
     assert second["rotation"] is None and second["center"] == [30.0, 30.0]
+
+
+def test_what_nobody_tells_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_coco(path, source(random_photos(1)), DatasetInfo("/photos"))
+    assert "model" not in json.loads(path.read_bytes())["info"]
+    assert read_dataset(path).info.model == ""
 
 
 def test_a_model_of_classes_has_a_category_a_class_and_no_points(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from facekit.annotations import Dataset, read_dataset, write_coco
+from facekit.annotations.output import DESCRIPTION
 from facekit.errors import DataError
 from facekit.landmarks.scheme import point_names
 
@@ -170,6 +171,46 @@ def test_boxes_in_doubt_are_asked_for(
     for kind, box in (("ltrb", [10, 20, 110, 170]), ("xywh", [10, 20, 120, 190])):
         faces = read(tmp_path, data, boxes=kind).photos[1].record.faces
         assert faces is not None and faces.boxes_xyxy[0].tolist() == box
+
+
+def one_face(bbox: list[int]) -> dict[str, Any]:
+    """A file of a photo of 400 x 300 pixels with one face, of which ids and a box are known."""
+    image = {"id": 1, "height": 300, "width": 400, "file_name": "a.jpg"}
+    face = {"id": 1, "image_id": 1, "category_id": 1, "bbox": bbox}
+    return {"images": [image], "annotations": [face], "categories": [{"id": 1, "name": "face"}]}
+
+
+@pytest.mark.parametrize("bbox", [[300, 20, 390, 90], [30, 200, 90, 290]])
+def test_boxes_that_fit_their_photos_only_the_other_way_are_asked_for(
+    tmp_path: Path, bbox: list[int]
+) -> None:
+    data = one_face(bbox)
+    with pytest.raises(DataError, match="1 of its boxes reach far beyond .* --boxes ltrb"):
+        read(tmp_path, data)
+    (x1, y1, x2, y2) = bbox
+    for kind, expected in (("ltrb", bbox), ("xywh", [x1, y1, x1 + x2, y1 + y2])):
+        faces = read(tmp_path, data, boxes=kind).photos[0].record.faces
+        assert faces is not None and faces.boxes_xyxy.tolist() == [expected]
+    # The kit's own files are told by more than their boxes.
+    read(tmp_path, data | {"info": {"description": DESCRIPTION}})
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [],  # 440 = 1.1 * 400: a face at the border
+        [[300, 20, 90, 90]],  # no ltrb: its right would be left of its left
+        [[500, 20, 600, 90]],  # beyond the photo either way
+    ],
+)
+def test_boxes_that_do_not_fit_the_other_way_are_x_y_width_height(
+    tmp_path: Path, others: list[list[int]]
+) -> None:
+    data = one_face([40, 20, 400, 90])
+    face = data["annotations"][0]
+    data["annotations"] += [{**face, "id": 2 + k, "bbox": box} for k, box in enumerate(others)]
+    faces = read(tmp_path, data).photos[0].record.faces
+    assert faces is not None and faces.boxes_xyxy[0].tolist() == [40, 20, 440, 110]
 
 
 def test_flat_points_of_an_ltrb_file(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import pyarrow.parquet
 import pytest
 from pycocotools.coco import COCO
 
-from facekit.annotations import DatasetInfo, read_dataset, write_coco
+from facekit.annotations import DatasetInfo, NumberedPhoto, read_dataset, write_coco
 from facekit.cli import main
 from tests.annotations.random_photos import contents, random_photos, source
-from tests.annotations.test_coco_reader import seeds_file
+from tests.annotations.test_coco_reader import persons_file, seeds_file
 
 
 def test_a_left_top_right_bottom_file_becomes_valid_coco(
@@ -80,3 +80,90 @@ def test_wrong_use_writes_nothing(
     assert main(["export", str(tmp_path / "in.json"), *words]) == 2
     assert message in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["in.json"]
+
+
+KINDS = ("coco", "jsonl", "parquet", "label-studio", "fiftyone")
+
+
+def written_file(folder: Path) -> Path:
+    write_coco(folder / "in.json", source(random_photos(6)), DatasetInfo("/photos", "faces"))
+    return folder / "in.json"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("photos", [random_photos(6), []])
+def test_what_the_kit_wrote_is_replaced(
+    tmp_path: Path, kind: str, photos: list[NumberedPhoto]
+) -> None:
+    path, out = tmp_path / "in.json", tmp_path / "out"
+    write_coco(path, source(photos), DatasetInfo("/photos", "faces"))
+    for _ in range(2):
+        assert main(["export", str(path), f"--{kind}", str(out)]) == 0
+    first = out.read_bytes()
+    out.write_bytes(b"")  # as `mktemp` leaves it
+    assert main(["export", str(path), f"--{kind}", str(out)]) == 0
+    assert out.read_bytes() == first
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("text", ["Dear diary\n", "[]", json.dumps(persons_file())])
+def test_what_others_wrote_is_never_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str, text: str
+) -> None:
+    path, out = written_file(tmp_path), tmp_path / "mine.txt"
+    out.write_text(text)
+    assert main(["export", str(path), f"--{kind}", str(out)]) == 2
+    assert capsys.readouterr().err == (
+        f"facekit: {out}: is there already and was not written by facekit: give another name, or "
+        "remove it\n"
+    )
+    assert out.read_text() == text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_another_tools_file_of_the_same_format_is_not_replaced(tmp_path: Path, kind: str) -> None:
+    path, out = written_file(tmp_path), tmp_path / "out"
+    assert main(["export", str(path), f"--{kind}", str(out)]) == 0
+    if kind == "parquet":
+        table = pyarrow.parquet.read_table(out)
+        pyarrow.parquet.write_table(table.replace_schema_metadata({}), out)
+    elif kind == "jsonl":
+        lines = [json.loads(line) for line in out.read_text().splitlines()]
+        out.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    else:
+        out.write_text(json.dumps(json.loads(out.read_text())))
+    before = out.read_bytes()
+    assert main(["export", str(path), f"--{kind}", str(out)]) == 2
+    assert out.read_bytes() == before
+
+
+def test_a_labelling_configuration_of_ones_own_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, config = written_file(tmp_path), tmp_path / "tasks.config.xml"
+    config.write_text("<View/>")
+    assert main(["export", str(path), "--label-studio", str(tmp_path / "tasks.json")]) == 2
+    assert "tasks.config.xml: is there already and was not" in capsys.readouterr().err
+    assert config.read_text() == "<View/>" and not (tmp_path / "tasks.json").exists()
+
+
+def test_the_input_is_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written_file(tmp_path)
+    before = path.read_bytes()
+    (tmp_path / "link.json").symlink_to(path)
+    for name in ("in.json", "link.json"):
+        assert main(["export", str(path), "--coco", str(tmp_path / name)]) == 2
+        assert f"{name}: is the file that is read" in capsys.readouterr().err
+    assert path.read_bytes() == before
+
+
+def test_what_is_no_coco_file_is_called_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, lines = written_file(tmp_path), tmp_path / "f.jsonl"
+    assert main(["export", str(path), "--jsonl", str(lines)]) == 0
+    (tmp_path / "a.JPG").write_bytes(b"\xff\xd8\xff\xe0")
+    capsys.readouterr()
+    for name, said in (("f.jsonl", "f.jsonl:2: is no COCO file, "), ("a.JPG", "a.JPG: is no COCO")):
+        assert main(["export", str(tmp_path / name), "--coco", str(tmp_path / "o")]) == 2
+        assert said in capsys.readouterr().err

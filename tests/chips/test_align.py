@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,11 @@ import skimage.data
 from PIL import Image
 
 from facekit.annotations import DatasetInfo, NumberedPhoto, write_coco
+from facekit.annotations.dataset import name_of
 from facekit.annotations.output import OUTPUT_MARK
 from facekit.chips import ChipOptions, LeftOut, align_faces, eyes_center_xy
 from facekit.chips.names import chip_name
-from facekit.chips.run import LEFT_OUT
+from facekit.chips.run import LEFT_OUT, LISTING
 from facekit.cli import main
 from facekit.client import Client
 from facekit.errors import ConfigError, DataError
@@ -247,4 +249,62 @@ def test_command_refuses_a_data_set_without_landmarks(
     argv = ["align", str(path), "--photos", str(folder), "--out", str(out)]
     assert main(argv) == 2
     assert "instances.json: its faces have no landmarks of eyes" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_damage_that_only_a_decoder_finds_stops_no_other_photo(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "damaged.jpg").write_bytes(photo_files.damaged_jpeg(SIZE_WH))
+    os.mkfifo(folder / "pipe.jpg")
+    faces = faces_of(GOOD, SIZE_WH, [0.9, 0.4])
+    names = ("a.jpg", "damaged.jpg", "pipe.jpg", "sub/b.jpg")
+    photos = [NumberedPhoto(k, record_of(name, faces)) for k, name in enumerate(names, 1)]
+    path, out = tmp_path / "instances.json", tmp_path / "out"
+    write_coco(path, lambda: iter(photos), DatasetInfo(str(folder)))
+    assert main(["align", str(path), "--out", str(out), "--size", "64"]) == 1
+    assert f"4 chips of 2 photos in {out}; 2 left out\n" == capsys.readouterr().out
+    assert {str(row["photo"]) for row in rows(out)} == {"a.jpg", "sub/b.jpg"}
+    missing = [json.loads(line) for line in (out / LEFT_OUT).read_text().splitlines()]
+    assert [(each["photo"], each["face"]) for each in missing] == [
+        ("damaged.jpg", None), ("pipe.jpg", None)
+    ]  # fmt: skip
+    assert missing[0]["reason"].startswith("truncated or corrupt: ")
+    assert missing[1]["reason"] == "not a regular file"
+
+
+def test_names_that_are_no_utf8_are_listed_with_their_bytes(folder: Path, tmp_path: Path) -> None:
+    (folder / "\udcff.jpg").write_bytes((folder / "a.jpg").read_bytes())
+    records = [
+        record_of(name, faces_of(GOOD, SIZE_WH, [0.9, 0.4]))
+        for name in ("\udcff.jpg", "\udcfe.jpg")
+    ]
+    out = tmp_path / "out"
+    assert align_faces(records, folder, out, ChipOptions(size=64)).chips == 2
+    listed = rows(out)
+    assert [row["photo"] for row in listed] == ["\\udcff.jpg"] * 2
+    assert listed[0]["photo_hex"] == b"\xff.jpg".hex()
+    assert {name_of(row, "chip") for row in listed} <= {path.name for path in out.iterdir()}
+    (line,) = (out / LEFT_OUT).read_text().splitlines()
+    assert name_of(json.loads(line), "photo") == "\udcfe.jpg"
+    for text in ((out / LISTING).read_text(), line):
+        assert "\\ud" not in text.replace("\\\\ud", "")
+
+
+@pytest.mark.parametrize(
+    ("photos", "said"),
+    [("nodir", "nodir: no such folder; name the"), ("empty", "empty: none of the photos is here")],
+)
+def test_command_tells_a_wrong_folder_of_photos_in_one_line(
+    tmp_path: Path, photos: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    faces = faces_of(GOOD, SIZE_WH, [0.9, 0.4])
+    found = [NumberedPhoto(k, record_of(f"{k}.jpg", faces)) for k in range(1, 9)]
+    path, out = tmp_path / "instances.json", tmp_path / "out"
+    write_coco(path, lambda: iter(found), DatasetInfo("/photos"))
+    argv = ["align", str(path), "--photos", str(tmp_path / photos), "--out", str(out)]
+    assert main(argv) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1 and "--photos DIR" in error
     assert not out.exists()

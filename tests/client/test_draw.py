@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from facekit import Faces, InputError, PhotoError
 from facekit.data import probe_photo
 from facekit.draw import BOX_COLOUR, CLASS_COLOURS, PART_COLOURS, draw_faces, open_upright
 from facekit.landmarks.scheme import groups
+from facekit.runs import Drawings, PhotoResult
+from tests import photo_files
 
 
 def probe_faces(count: int = 1, points: int = 68) -> Faces:
@@ -189,3 +192,13 @@ def test_draw_tags_of_a_crowd_cover_no_other_face() -> None:
         assert picture[y + 3 : y + 23, x + 3 : x + 17].max() < 40, (x, y)
     # Where there is room, above the first row, the scores stand.
     assert (picture[8:16] > 100).mean() > 0.2
+
+
+def test_damage_that_only_a_decoder_finds_is_the_photos_error(tmp_path: Path) -> None:
+    photo = tmp_path / "damaged.jpg"
+    photo.write_bytes(photo_files.damaged_jpeg((400, 300)))
+    with pytest.raises(PhotoError, match="^truncated or corrupt: "):
+        open_upright(photo)
+    faces = replace(probe_faces(), size_wh=(400, 300))
+    drawn = Drawings(tmp_path / "drawn").add(PhotoResult(str(photo), faces))
+    assert isinstance(drawn.result, PhotoError) and not (tmp_path / "drawn").exists()

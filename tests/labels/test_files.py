@@ -268,7 +268,7 @@ def test_a_malformed_category_spoils_the_photos_with_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{\n"images": [}', ":2: is not JSON"),
+        ('{\n"images": [}', ":2: is no COCO file"),
         ("[]", ": is no COCO file"),
         ('{"images": []}', ": is no COCO file"),
         ('{"images": [], "annotations": 5, "categories": []}', ": is not laid out as COCO"),

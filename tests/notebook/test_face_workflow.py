@@ -152,7 +152,7 @@ def test_run_again_looks_at_no_photo_twice(
     output, _ = executed
     before = (output / "instances.json").read_bytes()
     again = run(output, monkeypatch)
-    assert "(0 new, 4 unchanged, 0 removed)" in said(again)
+    assert "(0 new or changed, 4 unchanged, 0 removed)" in said(again)
     assert (output / "instances.json").read_bytes() == before
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,20 @@ def test_bad_photos_are_named_and_left_out(photos: list[Path], grouped: bool) ->
     for k, (_, said) in enumerate(bad.values(), first):
         assert said in str(failures[k])
     assert "/gone: No such file" in str(failures[len(mixed) - 1])
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_a_pipe_is_no_photo_and_never_waited_for(photos: list[Path], grouped: bool) -> None:
+    pipe = photos[0].with_name("pipe.jpg")
+    os.mkfifo(pipe)
+    # Ends the wait of one who does wait, with another error.
+    end = threading.Timer(20, lambda: os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)))
+    end.start()
+    batches, failures = run([photos[0], pipe, photos[2]], 3, grouped=grouped)
+    waited = not end.is_alive()
+    end.cancel()
+    assert [batch.indices for batch in batches] == [[0, 2]] and not waited
+    assert {k: str(error) for k, error in failures.items()} == {1: f"{pipe}: not a regular file"}
 
 
 @pytest.mark.parametrize("grouped", [True, False])

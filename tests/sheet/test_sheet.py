@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -210,7 +211,7 @@ def test_command_writes_the_same_picture_twice(
     ("argv", "said"),
     [
         (["--photo", "nobody"], "no photo is called nobody"),
-        (["--photos", "elsewhere", "--photo", "b.jpg"], "No such file"),
+        (["--photos", "elsewhere", "--photo", "b.jpg"], "no such folder; name"),
     ],
 )
 def test_command_says_what_cannot_be_shown(
@@ -250,3 +251,54 @@ def test_command_says_what_no_jpeg_can_hold(
     assert main([*argv, str(tmp_path / "x.png")]) == 0
     assert main([*argv, str(tmp_path / "x.jpg")]) == 2
     assert "no JPEG can hold 1 x 65501 pixels; give a name that ends" in capsys.readouterr().err
+
+
+def test_command_shows_a_damaged_photo_and_a_pipe_as_failures(
+    coco: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "a.jpg").write_bytes(photo_files.damaged_jpeg(SIZE_WH))
+    (folder / "b.jpg").unlink()
+    os.mkfifo(folder / "b.jpg")
+    out = tmp_path / "sheet.png"
+    assert main(["show", str(coco), "--out", str(out)]) == 0 and out.exists()
+    for name, said in (("a.jpg", "truncated or corrupt: "), ("b.jpg", "not a regular file")):
+        assert main(["show", str(coco), "--photo", name, "--out", str(tmp_path / "x.png")]) == 2
+        assert f"facekit: {name}: {said}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("photos", "said"),
+    [("nodir", "nodir: no such folder; name the"), ("empty", "empty: none of the photos is here")],
+)
+def test_command_tells_a_wrong_folder_of_photos(
+    coco: Path, tmp_path: Path, photos: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "sheet.png"
+    argv = ["show", str(coco), "--out", str(out), "--photos", str(tmp_path / photos)]
+    assert main(argv) == 2
+    assert said in capsys.readouterr().err and not out.exists()
+    # Those that failed need no photo.
+    assert main([*argv, "--pick", "failures"]) == 0
+
+
+def test_one_missing_photo_is_no_wrong_folder(coco: Path, folder: Path) -> None:
+    for name in ("a.jpg", "b.jpg", "sub/a.jpg"):
+        (folder / name).unlink()
+    assert show_dataset(coco, tile_px=200).size[0] > 600
+
+
+def test_report_names_photos_by_their_bytes(coco: Path) -> None:
+    line = json.dumps({"photo": "\\udcff.jpg", "photo_hex": "ff2e6a7067", "reason": "no photo"})
+    coco.with_name("instances.failures.jsonl").write_text(line + "\n")
+    assert show_photo(coco, "\udcff.jpg").size == (960 + 80, TileSize(960).height + 80)
+
+
+def test_command_says_nothing_of_metadata_that_is_cut(
+    coco: Path, folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    white = Image.new("RGB", SIZE_WH, "white")
+    cut = b"Exif\0\0II*\0\x08\0\0\0\x05\0"  # five entries are announced
+    (folder / "b.jpg").write_bytes(photo_files.encode(white, "JPEG", exif=cut))
+    assert main(["show", str(coco), "--photo", "b.jpg", "--out", str(tmp_path / "x.png")]) == 0
+    assert capfd.readouterr().err == ""

@@ -88,14 +88,13 @@ def test_tables(url, capsys):
         (["--min-faces", "2"], ["a.jpg"]),
         (["--min-faces", "9" * 30], []),
         (["--min-faces", "2", "--limit", "9" * 30], ["a.jpg"]),
-        (["--category", "mask\udcff"], []),
         (["--min-score", "0.75"], ["a.jpg", "b/c\x1b.jpg"]),
         (["--min-score", "0"], ["a.jpg", "b/c\x1b.jpg", "a.jpg"]),
         (["--min-score", "0", "--limit", "2"], ["a.jpg", "b/c\x1b.jpg"]),
         (["--rotated-beyond", "44"], ["b/c\x1b.jpg"]),
         (["--rotated-beyond", "45"], []),
         (["--category", "face"], ["a.jpg", "b/c\x1b.jpg", "a.jpg"]),
-        (["--category", "mask", "--min-score", "0"], []),
+        (["--category", "face", "--rotated-beyond", "45"], []),
         (["--photo", "b/d.jpg"], []),
     ],
 )
@@ -147,6 +146,8 @@ def test_what_can_not_be_answered(url, capsys, tmp_path, monkeypatch):
         (["--store", f"{url}2"], "there is no such file"),
         (["--store", url, "--dataset", "x", "--by-folder"], "holds no dataset x, but holiday"),
         (["--store", url, "--dataset", "x"], "holds no dataset x, but holiday"),
+        (["--store", url, "--category", "mask"], "is of the category mask, but face"),
+        (["--store", url, "--category", "\udcff", "--min-score", "0"], "\\udcff, but face"),
         (["--store", url, "--photo", "b/e.jpg"], "holds no photo b/e.jpg"),
         (["--store", url, "--category", "face", "--by-folder"], "--category goes with"),
     ):
@@ -158,6 +159,16 @@ def test_what_can_not_be_answered(url, capsys, tmp_path, monkeypatch):
     assert "holds no dataset yet" in failed(
         capsys, "--store", f"sqlite:///{tmp_path}/empty.db", "--by-folder"
     )
+
+
+def test_faces_without_landmarks_have_no_rotation(tmp_path, capsys):
+    url = f"sqlite:///{tmp_path}/a.db"
+    boxes = Faces([[10, 20, 50, 80]], [0.9], np.zeros((1, 0, 2)), np.zeros((1, 0)), (400, 300))
+    journal = journal_of(tmp_path / "j", [PhotoRecord("a.jpg", FileStamp(1, 1), boxes)])
+    with open_store(url) as store:
+        sync_store(store, journal, dataset="holiday", folder=FOLDER)
+    error = failed(capsys, "--store", url, "--rotated-beyond", "20")
+    assert "the faces of holiday have no landmarks, and so no rotation" in error
 
 
 def test_several_datasets_want_a_name(url, capsys, tmp_path):
