@@ -152,13 +152,13 @@ class Faces:
                 in float32, ``size_wh`` is not two whole numbers >= 0, a label is of no class, or
                 the class names are not distinct texts.
         """
-        for name in ("boxes_xyxy", "scores", "points_xy", "point_scores"):
-            try:
-                with np.errstate(over="ignore"):  # It becomes infinite, and is refused below.
+        with np.errstate(over="ignore"):  # A number becomes infinite, and is refused below.
+            for name in ("boxes_xyxy", "scores", "points_xy", "point_scores"):
+                try:
                     value = np.asarray(getattr(self, name), dtype=np.float32)
-            except (TypeError, ValueError, OverflowError) as e:
-                raise InputError(f"{name}: expected numbers: {e}") from e
-            object.__setattr__(self, name, value)
+                except (TypeError, ValueError, OverflowError) as e:
+                    raise InputError(f"{name}: expected numbers: {e}") from e
+                object.__setattr__(self, name, value)
         count = len(self.scores) if self.scores.ndim == 1 else "N"
         points = self.points_xy.shape[1] if self.points_xy.ndim == 3 else "K"
         expected: dict[str, tuple[int | str, ...]] = {

@@ -77,7 +77,7 @@ class Results:
         if record.faces is None or not self._options.min_score:
             return record
         faces = record.faces[record.faces.scores >= self._options.min_score]
-        return PhotoRecord(record.photo, record.stamp, faces)
+        return PhotoRecord(record.photo, record.stamp, faces, exact=True)
 
     def _write_failures(self) -> tuple[int, int]:
         failed, unlisted, path = 0, 0, self._outputs.failures

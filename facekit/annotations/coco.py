@@ -32,7 +32,7 @@ from facekit.annotations.dataset import (
 )
 from facekit.annotations.output import DESCRIPTION, scratch_file, whole_file
 from facekit.annotations.record import PIXEL_DIGITS, SCORE_DIGITS, rounded_list
-from facekit.faces import Face, Faces
+from facekit.faces import Faces
 from facekit.landmarks.eyes import has_eyes
 
 FACE = "face"
@@ -104,8 +104,7 @@ def _write(
             file_name = name if folder is None else str(folder / name)
             _write_entry(out, image_entry(image_id, file_name, faces, seed_fields), images)
             images += 1
-            for face, label in zip(faces, face_labels(faces), strict=True):
-                entry = annotation_entry(face, faces_written + 1, image_id, label + 1, seed_fields)
+            for entry in annotation_entries(faces, faces_written + 1, image_id, seed_fields):
                 _write_entry(later, entry, faces_written)
                 faces_written += 1
         out.write(b'\n],\n"annotations":[')
@@ -141,49 +140,59 @@ def face_labels(faces: Faces) -> list[int]:
     return labels if faces.class_names else [0] * len(faces)
 
 
-def annotation_entry(
-    face: Face, number: int, image_id: int, category_id: int, seed_fields: bool
-) -> dict[str, Any]:
-    """Return one of a file's ``annotations``, with ``number`` as its id."""
-    x1, y1, x2, y2 = rounded_list(face.box_xyxy, PIXEL_DIGITS)
-    width, height = round(x2 - x1, PIXEL_DIGITS), round(y2 - y1, PIXEL_DIGITS)
-    entry: dict[str, Any] = {
-        "id": number,
-        "image_id": image_id,
-        "category_id": category_id,
-        "bbox": [x1, y1, width, height],
-        "area": round(width * height, PIXEL_DIGITS),
-        "iscrowd": 0,
-        "score": round(face.score, SCORE_DIGITS),
-    }
-    if len(face.points_xy):
-        entry |= _keypoints(face)
+def annotation_entries(
+    faces: Faces, first: int, image_id: int, seed_fields: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield a photo's ``annotations``, whose ids count up from ``first``."""
+    numbers = zip(
+        face_labels(faces),
+        rounded_list(faces.boxes_xyxy, PIXEL_DIGITS),
+        rounded_list(faces.scores, SCORE_DIGITS),
+        strict=True,
+    )
+    points = _points(faces, seed_fields)
+    for number, (label, (x1, y1, x2, y2), score) in enumerate(numbers):
+        width, height = round(x2 - x1, PIXEL_DIGITS), round(y2 - y1, PIXEL_DIGITS)
+        yield {
+            "id": first + number,
+            "image_id": image_id,
+            "category_id": label + 1,
+            "bbox": [x1, y1, width, height],
+            "area": round(width * height, PIXEL_DIGITS),
+            "iscrowd": 0,
+            "score": score,
+            **next(points, {}),
+        }
+
+
+def _points(faces: Faces, seed_fields: bool) -> Iterator[dict[str, Any]]:
+    """Yield the fields of each face's landmarks; of all at once, which saves half the time."""
+    count = faces.points_xy.shape[1]
+    if not count:
+        return
+    known = seed_fields and has_eyes(count)
+    rotations = rounded_list(faces.rotations_deg, PIXEL_DIGITS) if known else []
+    centers = rounded_list(faces.centers_xy, PIXEL_DIGITS) if known else []
+    flat = rounded_list(faces.points_xy.reshape(len(faces), -1), PIXEL_DIGITS)
+    scores = rounded_list(faces.point_scores, SCORE_DIGITS)
+    # COCO's sign for a point that is not there, which the reader turns into these zeros.
+    seen = faces.points_xy.any(axis=2) | (faces.point_scores != 0)
+    for face, polygon in enumerate(flat):
+        keypoints: list[float] = [0] * (3 * count)
+        keypoints[::3], keypoints[1::3] = polygon[::2], polygon[1::2]
+        keypoints[2::3] = (_VISIBLE * seen[face]).tolist()
+        fields: dict[str, Any] = {
+            "keypoints": keypoints,
+            "num_keypoints": int(seen[face].sum()),
+            "keypoint_scores": scores[face],
+        }
+        if known:
+            rotation = rotations[face]
+            fields["rotation"] = None if math.isnan(rotation) else rotation
+            fields["center"] = centers[face]
         if seed_fields:
-            entry |= _seed_fields(face, entry["keypoints"])
-    return entry
-
-
-def _keypoints(face: Face) -> dict[str, Any]:
-    scores = rounded_list(face.point_scores, SCORE_DIGITS)
-    keypoints: list[float] = []
-    visible = 0
-    for (x, y), score in zip(rounded_list(face.points_xy, PIXEL_DIGITS), scores, strict=True):
-        # COCO's sign for a point that is not there, which the reader turns into these zeros.
-        seen = bool(x or y or score)
-        keypoints += [x, y, _VISIBLE if seen else 0]
-        visible += seen
-    return {"keypoints": keypoints, "num_keypoints": visible, "keypoint_scores": scores}
-
-
-def _seed_fields(face: Face, keypoints: list[float]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    if has_eyes(len(face.points_xy)):
-        rotation = round(face.rotation_deg, PIXEL_DIGITS)
-        fields["rotation"] = None if math.isnan(rotation) else rotation
-        fields["center"] = rounded_list(face.center_xy, PIXEL_DIGITS)
-    polygon = [0.0] * (2 * len(face.points_xy))
-    polygon[::2], polygon[1::2] = keypoints[::3], keypoints[1::3]
-    return fields | {"segmentation": [polygon]}
+            fields["segmentation"] = [polygon]
+        yield fields
 
 
 def category_entries(layout: Layout) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ True
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from typing import Any
 
 import numpy as np
@@ -57,8 +57,10 @@ class PhotoRecord:
     faces: Faces | None = None
     error: str = ""
     lasting: bool = True
+    exact: InitVar[bool] = False
+    """Whether the faces are rounded already, as those that are read back are."""
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, exact: bool) -> None:
         """Round the faces, so that what is in memory equals what is read back.
 
         Raises:
@@ -66,7 +68,7 @@ class PhotoRecord:
         """
         if (self.faces is None) == (not self.error):
             raise InputError(f"{self.photo}: a record has either faces or an error")
-        if self.faces is not None:
+        if self.faces is not None and not exact:
             object.__setattr__(self, "faces", _rounded(self.faces))
 
     def to_json(self) -> str:
@@ -96,7 +98,7 @@ class PhotoRecord:
             stamp = FileStamp(data["size"], data["mtime_ns"], data.get("sha256", ""))
             if "error" in data:
                 return cls(data["photo"], stamp, error=data["error"], lasting=data["lasting"])
-            return cls(data["photo"], stamp, _faces_from_dict(data))
+            return cls(data["photo"], stamp, _faces_from_dict(data), exact=True)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"no record of a photo: {error!r}") from error
 

@@ -23,7 +23,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from facekit.annotations.coco import annotation_entry, category_entries, face_labels, image_entry
+from facekit.annotations.coco import annotation_entries, category_entries, image_entry
 from facekit.annotations.dataset import DatasetInfo, Layout
 from facekit.annotations.record import PhotoRecord
 from facekit.store.answers import to_bytes
@@ -99,11 +99,8 @@ def change(record: PhotoRecord) -> Change:
     entry |= {"folder": _shown(folder_of(photo)), "faces": len(record.faces)}
     categories = _categories(record.faces.points_xy.shape[1], record.faces.class_names)
     faces = []
-    for number, (face, label) in enumerate(
-        zip(record.faces, face_labels(record.faces), strict=True), 1
-    ):
-        category = categories[label][0]
-        annotation = annotation_entry(face, number, 0, label + 1, True)
+    for number, annotation in enumerate(annotation_entries(record.faces, 1, 0, True), 1):
+        category = categories[annotation["category_id"] - 1][0]
         annotation |= {"id": f"{image}:{number}", "image_id": image, "number": number} | name
         annotation |= {"folder": entry["folder"], "category": category}
         known = {key: value for key, value in annotation.items() if value is not None}
