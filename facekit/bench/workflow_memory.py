@@ -55,7 +55,7 @@ def folder_memory(
 
 def _run(url: str, folder: Path, coco: Path, count: int) -> FolderMemory:
     command = [sys.executable, "-c", _PROGRAM, "annotate", str(folder)]
-    command += ["--coco", str(coco), "--url", url]
+    command += ["--coco", str(coco), "--url", url, "--server-wait", "5"]
     start = time.monotonic()
     done = subprocess.run(command, capture_output=True, check=False)
     seconds = time.monotonic() - start

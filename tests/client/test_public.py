@@ -81,7 +81,8 @@ def test_annotate_needs_no_more_than_the_base_packages(tmp_path: Path) -> None:
         + "from facekit.errors import ServerUnavailableError\n"
         + f"folder = Path({str(tmp_path)!r})\n"
         + "outputs = Outputs(coco=folder / 'out' / 'instances.json')\n"
-        + "try:\n    annotate(folder, outputs, Options(urls=('localhost:1',), timeout_s=1))\n"
+        + "options = Options(urls=('localhost:1',), timeout_s=1, server_wait_s=0)\n"
+        + "try:\n    annotate(folder, outputs, options)\n"
         + "except ServerUnavailableError as e:\n    print('unavailable')\n"
     )
     assert out.splitlines() == ["unavailable"]
