@@ -114,7 +114,7 @@ def test_faces_of_all_portraits_are_in_the_dataset(executed: tuple[Path, Any]) -
     names = {image["file_name"]: image["id"] for image in coco.loadImgs(coco.getImgIds())}
     faces = {name: len(coco.getAnnIds(imgIds=[names[name]])) for name in names}
     assert faces == {"astronaut.png": 1, "grace_hopper.jpg": 1, "group.jpg": 9}
-    assert "11 faces, 1 failed" in said(executed[1])
+    assert "11 faces; 1 failed" in said(executed[1])
 
 
 def test_photo_that_failed_is_shown_with_its_reason(executed: tuple[Path, Any]) -> None:
