@@ -63,6 +63,7 @@ class TritonServer(ABC):
         self._output = Output(self._options.log_file)
         self._tls = self._options.tls
         self._tls_name: str | None = None
+        self._trusted: Path | None = None
         self._tls_state: TlsState | None = None
         self._runtime: Runtime | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -115,7 +116,7 @@ class TritonServer(ABC):
             self.grpc_url,
             timeout_s,
             ssl=True,
-            root_certificates=self._tls.certificate,
+            root_certificates=self._trusted or self._tls.certificate,
             server_name=self._tls_name,
         )
 
@@ -147,6 +148,10 @@ class TritonServer(ABC):
         self._ports = ports.choose_ports(self._listen, self._ports or self._wanted)
         try:
             self._runtime = self._new_runtime()
+            if self._tls is not None:
+                # What this server shows: probes know it while only one of the files is renewed.
+                self._trusted = self._runtime.folder / "trusted.pem"
+                self._trusted.write_bytes(self._tls.certificate.read_bytes())
         except OSError as error:
             raise SetupError(f"Cannot write the server's temporary folder: {error}.") from error
         try:
@@ -319,5 +324,5 @@ class TritonServer(ABC):
         if self._runtime is not None:
             self._output.end()
             self._runtime.remove()
-        self._runtime = None
+        self._runtime = self._trusted = None
         self._process = None
