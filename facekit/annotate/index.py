@@ -10,13 +10,13 @@ import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from facekit.annotate.photo import PendingPhoto
 from facekit.annotate.walk import Found
 from facekit.annotations.journal import RecordHead
 from facekit.annotations.record import FileStamp
+from facekit.closing import Closing
 
 _PAGE = 1000
 _OK, _FAILED, _FAILED_FOR_NOW, _GONE = range(4)
@@ -81,7 +81,7 @@ class Failure:
     reason: str
 
 
-class PhotoIndex:
+class PhotoIndex(Closing):
     """The photos of a folder in their order, and where the journal has their records.
 
     Args:
@@ -203,17 +203,6 @@ class PhotoIndex:
         """Close and remove the scratch file."""
         self._database.close()
         self._path.unlink(missing_ok=True)
-
-    def __enter__(self) -> PhotoIndex:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _set(self, head: RecordHead) -> None:
         state = _FAILED if head.lasting else _FAILED_FOR_NOW

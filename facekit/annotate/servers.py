@@ -11,11 +11,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from facekit.annotate.photo import ServersAwayError
 from facekit.annotate.server_state import ServerState, open_all
 from facekit.client import PhotoLike
+from facekit.closing import Closing
 from facekit.data import probe_photo
 from facekit.errors import (
     ConfigError,
@@ -36,7 +36,7 @@ _GOES_ON = "the same command goes on where it stopped"
 Say = Callable[[str], None]
 
 
-class ServerPool:
+class ServerPool(Closing):
     """Finds faces on whichever of several servers is there; used by many threads at once.
 
     Args:
@@ -135,17 +135,6 @@ class ServerPool:
             server.close()
         for thread in self._threads:
             thread.join(_JOIN_S)
-
-    def __enter__(self) -> ServerPool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _try(self, photo: PhotoLike, model: str) -> Faces | ServerError:
         """Ask one server; an error that another try may not meet is returned."""

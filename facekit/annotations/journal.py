@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from facekit.annotations.journal_lines import (
     BUFFER_BYTES,
@@ -26,6 +25,7 @@ from facekit.annotations.journal_lines import (
 )
 from facekit.annotations.output import whole_file
 from facekit.annotations.record import FileStamp, PhotoRecord
+from facekit.closing import Closing
 from facekit.errors import ConfigError, DataError, InputError
 
 GONE = "the file is gone"
@@ -69,7 +69,7 @@ class RecordHead:
     end: int
 
 
-class Journal:
+class Journal(Closing):
     """A journal that is open for appending; one process at a time may have it open.
 
     A half line that a killed run left at its end is cut off.
@@ -148,19 +148,8 @@ class Journal:
         """Close the file."""
         self._file.close()
 
-    def __enter__(self) -> Journal:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class RecordReader:
+class RecordReader(Closing):
     """Reads records from where their heads say that they are.
 
     Args:
@@ -193,15 +182,8 @@ class RecordReader:
             raise DataError(self._path, f"has changed at byte {start:,} while it was read")
         return PhotoRecord.from_json(body)
 
-    def __enter__(self) -> RecordReader:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 

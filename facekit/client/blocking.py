@@ -6,7 +6,6 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
@@ -19,13 +18,14 @@ from facekit.client.calls import Call, check_model, detect_call, landmarks_call,
 from facekit.client.connection import Connection
 from facekit.client.failures import translate
 from facekit.client.photos import PhotoLike, read_photo
+from facekit.closing import Closing
 from facekit.errors import ConfigError, FacekitError, ServerError
 from facekit.faces import Faces
 
 Result = TypeVar("Result")
 
 
-class Client:
+class Client(Closing):
     """A connection to a server; one may be used from many threads at once.
 
     Nothing is sent before the first call, so a client can be made before its server runs.
@@ -142,17 +142,6 @@ class Client:
         """Close the connection; calls under way in other threads end with a ServerError."""
         self._closed = True
         self._triton.close()
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"Client({self._connection.url!r})"

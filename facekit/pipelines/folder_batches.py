@@ -22,7 +22,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from PIL import Image
 
 from facekit import limits
 from facekit.client.photos import PhotoLike, read_photo
+from facekit.closing import Closing
 from facekit.errors import ConfigError, PhotoError
 from facekit.photos.check import FORMATS, CheckedPhoto, check_photo, exif_orientation
 from facekit.pipelines.definitions import DEVICES, Node, decode, inputs, upright
@@ -57,7 +57,7 @@ class PhotoBatch:
     images: Pixels | list[Pixels]
 
 
-class PhotoBatches:
+class PhotoBatches(Closing):
     """An iterator's source over photos; each ``iter`` begins anew.
 
     Args:
@@ -111,17 +111,6 @@ class PhotoBatches:
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(cancel_futures=True)
-
-    def __enter__(self) -> PhotoBatches:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _batches(self) -> Iterator[list[int]]:
         whole = [list(range(len(self._photos)))]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from types import TracebackType
 from typing import TypeVar
 
 from facekit.annotations.dataset import utf8_name
+from facekit.closing import Closing
 from facekit.errors import InputError, StoreError
 from facekit.store.answers import (
     CategoryCount,
@@ -48,7 +48,7 @@ class Position:
     offset: int
 
 
-class Store(ABC):
+class Store(Closing):
     """Datasets of photos and faces in a database, changed one photo at a time, whole or not at all.
 
     Each answer has one order, the same in every database; ties are settled by the bytes of the
@@ -195,17 +195,6 @@ class Store(ABC):
             f"{self.name}: the dataset {dataset} holds the photos of {folder}; "
             "choose another name with --dataset"
         )
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _number(value: float) -> float:

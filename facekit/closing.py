@@ -1,0 +1,28 @@
+"""What ``with`` closes at its end."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import TypeVar
+
+Resource = TypeVar("Resource", bound="Closing")
+
+
+class Closing(ABC):
+    """Something that is closed after use, by ``close`` or at the end of a ``with`` block."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what is held."""
+
+    def __enter__(self: Resource) -> Resource:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
