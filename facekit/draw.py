@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
 
@@ -10,10 +9,10 @@ from PIL import Image, ImageDraw
 
 from facekit.client.photos import PhotoLike, read_photo
 from facekit.drawn_tags import Tag, font, place_tag
-from facekit.errors import InputError, PhotoError
+from facekit.errors import InputError
 from facekit.faces import Face, Faces
 from facekit.landmarks.scheme import POINT_COUNTS, groups, skeleton
-from facekit.photos.check import check_photo
+from facekit.photos.check import check_photo, decode_checked
 
 Colour = tuple[int, int, int]
 
@@ -50,15 +49,6 @@ _DARK_BELOW = 90
 # then take more than a few megapixels.
 _OVERSAMPLING = 4
 _MAX_LAYER_PIXELS = 8_000_000
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def open_upright(photo: PhotoLike) -> Image.Image:
@@ -67,15 +57,7 @@ def open_upright(photo: PhotoLike) -> Image.Image:
     Raises:
         PhotoError: The photo can't be read or used.
     """
-    checked = check_photo(read_photo(photo))
-    try:
-        image = Image.open(io.BytesIO(checked.data.tobytes())).convert("RGB")
-    # The check decodes no ordinary JPEG. Of damage in one Pillow tells by errors of many kinds; an
-    # OSError that got out of here would be taken for one of whatever is written next.
-    except Exception as e:
-        raise PhotoError(f"truncated or corrupt: {e}") from e
-    turn = _TURNS.get(checked.orientation)
-    return image if turn is None else image.transpose(turn)
+    return decode_checked(check_photo(read_photo(photo))).convert("RGB")
 
 
 def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.Image:

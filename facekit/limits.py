@@ -11,8 +11,12 @@ from facekit.errors import PhotoError
 MAX_PHOTO_BYTES = 32 * 1024 * 1024
 """Encoded size of one photo. A 50-megapixel phone JPEG is 10 to 25 MB."""
 
-MAX_PHOTO_PIXELS = 64_000_000
-"""Width times height of one photo. The largest common phone sensors write 50-megapixel files."""
+MAX_JPEG_PIXELS = 200_000_000
+"""Width times height of one JPEG. Phones of 200 megapixels write 16320 x 12240 = 199.8 million."""
+
+MAX_PHOTO_PIXELS = 67_108_864
+"""Width times height of any other photo, which is handed on decoded. It is that of a phone of 64
+megapixels, 9248 x 6936 = 64.1 million, and a little more."""
 
 MAX_PHOTO_SIDE = 32_767
 """Longest side of one photo in pixels; image codecs store sides in 16 bits."""
@@ -30,15 +34,19 @@ MAX_CROP_PIXELS = 500_000_000
 """Photo pixels under all face squares of one photo together: some seconds of one core."""
 
 
-def check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int, *, jpeg: bool = False) -> None:
     """Refuse a photo with too many pixels or too long a side.
+
+    Args:
+        width: In pixels.
+        height: In pixels.
+        jpeg: Whether it is a JPEG, which decoders read in less memory than all else.
 
     Raises:
         PhotoError: Says the size and the limit.
     """
-    if width * height > MAX_PHOTO_PIXELS:
-        raise PhotoError(
-            f"{width} x {height} = {width * height:,} pixels; the limit is {MAX_PHOTO_PIXELS:,}"
-        )
+    most = MAX_JPEG_PIXELS if jpeg else MAX_PHOTO_PIXELS
+    if width * height > most:
+        raise PhotoError(f"{width} x {height} = {width * height:,} pixels; the limit is {most:,}")
     if max(width, height) > MAX_PHOTO_SIDE:
         raise PhotoError(f"{width} x {height} pixels; the longest side may be {MAX_PHOTO_SIDE:,}")

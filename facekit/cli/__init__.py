@@ -13,7 +13,6 @@ import importlib
 import os
 import pkgutil
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -180,8 +179,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     from facekit.report import show
 
-    # Pillow's, of photos whose pixels are sound. The filter is the process's: not a library's work.
-    warnings.filterwarnings("ignore", "(Possibly c|C)orrupt EXIF data", UserWarning)
     try:
         code: int = args.run(args)
         return code

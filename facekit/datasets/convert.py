@@ -7,15 +7,17 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from facekit.datasets.source import COUNTED, Box, SourceFace, SourcePhoto
 from facekit.errors import DataError
 from facekit.labels.kitti import DONT_CARE, kitti_line, written_box
-from facekit.labels.orientation import labelled_upright, upright_boxes
-from facekit.photos.check import exif_orientation
+from facekit.labels.orientation import labelled_upright, stored_view, upright_boxes
+from facekit.photos.check import check_photo, decode_checked
+from facekit.photos.formats import HEAD_BYTES, kind_of
 
 JPEG_QUALITY = 95
 
@@ -119,19 +121,18 @@ def _upright(source: SourcePhoto) -> tuple[Image.Image, SourcePhoto]:
     path = source.photo
     expected = source.size_wh
     try:
-        with Image.open(path) as file:
-            stored, orientation = file.size, exif_orientation(file)
-            turned = source.upright or labelled_upright(expected, stored, orientation)
-            if expected is not None and expected != stored and not turned:
-                says = f"{source.labels.name} says {expected[0]} x {expected[1]}"
-                raise DataError(path, f"is {stored[0]} x {stored[1]}, {says}")
-            image = _opaque(ImageOps.exif_transpose(file) if orientation > 1 else file)
+        stored, orientation = _stored_view(path)
+        turned = source.upright or labelled_upright(expected, stored, orientation)
+        if expected is not None and expected != stored and not turned:
+            says = f"{source.labels.name} says {expected[0]} x {expected[1]}"
+            raise DataError(path, f"is {stored[0]} x {stored[1]}, {says}")
+        image = _decoded(path)
     except DataError:
         raise
     except FileNotFoundError:
         raise DataError(path, "no such file") from None
     except UnidentifiedImageError:
-        raise DataError(path, "is no picture of a known format") from None
+        raise DataError(path, "is not a picture of a known format") from None
     except Exception as error:  # Pillow's decoders have no error of their own for damaged files
         raise DataError(path, f"cannot be decoded: {error}") from error
     if orientation == 1 or turned:
@@ -149,6 +150,26 @@ def _upright(source: SourcePhoto) -> tuple[Image.Image, SourcePhoto]:
 def _box(values: list[float]) -> Box:
     x1, y1, x2, y2 = values
     return (x1, y1, x2, y2)
+
+
+def _stored_view(path: Path) -> tuple[tuple[int, int], int]:
+    if _is_accepted(path):
+        return stored_view(path)
+    with Image.open(path) as file:
+        return file.size, 1
+
+
+def _decoded(path: Path) -> Image.Image:
+    """Decode a photo as the server does; kinds that a server does not take, as Pillow does."""
+    if _is_accepted(path):
+        return decode_checked(check_photo(path.read_bytes())).convert("RGB")
+    with Image.open(path) as file:
+        return _opaque(file)
+
+
+def _is_accepted(path: Path) -> bool:
+    with path.open("rb") as file:
+        return kind_of(file.read(HEAD_BYTES)) is not None
 
 
 def _opaque(image: Image.Image) -> Image.Image:

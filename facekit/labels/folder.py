@@ -82,8 +82,7 @@ def turned_upright(labels: PhotoLabels) -> PhotoLabels:
         labels: One entry of :func:`find_labels`.
 
     Raises:
-        DataError: The photo is missing, or is no picture.
-        ModuleNotFoundError: Pillow is not installed.
+        DataError: The photo is missing or can't be read, or it is none of the accepted kinds.
     """
     if labels.photo is None:
         return labels

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facekit.errors import DataError
+from facekit.errors import DataError, PhotoError
 from facekit.labels.photo_labels import PhotoLabels
+from facekit.photos.header import read_photo_header
 
 Size = tuple[int, int]
 
@@ -27,7 +28,7 @@ def upright_size(size_wh: Size, orientation: int) -> Size:
 def upright_points(
     points_xy: NDArray[np.float32], size_wh: Size, orientation: int
 ) -> NDArray[np.float32]:
-    """Turn points of the stored pixels upright, as ``PIL.ImageOps.exif_transpose`` does the pixels.
+    """Turn points of the stored pixels upright, as ``facekit.photos`` turns the pixels.
 
     Args:
         points_xy: float32 [..., 2] in pixels of the photo as stored, from the outer corner of its
@@ -111,17 +112,15 @@ def stored_view(photo: Path) -> tuple[Size, int]:
     Only the header is read.
 
     Raises:
-        DataError: The photo is missing, or is no picture.
-        ModuleNotFoundError: Pillow is not installed.
+        DataError: The photo is missing or can't be read, or it is none of the accepted kinds.
     """
-    from PIL import Image
-
-    from facekit.photos.check import exif_orientation
-
     try:
-        with Image.open(photo) as image:
-            return image.size, exif_orientation(image)
+        with photo.open("rb") as stream:
+            header = read_photo_header(stream)
     except FileNotFoundError:
         raise DataError(photo, "no such file") from None
-    except Exception as error:  # Pillow has no error of its own for damaged files
-        raise DataError(photo, f"is no picture that can be read: {error}") from error
+    except OSError as error:
+        raise DataError(photo, f"cannot be read: {error.strerror or error}") from error
+    except (PhotoError, ValueError) as error:
+        raise DataError(photo, f"cannot be decoded: {error}") from error
+    return header.stored_wh, header.orientation

@@ -14,19 +14,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import Image
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PpmImagePlugin import PpmImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from facekit import limits
 from facekit.errors import PhotoError
-from facekit.photos.formats import name_format
+from facekit.photos.blocks import essential_jpeg
+from facekit.photos.formats import HEAD_BYTES, SUFFIXES, Kind, name_format, refusal
+from facekit.photos.header import Header, read_photo_header
 from facekit.photos.jpeg import OddJpegError, read_header
+from facekit.photos.orientation import turn_upright
+from facekit.photos.png import open_png
+from facekit.photos.tiff import decode_tiff
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
-"""Pillow's names of the accepted formats."""
-
-_ORIENTATION_TAG = 0x0112
-_TILE_WIDTH, _TILE_LENGTH = 322, 323
 _END_OF_IMAGE = b"\xff\xd9"
 _CHANNELS = {"1": 1, "L": 1, "LA": 2, "I;16": 1, "I;16B": 1, "I": 1, "RGBA": 4, "CMYK": 4}
 
@@ -63,45 +66,68 @@ def check_photo(
     raw = bytes(data)
     if len(raw) > limits.MAX_PHOTO_BYTES:
         raise PhotoError(f"{len(raw):,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
-    if not raw.strip(b"\0"):
-        raise PhotoError("empty: it holds no bytes but padding")
+    reason = refusal(raw[:HEAD_BYTES], SUFFIXES[0])
+    if reason:
+        raise PhotoError(reason if raw.strip(b"\0") else "empty: it holds no bytes but padding")
     try:
-        with Image.open(io.BytesIO(raw), formats=FORMATS) as image:
-            _check_pixels(image, pixels_left)
-            # MPO is what Pillow calls the JPEGs of phones that append further pictures.
-            if image.format in ("JPEG", "MPO") and image.mode in ("L", "RGB"):
-                try:
-                    return _pass_jpeg(raw, image)
-                except OddJpegError:
-                    pass  # Pillow decodes more kinds than DALI does, and fails for this one alone
-            return _decode_other(image)
+        header = read_photo_header(io.BytesIO(raw))
+    except ValueError as error:
+        raise PhotoError(name_format(raw)) from error
+    _check_pixels(header, pixels_left)
+    try:
+        if header.kind == "JPEG":
+            return _check_jpeg(raw, header.orientation)
+        pixels, channels = _decode(raw, header.kind)
+        return _handed_on(turn_upright(pixels, header.orientation), channels)
     except PhotoError:
         raise
-    except UnidentifiedImageError as e:
-        raise PhotoError(name_format(raw)) from e
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as e:
-        raise PhotoError(f"over the limit of {limits.MAX_PHOTO_PIXELS:,} pixels") from e
     # Pillow's decoders raise many kinds of errors on broken files, SyntaxError and struct.error
     # among them; whichever it is, this photo can't be read and the next one must be.
-    except Exception as e:
-        raise PhotoError(f"truncated or corrupt: {e}") from e
+    except Exception as error:
+        raise PhotoError(f"truncated or corrupt {header.kind}: {error}") from error
 
 
-def _check_pixels(image: Image.Image, pixels_left: int) -> None:
-    limits.check_size(image.width, image.height)
-    if image.width * image.height > pixels_left:
+def decode_checked(checked: CheckedPhoto) -> Image.Image:
+    """Decode a checked photo here, in mode L or RGB, and turn it upright.
+
+    Raises:
+        PhotoError: The coded data of a JPEG is damaged, which its check does not decode.
+    """
+    stream = io.BytesIO(checked.data.tobytes())
+    try:
+        image = (JpegImageFile if checked.data[0] == 0xFF else PpmImageFile)(stream)
+        image.load()
+    # Of damage in a JPEG Pillow tells by errors of many kinds; an OSError that got out of here
+    # would be taken for one of whatever is written next.
+    except Exception as error:
+        raise PhotoError(f"truncated or corrupt JPEG: {error}") from error
+    return turn_upright(image, checked.orientation)
+
+
+def _check_pixels(header: Header, pixels_left: int) -> None:
+    width, height = header.stored_wh
+    limits.check_size(width, height, jpeg=header.kind == "JPEG")
+    if width * height > pixels_left:
         raise PhotoError(
             f"with it the request holds more than {limits.MAX_REQUEST_PIXELS:,} pixels: send the "
             "photos in several requests"
         )
-    if isinstance(image, TiffImageFile):
-        # A tile is decoded whole, however little of it the photo shows.
-        limits.check_size(
-            int(image.tag_v2.get(_TILE_WIDTH, 1)), int(image.tag_v2.get(_TILE_LENGTH, 1))
-        )
 
 
-def _pass_jpeg(raw: bytes, image: Image.Image) -> CheckedPhoto:
+def _check_jpeg(raw: bytes, orientation: int) -> CheckedPhoto:
+    try:
+        image = JpegImageFile(io.BytesIO(essential_jpeg(raw, scans=False)))
+    except SyntaxError as error:
+        raise PhotoError(name_format(raw)) from error
+    if image.mode in ("L", "RGB"):
+        try:
+            return _pass_jpeg(raw, image, orientation)
+        except OddJpegError:
+            pass  # Pillow decodes more kinds than DALI does, and fails for this one alone
+    return _decode_jpeg(raw, orientation)
+
+
+def _pass_jpeg(raw: bytes, image: Image.Image, orientation: int) -> CheckedPhoto:
     header = read_header(raw)
     if image.info.get("adobe_transform", 1) != 1 and image.mode == "RGB":
         raise OddJpegError("colours that are not stored as luma and chroma")
@@ -109,7 +135,6 @@ def _pass_jpeg(raw: bytes, image: Image.Image) -> CheckedPhoto:
     # followed by a zero.
     if raw.rfind(_END_OF_IMAGE, header.scan_start) < 0:
         raise PhotoError("truncated JPEG: no end-of-image marker")
-    orientation = exif_orientation(image)
     data = np.frombuffer(raw, np.uint8)
     if header.exif_starts:
         # Newer DALI decoders act on EXIF and older ones do not: hide it from all of them.
@@ -122,40 +147,48 @@ def _pass_jpeg(raw: bytes, image: Image.Image) -> CheckedPhoto:
     return CheckedPhoto(data, orientation, (height, width, 1 if image.mode == "L" else 3))
 
 
-def _decode_other(image: Image.Image) -> CheckedPhoto:
+def _decode_jpeg(raw: bytes, orientation: int) -> CheckedPhoto:
+    image = JpegImageFile(io.BytesIO(essential_jpeg(raw)))
+    limits.check_size(*image.size)
     channels = _CHANNELS.get(image.mode, 3)
     image.load()
-    pixels = ImageOps.exif_transpose(_to_8_bit(image))
+    return _handed_on(turn_upright(_to_8_bit(image), orientation), channels)
+
+
+def _handed_on(pixels: Image.Image, channels: int) -> CheckedPhoto:
     header = f"P{5 if pixels.mode == 'L' else 6}\n{pixels.width} {pixels.height}\n255\n"
     data = np.frombuffer(header.encode() + pixels.tobytes(), np.uint8)
     return CheckedPhoto(data, 1, (pixels.height, pixels.width, channels))
 
 
+def _decode(raw: bytes, kind: Kind) -> tuple[Image.Image, int]:
+    """Return the pixels as stored, in mode L or RGB, and the channels that the file has."""
+    if kind == "TIFF":
+        picture = decode_tiff(raw)
+        return _to_8_bit(picture.image), picture.channels
+    image: Image.Image
+    if kind == "PNG":
+        image = open_png(raw)
+    else:
+        image = BmpImageFile(io.BytesIO(raw)) if kind == "BMP" else WebPImageFile(io.BytesIO(raw))
+    channels = _CHANNELS.get(image.mode, 3)
+    image.load()
+    if kind == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
+        # Programs that know of no alpha leave its bytes zero.
+        image = image.convert("RGB")
+    return _to_8_bit(image), channels
+
+
 def _to_8_bit(image: Image.Image) -> Image.Image:
     """Return the same picture in mode L or RGB, transparent pixels over white."""
-    exif = image.getexif()
     if image.mode in ("L", "RGB"):
         return image
     if image.mode.startswith("I"):
         # 16-bit gray; Pillow's own conversion to 8 bits clips instead of scaling.
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise PhotoError("32-bit integer pixels; 8 and 16 bits a channel are accepted")
-        result = Image.fromarray((values >> 8).astype(np.uint8))
-    elif image.mode == "F":
-        raise PhotoError("floating-point pixels; 8 and 16 bits a channel are accepted")
-    elif image.mode in ("1", "LA", "PA", "P", "RGBA", "RGBa", "La") or "transparency" in image.info:
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("1", "LA", "PA", "P", "RGBA", "RGBa", "La") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         canvas = Image.new("RGBA", rgba.size, "white")
         canvas.alpha_composite(rgba)
-        result = canvas.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
-    else:
-        result = image.convert("RGB")
-    result.getexif()[_ORIENTATION_TAG] = exif.get(_ORIENTATION_TAG, 1)
-    return result
-
-
-def exif_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, or that of the XMP block where EXIF has none, as Pillow does."""
-    value = image.getexif().get(_ORIENTATION_TAG, 1)
-    return value if value in range(1, 9) else 1
+        return canvas.convert("L" if image.mode in ("1", "LA", "La") else "RGB")
+    return image.convert("RGB")

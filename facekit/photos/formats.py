@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
+
+Kind = Literal["JPEG", "PNG", "BMP", "WebP", "TIFF"]
 
 ACCEPTED = "JPEG, PNG, BMP, WebP and TIFF are accepted"
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
@@ -12,8 +15,10 @@ HEAD_BYTES = 32
 
 # Tab, line ends, the printable ASCII, and all that UTF-8 uses beyond it.
 _TEXT = {9, 10, 13, *range(32, 127), *range(128, 248)}
-_BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
+"""Sizes in bytes of the headers that follow a BMP's first 14 bytes."""
+# TIFF and BigTIFF; some programs write the first two letters of the other byte order.
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"II\0*", b"MM*\0")
 _PICTURE_BRANDS = (
     b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis",
 )  # fmt: skip
@@ -59,16 +64,25 @@ def refusal(head: bytes, suffix: str) -> str | None:
 
 def is_photo(head: bytes, suffix: str = "") -> bool:
     """Tell whether a file begins as an accepted photo does; it may still be broken."""
-    if head[:2] == b"BM":  # Many a text begins so.
-        size = int.from_bytes(head[14:18], "little")
-        return suffix in SUFFIXES or (len(head) >= 18 and size in _BMP_HEADERS)
-    return (
-        head[:3] == b"\xff\xd8\xff"
-        or (head[:2] == b"\xff\xd8" and suffix in SUFFIXES)
-        or head[:8] == b"\x89PNG\r\n\x1a\n"
-        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
-        or head[:4] in _TIFF
-    )
+    kind = kind_of(head)
+    if suffix in SUFFIXES:
+        return kind is not None
+    if kind == "BMP":  # Many a text begins with its two letters.
+        return len(head) >= 18 and int.from_bytes(head[14:18], "little") in BMP_HEADERS
+    return kind is not None and (kind != "JPEG" or head[2:3] == b"\xff")
+
+
+def kind_of(head: bytes) -> Kind | None:
+    """Return which of the accepted kinds a file begins as."""
+    if head[:2] == b"\xff\xd8":
+        return "JPEG"
+    if head[:8] == b"\x89PNG\r\n\x1a\n":
+        return "PNG"
+    if head[:2] == b"BM":
+        return "BMP"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    return "TIFF" if head[:4] in _TIFF else None
 
 
 def name_format(raw: bytes) -> str:
@@ -79,7 +93,11 @@ def name_format(raw: bytes) -> str:
         ("a film", lambda b: b[4:8] == b"ftyp"),
         ("a JPEG with a broken header", lambda b: b[:2] == b"\xff\xd8"),
         ("a PNG with a broken header", lambda b: b[:4] == b"\x89PNG"),
+        ("a WebP with a broken header", lambda b: kind_of(b) == "WebP"),
+        ("a TIFF with a broken header", lambda b: kind_of(b) == "TIFF"),
+        ("a BMP with a broken header", lambda b: b[:2] == b"BM" and is_photo(b)),
         ("text", lambda b: len(b) > 1 and set(b[:64].rstrip(b"\0")) <= _TEXT),
+        ("a BMP with a broken header", lambda b: b[:2] == b"BM"),
     )
     for name, matches in signatures:
         if matches(raw):

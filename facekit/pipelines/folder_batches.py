@@ -27,13 +27,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from nvidia.dali import pipeline_def
-from PIL import Image
 
 from facekit import limits
 from facekit.client.photos import PhotoLike, read_photo
 from facekit.closing import Closing
 from facekit.errors import ConfigError, PhotoError
-from facekit.photos.check import FORMATS, CheckedPhoto, check_photo, exif_orientation
+from facekit.photos.check import CheckedPhoto, check_photo
+from facekit.photos.header import read_photo_header
 from facekit.pipelines.definitions import DEVICES, Node, decode, inputs, upright
 
 Pixels = npt.NDArray[np.uint8]
@@ -171,19 +171,17 @@ def photo_shape(photo: PhotoLike) -> Shape:
     Raises:
         PhotoError: It can't be read, has no header of a photo, or is over a limit.
     """
-    source: Any = photo
     try:
-        if not isinstance(photo, str | os.PathLike):
-            source = io.BytesIO(read_photo(photo).tobytes())
-        elif not Path(photo).is_file():
-            read_photo(photo)  # says what it is; a pipe, opened by Pillow, might never answer
-        with Image.open(source, formats=FORMATS) as image:
-            limits.check_size(image.width, image.height)
-            turned = exif_orientation(image) >= 5
-            return (image.width, image.height) if turned else (image.height, image.width)
-    except PhotoError:
-        raise
-    except Exception:
+        if isinstance(photo, str | os.PathLike):
+            if not Path(photo).is_file():
+                read_photo(photo)  # says what it is; a pipe that is opened might never answer
+            with Path(photo).open("rb") as stream:
+                header = read_photo_header(stream)
+        else:
+            header = read_photo_header(io.BytesIO(read_photo(photo).tobytes()))
+        limits.check_size(*header.stored_wh, jpeg=header.kind == "JPEG")
+        return header.upright_wh[::-1]
+    except (OSError, ValueError):
         # Its bytes tell better what is wrong with it.
         checked = _checked(photo)
         return checked.size_hwc[:2]

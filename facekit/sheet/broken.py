@@ -23,8 +23,8 @@ def broken_picture(path: Path) -> Image.Image | None:
     try:
         data = read_photo(path).tobytes()
         with warnings.catch_warnings():
-            # Pillow warns of the very sizes that are refused next.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Pillow warns of the very sizes that are refused next, and of metadata.
+            warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
                 limits.check_size(*image.size)
                 try:

@@ -269,7 +269,7 @@ def test_damage_that_only_a_decoder_finds_stops_no_other_photo(
     assert [(each["photo"], each["face"]) for each in missing] == [
         ("damaged.jpg", None), ("pipe.jpg", None)
     ]  # fmt: skip
-    assert missing[0]["reason"].startswith("truncated or corrupt: ")
+    assert missing[0]["reason"].startswith("truncated or corrupt JPEG: ")
     assert missing[1]["reason"] == "not a regular file"
 
 

@@ -197,7 +197,7 @@ def test_draw_tags_of_a_crowd_cover_no_other_face() -> None:
 def test_damage_that_only_a_decoder_finds_is_the_photos_error(tmp_path: Path) -> None:
     photo = tmp_path / "damaged.jpg"
     photo.write_bytes(photo_files.damaged_jpeg((400, 300)))
-    with pytest.raises(PhotoError, match="^truncated or corrupt: "):
+    with pytest.raises(PhotoError, match="^truncated or corrupt JPEG: "):
         open_upright(photo)
     faces = replace(probe_faces(), size_wh=(400, 300))
     drawn = Drawings(tmp_path / "drawn").add(PhotoResult(str(photo), faces))

@@ -54,7 +54,7 @@ def test_what_can_not_be_used_is_said_and_does_not_stop_the_rest(
     assert said == [
         "kaggle/labels/gone.xml: no photo gone.* in kaggle/images",
         "kaggle/images/grown.jpg: is 300 x 100, grown.xml says 200 x 100",
-        "kaggle/images/text.jpg: is no picture of a known format",
+        "kaggle/images/text.jpg: is not a picture of a known format",
         "kaggle: 3 photos written, 4 left out that can't be used (see above)",
         "mafa: 2 photos written, 1 left out by the set's rules",
         f"fddb/FDDB-folds/{path.name}:7: expected the number of faces, got 'one'",

@@ -261,7 +261,7 @@ def test_command_shows_a_damaged_photo_and_a_pipe_as_failures(
     os.mkfifo(folder / "b.jpg")
     out = tmp_path / "sheet.png"
     assert main(["show", str(coco), "--out", str(out)]) == 0 and out.exists()
-    for name, said in (("a.jpg", "truncated or corrupt: "), ("b.jpg", "not a regular file")):
+    for name, said in (("a.jpg", "truncated or corrupt JPEG: "), ("b.jpg", "not a regular file")):
         assert main(["show", str(coco), "--photo", name, "--out", str(tmp_path / "x.png")]) == 2
         assert f"facekit: {name}: {said}" in capsys.readouterr().err
 

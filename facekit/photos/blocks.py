@@ -1,0 +1,121 @@
+"""Walk the blocks of JPEG, PNG and WebP files: where each one lies, and nothing of what it says.
+
+The walks hold for damaged files too: they end where a file makes no sense any more, and raise
+nothing. They read only the head of each block, so a photo on a disk is not read whole.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+# ITU-T T.81, table B.1: markers that stand alone, the start of a scan, the end of the image.
+_ALONE = {0x01, *range(0xD0, 0xD9)}
+_SOS, _EOI = 0xDA, 0xD9
+_SOF = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEARCHED_BYTES = 4096
+_MOST_BLOCKS = 1 << 20
+"""Of one file; a phone's has some tens."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A segment of a JPEG, a chunk of a PNG or WebP.
+
+    Attributes:
+        name: Four letters, or for a JPEG the marker's second byte.
+        start: Offset of the block's own head.
+        body: Offset of its content.
+        length: Of its content in bytes, as the head says; the file may end before.
+    """
+
+    name: bytes
+    start: int
+    body: int
+    length: int
+
+    @property
+    def is_frame(self) -> bool:
+        """Whether it is the frame header of a JPEG, which holds the size."""
+        return len(self.name) == 1 and self.name[0] in _SOF
+
+
+def read_at(stream: BinaryIO, offset: int, count: int) -> bytes:
+    """Return up to ``count`` bytes from an offset; fewer where the file ends."""
+    stream.seek(offset)
+    return stream.read(count)
+
+
+def jpeg_segments(stream: BinaryIO) -> Iterator[Block]:
+    """Give the segments of a JPEG in front of its first scan; the last one is the scan's head."""
+    at = 2
+    for _ in range(_MOST_BLOCKS):
+        head = read_at(stream, at, 4)
+        # Bytes between segments are passed over, as libjpeg does.
+        while len(head) == 4 and (head[0] != 0xFF or head[1] in (0x00, 0xFF)):
+            window = read_at(stream, at + 1, _SEARCHED_BYTES)
+            skip = window.find(b"\xff")
+            at += 1 + (skip if skip >= 0 else len(window))
+            head = read_at(stream, at, 4)
+        if len(head) < 4 or head[1] == _EOI:
+            return
+        if head[1] in _ALONE:
+            at += 2
+            continue
+        length = int.from_bytes(head[2:4], "big")
+        if length < 2:
+            return
+        yield Block(head[1:2], at, at + 4, length - 2)
+        if head[1] == _SOS:
+            return
+        at += 2 + length
+
+
+def png_chunks(stream: BinaryIO) -> Iterator[Block]:
+    """Give the chunks of a PNG up to its end; the last one may be cut off."""
+    at = len(PNG_SIGNATURE)
+    for _ in range(_MOST_BLOCKS):
+        head = read_at(stream, at, 8)
+        if len(head) < 8:
+            return
+        block = Block(head[4:8], at, at + 8, int.from_bytes(head[:4], "big"))
+        yield block
+        if block.name == b"IEND":
+            return
+        at = block.body + block.length + 4
+
+
+def webp_chunks(stream: BinaryIO) -> Iterator[Block]:
+    """Give the chunks of a WebP."""
+    at = 12
+    for _ in range(_MOST_BLOCKS):
+        head = read_at(stream, at, 8)
+        if len(head) < 8:
+            return
+        block = Block(head[:4], at, at + 8, int.from_bytes(head[4:8], "little"))
+        yield block
+        at = block.body + block.length + block.length % 2
+
+
+def essential_jpeg(raw: bytes, *, scans: bool = True) -> bytes:
+    """Return a JPEG without its metadata, which Pillow reads and may stumble over.
+
+    JFIF's and Adobe's segments stay: they tell how colors are stored. Without ``scans`` it ends
+    with the head of the first one, which is all that Pillow needs to open it.
+    """
+    kept, end = [raw[:2]], 2
+    for block in jpeg_segments(io.BytesIO(raw)):
+        end = block.body + block.length
+        if block.name == b"\xda":
+            return b"".join([*kept, raw[block.start : None if scans else end]])
+        content = raw[block.body : end]
+        colors = (block.name == b"\xe0" and content[:5] == b"JFIF\0" and len(content) >= 14) or (
+            block.name == b"\xee" and content[:5] == b"Adobe" and len(content) >= 12
+        )
+        if colors or not (0xE0 <= block.name[0] <= 0xEF or block.name == b"\xfe"):
+            kept.append(raw[block.start : end])
+    return raw  # There is no scan: whatever it is, it is told as it stands.

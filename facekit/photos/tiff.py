@@ -1,0 +1,334 @@
+"""Decode a TIFF by what it says of its bits, their meaning and their place in the file.
+
+Pillow is given the packed rows alone, as if each byte were a gray pixel, under a directory that is
+written here; it unpacks them with libtiff. What the bytes mean is read here. Pictures that are
+coded as such (JPEG, fax, WebP) are decoded by libtiff whole. What can't be read right is refused by
+name. Source of all tags and values: TIFF 6.0 and its Technical Notes.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from facekit import limits
+from facekit.errors import PhotoError
+from facekit.photos.tiff_directory import LENGTH, PHOTOMETRIC, WIDTH, Directory, full_page
+
+Samples = npt.NDArray[Any]
+"""uint8, or uint16 where a sample has more than 8 bits."""
+
+_BITS, _COMPRESSION, _FILL_ORDER, _SAMPLES, _ROWS = 258, 259, 266, 277, 278
+_STRIP_OFFSETS, _STRIP_BYTES, _MAX_SAMPLE, _PLANAR = 273, 279, 281, 284
+_PREDICTOR, _COLOR_MAP, _TILE_WIDTH, _TILE_LENGTH = 317, 320, 322, 323
+_TILE_OFFSETS, _TILE_BYTES, _INK_SET, _EXTRA, _FORMAT = 324, 325, 332, 338, 339
+
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
+_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
+_PHOTOMETRIC_NAMES = {
+    4: "a transparency mask", 6: "YCbCr pixels that are not compressed as JPEG", 8: "CIELab pixels",
+    9: "ICCLab pixels", 10: "ITULab pixels", 32844: "LogL pixels", 32845: "LogLuv pixels",
+}  # fmt: skip
+_FORMAT_NAMES = {2: "signed", 3: "floating-point", 5: "complex integer", 6: "complex"}
+# Compression of bytes that mean nothing to it, by Pillow's libtiff.
+_PACKED = {1: "", 5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 34925: "LZMA",
+           50000: "ZSTD"}  # fmt: skip
+_PREDICTED = (5, 8, 32946, 34925, 50000)
+_FAX, _JPEG, _WEBP = (2, 3, 4), 7, 50001
+_CODED_NAMES = {6: "old-style JPEG", 32766: "NeXT", 32809: "ThunderScan", 34676: "SGILog",
+                34677: "SGILog24", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG of DNG",
+                52546: "JPEG XL"}  # fmt: skip
+# What libtiff needs of a directory to decode a coded picture: size, samples, fax options, strips,
+# tiles, JPEG tables and the meaning of YCbCr. Orientation and all metadata stay out.
+_CODED_TAGS = (WIDTH, LENGTH, _BITS, _COMPRESSION, PHOTOMETRIC, _FILL_ORDER, _STRIP_OFFSETS,
+               _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR, 292, 293, _TILE_WIDTH, _TILE_LENGTH,
+               _TILE_OFFSETS, _TILE_BYTES, _EXTRA, 347, 529, 530, 531, 532)  # fmt: skip
+_ENTIRE = 0xFFFFFFFF
+
+
+def _refuse(what: str) -> PhotoError:
+    return PhotoError(f"TIFF with {what} is not read: convert the photo to 8-bit RGB or to JPEG")
+
+
+@dataclass(frozen=True)
+class TiffPicture:
+    """A decoded TIFF.
+
+    Attributes:
+        image: Mode L, RGB, LA or RGBA, as stored.
+        channels: As stored; 3 for a palette.
+    """
+
+    image: Image.Image
+    channels: int
+
+
+def decode_tiff(raw: bytes) -> TiffPicture:
+    """Decode the first page that is no thumbnail; pixels stay as stored, not turned.
+
+    Raises:
+        PhotoError: Names what of the file is not read.
+        ValueError: The file is broken.
+    """
+    page = full_page(io.BytesIO(raw))
+    layout = _Layout.of(page)
+    # A tile is decoded whole, however little of it the photo shows.
+    limits.check_size(*layout.tile_wh)
+    _check_bytes(layout)
+    if layout.coded:
+        return TiffPicture(_decode_coded(raw, page, layout), layout.samples)
+    planes = range(layout.samples) if layout.planar else range(1)
+    parts = [_unpacked(_packed_rows(raw, page, layout, plane), layout) for plane in planes]
+    samples = np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
+    channels = 3 if layout.photometric == _PALETTE else layout.samples
+    return TiffPicture(Image.fromarray(_to_colors(samples, page, layout)), channels)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What a page says of its samples, and that it can be read."""
+
+    size_wh: tuple[int, int]
+    tile_wh: tuple[int, int]
+    tiled: bool
+    order: str
+    compression: int
+    photometric: int
+    bits: int
+    samples: int
+    planar: bool
+    alpha: int | None
+    """Which sample is alpha."""
+    premultiplied: bool
+    predicted: bool
+
+    @property
+    def coded(self) -> bool:
+        return self.compression not in _PACKED
+
+    @property
+    def row_samples(self) -> int:
+        """Samples that lie together for each pixel."""
+        return 1 if self.planar else self.samples
+
+    @property
+    def row_bytes(self) -> int:
+        """Of one row of a strip or tile."""
+        return (self.tile_wh[0] * self.row_samples * self.bits + 7) // 8
+
+    @classmethod
+    def of(cls, page: Directory) -> _Layout:
+        def first(tag: int, default: int) -> int:
+            value = page.integer(tag)
+            return default if value is None else value
+
+        width, length = first(WIDTH, 0), first(LENGTH, 0)
+        if width < 1 or length < 1:
+            raise ValueError("the directory lacks its width or length")
+        compression = first(_COMPRESSION, 1)
+        samples, extra = first(_SAMPLES, 1), page.integers(_EXTRA)
+        colors = max(1, samples - len(extra))
+        # What libtiff takes a file for that does not say.
+        guess = _RGB if colors >= 3 else _WHITE_IS_ZERO if compression in _FAX else _BLACK_IS_ZERO
+        photometric = first(PHOTOMETRIC, guess)
+        bits = page.integers(_BITS) or (1,)
+        predictor = first(_PREDICTOR, 1) if compression in _PREDICTED else 1
+        tiled = _TILE_OFFSETS in page.entries
+        planar = first(_PLANAR, 1) == 2 and samples > 1
+        _check_readable(page, compression, photometric, samples, bits, predictor, planar)
+        own = _COLORS[photometric]
+        # Old programs write four samples of RGB and do not say that the fourth is alpha.
+        kinds = extra or (2,) * (samples - own)
+        alpha = next((own + k for k, kind in enumerate(kinds) if kind in (1, 2, 999)), None)
+        return cls(
+            (width, length),
+            (first(_TILE_WIDTH, 0), first(_TILE_LENGTH, 0)) if tiled
+            else (width, min(first(_ROWS, length), length)),
+            tiled, page.order, compression, photometric, bits[0], samples, planar,
+            alpha if alpha is not None and alpha < samples else None,
+            alpha is not None and kinds[alpha - own] == 1, predictor == 2,
+        )  # fmt: skip
+
+
+def _check_readable(
+    page: Directory, compression: int, photometric: int, samples: int, bits: tuple[int, ...],
+    predictor: int, planar: bool,
+) -> None:  # fmt: skip
+    name = f"compression {_CODED_NAMES.get(compression, compression)}"
+    coded = compression in (*_FAX, _JPEG, _WEBP)
+    if not coded and compression not in _PACKED:
+        raise _refuse(name)
+    odd = [kind for kind in page.integers(_FORMAT) if kind not in (1, 4)]
+    if odd:
+        raise _refuse(f"{_FORMAT_NAMES.get(odd[0], 'unknown')} samples")
+    if len(set(bits)) > 1 and len(bits) >= samples:
+        raise _refuse(f"{'/'.join(map(str, bits[:samples]))} bits a sample")
+    if photometric not in _COLORS or (photometric == _YCBCR and compression != _JPEG):
+        raise _refuse(_PHOTOMETRIC_NAMES.get(photometric, f"photometric {photometric}"))
+    if samples < _COLORS[photometric] or samples > _COLORS[photometric] + 8:
+        raise _refuse(f"{samples} samples a pixel of photometric {photometric}")
+    if coded:
+        # What libtiff itself decodes to pixels; fax has one bit, and the others have eight.
+        if bits[0] != (1 if compression in _FAX else 8) or samples not in (1, 3) or planar:
+            raise _refuse(f"{samples} samples of {bits[0]} bits and a coded compression")
+        if photometric in (_PALETTE, _CMYK):
+            raise _refuse("a palette or CMYK and a coded compression")
+        return
+    if bits[0] not in (1, 2, 4, 8, 12, 16) or (photometric == _PALETTE and bits[0] > 8):
+        raise _refuse(f"{bits[0]} bits a sample")
+    if predictor not in (1, 2) or (predictor == 2 and bits[0] not in (8, 16)):
+        raise _refuse(f"predictor {predictor} of {bits[0]} bits a sample")
+    if photometric == _CMYK and (page.integer(_INK_SET) or 1) != 1:
+        raise _refuse("other inks than CMYK")
+
+
+def _check_bytes(layout: _Layout) -> None:
+    taken = layout.size_wh[0] * layout.size_wh[1] * layout.samples * max(1, layout.bits // 8)
+    if taken > limits.MAX_PADDED_BYTES:
+        raise PhotoError(f"{taken:,} bytes of samples; the limit is {limits.MAX_PADDED_BYTES:,}")
+
+
+def _packed_rows(raw: bytes, page: Directory, layout: _Layout, plane: int) -> Samples:
+    """Return one plane's rows of bytes, unpacked but not yet read; uint8 (rows, across, bytes)."""
+    (width, length), (tile_width, tile_length) = layout.size_wh, layout.tile_wh
+    if min(tile_width, tile_length) < 1:
+        raise ValueError("strips or tiles of no size")
+    across, down = -(-width // tile_width), -(-length // tile_length)
+    named = (_TILE_OFFSETS, _TILE_BYTES) if layout.tiled else (_STRIP_OFFSETS, _STRIP_BYTES)
+    count = across * down
+    offsets, sizes = (page.integers(tag)[plane * count :][:count] for tag in named)
+    if len(offsets) < count:
+        raise ValueError(f"{len(offsets)} strips or tiles of {count}")
+    rows = down * tile_length if layout.tiled else length
+    if layout.compression == 1:
+        data = _plain_bytes(raw, page, layout, offsets)
+    else:
+        # To libtiff each tile lies alone in a picture that is one tile wide.
+        wide, high = layout.row_bytes, rows * across
+        if len(sizes) < count:
+            raise ValueError("the sizes of strips or tiles are missing")
+        fields: dict[int, tuple[int, ...]] = {
+            WIDTH: (wide,), LENGTH: (high,), _BITS: (8,), _COMPRESSION: (layout.compression,),
+            PHOTOMETRIC: (_BLACK_IS_ZERO,), _FILL_ORDER: (page.integer(_FILL_ORDER) or 1,),
+            _SAMPLES: (1,), _ROWS: (tile_length,), _STRIP_OFFSETS: offsets, _STRIP_BYTES: sizes,
+        }  # fmt: skip
+        image = TiffImageFile(io.BytesIO(_with_directory(raw, page.order, fields)))
+        data = np.asarray(image).reshape(-1)
+    tiles = data.reshape(down if layout.tiled else 1, across, -1, layout.row_bytes)
+    return tiles.transpose(0, 2, 1, 3).reshape(rows, across, layout.row_bytes)
+
+
+def _plain_bytes(
+    raw: bytes, page: Directory, layout: _Layout, offsets: tuple[int, ...]
+) -> npt.NDArray[np.uint8]:
+    whole = layout.tile_wh[1] * layout.row_bytes
+    rest = layout.size_wh[1] % layout.tile_wh[1] * layout.row_bytes
+    parts = [raw[at : at + whole] for at in offsets]
+    if not layout.tiled and rest:
+        parts[-1] = parts[-1][:rest]
+    if any(len(part) < whole for part in parts[:-1]) or len(parts[-1]) < (
+        whole if layout.tiled or not rest else rest
+    ):
+        raise ValueError("the file ends within its pixels")
+    data = np.frombuffer(b"".join(parts), np.uint8)
+    if page.integer(_FILL_ORDER) == 2:
+        data = np.packbits(np.unpackbits(data, bitorder="little"))
+    return data
+
+
+def _with_directory(raw: bytes, order: str, fields: dict[int, tuple[int, ...]]) -> bytes:
+    """Return a file with a directory of these fields alone behind it, all of them 32-bit."""
+    start = len(raw) + len(raw) % 2
+    entries, values = [], b""
+    values_start = start + 2 + 12 * len(fields) + 4
+    for tag, numbers in sorted(fields.items()):
+        packed = struct.pack(f"{order}{len(numbers)}I", *numbers)
+        if len(numbers) > 1:
+            at = struct.pack(f"{order}I", values_start + len(values))
+            values += packed
+        entries.append(struct.pack(f"{order}HHI", tag, 4, len(numbers)) + (
+            packed if len(numbers) == 1 else at))  # fmt: skip
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", start)
+    count = struct.pack(f"{order}H", len(fields))
+    return b"".join([head, raw[8:], b"\0" * (len(raw) % 2), count, *entries, bytes(4), values])
+
+
+def _decode_coded(raw: bytes, page: Directory, layout: _Layout) -> Image.Image:
+    fields = {tag: page.integers(tag) for tag in _CODED_TAGS if page.integers(tag)}
+    image = TiffImageFile(io.BytesIO(_with_directory(raw, page.order, fields)))
+    image.load()
+    return image
+
+
+def _unpacked(rows: Samples, layout: _Layout) -> Samples:
+    """Return samples (H, W, S) of rows of bytes."""
+    (width, length), tile_width = layout.size_wh, layout.tile_wh[0]
+    high, across, _ = rows.shape
+    count = tile_width * layout.row_samples
+    if layout.bits == 8:
+        values: Samples = rows
+    elif layout.bits == 16:
+        values = np.ascontiguousarray(rows).view(f"{layout.order}u2").astype(np.uint16)
+    elif layout.bits == 12:
+        # Two samples in three bytes, the upper bits first whatever the byte order.
+        padded = np.pad(rows, ((0, 0), (0, 0), (0, -rows.shape[2] % 3))).astype(np.uint16)
+        a, b, c = padded[..., ::3], padded[..., 1::3], padded[..., 2::3]
+        values = np.stack([a << 4 | b >> 4, (b & 15) << 8 | c], axis=3).reshape(high, across, -1)
+    else:
+        shifts = np.arange(8 - layout.bits, -1, -layout.bits, dtype=np.uint8)
+        values = (rows[..., None] >> shifts) & np.uint8(2**layout.bits - 1)
+        values = values.reshape(high, across, -1)
+    values = values[..., :count].reshape(high, across, tile_width, layout.row_samples)
+    if layout.predicted:
+        values = np.cumsum(values, axis=2, dtype=values.dtype)
+    return values.reshape(high, -1, layout.row_samples)[:length, :width]
+
+
+def _to_colors(samples: Samples, page: Directory, layout: _Layout) -> npt.NDArray[np.uint8]:
+    """Return uint8 (H, W), (H, W, 2), (H, W, 3) or (H, W, 4): gray or RGB, and alpha."""
+    own = _COLORS[layout.photometric]
+    colors: npt.NDArray[np.uint8]
+    if layout.photometric == _PALETTE:
+        table: npt.NDArray[Any] = np.array(page.integers(_COLOR_MAP), np.uint16)
+        if table.size != 3 * 2**layout.bits:
+            raise ValueError(f"a palette of {table.size} values for {layout.bits} bits")
+        # Old programs write 8 bits where 16 are due.
+        table = (table >> 8 if table.max() > 255 else table).astype(np.uint8).reshape(3, -1).T
+        colors = table[samples[..., 0]]
+    else:
+        colors = _to_8_bits(samples[..., :own], page, layout)
+    if layout.photometric == _WHITE_IS_ZERO:
+        colors = (255 - colors).astype(np.uint8)
+    if layout.photometric == _CMYK:
+        light = 255 - colors.astype(np.uint16)
+        colors = ((light[..., :3] * light[..., 3:] + 127) // 255).astype(np.uint8)
+    if layout.alpha is None:
+        return colors[..., 0] if colors.shape[2] == 1 else colors
+    alpha = _to_8_bits(samples[..., layout.alpha : layout.alpha + 1], page, layout)
+    if _EXTRA not in page.entries and not alpha.any():
+        return colors  # The file does not say that it is alpha, and it would hide all.
+    if layout.premultiplied:
+        # A pixel of alpha 0 is black then; any color gives the same over white.
+        colors = np.minimum(colors.astype(np.uint32) * 255 // np.maximum(alpha, 1), 255)
+    return np.concatenate([colors.astype(np.uint8), alpha], axis=2)
+
+
+def _to_8_bits(samples: Samples, page: Directory, layout: _Layout) -> npt.NDArray[np.uint8]:
+    bits = layout.bits
+    if bits < 8:
+        return (samples * np.uint8(255 // (2**bits - 1))).astype(np.uint8)
+    if bits == 16:
+        # A sensor's 10, 12 or 14 bits are written in 16, and only this field tells. Any other
+        # value in it is what the brightest pixel happens to have.
+        most = page.integer(_MAX_SAMPLE) or 0
+        own = most.bit_length()
+        if most == 2**own - 1 and 8 <= own < 16:
+            return np.minimum(samples >> (own - 8), 255).astype(np.uint8)
+    return (samples >> (bits - 8)).astype(np.uint8)
