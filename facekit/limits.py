@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from facekit.errors import PhotoError
 
-MAX_PHOTO_BYTES = 32 * 1024 * 1024
-"""Encoded size of one photo. A 50-megapixel phone JPEG is 10 to 25 MB."""
+MAX_PHOTO_BYTES = 64 * 1024 * 1024
+"""Encoded size of one photo. A JPEG of a 200-megapixel phone is 30 to 60 MB."""
 
 MAX_JPEG_PIXELS = 200_000_000
 """Width times height of one JPEG. Phones of 200 megapixels write 16320 x 12240 = 199.8 million."""
+
+MAX_PROGRESSIVE_PIXELS = 110_000_000
+"""Width times height of one progressive JPEG, whose decoder holds all coefficients in memory and
+goes over all pixels once a scan. Phones of 108 megapixels write 12032 x 9024 = 108.6 million."""
 
 MAX_PHOTO_PIXELS = 67_108_864
 """Width times height of any other photo, which is handed on decoded. It is that of a phone of 64
@@ -21,7 +25,7 @@ megapixels, 9248 x 6936 = 64.1 million, and a little more."""
 MAX_PHOTO_SIDE = 32_767
 """Longest side of one photo in pixels; image codecs store sides in 16 bits."""
 
-MAX_REQUEST_PIXELS = 192_000_000
+MAX_REQUEST_PIXELS = 200_000_000
 """Pixels of all photos of one request together: they lie decoded in shared memory at one time."""
 
 MAX_PADDED_BYTES = 512 * 1024 * 1024
@@ -34,19 +38,27 @@ MAX_CROP_PIXELS = 500_000_000
 """Photo pixels under all face squares of one photo together: some seconds of one core."""
 
 
-def check_size(width: int, height: int, *, jpeg: bool = False) -> None:
+def check_size(width: int, height: int, kind: str = "") -> None:
     """Refuse a photo with too many pixels or too long a side.
 
     Args:
         width: In pixels.
         height: In pixels.
-        jpeg: Whether it is a JPEG, which decoders read in less memory than all else.
+        kind: ``JPEG`` or ``progressive JPEG``, which have limits of their own; any other.
 
     Raises:
         PhotoError: Says the size and the limit.
     """
-    most = MAX_JPEG_PIXELS if jpeg else MAX_PHOTO_PIXELS
+    most, others = {
+        "JPEG": (MAX_JPEG_PIXELS, ""),
+        "progressive JPEG": (
+            MAX_PROGRESSIVE_PIXELS,
+            f" for a progressive JPEG, {MAX_JPEG_PIXELS:,} for a baseline one",
+        ),
+    }.get(kind, (MAX_PHOTO_PIXELS, f", {MAX_JPEG_PIXELS:,} for a JPEG"))
     if width * height > most:
-        raise PhotoError(f"{width} x {height} = {width * height:,} pixels; the limit is {most:,}")
+        raise PhotoError(
+            f"{width} x {height} = {width * height:,} pixels; the limit is {most:,}{others}"
+        )
     if max(width, height) > MAX_PHOTO_SIDE:
         raise PhotoError(f"{width} x {height} pixels; the longest side may be {MAX_PHOTO_SIDE:,}")

@@ -106,7 +106,7 @@ def decode_checked(checked: CheckedPhoto) -> Image.Image:
 
 def _check_pixels(header: Header, pixels_left: int) -> None:
     width, height = header.stored_wh
-    limits.check_size(width, height, jpeg=header.kind == "JPEG")
+    limits.check_size(width, height, header.kind)
     if width * height > pixels_left:
         raise PhotoError(
             f"with it the request holds more than {limits.MAX_REQUEST_PIXELS:,} pixels: send the "
@@ -119,6 +119,8 @@ def _check_jpeg(raw: bytes, orientation: int) -> CheckedPhoto:
         image = JpegImageFile(io.BytesIO(essential_jpeg(raw, scans=False)))
     except SyntaxError as error:
         raise PhotoError(name_format(raw)) from error
+    if image.info.get("progressive"):
+        limits.check_size(image.width, image.height, "progressive JPEG")
     if image.mode in ("L", "RGB"):
         try:
             return _pass_jpeg(raw, image, orientation)

@@ -62,7 +62,7 @@ def _whitened(image: Image.Image, bits: int, color: tuple[int, ...]) -> Image.Im
     """Return a gray or RGB picture with all pixels of one color made white."""
     if bits == 16 and len(color) == 3:
         # Pillow keeps only the upper half of each sample, and of the lower one none can be told.
-        raise PhotoError("PNG with 16 bits a sample and a transparent color (tRNS) is not read")
+        raise PhotoError("PNG with 16-bit RGB and a transparent color is not read: save it as JPEG")
     # Samples of less than 8 bits are stretched, and so is the color.
     scale = 255 // (2**bits - 1) if bits < 8 else 1
     pixels = np.array(image.convert("L") if bits < 8 else image)

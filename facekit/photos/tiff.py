@@ -2,7 +2,7 @@
 
 Pillow is given the packed rows alone, as if each byte were a gray pixel, under a directory that is
 written here; it unpacks them with libtiff. What the bytes mean is read here. Pictures that are
-coded as such (JPEG, fax, WebP) are decoded by libtiff whole. What can't be read right is refused by
+coded as such (JPEG, fax) are decoded by libtiff whole. What can't be read right is refused by
 name. Source of all tags and values: TIFF 6.0 and its Technical Notes.
 """
 
@@ -24,6 +24,8 @@ from facekit.photos.tiff_directory import LENGTH, PHOTOMETRIC, WIDTH, Directory,
 
 Samples = npt.NDArray[Any]
 """uint8, or uint16 where a sample has more than 8 bits."""
+Fields = dict[int, tuple[int, ...] | bytes]
+"""Of a directory: whole numbers by tag, or bytes."""
 
 _BITS, _COMPRESSION, _FILL_ORDER, _SAMPLES, _ROWS = 258, 259, 266, 277, 278
 _STRIP_OFFSETS, _STRIP_BYTES, _MAX_SAMPLE, _PLANAR = 273, 279, 281, 284
@@ -33,28 +35,33 @@ _TILE_OFFSETS, _TILE_BYTES, _INK_SET, _EXTRA, _FORMAT = 324, 325, 332, 338, 339
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _PALETTE: 1, _CMYK: 4, _YCBCR: 3}
 _PHOTOMETRIC_NAMES = {
-    4: "a transparency mask", 6: "YCbCr pixels that are not compressed as JPEG", 8: "CIELab pixels",
+    4: "a transparency mask", 6: "YCbCr pixels and no JPEG compression", 8: "CIELab pixels",
     9: "ICCLab pixels", 10: "ITULab pixels", 32844: "LogL pixels", 32845: "LogLuv pixels",
 }  # fmt: skip
 _FORMAT_NAMES = {2: "signed", 3: "floating-point", 5: "complex integer", 6: "complex"}
-# Compression of bytes that mean nothing to it, by Pillow's libtiff.
-_PACKED = {1: "", 5: "LZW", 8: "Deflate", 32946: "Deflate", 32773: "PackBits", 34925: "LZMA",
-           50000: "ZSTD"}  # fmt: skip
-_PREDICTED = (5, 8, 32946, 34925, 50000)
-_FAX, _JPEG, _WEBP = (2, 3, 4), 7, 50001
-_CODED_NAMES = {6: "old-style JPEG", 32766: "NeXT", 32809: "ThunderScan", 34676: "SGILog",
-                34677: "SGILog24", 34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG of DNG",
-                52546: "JPEG XL"}  # fmt: skip
+# Compressions of bytes, whatever they mean, and those of pictures; libtiff has all of them in every
+# build of Pillow, which it has not of the further ones.
+_PACKED = (1, 5, 8, 32946, 32773)
+_PREDICTED = (5, 8, 32946)
+_FAX, _JPEG = (2, 3, 4), 7
+_COMPRESSION_NAMES = {
+    6: "old-style JPEG", 32766: "NeXT", 32809: "ThunderScan", 34676: "SGILog", 34677: "SGILog24",
+    34712: "JPEG 2000", 34887: "LERC", 34892: "lossy JPEG of DNG", 34925: "LZMA", 50000: "ZSTD",
+    50001: "WebP", 52546: "JPEG XL",
+}  # fmt: skip
 # What libtiff needs of a directory to decode a coded picture: size, samples, fax options, strips,
-# tiles, JPEG tables and the meaning of YCbCr. Orientation and all metadata stay out.
-_CODED_TAGS = (WIDTH, LENGTH, _BITS, _COMPRESSION, PHOTOMETRIC, _FILL_ORDER, _STRIP_OFFSETS,
-               _SAMPLES, _ROWS, _STRIP_BYTES, _PLANAR, 292, 293, _TILE_WIDTH, _TILE_LENGTH,
-               _TILE_OFFSETS, _TILE_BYTES, _EXTRA, 347, 529, 530, 531, 532)  # fmt: skip
-_ENTIRE = 0xFFFFFFFF
+# tiles, subsampling. Orientation and all metadata stay out.
+_CODED_TAGS = (
+    WIDTH, LENGTH, _BITS, _COMPRESSION, PHOTOMETRIC, _FILL_ORDER, _STRIP_OFFSETS, _SAMPLES, _ROWS,
+    _STRIP_BYTES, _PLANAR, 292, 293, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES, _EXTRA,
+    530, 531,
+)  # fmt: skip
+_JPEG_TABLES = 347
+_MAX_JPEG_TABLES = 1 << 16
 
 
 def _refuse(what: str) -> PhotoError:
-    return PhotoError(f"TIFF with {what} is not read: convert the photo to 8-bit RGB or to JPEG")
+    return PhotoError(f"TIFF with {what} is not read: save it as JPEG")
 
 
 @dataclass(frozen=True)
@@ -161,8 +168,8 @@ def _check_readable(
     page: Directory, compression: int, photometric: int, samples: int, bits: tuple[int, ...],
     predictor: int, planar: bool,
 ) -> None:  # fmt: skip
-    name = f"compression {_CODED_NAMES.get(compression, compression)}"
-    coded = compression in (*_FAX, _JPEG, _WEBP)
+    name = f"compression {_COMPRESSION_NAMES.get(compression, compression)}"
+    coded = compression in (*_FAX, _JPEG)
     if not coded and compression not in _PACKED:
         raise _refuse(name)
     odd = [kind for kind in page.integers(_FORMAT) if kind not in (1, 4)]
@@ -176,10 +183,11 @@ def _check_readable(
         raise _refuse(f"{samples} samples a pixel of photometric {photometric}")
     if coded:
         # What libtiff itself decodes to pixels; fax has one bit, and the others have eight.
-        if bits[0] != (1 if compression in _FAX else 8) or samples not in (1, 3) or planar:
-            raise _refuse(f"{samples} samples of {bits[0]} bits and a coded compression")
-        if photometric in (_PALETTE, _CMYK):
-            raise _refuse("a palette or CMYK and a coded compression")
+        kind = "fax" if compression in _FAX else "JPEG"
+        if bits[0] != (1 if kind == "fax" else 8) or samples != _COLORS[photometric] or planar:
+            raise _refuse(f"{samples} samples of {bits[0]} bits in {kind} compression")
+        if photometric == _PALETTE or (photometric == _WHITE_IS_ZERO and kind == "JPEG"):
+            raise _refuse(f"photometric {photometric} in {kind} compression")
         return
     if bits[0] not in (1, 2, 4, 8, 12, 16) or (photometric == _PALETTE and bits[0] > 8):
         raise _refuse(f"{bits[0]} bits a sample")
@@ -214,7 +222,7 @@ def _packed_rows(raw: bytes, page: Directory, layout: _Layout, plane: int) -> Sa
         wide, high = layout.row_bytes, rows * across
         if len(sizes) < count:
             raise ValueError("the sizes of strips or tiles are missing")
-        fields: dict[int, tuple[int, ...]] = {
+        fields: Fields = {
             WIDTH: (wide,), LENGTH: (high,), _BITS: (8,), _COMPRESSION: (layout.compression,),
             PHOTOMETRIC: (_BLACK_IS_ZERO,), _FILL_ORDER: (page.integer(_FILL_ORDER) or 1,),
             _SAMPLES: (1,), _ROWS: (tile_length,), _STRIP_OFFSETS: offsets, _STRIP_BYTES: sizes,
@@ -243,25 +251,32 @@ def _plain_bytes(
     return data
 
 
-def _with_directory(raw: bytes, order: str, fields: dict[int, tuple[int, ...]]) -> bytes:
-    """Return a file with a directory of these fields alone behind it, all of them 32-bit."""
+def _with_directory(raw: bytes, order: str, fields: Fields) -> bytes:
+    """Return a file with a directory of these fields alone behind it."""
     start = len(raw) + len(raw) % 2
     entries, values = [], b""
     values_start = start + 2 + 12 * len(fields) + 4
-    for tag, numbers in sorted(fields.items()):
-        packed = struct.pack(f"{order}{len(numbers)}I", *numbers)
-        if len(numbers) > 1:
-            at = struct.pack(f"{order}I", values_start + len(values))
-            values += packed
-        entries.append(struct.pack(f"{order}HHI", tag, 4, len(numbers)) + (
-            packed if len(numbers) == 1 else at))  # fmt: skip
+    for tag, value in sorted(fields.items()):
+        whole = value if isinstance(value, bytes) else struct.pack(f"{order}{len(value)}I", *value)
+        kind = 7 if isinstance(value, bytes) else 4
+        inline = whole.ljust(4, b"\0")
+        if len(whole) > 4:
+            inline = struct.pack(f"{order}I", values_start + len(values))
+            values += whole + b"\0" * (len(whole) % 2)
+        entries.append(struct.pack(f"{order}HHI", tag, kind, len(value)) + inline)
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", start)
     count = struct.pack(f"{order}H", len(fields))
     return b"".join([head, raw[8:], b"\0" * (len(raw) % 2), count, *entries, bytes(4), values])
 
 
 def _decode_coded(raw: bytes, page: Directory, layout: _Layout) -> Image.Image:
-    fields = {tag: page.integers(tag) for tag in _CODED_TAGS if page.integers(tag)}
+    fields: Fields = {tag: page.integers(tag) for tag in _CODED_TAGS if page.integers(tag)}
+    fields[PHOTOMETRIC] = (layout.photometric,)
+    if layout.compression == _JPEG:
+        fields.pop(_FILL_ORDER, None)  # libtiff passes over it, and Pillow stumbles
+        tables = page.bytes(_JPEG_TABLES, _MAX_JPEG_TABLES)
+        if tables:
+            fields[_JPEG_TABLES] = tables
     image = TiffImageFile(io.BytesIO(_with_directory(raw, page.order, fields)))
     image.load()
     return image

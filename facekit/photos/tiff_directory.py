@@ -120,7 +120,7 @@ def full_page(stream: BinaryIO) -> Directory:
             except ValueError:
                 continue
     if any(page.is_raw for page in pages):
-        raise PhotoError("not a photo but a camera's raw picture in a TIFF: convert it to JPEG")
+        raise PhotoError("a camera's raw picture in a TIFF is not read: save it as JPEG")
     return next((page for page in pages if page.is_full), first)
 
 

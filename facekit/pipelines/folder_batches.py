@@ -179,7 +179,7 @@ def photo_shape(photo: PhotoLike) -> Shape:
                 header = read_photo_header(stream)
         else:
             header = read_photo_header(io.BytesIO(read_photo(photo).tobytes()))
-        limits.check_size(*header.stored_wh, jpeg=header.kind == "JPEG")
+        limits.check_size(*header.stored_wh, header.kind)
         return header.upright_wh[::-1]
     except (OSError, ValueError):
         # Its bytes tell better what is wrong with it.

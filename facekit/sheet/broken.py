@@ -26,7 +26,7 @@ def broken_picture(path: Path) -> Image.Image | None:
             # Pillow warns of the very sizes that are refused next, and of metadata.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
-                limits.check_size(*image.size)
+                limits.check_size(image.width, image.height, image.format or "")
                 try:
                     picture: Image.Image = image.convert("RGB")
                 except OSError:

@@ -11,6 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
+from facekit import limits
 from facekit.annotate import (
     Options,
     Outputs,
@@ -300,8 +301,8 @@ def test_what_is_no_photo_any_more_in_mid_run_is_judged_as_if_it_never_was(
             put(gif, b"GIF89a")
             put(words, b"words")
             put(large, photo(1))
-            os.truncate(large, 33_000_000)
-            os.truncate(large, 34_000_000)
+            os.truncate(large, limits.MAX_PHOTO_BYTES - 500_000)
+            os.truncate(large, limits.MAX_PHOTO_BYTES + 500_000)
             put(empty, b"")
         return find(model, inputs, context)
 
@@ -317,7 +318,8 @@ def test_what_is_no_photo_any_more_in_mid_run_is_judged_as_if_it_never_was(
     case.run()
     assert (failures(case.coco), case.bytes) == (reasons, first)
     assert [reason.split(";")[0] for reason in reasons.values()] == [
-        "not a photo but a GIF", "not a photo but text", "an empty file", "34,000,000 bytes",
+        "not a photo but a GIF", "not a photo but text", "an empty file",
+        f"{limits.MAX_PHOTO_BYTES + 500_000:,} bytes",
     ]  # fmt: skip
 
 

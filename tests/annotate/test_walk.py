@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from facekit import limits
 from facekit.annotate.index import PhotoIndex
 from facekit.annotate.walk import Found, walk
 from facekit.annotations.journal import RecordHead
@@ -86,8 +87,8 @@ def test_pictures_that_are_not_accepted_are_failures(
 
 def test_a_file_over_the_limit_is_refused_unread(folder: Path) -> None:
     put(folder / "a.jpg", JPEG)
-    os.truncate(folder / "a.jpg", 32 * 1024 * 1024 + 1)
-    assert "the limit is 33,554,432" in listed(folder).refused["a.jpg"]
+    os.truncate(folder / "a.jpg", limits.MAX_PHOTO_BYTES + 1)
+    assert f"the limit is {limits.MAX_PHOTO_BYTES:,}" in listed(folder).refused["a.jpg"]
 
 
 def test_hidden_files_thumbnails_and_the_kits_own_pictures_are_left_out(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def test_check_bad_photo_says_what_is_wrong(name: str) -> None:
 
 
 def test_check_too_many_bytes() -> None:
-    with pytest.raises(PhotoError, match="33,554,433 bytes; the limit is 33,554,432"):
+    with pytest.raises(PhotoError, match=f"{limits.MAX_PHOTO_BYTES + 1:,} bytes; the limit is"):
         check_photo(bytes(limits.MAX_PHOTO_BYTES + 1))
 
 
@@ -127,3 +128,41 @@ def test_check_every_cut_of_a_jpeg_is_refused_or_whole() -> None:
     for length in range(1, len(data) - 1, 37):
         with pytest.raises(PhotoError):
             check_photo(data[:length])
+
+
+def jpeg_claiming(width: int, height: int, **options: object) -> bytes:
+    """A small JPEG whose frame header claims another size."""
+    data = bytearray(photo_files.encode(photo_files.picture(), "JPEG", **options))
+    frame = max(data.find(b"\xff\xc0"), data.find(b"\xff\xc2"))
+    data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("size_wh", [(9248, 6936), (12032, 9024), (16320, 12240)])
+def test_check_jpegs_of_phones_are_within_the_limits(size_wh: tuple[int, int]) -> None:
+    assert check_photo(jpeg_claiming(*size_wh)).size_hwc == (*size_wh[::-1], 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "limit"),
+    [
+        (jpeg_claiming(16320, 12260), "the limit is 200,000,000$"),
+        (
+            jpeg_claiming(16320, 12240, progressive=True),
+            "the limit is 110,000,000 for a progressive JPEG, 200,000,000 for a baseline one",
+        ),
+        (photo_files.png_claiming(12032, 9024), "the limit is 67,108,864, 200,000,000 for a JPEG"),
+    ],
+    ids=["jpeg", "progressive", "png"],
+)
+def test_check_each_kind_has_its_limit(data: bytes, limit: str) -> None:
+    with pytest.raises(PhotoError, match=limit):
+        check_photo(data)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize("length", [20, 33])
+def test_check_cut_header_is_told_by_its_kind(kind: str, length: int) -> None:
+    data = photo_files.encode(photo_files.picture(), kind)[:length]
+    with pytest.raises(PhotoError, match=f"(?i){kind}.*truncated|truncated or corrupt {kind}"):
+        check_photo(data)

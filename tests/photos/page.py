@@ -1,0 +1,82 @@
+"""Write ``docs/photos.md``: ``.venv/bin/python -m tests.photos.page`` in the clone's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from facekit import limits
+from facekit.errors import PhotoError
+from facekit.photos.check import check_photo
+from facekit.photos.formats import ACCEPTED, refusal
+from tests.photos.kinds import photos
+
+PAGE = Path(__file__).parents[2] / "docs" / "photos.md"
+_OTHERS = {
+    "GIF": b"GIF89a",
+    "HEIC, AVIF": b"\0\0\0\x18ftypheic",
+    "JPEG XL": b"\xff\x0a",
+    "JPEG 2000": b"\0\0\0\x0cjP  ",
+    "Photoshop": b"8BPS",
+    "raw of Canon and others": b"II*\0\x10\0\0\0CR",
+    "PDF": b"%PDF-1.7",
+    "film": b"\0\0\0\x18ftypisom",
+}
+_HEAD = """# What is a photo
+
+A photo is its pixels. Metadata of any kind and state leaves size and pixels as they are. Only the
+orientation is taken from EXIF, or from XMP where EXIF has none; one that can't be read is upright.
+Servers, drawings, labels and datasets turn photos alike (`facekit/photos/orientation.py`).
+
+An ordinary JPEG goes to DALI as it is. Everything else is decoded before, to 8 bits, transparent
+pixels over white. A file is read as its specification says, or refused in a sentence that names
+what of it is not read; the other photos are answered.
+
+This page is written by `.venv/bin/python -m tests.photos.page` from photos that the tests make and
+read. `tests/photos/test_reference.py` holds them against what Pillow and libvips read.
+"""
+_SIZES = """## How large
+
+| of | at most | because |
+|---|---|---|
+| a photo, encoded | {bytes} MiB | a JPEG of a 200-megapixel phone is 30 to 60 MB |
+| a JPEG | {jpeg:,} pixels | 16320 x 12240, a phone's 200 megapixels |
+| a progressive JPEG | {progressive:,} pixels | all coefficients lie in memory; 12032 x 9024 fits |
+| any other photo | {other:,} pixels | it goes on decoded; 9248 x 6936 fits |
+| a side | {side:,} pixels | codecs store sides in 16 bits |
+| a request | {request:,} pixels | they lie decoded in shared memory at one time |
+| a request, padded | {padded} MiB | each photo takes as much as the largest of its request |
+
+On the embedded server, model `faces` and two cores, a JPEG of 200 megapixels and 30 MB took 4.8 s,
+and 1.4 GiB of memory and 0.5 GiB of `/dev/shm` beyond the idle server's. A container that is to
+take such photos needs 1 GiB of shared memory.
+"""
+
+
+def page() -> str:
+    """Return the page's text."""
+    rows: dict[tuple[str, str], str] = {}
+    for photo in photos():
+        try:
+            check_photo(photo.data)
+            result = "read"
+        except PhotoError as error:
+            result = f"refused: {error}".removesuffix(": save it as JPEG")
+        key = photo.kind, photo.what
+        if rows.setdefault(key, result) != result:
+            raise ValueError(f"{key}: {rows[key]!r}, and {photo.name}: {result!r}")
+    lines = [_HEAD, "## Kinds of files\n", "| kind | of it | what happens |", "|---|---|---|"]
+    lines += [f"| {kind} | {what} | {result} |" for (kind, what), result in rows.items()]
+    for name, head in _OTHERS.items():
+        reason = refusal(head.ljust(32, bytes(1)), ".jpg")
+        lines.append(f"| other | {name} | refused: {reason} |".replace(f"; {ACCEPTED}", ""))
+    sizes = _SIZES.format(
+        bytes=limits.MAX_PHOTO_BYTES >> 20, jpeg=limits.MAX_JPEG_PIXELS,
+        progressive=limits.MAX_PROGRESSIVE_PIXELS, other=limits.MAX_PHOTO_PIXELS,
+        side=limits.MAX_PHOTO_SIDE, request=limits.MAX_REQUEST_PIXELS,
+        padded=limits.MAX_PADDED_BYTES >> 20,
+    )  # fmt: skip
+    return "\n".join([*lines, "", sizes])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
