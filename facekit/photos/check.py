@@ -172,13 +172,22 @@ def _decode(raw: bytes, kind: Kind) -> tuple[Image.Image, int]:
     if kind == "PNG":
         image = open_png(raw)
     else:
-        image = BmpImageFile(io.BytesIO(raw)) if kind == "BMP" else WebPImageFile(io.BytesIO(raw))
+        image = _open_bmp(raw) if kind == "BMP" else WebPImageFile(io.BytesIO(raw))
     channels = _CHANNELS.get(image.mode, 3)
     image.load()
     if kind == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
         # Programs that know of no alpha leave its bytes zero.
         image = image.convert("RGB")
     return _to_8_bit(image), channels
+
+
+def _open_bmp(raw: bytes) -> Image.Image:
+    try:
+        return BmpImageFile(io.BytesIO(raw))
+    except OSError as error:
+        if not str(error).startswith("Unsupported"):
+            raise
+        raise PhotoError(f"{error} is not read: save it as JPEG") from error
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

@@ -337,6 +337,9 @@ def _refused() -> Iterator[Photo]:
             replace(rgb, fields={259: (6,)}))),
     ):  # fmt: skip
         yield Photo("TIFF", what, data, None)
+    masked = bytearray(bmp(np.zeros((64, 48, 4), np.uint8), masks=True, top_down=False))
+    masked[54:66] = struct.pack("<3I", 0x3FF00000, 0xFFC00, 0x3FF)
+    yield Photo("BMP", "10 bits a color", bytes(masked), None)
     plain = encode(UPRIGHT, "PNG")
     idat = plain.index(b"IDAT")
     flipped = bytearray(plain)

@@ -160,3 +160,18 @@ def test_server_drawing_and_labels_agree(tmp_path: Path, file_format: str, turn:
     assert drawn.size == SIZE_WH
     assert np.abs(np.asarray(drawn, float) - np.asarray(UPRIGHT, float)).mean() < 3
     assert isinstance(drawn, Image.Image) and drawn.mode == "RGB"
+
+
+def test_photo_under_its_thumbnail_is_the_photo() -> None:
+    thumbnail = Tiff(np.zeros((8, 6, 3), np.uint8), 8, RGB, fields={254: (1,), 330: (0,)})
+    data = bytearray(tiff(thumbnail, Tiff(np.asarray(UPRIGHT), 8, RGB)))
+    start = struct.unpack_from("<I", data, 4)[0]
+    count = struct.unpack_from("<H", data, start)[0]
+    link = start + 2 + 12 * count
+    entry = next(
+        at for at in range(start + 2, link, 12) if struct.unpack_from("<H", data, at)[0] == 330
+    )
+    data[entry + 8 : entry + 12] = data[link : link + 4]  # no page of its own any more
+    data[link : link + 4] = bytes(4)
+    found = decode_checked(check_photo(bytes(data)))
+    np.testing.assert_array_equal(np.asarray(found), np.asarray(UPRIGHT))
