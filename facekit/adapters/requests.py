@@ -118,5 +118,5 @@ class ModelFiles:
         self.config: dict[str, Any] = json.loads(args["model_config"])
         self.folder = Path(args["model_repository"])
         self.parameters: dict[str, str] = {
-            name: value["string_value"] for name, value in self.config["parameters"].items()
+            name: value["string_value"] for name, value in self.config.get("parameters", {}).items()
         }
