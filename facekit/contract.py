@@ -163,12 +163,13 @@ _ALL = (
         ),
     ),
     # The steps.
+    ModelSpec("photo_check", "python", "python", (_IMAGE,), (_PHOTO, _ORIENTATION, _SIZE)),
     ModelSpec(
-        "photo_check",
+        "photo_reduce",
         "python",
         "python",
         (_IMAGE,),
-        (_PHOTO, _ORIENTATION, _SIZE, _REDUCED, _REDUCED_COLOR),
+        (_REDUCED, _REDUCED_COLOR, _ORIENTATION, _SIZE),
     ),
     ModelSpec("facenet_preprocess", "dali", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1,)),
     ModelSpec("facenet", "tensorrt", "onnxruntime", (_INPUT_1,), _grids("facenet")),

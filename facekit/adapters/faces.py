@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from facekit.adapters.calls import LandmarkCalls, answer_all, call, each_photo, tensor
-from facekit.adapters.photo_check import check_batch, read_reduced_decode
+from facekit.adapters.photo_check import check_batch
+from facekit.adapters.photo_reduce import read_reduced_decode
 from facekit.adapters.requests import Array, ModelFiles, Request, Response, pad, read
 from facekit.photos.check import CheckedPhoto
 from facekit.photos.reduced import reduce, reduction_for_faces, reduction_for_network

@@ -6,7 +6,8 @@ import numpy as np
 
 from facekit.adapters.calls import LandmarkCalls, answer_all, each_photo
 from facekit.adapters.faces import gray_picture
-from facekit.adapters.photo_check import check_batch, read_reduced_decode
+from facekit.adapters.photo_check import check_batch
+from facekit.adapters.photo_reduce import read_reduced_decode
 from facekit.adapters.requests import Array, ModelFiles, Request, Response, read
 from facekit.errors import BoxError
 from facekit.landmarks.crops import FloatArray, check_boxes

@@ -10,7 +10,6 @@ import numpy as np
 from facekit import limits
 from facekit.adapters.requests import (
     Array,
-    ModelFiles,
     Request,
     Response,
     answer_each,
@@ -18,12 +17,8 @@ from facekit.adapters.requests import (
     place,
     read,
 )
-from facekit.errors import ConfigError, PhotoError
+from facekit.errors import PhotoError
 from facekit.photos.check import CheckedPhoto, check_photo
-from facekit.photos.reduced import COLORS, reduce_for_network
-
-REDUCED_DECODE = "reduced_decode"
-"""The parameter that has large JPEGs decoded smaller; its value is what FaceNet is fed."""
 
 
 def check_batch(encoded: Array) -> list[CheckedPhoto]:
@@ -80,58 +75,26 @@ def pad_photos(photos: list[Array], *, decoded_hw: tuple[int, int] = (0, 0)) -> 
     return pad(photos)
 
 
-def read_reduced_decode(files: ModelFiles) -> str | None:
-    """Return the color in which large JPEGs are decoded smaller; None where none are.
-
-    Raises:
-        ConfigError: The parameter's value is neither ``gray`` nor ``rgb``.
-    """
-    color = files.parameters.get(REDUCED_DECODE)
-    if color is not None and color not in COLORS:
-        raise ConfigError(
-            f"parameter {REDUCED_DECODE}: expected {' or '.join(COLORS)}, got {color!r}"
-        )
-    return color
+def orientations_and_sizes(checked: list[CheckedPhoto]) -> dict[str, Array]:
+    """Return the tensors ``orientation`` and ``true_image_size`` of a request's photos."""
+    return {
+        "orientation": np.array([[photo.orientation] for photo in checked], np.int32),
+        "true_image_size": np.array([photo.size_hwc for photo in checked], np.int64),
+    }
 
 
 class TritonPythonModel:
-    """See ``facekit.photos.check`` and ``facekit.photos.reduced``."""
-
-    def initialize(self, args: dict[str, str]) -> None:
-        """Read whether large JPEGs are decoded smaller.
-
-        Raises:
-            ConfigError: See ``read_reduced_decode``.
-        """
-        self._color = read_reduced_decode(ModelFiles(args))
+    """See ``facekit.photos.check``."""
 
     def execute(self, requests: list[Request]) -> list[Response]:
         """Answer the requests, each by itself."""
         return answer_each(requests, self._answer)
 
     def _answer(self, request: Request) -> dict[str, Array]:
-        wanted = set(request.requested_output_names())
         checked = check_batch(read(request, "image"))
-        outputs: dict[str, Array] = {
-            "orientation": np.array([[photo.orientation] for photo in checked], np.int32),
-            "true_image_size": np.array([photo.size_hwc for photo in checked], np.int64),
-        }
-        if "photo" in wanted:
-            highest, widest = np.max([photo.size_hwc[:2] for photo in checked], axis=0).tolist()
-            outputs["photo"] = pad_photos(
-                [photo.data for photo in checked], decoded_hw=(highest, widest)
-            )
-        if "reduced_photo" in wanted:
-            outputs["reduced_photo"] = self._reduced(checked, self._color)
-        if "reduced_color_photo" in wanted:
-            outputs["reduced_color_photo"] = self._reduced(checked, self._color and "rgb")
-        return {name: array for name, array in outputs.items() if name in wanted}
-
-    def _reduced(self, checked: list[CheckedPhoto], color: str | None) -> Array:
-        """Return what a detector decodes: smaller pictures where ``color`` is given."""
+        highest, widest = np.max([photo.size_hwc[:2] for photo in checked], axis=0).tolist()
         photos = [photo.data for photo in checked]
-        if color is not None:
-            for i, photo in enumerate(checked):
-                with naming(i, len(checked)):
-                    photos[i] = reduce_for_network(photo, color)
-        return pad_photos(photos)
+        return {
+            "photo": pad_photos(photos, decoded_hw=(highest, widest)),
+            **orientations_and_sizes(checked),
+        }

@@ -148,7 +148,7 @@ def test_cpu_config_of_a_python_model_adds_parameters_and_instances_alone(name: 
 
 def test_large_jpegs_are_decoded_smaller_on_the_cpu_alone_and_in_facenets_color() -> None:
     color = read_config(REPOSITORY / "facenet_preprocess/configs/cpu.pbtxt").default_model_filename
-    for name in ("photo_check", "faces", "landmarks"):
+    for name in ("photo_reduce", "faces", "landmarks"):
         cpu = read_config(REPOSITORY / name / "configs" / "cpu.pbtxt").parameters
         assert cpu["reduced_decode"].string_value == color.partition(".")[0]
         assert not read_config(REPOSITORY / name / "config.pbtxt").parameters
