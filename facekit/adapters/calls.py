@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from facekit.adapters.requests import Array, Request, Response, place, refuse, respond
+from facekit.adapters.requests import Array, Request, Response, place, read, refuse, respond
 from facekit.contract import CROP_SIDE, MAX_BATCH_SIZE
 from facekit.errors import InputError, ServerError, ServerUnavailableError
 from facekit.landmarks.crops import FloatArray, crop_squares, cut_crops, to_photo
+from facekit.shared_pages import drop_pages
 
 GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
 """What ``facenet`` answers: boxes and coverages."""
@@ -59,13 +60,24 @@ def tensor(name: str, array: Array) -> Any:
 
 
 async def answer_all(
-    requests: Sequence[Request], answer: Callable[[Request], Awaitable[dict[str, Array]]]
+    requests: Sequence[Request],
+    answer: Callable[[Request], Awaitable[dict[str, Array]]],
+    *,
+    drops: str,
 ) -> list[Response]:
-    """Answer requests side by side, each by itself, so that one bad request fails alone."""
+    """Answer requests side by side, each by itself, so that one bad request fails alone.
+
+    Args:
+        requests: The requests.
+        answer: Makes the outputs of one.
+        drops: The input that no answer holds a view of: its memory is given back.
+    """
 
     async def one(request: Request) -> Response:
         try:
-            return respond(await answer(request))
+            response = respond(await answer(request))
+            drop_pages(read(request, drops))
+            return response
         except Exception as e:  # whatever it is, the other requests must get their answers
             return refuse(e)
 

@@ -46,7 +46,7 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Request]) -> list[Response]:
         """Answer the requests, each by itself."""
-        return answer_each(requests, self._answer)
+        return answer_each(requests, self._answer, drops="image")
 
     def _answer(self, request: Request) -> dict[str, Array]:
         checked = check_batch(read(request, "image"))
