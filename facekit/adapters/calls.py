@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from facekit.adapters.requests import Array, Request, Response, place, read, refuse, respond
+from facekit.adapters.requests import Array, Request, Response, place, read_tensor, refuse, respond
 from facekit.contract import CROP_SIDE, MAX_BATCH_SIZE
 from facekit.errors import InputError, ServerError, ServerUnavailableError
 from facekit.landmarks.crops import FloatArray, crop_squares, cut_crops, to_photo
-from facekit.shared_pages import drop_pages
+from facekit.shared_pages import drop_pages, trim_heap
 
 GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
 """What ``facenet`` answers: boxes and coverages."""
@@ -63,25 +63,31 @@ async def answer_all(
     requests: Sequence[Request],
     answer: Callable[[Request], Awaitable[dict[str, Array]]],
     *,
-    drops: str,
+    drops: str | None = None,
 ) -> list[Response]:
     """Answer requests side by side, each by itself, so that one bad request fails alone.
 
     Args:
         requests: The requests.
         answer: Makes the outputs of one.
-        drops: The input that no answer holds a view of: its memory is given back.
+        drops: The input that may be large: its shared memory is given back. No other model can be
+            given it then.
     """
+    large = False
 
     async def one(request: Request) -> Response:
+        nonlocal large
         try:
-            response = respond(await answer(request))
-            drop_pages(read(request, drops))
-            return response
+            if drops is not None:
+                large |= drop_pages(read_tensor(request, drops))
+            return respond(await answer(request))
         except Exception as e:  # whatever it is, the other requests must get their answers
             return refuse(e)
 
-    return list(await asyncio.gather(*(one(request) for request in requests)))
+    responses = list(await asyncio.gather(*(one(request) for request in requests)))
+    if large:
+        trim_heap()
+    return responses
 
 
 async def each_photo(answers: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
