@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
@@ -18,9 +20,16 @@ from facekit.shared_pages import drop_pages, trim_heap
 GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
 """What ``facenet`` answers: boxes and coverages."""
 
+_PAUSES_S = (0.01, 0.1)
+"""Longest waits before a photo is asked for again; random, to part those of a failed batch."""
+
 PHOTOS_AT_A_TIME = 4
 """Photos of one call that are under way together: enough to keep the models busy, few enough that
 the decoded pictures of a batch of 32 do not lie in memory at one time."""
+
+LARGE_PIXELS = 32_000_000
+"""A photo beyond it waits for the other large ones of its call: decoded, each takes as much memory
+as its pixels, in several processes."""
 
 
 async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
@@ -52,6 +61,22 @@ async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> lis
             raise ServerUnavailableError(f"{model}: its backend has died; try again")
         raise ServerError(f"{model}: {text}")
     return [pb_utils.get_output_tensor_by_name(response, name) for name in outputs]
+
+
+async def call_dali(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
+    """Run a model that decodes photos; see ``call``.
+
+    Triton merges the photos of several callers for it, and natively one that DALI can't decode
+    fails all of them. So a photo whose call failed is asked for again, away from those neighbors.
+    """
+    for pause_s in _PAUSES_S:
+        try:
+            return await call(model, inputs, outputs)
+        except ServerUnavailableError:
+            raise
+        except ServerError:
+            await asyncio.sleep(random.uniform(0, pause_s))
+    return await call(model, inputs, outputs)
 
 
 def tensor(name: str, array: Array) -> Any:
@@ -90,20 +115,27 @@ async def answer_all(
     return responses
 
 
-async def each_photo(answers: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Answer the photos of one request, a few at a time.
+async def each_photo(
+    answers: Sequence[Coroutine[Any, Any, Any]], pixels: Sequence[int]
+) -> list[Any]:
+    """Answer the photos of one request, a few at a time, and of the large ones one.
+
+    Args:
+        answers: What answers each photo.
+        pixels: How many each photo has.
 
     Raises:
         InputError: The first photo that can't be answered, named by its place; photos not begun
             by then are left out.
         ServerError: See ``call``.
     """
-    room = asyncio.Semaphore(PHOTOS_AT_A_TIME)
+    room, large_room = asyncio.Semaphore(PHOTOS_AT_A_TIME), asyncio.Lock()
     failed = False
 
     async def one(index: int, answer: Coroutine[Any, Any, Any]) -> Any:
         nonlocal failed
-        async with room:
+        large = large_room if pixels[index] > LARGE_PIXELS else contextlib.nullcontext()
+        async with large, room:
             if failed:
                 answer.close()
                 return None
