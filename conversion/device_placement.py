@@ -19,8 +19,8 @@ _DECODER = "mixed"
 def placement_problems(pipeline: Any) -> list[str]:
     """Return what of a GPU pipeline runs in the wrong place, a sentence each.
 
-    The decoder has to be mixed; everything that touches its pixels, and every output, belongs on the
-    GPU. What is made of the orientation alone stays on the CPU, as DALI wants arguments.
+    The decoder has to be mixed; everything that touches its pixels, and every output, belongs on
+    the GPU. What is made of the orientation alone stays on the CPU, as DALI wants arguments.
 
     Args:
         pipeline: a ``nvidia.dali`` pipeline that is not yet built.
