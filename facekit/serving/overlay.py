@@ -15,6 +15,10 @@ COLORS = ("gray", "rgb")
 """What FaceNet is fed; each is a serialised pipeline beside the others."""
 
 _SETTING = re.compile(r'^(\s*default_model_filename\s*:\s*")(\w+)(\.\w+\.dali")', re.MULTILINE)
+# Large JPEGs are decoded before DALI sees them, in the color that FaceNet is fed.
+_REDUCED = re.compile(
+    r'^(\s*parameters.*"reduced_decode".*string_value\s*:\s*")(\w+)(")', re.MULTILINE
+)
 
 
 @contextmanager
@@ -32,7 +36,7 @@ def colored_repository(repository: Path, color: str) -> Iterator[Path]:
             configs = [*model.glob("config.pbtxt"), *model.glob("configs/*.pbtxt")]
             # What is no text goes through as it is: the server's start names the file.
             texts = {path: path.read_text("utf-8", "surrogateescape") for path in configs}
-            if any(_SETTING.search(text) for text in texts.values()):
+            if any(_SETTING.search(text) or _REDUCED.search(text) for text in texts.values()):
                 _write_model(model, folder / model.name, texts, color)
             else:
                 (folder / model.name).symlink_to(model.absolute())
@@ -48,6 +52,7 @@ def _write_model(model: Path, target: Path, texts: dict[Path, str], color: str) 
             (target / entry.name).symlink_to(entry.absolute())
     for path, text in texts.items():
         changed = _SETTING.sub(rf"\g<1>{color}\g<3>", text)
+        changed = _REDUCED.sub(rf"\g<1>{color}\g<3>", changed)
         match = _SETTING.search(changed)
         # GPU pipelines may not have been made yet; the CPU's are part of the repository.
         if match is not None and path.parent.name == "configs":
