@@ -20,14 +20,15 @@ from PIL.TiffImagePlugin import TiffImageFile
 from facekit import limits
 from facekit.errors import PhotoError
 from facekit.photos.formats import name_format
-from facekit.photos.jpeg import OddJpegError, read_header
+from facekit.photos.jpeg import read_whole_jpeg
+from facekit.photos.jpeg_coding import OddJpegError
+from facekit.photos.jpeg_kinds import explain_unread_jpeg
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 """Pillow's names of the accepted formats."""
 
 _ORIENTATION_TAG = 0x0112
 _TILE_WIDTH, _TILE_LENGTH = 322, 323
-_END_OF_IMAGE = b"\xff\xd9"
 _CHANNELS = {"1": 1, "L": 1, "LA": 2, "I;16": 1, "I;16B": 1, "I": 1, "RGBA": 4, "CMYK": 4}
 
 
@@ -102,19 +103,23 @@ def _check_pixels(image: Image.Image, pixels_left: int) -> None:
 
 
 def _pass_jpeg(raw: bytes, image: Image.Image) -> CheckedPhoto:
-    header = read_header(raw)
-    if image.info.get("adobe_transform", 1) != 1 and image.mode == "RGB":
-        raise OddJpegError("colours that are not stored as luma and chroma")
-    # No end-of-image marker can stand inside a scan, because an 0xFF byte of coded data is always
-    # followed by a zero.
-    if raw.rfind(_END_OF_IMAGE, header.scan_start) < 0:
-        raise PhotoError("truncated JPEG: no end-of-image marker")
     orientation = exif_orientation(image)
+    try:
+        raw, structure = read_whole_jpeg(raw)
+        if image.info.get("adobe_transform", 1) != 1 and image.mode == "RGB":
+            raise OddJpegError("colors that are not stored as luma and chroma")
+    except OddJpegError as odd:
+        # Pillow decodes more kinds than DALI does, and fails for this one alone.
+        try:
+            with Image.open(io.BytesIO(raw), formats=("JPEG",)) as whole:
+                return _decode_other(whole)
+        except Exception as error:
+            raise PhotoError(explain_unread_jpeg(raw, str(odd))) from error
     data = np.frombuffer(raw, np.uint8)
-    if header.exif_starts:
+    if structure.exif_starts:
         # Newer DALI decoders act on EXIF and older ones do not: hide it from all of them.
         data = data.copy()
-        for start in header.exif_starts:
+        for start in structure.exif_starts:
             data[start : start + 4] = np.frombuffer(b"none", np.uint8)
     height, width = image.height, image.width
     if orientation >= 5:

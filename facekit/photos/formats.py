@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from facekit.photos.jpeg_kinds import explain_unread_jpeg
+
 ACCEPTED = "JPEG, PNG, BMP, WebP and TIFF are accepted"
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """Names that promise an accepted photo."""
@@ -73,11 +75,12 @@ def is_photo(head: bytes, suffix: str = "") -> bool:
 
 def name_format(raw: bytes) -> str:
     """Say what bytes are that are taken for no photo."""
+    if raw[:2] == b"\xff\xd8":
+        return explain_unread_jpeg(raw)
     signatures: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
         *_PICTURES,
         ("a PDF", lambda b: b[:5] == b"%PDF-"),
         ("a film", lambda b: b[4:8] == b"ftyp"),
-        ("a JPEG with a broken header", lambda b: b[:2] == b"\xff\xd8"),
         ("a PNG with a broken header", lambda b: b[:4] == b"\x89PNG"),
         ("text", lambda b: len(b) > 1 and set(b[:64].rstrip(b"\0")) <= _TEXT),
     )
