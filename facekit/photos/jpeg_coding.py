@@ -170,12 +170,12 @@ class JpegCoding:
         if not legal or low > 13 or (high and low != high - 1):
             raise OddJpegError("a scan of an unknown kind")
         for part in parts:
-            before = part.missing_bits[start : end + 1]
-            if any(bits != (high or _UNSENT) for bits in before):
+            count = end + 1 - start
+            expected = [high or _UNSENT] * count
+            averages_are_missing = start > 0 and part.missing_bits[0] == _UNSENT
+            if averages_are_missing or part.missing_bits[start : end + 1] != expected:
                 raise OddJpegError("scans in an unknown order")
-            if start > 0 and part.missing_bits[0] == _UNSENT:
-                raise OddJpegError("scans in an unknown order")
-            part.missing_bits[start : end + 1] = [low] * len(before)
+            part.missing_bits[start : end + 1] = [low] * count
 
     def _count_units(self, parts: list[_Component]) -> tuple[int, int]:
         """Return the units of a scan, and the most blocks that one component may have in it."""

@@ -13,7 +13,6 @@ import numpy as np
 from PIL import Image
 
 _END_OF_IMAGE = b"\xff\xd9"
-_CHUNK = 1 << 16
 
 
 def end_of_file(raw: bytes) -> int:
@@ -23,7 +22,7 @@ def end_of_file(raw: bytes) -> int:
     block, then the directory's length and ``SEFT``. One zero of the padding is left, which may
     belong to the picture data.
     """
-    end = _without_zeros(raw, len(raw))
+    end = len(raw.rstrip(b"\0"))
     directory = raw.rfind(b"SEFH", 0, end) if raw[end - 4 : end] == b"SEFT" else -1
     if directory < 0:
         return min(end + 1, len(raw))
@@ -33,7 +32,7 @@ def end_of_file(raw: bytes) -> int:
         farthest: int = max(distance for _, distance, _ in struct.iter_unpack("<III", entries))
         if farthest < directory:
             return directory - farthest
-    return min(_without_zeros(raw, directory) + 1, directory)
+    return min(len(raw[:directory].rstrip(b"\0")) + 1, directory)
 
 
 def is_known_trailer(raw: bytes, start: int, end: int) -> bool:
@@ -41,12 +40,8 @@ def is_known_trailer(raw: bytes, start: int, end: int) -> bool:
 
     That is padding, another JPEG (of a multi-picture file) or a film (of a motion photo).
     """
-    for at in range(start, end, _CHUNK):
-        used = np.flatnonzero(np.frombuffer(raw, np.uint8)[at : min(at + _CHUNK, end)])
-        if used.size:
-            head = raw[at + int(used[0]) :][:16]
-            return head.startswith(b"\xff\xd8\xff") or b"ftyp" in head
-    return True
+    head = raw[start:end].lstrip(b"\0")[:16]
+    return not head or head.startswith(b"\xff\xd8\xff") or b"ftyp" in head
 
 
 def has_all_data(jpeg: bytes) -> bool:
@@ -71,13 +66,3 @@ def _checksum(jpeg: bytes) -> int:
     with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
         image.load()
         return zlib.crc32(image.tobytes())
-
-
-def _without_zeros(raw: bytes, end: int) -> int:
-    """Return where the zeros in front of ``end`` begin."""
-    for stop in range(end, 0, -_CHUNK):
-        start = max(stop - _CHUNK, 0)
-        used = np.flatnonzero(np.frombuffer(raw, np.uint8)[start:stop])
-        if used.size:
-            return start + int(used[-1]) + 1
-    return 0
