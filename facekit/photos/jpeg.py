@@ -85,7 +85,7 @@ def read_whole_jpeg(raw: bytes) -> tuple[bytes, JpegStructure]:
         raise PhotoError(
             f"truncated or corrupt: marker 0xFF{structure.stop:02X} in a JPEG's picture data"
         )
-    raise PhotoError("truncated JPEG: no end-of-image marker, and picture data are missing")
+    raise PhotoError("truncated JPEG: no end-of-image marker")
 
 
 def read_structure(raw: bytes, limit: int | None = None) -> JpegStructure:
