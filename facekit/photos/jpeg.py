@@ -21,6 +21,7 @@ from facekit.photos.jpeg_end import end_of_file, has_all_data, is_known_trailer
 
 _APP1, _DNL, _END = 0xE1, 0xDC, 0xD9
 _TABLES_AND_NOTES = {DHT, DQT, DRI, 0xFE, *range(0xE0, 0xF0)}
+_CUT_OFF = "truncated JPEG: its data end before the picture does"
 _EXIF = b"Exif\0\0"
 _FIRST_RESTART = 0xD0
 # In coded data a zero follows every 0xFF byte that is no marker; any number of 0xFF bytes may stand
@@ -45,6 +46,7 @@ class JpegStructure:
 
     Attributes:
         scan_start: Offset of the first scan's picture data.
+        scans: How many scans there are.
         exif_starts: Offsets of every ``Exif`` block's name.
         end: Offset behind the end-of-image marker; without one, behind the last scan's data.
         has_end: Whether there is an end-of-image marker.
@@ -54,6 +56,7 @@ class JpegStructure:
     """
 
     scan_start: int = 0
+    scans: int = 0
     exif_starts: list[int] = field(default_factory=list)
     end: int = 0
     has_end: bool = False
@@ -76,9 +79,11 @@ def read_whole_jpeg(raw: bytes) -> tuple[bytes, JpegStructure]:
     end = structure.end
     if structure.has_end:
         # A marker in a trailer that nobody knows may stand behind a picture that was cut off.
-        if is_known_trailer(raw, end, limit) or has_all_data(raw[: end - 2]):
+        if is_known_trailer(raw, end, limit) or has_all_data(
+            raw[: end - 2], coarse=structure.scans == 1
+        ):
             return raw, structure
-        raise PhotoError("truncated JPEG: its data end before the picture does")
+        raise PhotoError(_CUT_OFF)
     if structure.has_all_scans and has_all_data(raw[:end]):
         return raw[:end] + b"\xff\xd9", structure
     if structure.stop is not None:
@@ -97,6 +102,7 @@ def read_structure(raw: bytes, limit: int | None = None) -> JpegStructure:
 
     Raises:
         OddJpegError: See ``read_whole_jpeg``.
+        PhotoError: The last scan lacks restart markers at its end, and so the data between them.
     """
     walk = _Walk(raw, len(raw) if limit is None else limit)
     try:
@@ -131,9 +137,12 @@ class _Walk:
     def read_scan(self) -> bool:
         """Read a scan and the segments behind it; whether another scan follows."""
         structure = self.structure
-        restarts = self._coding.read_scan(self._read_segment())
+        count = self._coding.read_scan(self._read_segment())
+        expected = bytes(_FIRST_RESTART + k % 8 for k in range(count))
         structure.scan_start = structure.scan_start or self._at
-        in_order = self._skip_data(restarts)
+        structure.scans += 1
+        restarts = self._skip_data()
+        in_order = restarts == expected
         structure.end = self._at
         structure.has_all_scans = in_order and self._coding.is_complete
         while self._at < self._limit:
@@ -141,6 +150,8 @@ class _Walk:
             if marker not in _TABLES_AND_NOTES | {SOS, _DNL, _END}:
                 structure.stop = marker
                 return False
+            if marker == _END and not in_order and expected.startswith(restarts):
+                raise PhotoError(_CUT_OFF)
             if not in_order:
                 raise OddJpegError("restart markers that are not in order")
             if marker == SOS:
@@ -180,9 +191,9 @@ class _Walk:
             self.structure.exif_starts.append(start)
         self._coding.read(marker, body)
 
-    def _skip_data(self, restarts: int) -> bool:
-        """Stand at the marker behind a scan's data; whether its restart markers are in order."""
-        start = self._at if restarts else self._leap()
+    def _skip_data(self) -> bytes:
+        """Stand at the marker behind a scan's data, and return the restart markers within."""
+        start = self._leap()
         codes = bytearray()
         self._at = self._limit
         for found in _MARKER.finditer(self._raw, start, self._limit):
@@ -191,7 +202,7 @@ class _Walk:
                 self._at = found.start()
                 break
             codes.append(code)
-        return codes == bytes(_FIRST_RESTART + k % 8 for k in range(restarts))
+        return bytes(codes)
 
     def _leap(self) -> int:
         """Return an offset in front of which a scan's data have no marker, for large scans only.

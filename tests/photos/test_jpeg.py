@@ -80,6 +80,19 @@ def test_trailer_behind_the_end_marker(name: str) -> None:
     assert bytes(checked.data) == WHOLE + TRAILERS[name]
 
 
+@pytest.mark.parametrize("progressive", [False, True])
+def test_end_marker_behind_too_few_restart_markers(progressive: bool) -> None:
+    jpeg = photo_files.encode(
+        photo_files.picture(), "JPEG", restart_marker_rows=1, progressive=progressive
+    )
+    with pytest.raises(PhotoError, match="truncated JPEG: its data end before the picture"):
+        check_photo(jpeg[: jpeg.rindex(b"\xff\xd1")] + END)
+    # One that is lost in the middle leaves the rest of the picture.
+    lost = jpeg.rindex(b"\xff\xd1")
+    checked = check_photo(jpeg[:lost] + jpeg[lost + 2 :])
+    assert bytes(checked.data[:2]) == b"P6"
+
+
 def test_end_marker_of_a_thumbnail_is_not_the_pictures() -> None:
     thumbnail = b"Exif\0\0" + WHOLE[:600] + END
     with pytest.raises(PhotoError, match="truncated JPEG"):
