@@ -1,6 +1,6 @@
 """No damaged JPEG gets past the check for DALI to refuse it, which would fail a merged batch.
 
-``FACEKIT_JPEG_FUZZ=3000`` tries as many files of every kind (two minutes) instead of a few, and
+``FACEKIT_JPEG_FUZZ=3000`` tries as many files of every kind (half a minute) instead of a few, and
 ``--junitxml FILE`` writes how many passed. To hold another DALI against them, run this file with
 ``--noconftest -W ignore`` in an environment with that DALI, NumPy, Pillow and pytest.
 """
