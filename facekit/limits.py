@@ -25,11 +25,20 @@ megapixels, 9248 x 6936 = 64.1 million, and a little more."""
 MAX_PHOTO_SIDE = 32_767
 """Longest side of one photo in pixels; image codecs store sides in 16 bits."""
 
-MAX_REQUEST_PIXELS = 200_000_000
-"""Pixels of all photos of one request together: they lie decoded in shared memory at one time."""
+MAX_SAMPLE_BYTES = 8 * MAX_PHOTO_PIXELS
+"""Bytes of one TIFF's samples as it is decoded: four of 16 bits a pixel."""
 
-MAX_PADDED_BYTES = 512 * 1024 * 1024
-"""Bytes of one request's photos as they are handed to the decoder, each as long as the longest."""
+MAX_REQUEST_PIXELS = 200_000_000
+"""Pixels of all photos of one request together where they are decoded to one tensor, in shared
+memory."""
+
+MAX_BATCH_PIXELS = 512_000_000
+"""Pixels of all photos of one request together where a few photos at a time are decoded: 32 of a
+phone's 16 megapixels."""
+
+MAX_PADDED_BYTES = 256 * 1024 * 1024
+"""Bytes of one request's photos in one tensor, each padded to the largest: encoded as they are
+handed to the decoder, and decoded to gray where they stay one tensor."""
 
 MAX_BOXES = 1024
 """Boxes that one photo may bring to landmark estimation; the detection grid has 1,196 cells."""

@@ -111,19 +111,28 @@ def without_segments(jpeg: bytes, marker: int) -> bytes:
     return kept + jpeg[at:]
 
 
-def odd_jpegs() -> dict[str, bytes]:
-    """JPEGs with a whole header that decoders disagree about, or choke on."""
+def odd_jpegs() -> dict[str, tuple[bytes, str]]:
+    """JPEGs with a whole header that decoders choke on, and what the error has to say."""
     jpeg = encode(picture(), "JPEG", quality=95)
     frame = jpeg.index(b"\xff\xc0")
     scan = jpeg.index(b"\xff\xda")
     frame_end = frame + 2 + int.from_bytes(jpeg[frame + 2 : frame + 4], "big")
     return {
-        "lossless": jpeg[:frame] + b"\xff\xc3" + jpeg[frame + 2 :],
-        "differential": jpeg[:frame] + b"\xff\xc5" + jpeg[frame + 2 :],
-        "12 bits": jpeg[: frame + 4] + b"\x0c" + jpeg[frame + 5 :],
-        "two frames": jpeg[:frame_end] + jpeg[frame:frame_end] + jpeg[frame_end:],
-        "no quantisation tables": without_segments(jpeg, 0xDB),
-        "scan of an unknown component": jpeg[: scan + 5] + b"\x77" + jpeg[scan + 6 :],
+        "lossless": (jpeg[:frame] + b"\xff\xc3" + jpeg[frame + 2 :], "a lossless JPEG, which"),
+        "differential": (
+            jpeg[:frame] + b"\xff\xc5" + jpeg[frame + 2 :],
+            "a hierarchical JPEG, which",
+        ),
+        "12 bits": (jpeg[: frame + 4] + b"\x0c" + jpeg[frame + 5 :], "a 12-bit JPEG, which"),
+        "two frames": (
+            jpeg[:frame_end] + jpeg[frame:frame_end] + jpeg[frame_end:],
+            "corrupt: two frames",
+        ),
+        "no quantisation tables": (without_segments(jpeg, 0xDB), "a quantization table is missing"),
+        "scan of an unknown component": (
+            jpeg[: scan + 5] + b"\x77" + jpeg[scan + 6 :],
+            "a scan of unknown components",
+        ),
     }
 
 
@@ -180,14 +189,14 @@ def bad_photos() -> dict[str, tuple[bytes, str]]:
         "bomb below Pillow's own limit": (png_claiming(9_000, 9_000), "the limit is 67,108,864"),
         "too long a side": (png_claiming(40_000, 10), "longest side may be 32,767"),
         "tiff with an enormous tile": (tiff_with_tile(32_000), "the limit is 67,108,864"),
-        **{f"jpeg {name}": (data, "truncated or corrupt") for name, data in odd_jpegs().items()},
+        **{f"jpeg {name}": odd for name, odd in odd_jpegs().items()},
     }
 
 
 def damaged_jpeg(size_wh: tuple[int, int]) -> bytes:
     """A JPEG whose header and end are sound, and which no decoder gets through, as of a bad disk.
 
-    The damage holds a marker that begins a second frame, which Pillow tells as an OSError.
+    The damage holds a marker that begins a second frame.
     """
     data = bytearray(encode(picture(size_wh), "JPEG"))
     middle = len(data) // 2

@@ -10,6 +10,7 @@ from facekit.adapters.calls import LandmarkCalls, answer_all, call_dali, each_ph
 from facekit.adapters.photo_check import check_batch, largest_hw, placement
 from facekit.adapters.photo_reduce import read_reduced_decode
 from facekit.adapters.requests import Array, ModelFiles, Request, Response, pad, read
+from facekit.limits import MAX_BATCH_PIXELS
 from facekit.photos.check import CheckedPhoto
 from facekit.photos.reduced import reduce, reduction_for_faces, reduction_for_network
 
@@ -33,7 +34,7 @@ class TritonPythonModel:
         return await answer_all(requests, self._answer, drops="image")
 
     async def _answer(self, request: Request) -> dict[str, Array]:
-        checked = check_batch(read(request, "image"))
+        checked = check_batch(read(request, "image"), max_pixels=MAX_BATCH_PIXELS)
         found = await each_photo(
             [self._one_photo(photo) for photo in checked],
             [photo.size_hwc[0] * photo.size_hwc[1] for photo in checked],

@@ -11,7 +11,7 @@ from facekit.adapters.photo_reduce import read_reduced_decode
 from facekit.adapters.requests import Array, ModelFiles, Request, Response, read
 from facekit.errors import BoxError
 from facekit.landmarks.crops import FloatArray, check_boxes
-from facekit.limits import MAX_BOXES
+from facekit.limits import MAX_BATCH_PIXELS, MAX_BOXES
 from facekit.photos.check import CheckedPhoto
 from facekit.photos.reduced import reduction_for_faces
 
@@ -38,7 +38,7 @@ class TritonPythonModel:
             raise BoxError(
                 f"{boxes.shape[1]:,} boxes in `boxes`; the limit of one photo is {MAX_BOXES:,}"
             )
-        checked = check_batch(read(request, "image"))
+        checked = check_batch(read(request, "image"), max_pixels=MAX_BATCH_PIXELS)
         found = await each_photo(
             [self._one_photo(photo, own) for photo, own in zip(checked, boxes, strict=True)],
             [photo.size_hwc[0] * photo.size_hwc[1] for photo in checked],

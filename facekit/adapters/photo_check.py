@@ -21,21 +21,23 @@ from facekit.errors import PhotoError
 from facekit.photos.check import CheckedPhoto, check_photo
 
 
-def check_batch(encoded: Array) -> list[CheckedPhoto]:
+def check_batch(encoded: Array, *, max_pixels: int) -> list[CheckedPhoto]:
     """Check the photos of one request.
 
     Args:
         encoded: uint8 (B, n), one photo a row, zeros behind each.
+        max_pixels: Of all photos together: ``MAX_REQUEST_PIXELS`` or ``MAX_BATCH_PIXELS`` of
+            ``facekit.limits``.
 
     Raises:
         PhotoError: Names the photo, and what is wrong with it.
     """
     checked: list[CheckedPhoto] = []
-    pixels_left = limits.MAX_REQUEST_PIXELS
+    pixels = 0
     for i, row in enumerate(encoded):
         with naming(i, len(encoded)):
-            checked.append(check_photo(row, pixels_left=pixels_left))
-        pixels_left -= checked[-1].size_hwc[0] * checked[-1].size_hwc[1]
+            checked.append(check_photo(row, pixels_before=pixels, max_pixels=max_pixels))
+        pixels += checked[-1].size_hwc[0] * checked[-1].size_hwc[1]
     return checked
 
 
@@ -49,8 +51,8 @@ def naming(index: int, count: int) -> Iterator[None]:
     """
     try:
         yield
-    except PhotoError as e:
-        raise PhotoError(f"{place('photo', index, count)}: {e}") from e
+    except PhotoError as error:
+        raise PhotoError(f"{place('photo', index, count)}: {error}") from error
 
 
 def pad_photos(photos: list[Array], *, decoded_hw: tuple[int, int] = (0, 0)) -> Array:
@@ -103,7 +105,7 @@ class TritonPythonModel:
         return answer_each(requests, self._answer, drops="image")
 
     def _answer(self, request: Request) -> dict[str, Array]:
-        checked = check_batch(read(request, "image"))
+        checked = check_batch(read(request, "image"), max_pixels=limits.MAX_REQUEST_PIXELS)
         photos = [photo.data for photo in checked]
         return {
             "photo": pad_photos(photos, decoded_hw=largest_hw(checked)),

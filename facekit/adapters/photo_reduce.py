@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from facekit import limits
 from facekit.adapters.photo_check import (
     check_batch,
     largest_hw,
@@ -14,8 +15,8 @@ from facekit.adapters.photo_check import (
 )
 from facekit.adapters.requests import Array, ModelFiles, Request, Response, answer_each, read
 from facekit.errors import ConfigError
+from facekit.photos import reduced
 from facekit.photos.check import CheckedPhoto
-from facekit.photos.reduced import COLORS, reduce_for_network
 
 REDUCED_DECODE = "reduced_decode"
 """The parameter that has large JPEGs decoded smaller; its value is what FaceNet is fed."""
@@ -28,9 +29,9 @@ def read_reduced_decode(files: ModelFiles) -> str | None:
         ConfigError: The parameter's value is neither ``gray`` nor ``rgb``.
     """
     color = files.parameters.get(REDUCED_DECODE)
-    if color is not None and color not in COLORS:
+    if color is not None and color not in reduced.COLORS:
         raise ConfigError(
-            f"parameter {REDUCED_DECODE}: expected {' or '.join(COLORS)}, got {color!r}"
+            f"parameter {REDUCED_DECODE}: expected {' or '.join(reduced.COLORS)}, got {color!r}"
         )
     return color
 
@@ -53,9 +54,11 @@ class TritonPythonModel:
         return answer_each(requests, self._answer, drops="image")
 
     def _answer(self, request: Request) -> dict[str, Array]:
-        checked = check_batch(read(request, "image"))
         # An ensemble asks for one of the two pictures, and the other would cost a decode.
         wanted = set(request.requested_output_names())
+        # ``photo`` is decoded to one tensor of all pixels, the others to the network's frame.
+        max_pixels = limits.MAX_REQUEST_PIXELS if "photo" in wanted else limits.MAX_BATCH_PIXELS
+        checked = check_batch(read(request, "image"), max_pixels=max_pixels)
         outputs = orientations_and_sizes(checked)
         padded_hw = largest_hw(checked)
         outputs["placement"] = np.array([placement(one, padded_hw) for one in checked], np.int32)
@@ -64,14 +67,19 @@ class TritonPythonModel:
             outputs["photo"] = pad_photos(photos, decoded_hw=padded_hw)
         for name, color in self._colors.items():
             if name in wanted:
-                outputs[name] = pad_photos(_reduced(checked, color))
+                outputs[name] = pad_photos(_reduced(checked, name, color))
         return {name: array for name, array in outputs.items() if name in wanted}
 
 
-def _reduced(checked: list[CheckedPhoto], color: str | None) -> list[Array]:
-    photos: list[Array] = [photo.data for photo in checked]
-    if color is not None:
-        for i, photo in enumerate(checked):
-            with naming(i, len(checked)):
-                photos[i] = reduce_for_network(photo, color)
+def _reduced(checked: list[CheckedPhoto], name: str, color: str | None) -> list[Array]:
+    photos: list[Array] = []
+    for i, photo in enumerate(checked):
+        decoded_bytes = 3 * photo.size_hwc[0] * photo.size_hwc[1]
+        too_large = name == "reduced_color_photo" and decoded_bytes > reduced.MAX_DECODED_BYTES
+        with naming(i, len(checked)):
+            photos.append(
+                reduced.reduce_for_network(photo, color or "rgb")
+                if color or too_large
+                else photo.data
+            )
     return photos

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+Bytes = bytes | memoryview
+"""A file in memory."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -22,8 +27,7 @@ _MOST_BLOCKS = 1 << 20
 """Of one file; a phone's has some tens."""
 
 
-@dataclass(frozen=True)
-class Block:
+class Block(NamedTuple):
     """A segment of a JPEG, a chunk of a PNG or WebP.
 
     Attributes:
@@ -42,6 +46,36 @@ class Block:
     def is_frame(self) -> bool:
         """Whether it is the frame header of a JPEG, which holds the size."""
         return len(self.name) == 1 and self.name[0] in _SOF
+
+
+class MemoryStream(io.RawIOBase):
+    """Reads memory as a file without a copy of it, which ``io.BytesIO`` makes."""
+
+    def __init__(self, memory: memoryview) -> None:
+        self._memory = memory
+        self._at = 0
+
+    def readable(self) -> bool:
+        """Say so."""
+        return True
+
+    def seekable(self) -> bool:
+        """Say so."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to an offset from the start, from here or from the end."""
+        base = {io.SEEK_CUR: self._at, io.SEEK_END: len(self._memory)}.get(whence, 0)
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill a buffer as far as there are bytes, and return how many they are."""
+        target = memoryview(buffer)
+        source = self._memory[self._at : self._at + len(target)]
+        target[: len(source)] = source
+        self._at += len(source)
+        return len(source)
 
 
 def read_at(stream: BinaryIO, offset: int, count: int) -> bytes:

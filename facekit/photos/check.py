@@ -2,15 +2,18 @@
 
 A decode error inside DALI fails every request that was merged into the same batch, and what DALI
 does with EXIF, palettes, alpha, 16 bits and CMYK differs from version to version. So the bytes are
-checked here first, with Pillow. An ordinary JPEG passes unread but for its header (well under a
-millisecond); anything else, odd JPEGs among them, is decoded here and handed on as an uncompressed
-PNM, which leaves DALI nothing to fail on.
+checked here first. Of an ordinary JPEG all segments are walked, its picture data are searched for
+markers, and it passes as it is. Anything else, odd JPEGs among them, is decoded here with Pillow
+and handed on as an uncompressed PNM, which leaves DALI nothing to fail on.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +25,18 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from facekit import limits
 from facekit.errors import PhotoError
-from facekit.photos.blocks import essential_jpeg
+from facekit.photos.blocks import Bytes, MemoryStream, essential_jpeg
 from facekit.photos.formats import HEAD_BYTES, SUFFIXES, Kind, name_format, refusal
 from facekit.photos.header import Header, read_photo_header
-from facekit.photos.jpeg import OddJpegError, read_header
+from facekit.photos.jpeg import read_whole_jpeg
+from facekit.photos.jpeg_coding import OddJpegError
+from facekit.photos.jpeg_kinds import explain_unread_jpeg
 from facekit.photos.orientation import turn_upright
 from facekit.photos.png import open_png
 from facekit.photos.tiff import decode_tiff
 
-_END_OF_IMAGE = b"\xff\xd9"
+_EMPTY = "empty: it holds no bytes but padding"
+_HIDDEN = np.frombuffer(b"none", np.uint8)
 _CHANNELS = {"1": 1, "L": 1, "LA": 2, "I;16": 1, "I;16B": 1, "I": 1, "RGBA": 4, "CMYK": 4}
 
 
@@ -42,7 +48,7 @@ class CheckedPhoto:
         data: uint8 (n,), a JPEG whose EXIF no decoder will act on, or an uncompressed PNM.
         orientation: EXIF orientation 1..8 that turns the pixels of ``data`` upright.
         size_hwc: Height and width of the upright photo in pixels, and its channels as stored
-            (1 gray, 2 gray and alpha, 3 colour, 4 colour and alpha, or CMYK).
+            (1 gray, 2 gray and alpha, 3 color, 4 color and alpha, or CMYK).
     """
 
     data: npt.NDArray[np.uint8]
@@ -51,40 +57,54 @@ class CheckedPhoto:
 
 
 def check_photo(
-    data: npt.NDArray[np.uint8] | bytes, *, pixels_left: int = limits.MAX_REQUEST_PIXELS
+    data: npt.NDArray[np.uint8] | bytes,
+    *,
+    pixels_before: int = 0,
+    max_pixels: int = limits.MAX_REQUEST_PIXELS,
 ) -> CheckedPhoto:
     """Check one encoded photo and prepare it for decoding.
 
     Args:
         data: The file's bytes; uint8 (n,) when an array. Zeros behind its end are ignored.
-        pixels_left: How many pixels the other photos of the request leave to this one.
+        pixels_before: Pixels of the request's photos in front of this one.
+        max_pixels: Pixels that all photos of the request may have together.
 
     Raises:
         PhotoError: The photo is empty, truncated, corrupt, of another format, or over a limit of
             ``facekit.limits``.
     """
-    raw = bytes(data)
-    if len(raw) > limits.MAX_PHOTO_BYTES:
-        raise PhotoError(f"{len(raw):,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
-    reason = refusal(raw[:HEAD_BYTES], SUFFIXES[0])
+    if len(data) > limits.MAX_PHOTO_BYTES:
+        raise PhotoError(f"{len(data):,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
+    reason = refusal(bytes(data[:HEAD_BYTES]), SUFFIXES[0])
     if reason:
-        raise PhotoError(reason if raw.strip(b"\0") else "empty: it holds no bytes but padding")
-    try:
-        header = read_photo_header(io.BytesIO(raw))
-    except ValueError as error:
-        raise PhotoError(name_format(raw)) from error
-    _check_pixels(header, pixels_left)
-    try:
-        if header.kind == "JPEG":
-            return _check_jpeg(raw, header.orientation)
+        raise PhotoError(reason if bytes(data).strip(b"\0") else _EMPTY)
+    if bytes(data[:2]) == b"\xff\xd8":
+        # One copy and no more: fresh memory for a second one takes longer than the whole check.
+        array = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
+        own = np.array(array, order="C").data
+        header = _read_header(own, io.BufferedReader(MemoryStream(own)), pixels_before, max_pixels)
+        with naming_damage():
+            return _check_jpeg(own, header)
+    raw = bytes(data)
+    header = _read_header(raw, io.BytesIO(raw), pixels_before, max_pixels)
+    with naming_damage(header.kind):
         pixels, channels = _decode(raw, header.kind)
-        return _handed_on(turn_upright(pixels, header.orientation), channels)
-    except PhotoError:
-        raise
-    # Pillow's decoders raise many kinds of errors on broken files, SyntaxError and struct.error
-    # among them; whichever it is, this photo can't be read and the next one must be.
-    except Exception as error:
-        raise PhotoError(f"truncated or corrupt {header.kind}: {error}") from error
+        return _hand_on(turn_upright(pixels, header.orientation), channels)
+
+
+def _read_header(raw: Bytes, stream: BinaryIO, pixels_before: int, max_pixels: int) -> Header:
+    try:
+        header = read_photo_header(stream)
+    except ValueError as error:
+        raise PhotoError(name_format(bytes(raw))) from error
+    width, height = header.stored_wh
+    limits.check_size(width, height, header.kind)
+    if pixels_before + width * height > max_pixels:
+        raise PhotoError(
+            f"with it the request holds more than {max_pixels:,} pixels: send the photos in "
+            "several requests"
+        )
+    return header
 
 
 def decode_checked(checked: CheckedPhoto) -> Image.Image:
@@ -93,74 +113,82 @@ def decode_checked(checked: CheckedPhoto) -> Image.Image:
     Raises:
         PhotoError: The coded data of a JPEG is damaged, which its check does not decode.
     """
-    stream = io.BytesIO(checked.data.tobytes())
-    try:
-        image = (JpegImageFile if checked.data[0] == 0xFF else PpmImageFile)(stream)
+    data = checked.data.tobytes()
+    image: Image.Image
+    with naming_damage():
+        if is_jpeg(checked):
+            image = open_jpeg(data)
+        else:
+            image = PpmImageFile(io.BytesIO(data))
         image.load()
-    # Of damage in a JPEG Pillow tells by errors of many kinds; an OSError that got out of here
-    # would be taken for one of whatever is written next.
-    except Exception as error:
-        raise PhotoError(f"truncated or corrupt JPEG: {error}") from error
     return turn_upright(image, checked.orientation)
 
 
-def _check_pixels(header: Header, pixels_left: int) -> None:
-    width, height = header.stored_wh
-    limits.check_size(width, height, header.kind)
-    if width * height > pixels_left:
-        raise PhotoError(
-            f"with it the request holds more than {limits.MAX_REQUEST_PIXELS:,} pixels: send the "
-            "photos in several requests"
-        )
+def is_jpeg(checked: CheckedPhoto) -> bool:
+    """Tell whether a checked photo is still encoded."""
+    return bool(checked.data[0] == 0xFF)
 
 
-def _check_jpeg(raw: bytes, orientation: int) -> CheckedPhoto:
+def open_jpeg(data: bytes) -> JpegImageFile:
+    """Open a JPEG of any size, whatever its metadata are; its pixels are not decoded yet."""
+    return JpegImageFile(io.BytesIO(essential_jpeg(data)))
+
+
+@contextmanager
+def naming_damage(kind: Kind = "JPEG") -> Iterator[None]:
+    """Raise a ``PhotoError`` for whatever Pillow raises while it decodes a photo."""
     try:
-        image = JpegImageFile(io.BytesIO(essential_jpeg(raw, scans=False)))
-    except SyntaxError as error:
-        raise PhotoError(name_format(raw)) from error
-    if image.info.get("progressive"):
-        limits.check_size(image.width, image.height, "progressive JPEG")
-    if image.mode in ("L", "RGB"):
+        yield
+    except PhotoError:
+        raise
+    # Pillow's decoders raise many kinds of errors on broken files, SyntaxError and struct.error
+    # among them; whichever it is, this photo can't be read and the next one must be. An OSError
+    # that got out of here would be taken for one of whatever is written next.
+    except Exception as error:
+        raise PhotoError(f"truncated or corrupt {kind}: {error}") from error
+
+
+def to_pnm(picture: Image.Image) -> npt.NDArray[np.uint8]:
+    """Return a picture of mode L or RGB as an uncompressed PNM, uint8 (n,)."""
+    header = f"P{5 if picture.mode == 'L' else 6}\n{picture.width} {picture.height}\n255\n"
+    return np.frombuffer(header.encode() + picture.tobytes(), np.uint8)
+
+
+def _check_jpeg(raw: memoryview, header: Header) -> CheckedPhoto:
+    try:
+        return _pass_jpeg(raw, header)
+    except OddJpegError as odd:
+        # Pillow decodes more kinds than DALI does, and fails for this one alone.
         try:
-            return _pass_jpeg(raw, image, orientation)
-        except OddJpegError:
-            pass  # Pillow decodes more kinds than DALI does, and fails for this one alone
-    return _decode_jpeg(raw, orientation)
+            return _decode_jpeg(bytes(raw), header.orientation)
+        except PhotoError:
+            raise
+        except Exception as error:
+            raise PhotoError(explain_unread_jpeg(bytes(raw), f"{odd}; {error}")) from error
 
 
-def _pass_jpeg(raw: bytes, image: Image.Image, orientation: int) -> CheckedPhoto:
-    header = read_header(raw)
-    if image.info.get("adobe_transform", 1) != 1 and image.mode == "RGB":
-        raise OddJpegError("colours that are not stored as luma and chroma")
-    # No end-of-image marker can stand inside a scan, because an 0xFF byte of coded data is always
-    # followed by a zero.
-    if raw.rfind(_END_OF_IMAGE, header.scan_start) < 0:
-        raise PhotoError("truncated JPEG: no end-of-image marker")
-    data = np.frombuffer(raw, np.uint8)
-    if header.exif_starts:
+def _pass_jpeg(raw: memoryview, header: Header) -> CheckedPhoto:
+    whole, structure = read_whole_jpeg(raw)
+    if structure.components == 3 and structure.adobe_transform not in (None, 1):
+        raise OddJpegError("colors that are not stored as luma and chroma")
+    data = np.frombuffer(whole, np.uint8)
+    for start in structure.exif_starts:
         # Newer DALI decoders act on EXIF and older ones do not: hide it from all of them.
-        data = data.copy()
-        for start in header.exif_starts:
-            data[start : start + 4] = np.frombuffer(b"none", np.uint8)
-    height, width = image.height, image.width
-    if orientation >= 5:
-        height, width = width, height
-    return CheckedPhoto(data, orientation, (height, width, 1 if image.mode == "L" else 3))
+        data[start : start + 4] = _HIDDEN
+    width, height = header.upright_wh
+    return CheckedPhoto(data, header.orientation, (height, width, structure.components))
 
 
 def _decode_jpeg(raw: bytes, orientation: int) -> CheckedPhoto:
-    image = JpegImageFile(io.BytesIO(essential_jpeg(raw)))
+    image = open_jpeg(raw)
     limits.check_size(*image.size)
     channels = _CHANNELS.get(image.mode, 3)
     image.load()
-    return _handed_on(turn_upright(_to_8_bit(image), orientation), channels)
+    return _hand_on(turn_upright(_to_8_bit(image), orientation), channels)
 
 
-def _handed_on(pixels: Image.Image, channels: int) -> CheckedPhoto:
-    header = f"P{5 if pixels.mode == 'L' else 6}\n{pixels.width} {pixels.height}\n255\n"
-    data = np.frombuffer(header.encode() + pixels.tobytes(), np.uint8)
-    return CheckedPhoto(data, 1, (pixels.height, pixels.width, channels))
+def _hand_on(pixels: Image.Image, channels: int) -> CheckedPhoto:
+    return CheckedPhoto(to_pnm(pixels), 1, (pixels.height, pixels.width, channels))
 
 
 def _decode(raw: bytes, kind: Kind) -> tuple[Image.Image, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from facekit.photos.jpeg_kinds import explain_unread_jpeg
+
 Kind = Literal["JPEG", "PNG", "BMP", "WebP", "TIFF"]
 
 ACCEPTED = "JPEG, PNG, BMP, WebP and TIFF are accepted"
@@ -87,11 +89,12 @@ def kind_of(head: bytes) -> Kind | None:
 
 def name_format(raw: bytes) -> str:
     """Say what bytes are that are taken for no photo."""
+    if raw[:2] == b"\xff\xd8":
+        return explain_unread_jpeg(raw)
     signatures: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
         *_PICTURES,
         ("a PDF", lambda b: b[:5] == b"%PDF-"),
         ("a film", lambda b: b[4:8] == b"ftyp"),
-        ("a JPEG with a broken header", lambda b: b[:2] == b"\xff\xd8"),
         ("a PNG with a broken header", lambda b: b[:4] == b"\x89PNG"),
         ("a WebP with a broken header", lambda b: kind_of(b) == "WebP"),
         ("a TIFF with a broken header", lambda b: kind_of(b) == "TIFF"),

@@ -8,7 +8,6 @@ decoder is fast enough without, and takes the JPEG itself.
 
 from __future__ import annotations
 
-import io
 import math
 
 import numpy as np
@@ -16,9 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from facekit.contract import CROP_SIDE, NETWORK_HEIGHT, NETWORK_WIDTH
-from facekit.errors import PhotoError
 from facekit.landmarks.crops import FloatArray
-from facekit.photos.check import CheckedPhoto
+from facekit.photos.check import CheckedPhoto, is_jpeg, naming_damage, open_jpeg, to_pnm
 
 OVERSAMPLING = 1.25
 """Least side of the reduced picture over the frame's, for box edges that stay where they are."""
@@ -27,7 +25,9 @@ MIN_FACE_SIDE = 1.25 * CROP_SIDE
 """Least longer side of a face in the reduced picture, in its pixels: with it no landmark of 95 % of
 the faces moves by more than 1 % of the distance of the eyes."""
 
-_JPEG = b"\xff\xd8"
+MAX_DECODED_BYTES = (1 << 29) - 1
+"""Of one picture as DALI's decoder for CPUs returns it since DALI 1.35, colors three a pixel."""
+
 _SCALES = (8, 4, 2)
 _MODES = {"gray": "L", "rgb": "RGB"}
 COLORS = tuple(_MODES)
@@ -72,7 +72,7 @@ def reduction(photo: CheckedPhoto, frame_wh: tuple[float, float]) -> int:
         photo: A checked photo.
         frame_wh: The least width and height that it is needed in, upright.
     """
-    if photo.data[:2].tobytes() != _JPEG:
+    if not is_jpeg(photo):
         return 1
     height, width, _ = photo.size_hwc
     spare = min(width / frame_wh[0], height / frame_wh[1])
@@ -110,21 +110,13 @@ def decode_reduced(photo: CheckedPhoto, scale: int, color: str) -> Image.Image:
     Raises:
         PhotoError: The coded pixels are damaged.
     """
-    try:
-        with Image.open(io.BytesIO(photo.data.tobytes()), formats=("JPEG",)) as image:
-            stored_wh = image.size
-            image.draft(_MODES[color], (image.width // scale, image.height // scale))
-            image.load()
-            picture: Image.Image = image.convert(_MODES[color])
-    except OSError as error:
-        raise PhotoError(f"truncated or corrupt JPEG: {error}") from error
+    with naming_damage():
+        image = open_jpeg(photo.data.tobytes())
+        stored_wh = image.size
+        image.draft(_MODES[color], (image.width // scale, image.height // scale))
+        image.load()
+        picture: Image.Image = image.convert(_MODES[color])
     # The last column and row may hold less than half a pixel of the photo: left out then, so that
     # the picture's sides differ by half a pixel at most from the photo's over ``scale``.
     nearest_wh = (math.floor(stored_wh[0] / scale + 0.5), math.floor(stored_wh[1] / scale + 0.5))
     return picture if picture.size == nearest_wh else picture.crop((0, 0, *nearest_wh))
-
-
-def to_pnm(picture: Image.Image) -> npt.NDArray[np.uint8]:
-    """Return a picture of mode L or RGB as an uncompressed PNM, uint8 (n,)."""
-    header = f"P{5 if picture.mode == 'L' else 6}\n{picture.width} {picture.height}\n255\n"
-    return np.frombuffer(header.encode() + picture.tobytes(), np.uint8)

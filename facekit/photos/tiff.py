@@ -199,8 +199,8 @@ def _check_readable(
 
 def _check_bytes(layout: _Layout) -> None:
     taken = layout.size_wh[0] * layout.size_wh[1] * layout.samples * max(1, layout.bits // 8)
-    if taken > limits.MAX_PADDED_BYTES:
-        raise PhotoError(f"{taken:,} bytes of samples; the limit is {limits.MAX_PADDED_BYTES:,}")
+    if taken > limits.MAX_SAMPLE_BYTES:
+        raise PhotoError(f"{taken:,} bytes of samples; the limit is {limits.MAX_SAMPLE_BYTES:,}")
 
 
 def _packed_rows(raw: bytes, page: Directory, layout: _Layout, plane: int) -> Samples:

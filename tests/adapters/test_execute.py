@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,61 @@ def test_photo_reduce_decodes_large_jpegs_smaller_where_it_is_told_to() -> None:
     assert color[0].tobytes().startswith(b"P6\n1008 756\n")
     # A small one is left to DALI.
     assert gray[1].tobytes().rstrip(b"\0") == color[1].tobytes().rstrip(b"\0") == probe_photo()
+
+
+def test_photo_reduce_decodes_what_is_too_large_for_dali_in_colors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    size_wh = (1840, 1040)
+    jpeg = encode(picture(size_wh), "JPEG")
+    request = Request({"image": batch([jpeg])}, ["reduced_photo", "reduced_color_photo"])
+    model = make_model("photo_reduce", "photo_reduce")
+    for most, color_head in ((3 * 1840 * 1040, jpeg[:2]), (3 * 1840 * 1040 - 1, b"P6\n920 520\n")):
+        monkeypatch.setattr("facekit.photos.reduced.MAX_DECODED_BYTES", most)
+        (response,) = model.execute([request])
+        assert response.tensors["reduced_color_photo"][0].tobytes().startswith(color_head)
+        assert response.tensors["reduced_photo"][0].tobytes() == jpeg
+
+
+def claiming(size_wh: tuple[int, int]) -> bytes:
+    """A small JPEG whose frame header claims another size."""
+    data = bytearray(encode(picture(), "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", *size_wh[::-1])
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "limit"),
+    [
+        ("photo_check", "photo", "200,000,000"),
+        ("photo_reduce", "photo", "200,000,000"),
+        ("photo_reduce", "reduced_photo", "512,000,000"),
+        ("photo_reduce", "reduced_color_photo", "512,000,000"),
+        ("faces", "boxes", "512,000,000"),
+        ("landmarks", "keypoints", "512,000,000"),
+    ],
+)
+def test_request_limit_is_that_of_the_model_and_is_named(
+    name: str, output: str, limit: str
+) -> None:
+    # Each of 4000 x 4000: 32 of them are just allowed where a few at a time are decoded.
+    most = int(limit.replace(",", "")) // 16_000_000
+    photos = batch([claiming((4000, 4000))] * (most + 1))
+    inputs = {"image": photos, "boxes": np.zeros((most + 1, 1, 4), np.int32)}
+    answer = make_model(name, name).execute([Request(inputs, [output])])
+    (response,) = asyncio.run(answer) if asyncio.iscoroutine(answer) else answer
+    assert str(response.error) == (
+        f"photo {most + 1} of {most + 1}: with it the request holds more than {limit} pixels: "
+        "send the photos in several requests"
+    )
+
+
+def test_32_photos_of_a_phone_are_one_request() -> None:
+    photos = batch([claiming((4000, 4000))] * 32)
+    model = make_model("photo_reduce", "photo_reduce")
+    (response,) = model.execute([Request({"image": photos}, ["reduced_photo"])])
+    assert response.error is None and len(response.tensors["reduced_photo"]) == 32
 
 
 def test_photo_reduce_refuses_another_color_at_the_load() -> None:

@@ -252,7 +252,7 @@ def test_command_refuses_a_data_set_without_landmarks(
     assert not out.exists()
 
 
-def test_damage_that_only_a_decoder_finds_stops_no_other_photo(
+def test_damage_behind_the_header_stops_no_other_photo(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (folder / "damaged.jpg").write_bytes(photo_files.damaged_jpeg(SIZE_WH))

@@ -194,7 +194,7 @@ def test_draw_tags_of_a_crowd_cover_no_other_face() -> None:
     assert (picture[8:16] > 100).mean() > 0.2
 
 
-def test_damage_that_only_a_decoder_finds_is_the_photos_error(tmp_path: Path) -> None:
+def test_damage_behind_the_header_is_the_photos_error(tmp_path: Path) -> None:
     photo = tmp_path / "damaged.jpg"
     photo.write_bytes(photo_files.damaged_jpeg((400, 300)))
     with pytest.raises(PhotoError, match="^truncated or corrupt JPEG: "):

@@ -103,7 +103,8 @@ def test_limits_are_the_ones_in_force() -> None:
     assert f"{limits.MAX_PHOTO_PIXELS // 10**6} megapixels of any other kind" in README
     assert f"{limits.MAX_JPEG_PIXELS // 10**6} megapixels a JPEG" in README
     assert f"{limits.MAX_PHOTO_SIDE:,} pixels a photo" in README
-    assert f"{limits.MAX_REQUEST_PIXELS // 10**6} megapixels a request" in README
+    assert f"{limits.MAX_BATCH_PIXELS // 10**6} megapixels a request" in README
+    assert f"{limits.MAX_REQUEST_PIXELS // 10**6} of `fpenet_ensemble`" in README
     assert f"{limits.MAX_BOXES:,} boxes a photo" in README
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from tests.photo_files import encode, exif, mpo, picture, stored, with_segment
 from tests.photos import metadata_files as meta
+from tests.photos.jpeg_damage import samsung_trailer
 from tests.photos.tiff_files import CMYK, GRAY, PACKED, PALETTE, RGB, WHITE_IS_ZERO, Tiff, tiff
 
 SIZE_WH = (48, 64)
@@ -78,6 +79,39 @@ def _jpegs() -> Iterator[Photo]:
     for turn in (1, 8):
         yield Photo("JPEG", "a phone's with further pictures (MPO)", mpo(UPRIGHT, turn),
                     _of(UPRIGHT), f"{turn}")  # fmt: skip
+    for progressive in (False, True):
+        whole = encode(UPRIGHT, "JPEG", progressive=progressive, **JPEG)
+        name = f"{progressive}"
+        yield Photo("JPEG", "end marker missing", whole[:-2], _of(UPRIGHT), name)
+        for what, trailer in (
+            ("further pictures, films or notes behind it", b"notes of a program" + whole),
+            ("further pictures, films or notes behind it", b"\0\0\0\x18ftypmp42" + bytes(99)),
+            ("further pictures, films or notes behind it", samsung_trailer(whole)),
+        ):
+            yield Photo("JPEG", what, whole + trailer, _of(UPRIGHT), f"{name} {trailer[:8]!r}")
+        yield Photo("JPEG", "a trailer of Samsung's in place of the end marker",
+                    whole[:-2] + samsung_trailer(bytes(99)), _of(UPRIGHT), name)  # fmt: skip
+        yield Photo("JPEG", "cut off", whole[: len(whole) // 2], None, name)
+    yield from _unread_jpegs()
+
+
+def _unread_jpegs() -> Iterator[Photo]:
+    whole = encode(UPRIGHT, "JPEG", **JPEG)
+    frame = whole.index(b"\xff\xc0")
+
+    def with_frame(marker: int, precision: int = 8, height: int = SIZE_WH[1]) -> bytes:
+        head = struct.pack(">BBHBH", 0xFF, marker, 17, precision, height)
+        return whole[:frame] + head + whole[frame + len(head) :]
+
+    for what, data in (
+        ("12 bits", with_frame(0xC1, precision=12)),
+        ("lossless, 16 bits", with_frame(0xC3, precision=16)),
+        ("lossless, arithmetic-coded", with_frame(0xCB)),
+        ("hierarchical", with_frame(0xC5)),
+        ("JPEG-LS", with_frame(0xF7)),
+        ("height in a DNL marker only", with_frame(0xC0, height=0)),
+    ):
+        yield Photo("JPEG", what, data, None)
 
 
 def _pngs() -> Iterator[Photo]:

@@ -27,13 +27,16 @@ A photo is its pixels. Metadata of any kind and state leaves size and pixels as 
 orientation is taken from EXIF, or from XMP where EXIF has none; one that can't be read is upright.
 Servers, drawings, labels and datasets turn photos alike (`facekit/photos/orientation.py`).
 
-An ordinary JPEG goes to DALI as it is. Everything else is decoded before, to 8 bits, transparent
-pixels over white. A file is read as its specification says, or refused in a sentence that names
-what of it is not read; the other photos are answered.
+An ordinary JPEG goes to DALI as it is; where its end marker alone is missing, it is supplied.
+Everything else is decoded before, to 8 bits, transparent pixels over white. A file is read as its
+specification says, or refused in a sentence that names what of it is not read; the other photos
+are answered.
 
 This page is written by `.venv/bin/python -m tests.photos.page` from photos that the tests make and
 read. `tests/photos/test_reference.py` holds them against what Pillow and libvips read.
 """
+_BY_PILLOW = """JPEGs that are arithmetic-coded, or lossless with 8 bits, are read where Pillow's
+libjpeg reads them, and refused by name elsewhere."""
 _SIZES = """## How large
 
 | of | at most | because |
@@ -43,7 +46,8 @@ _SIZES = """## How large
 | a progressive JPEG | {progressive:,} pixels | all coefficients lie in memory; 12032 x 9024 fits |
 | any other photo | {other:,} pixels | it goes on decoded; 9248 x 6936 fits |
 | a side | {side:,} pixels | codecs store sides in 16 bits |
-| a request | {request:,} pixels | they lie decoded in shared memory at one time |
+| a request | {batch:,} pixels | a few photos at a time are decoded; 32 of 16 megapixels fit |
+| of `fpenet_ensemble`, `photo_check` | {request:,} pixels | all are decoded to one tensor |
 | a request, padded | {padded} MiB | each photo takes as much as the largest of its request |
 
 On the embedded server, model `faces` and two cores, a JPEG of 200 megapixels and 30 MB took 4.8 s,
@@ -69,11 +73,12 @@ def page() -> str:
     for name, head in _OTHERS.items():
         reason = refusal(head.ljust(32, bytes(1)), ".jpg")
         lines.append(f"| other | {name} | refused: {reason} |".replace(f"; {ACCEPTED}", ""))
+    lines += ["", _BY_PILLOW]
     sizes = _SIZES.format(
         bytes=limits.MAX_PHOTO_BYTES >> 20, jpeg=limits.MAX_JPEG_PIXELS,
         progressive=limits.MAX_PROGRESSIVE_PIXELS, other=limits.MAX_PHOTO_PIXELS,
         side=limits.MAX_PHOTO_SIDE, request=limits.MAX_REQUEST_PIXELS,
-        padded=limits.MAX_PADDED_BYTES >> 20,
+        batch=limits.MAX_BATCH_PIXELS, padded=limits.MAX_PADDED_BYTES >> 20,
     )  # fmt: skip
     return "\n".join([*lines, "", sizes])
 

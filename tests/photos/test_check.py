@@ -76,8 +76,8 @@ def test_check_hides_every_exif_block(segments: list[tuple[int, bytes]]) -> None
 
 def test_check_pixels_of_the_request_are_counted_before_decoding() -> None:
     with pytest.raises(PhotoError, match="send the photos in several requests"):
-        check_photo(GOOD["png"][0], pixels_left=200 * 120 - 1)
-    assert check_photo(GOOD["png"][0], pixels_left=200 * 120)
+        check_photo(GOOD["png"][0], pixels_before=1, max_pixels=200 * 120)
+    assert check_photo(GOOD["png"][0], pixels_before=1, max_pixels=200 * 120 + 1)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 300])

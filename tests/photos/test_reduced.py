@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import struct
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from facekit.errors import PhotoError
 from facekit.photos.check import CheckedPhoto, check_photo
@@ -85,3 +87,22 @@ def test_damaged_pixels_are_that_photo_s_error() -> None:
     cut = photo.data[: len(photo.data) // 2]
     with pytest.raises(PhotoError, match="truncated or corrupt JPEG"):
         reduce_for_network(CheckedPhoto(cut, 1, photo.size_hwc), "gray")
+
+
+@pytest.mark.parametrize("error", [OSError, SyntaxError, ValueError, struct.error])
+def test_whatever_pillow_raises_is_that_photo_s_error(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(image: JpegImageFile) -> None:
+        raise error("odd")
+
+    photo = checked((2400, 1600))
+    monkeypatch.setattr(JpegImageFile, "load", load)
+    with pytest.raises(PhotoError, match="truncated or corrupt JPEG: odd"):
+        reduce_for_network(photo, "gray")
+
+
+def test_reduction_has_no_limit_of_pixels_of_pillow_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = checked((2400, 1600))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert bytes(reduce_for_network(photo, "gray")).startswith(b"P5\n1200 800\n")

@@ -13,7 +13,7 @@ from facekit.annotations import DatasetInfo, NumberedPhoto, write_coco
 from facekit.draw import open_upright
 from facekit.errors import ConfigError, DataError
 from facekit.faces import Faces
-from facekit.photos.check import check_photo
+from facekit.pipelines import usable
 from facekit.pipelines.coco_training import CocoBatches
 from tests import photo_files
 from tests.face_shapes import faces_of, points_68, record_of
@@ -126,13 +126,17 @@ def test_photos_that_dali_would_stumble_over_are_left_out_before(tmp_path: Path)
     assert ids(data) == [len(bad) + 1 + k for k in range(len(good))]
 
 
-def test_jpeg_that_looks_well_and_does_not_decode_is_left_out_before(coco: Path) -> None:
-    """Its header is right and its end is there; in its first scan is a marker that nobody knows."""
-    data = photo_files.encode(photo_files.picture(SIZE_WH), "JPEG", progressive=True)
-    place = data.index(b"\xff\xda") + 30
-    data = data[:place] + b"\xff\xb7" + data[place + 2 :]
-    assert len(check_photo(data).data) == len(data)
-    (coco.parent / "photos" / "sub" / "3.jpg").write_bytes(data)
+def test_photo_that_only_dali_refuses_is_left_out_before(
+    coco: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = usable._look
+
+    def lenient(folder: Path, name: str, size_wh: tuple[int, int]) -> usable.Looked:
+        if name == "sub/3.jpg":
+            return name, np.frombuffer(b"no photo at all", np.uint8)
+        return real(folder, name, size_wh)
+
+    monkeypatch.setattr(usable, "_look", lenient)
     batches = CocoBatches(coco, 3)
     assert {*batches.failures} == {"sub/3.jpg"}
     assert "DALI cannot decode it" in str(batches.failures["sub/3.jpg"])

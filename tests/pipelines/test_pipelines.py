@@ -14,7 +14,7 @@ from PIL import Image
 
 from facekit.errors import PhotoError, SetupError
 from facekit.photos.check import CheckedPhoto, check_photo
-from facekit.photos.jpeg import read_header
+from facekit.photos.jpeg import read_structure
 from facekit.pipelines.definitions import COLORS, COLORS_OF, PIPELINES
 from facekit.pipelines.serialize import file_name, serialize, write_all
 from tests import photo_files
@@ -103,7 +103,7 @@ def test_every_format_gives_the_same_picture(name: str) -> None:
 @pytest.mark.parametrize("progressive", [False, True])
 def test_no_jpeg_with_a_broken_header_gets_past_the_check_to_fail_here(progressive: bool) -> None:
     jpeg = photo_files.encode(photo_files.picture(), "JPEG", quality=95, progressive=progressive)
-    header = read_header(jpeg).scan_start
+    header = read_structure(jpeg).scan_start
     rng = np.random.default_rng(0)
     pipeline = load(committed("photo_gray", None))
     passed = 0
