@@ -69,8 +69,12 @@ def test_bad_photo_in_a_batch_is_named(call: Call) -> None:
 
 def test_too_many_pixels_in_one_request(call: Call) -> None:
     large = encode(Image.new("L", (7000, 7000)), "JPEG", quality=30)
-    with pytest.raises(InferenceServerException, match="send the photos in several requests"):
-        call("facenet_ensemble", {"input_image_data": batch([large] * 4)})
+    text = "photo 11 of 11: with it the request holds more than 512,000,000 pixels: send the photos"
+    with pytest.raises(InferenceServerException, match=text):
+        call("facenet_ensemble", {"input_image_data": batch([large] * 11)})
+    boxes = np.tile(np.array([[0, 0, 90, 90]], "i4"), (5, 1))
+    with pytest.raises(InferenceServerException, match="photo 5 of 5: .* more than 200,000,000"):
+        call("fpenet_ensemble", {"raw_image_data": batch([large] * 5), "true_boxes": boxes})
 
 
 @pytest.mark.parametrize(

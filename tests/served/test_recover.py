@@ -48,7 +48,7 @@ def test_killed_backends_are_mended_and_the_stop_is_clean(
     (url,) = re.findall(r"gRPC (\S+?),", said.read_text())
     with Client(url, timeout_s=20) as client:
         assert len(client.detect(probe_photo())) >= 1
-        for rounds, instance in enumerate(("facenet_0_0", "faces_preprocess_0_1"), start=1):
+        for rounds, instance in enumerate(("facenet_0_0", "faces_preprocess_0_0"), start=1):
             os.kill(stub_of(process.pid, instance).pid, signal.SIGKILL)
             assert wait_for(lambda n=rounds: said.read_text().count("ready again") == n)  # type: ignore[misc]
             assert f"backend process of {instance} died" in said.read_text()
