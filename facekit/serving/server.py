@@ -18,6 +18,7 @@ from facekit.errors import SetupError
 from facekit.serving import log, ports, processes
 from facekit.serving.child import kill_group, spawn
 from facekit.serving.installation import check_shared_memory
+from facekit.serving.limits import ProcessLimits, process_limits
 from facekit.serving.options import ServerOptions
 from facekit.serving.output import Output
 from facekit.serving.ready import answers_ready
@@ -68,6 +69,7 @@ class TritonServer(ABC):
         self._runtime: Runtime | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._left_out: LeftOut | None = None
+        self._limits: ProcessLimits | None = None
 
     @property
     def http_url(self) -> str:
@@ -86,8 +88,10 @@ class TritonServer(ABC):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Lines about what the last start left undone, if anything."""
-        return (self._left_out.words,) if self._left_out else ()
+        """Lines about what the last start could not do as it should, if anything."""
+        left_out = self._left_out.words if self._left_out else ""
+        note = self._limits.note if self._limits else ""
+        return tuple(line for line in (left_out, note) if line)
 
     @property
     def pid(self) -> int | None:
@@ -169,6 +173,7 @@ class TritonServer(ABC):
                 self._tls_state = self._tls.state()
                 self._tls_name = self._tls.name()
             check_shared_memory()
+            self._limits = process_limits()
             self._prepare()
         finally:
             self.checking = False
@@ -265,12 +270,14 @@ class TritonServer(ABC):
         """Return the options that only this kind of server gets."""
 
     def _spawn(self, runtime: Runtime) -> None:
+        limits = self._limits
+        assert limits is not None
         environment = runtime.environment()
         repository = self._lay_out(runtime)
         arguments = self._arguments(runtime, repository)
         command = [str(self._binary()), *arguments, *self._options.extra_args]
         self._process = self._output.begin(
-            runtime.default_log, lambda handle: spawn(command, environment, handle)
+            runtime.default_log, lambda handle: spawn(command, environment, handle, limits)
         )
 
     def _lay_out(self, runtime: Runtime) -> Path:
