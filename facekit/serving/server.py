@@ -70,6 +70,7 @@ class TritonServer(ABC):
         self._process: subprocess.Popen[bytes] | None = None
         self._left_out: LeftOut | None = None
         self._limits: ProcessLimits | None = None
+        self._shared_memory_note = ""
 
     @property
     def http_url(self) -> str:
@@ -90,8 +91,8 @@ class TritonServer(ABC):
     def notes(self) -> tuple[str, ...]:
         """Lines about what the last start could not do as it should, if anything."""
         left_out = self._left_out.words if self._left_out else ""
-        note = self._limits.note if self._limits else ""
-        return tuple(line for line in (left_out, note) if line)
+        stack = self._limits.note if self._limits else ""
+        return tuple(line for line in (left_out, stack, self._shared_memory_note) if line)
 
     @property
     def pid(self) -> int | None:
@@ -172,7 +173,7 @@ class TritonServer(ABC):
                 # First, so that a change while it is read counts as one.
                 self._tls_state = self._tls.state()
                 self._tls_name = self._tls.name()
-            check_shared_memory()
+            self._shared_memory_note = check_shared_memory()
             self._limits = process_limits()
             self._prepare()
         finally:
