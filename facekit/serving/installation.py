@@ -8,7 +8,6 @@ import os
 import platform
 import sys
 import sysconfig
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,22 +156,3 @@ def check_shared_memory(
             f"{_SHM_ADVICE}"
         )
     return ""
-
-
-def executable_folder() -> Path:
-    """Return a folder for temporary files that allows writing and execution.
-
-    Raises:
-        SetupError: there is none.
-    """
-    candidates = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp"), Path("/run"), _SHM]
-    for folder in candidates:
-        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-            continue
-        if not os.statvfs(folder).f_flag & os.ST_NOEXEC:
-            return folder
-    tried = ", ".join(dict.fromkeys(str(folder) for folder in candidates))
-    raise SetupError(
-        f"The backend processes need a temporary folder that allows writing and execution, and "
-        f"none of {tried} does. Set TMPDIR to one (Docker: --tmpfs /tmp:exec)."
-    )

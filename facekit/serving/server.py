@@ -18,6 +18,7 @@ from facekit.errors import SetupError
 from facekit.serving import log, ports, processes
 from facekit.serving.child import kill_group, spawn
 from facekit.serving.installation import check_shared_memory
+from facekit.serving.layout import lay_out
 from facekit.serving.limits import ProcessLimits, process_limits
 from facekit.serving.options import ServerOptions
 from facekit.serving.output import Output
@@ -274,27 +275,17 @@ class TritonServer(ABC):
         limits = self._limits
         assert limits is not None
         environment = runtime.environment()
-        repository = self._lay_out(runtime)
-        arguments = self._arguments(runtime, repository)
+        left_out = self._left_out.models if self._left_out else ()
+        lay_out(self.model_repository, runtime.models, left_out, self._options.color)
+        arguments = self._arguments(runtime)
         command = [str(self._binary()), *arguments, *self._options.extra_args]
         self._process = self._output.begin(
             runtime.default_log, lambda handle: spawn(command, environment, handle, limits)
         )
 
-    def _lay_out(self, runtime: Runtime) -> Path:
-        """Make what is served of the repository, if not all of it is, and return its folder."""
-        if self._left_out is None:
-            return self.model_repository
-        folder = runtime.folder / self.model_repository.name
-        folder.mkdir()
-        for path in self.model_repository.iterdir():
-            if path.is_dir() and path.name not in self._left_out.models:
-                (folder / path.name).symlink_to(path.resolve())
-        return folder
-
-    def _arguments(self, runtime: Runtime, repository: Path) -> list[str]:
+    def _arguments(self, runtime: Runtime) -> list[str]:
         arguments = [
-            f"--model-repository={repository}",
+            f"--model-repository={runtime.models}",
             f"--http-address={self._listen}",
             f"--grpc-address={self._listen}",
             f"--metrics-address={self._listen}",
@@ -322,11 +313,17 @@ class TritonServer(ABC):
     def _fail(self, what: str) -> None:
         if self.pid is None:
             self._output.finish()
-        reasons = "\n  ".join(log.reasons(self.log_tail(2000)))
+        reasons = self._renamed("\n  ".join(log.reasons(self.log_tail(2000))))
         self.kill()
         file = self._output.file
         where = f"\nThe whole log: {file}" if file is not None else ""
         raise SetupError(f"{what}:\n  {reasons}{where}")
+
+    def _renamed(self, text: str) -> str:
+        """Return a text with the user's own paths in place of the links to them."""
+        if self._runtime is None:
+            return text
+        return text.replace(str(self._runtime.models), str(self.model_repository))
 
     def _release(self) -> None:
         if self._runtime is not None:

@@ -61,3 +61,16 @@ def test_help_of_serve_is_the_commands_own_and_other_options_do_not_hide_it(clon
     done = ask(clone / "scripts/serve", "--http-port", "0", "--help")
 
     assert "--restrict-management" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("name", ["a:b", '"x"', "$HOME", "`id`", "back\\slash", "two\nlines"])
+def test_setup_in_a_folder_that_pip_cannot_take_says_so_at_once(tmp_path: Path, name: str) -> None:
+    root = tmp_path / name
+    shutil.copytree(ROOT / "scripts", root / "scripts")
+
+    done = ask(root / "scripts/setup")
+
+    assert done.returncode == 1
+    assert f"setup: {root}/.venv: a path with" in done.stderr
+    assert "move the clone" in done.stderr
+    assert not (root / ".venv").exists()

@@ -190,4 +190,4 @@ def test_native_server_in_a_color_names_the_real_repository(root: Path, tmp_path
 
     assert served.process.wait(60) == 2
     assert f"facenet: the engine {plan} is missing" in served.said
-    assert "facekit-repository-" not in served.said
+    assert "facekit-server-" not in served.said
