@@ -26,11 +26,13 @@ from facekit.serving.ready import answers_ready
 from facekit.serving.repository import check_repository, default_model_repository
 from facekit.serving.restrictions import restrictions
 from facekit.serving.runtime import Runtime
+from facekit.serving.starting import BackendWatch
 from facekit.serving.tls import TlsState
 
 # Seconds that requests under way get at a stop.
 _EXIT_TIMEOUT_S = 10
 _POLL_S = 0.02
+_LOG_LINES = 2000
 _Self = TypeVar("_Self", bound="TritonServer")
 
 
@@ -186,16 +188,25 @@ class TritonServer(ABC):
         """Wait until every model is loaded, or until ``cancelled`` says to give up.
 
         Raises:
-            SetupError: the server ended instead, or is not ready in time; the message names the
-                model and the reason. The server is stopped.
+            SetupError: the server or one of its backend processes ended instead, or it is not
+                ready in time; the message names the model and the reason. The server is stopped.
         """
+        process = self._process
+        if process is None:
+            raise SetupError("The server is not started.")
         deadline = time.monotonic() + timeout_s
+        backends = BackendWatch(process.pid)
         while not answers_ready(self.http_url):
-            process = self._process
-            if process is None:
-                raise SetupError("The server is not started.")
             if process.poll() is not None:
                 self._fail(f"The server ended with exit code {process.returncode} at its start")
+            ended = backends.ended()
+            if ended:
+                lines = self.log_tail(_LOG_LINES)
+                name = backends.instance(lines) or "a model"
+                self._fail(
+                    f"The backend process of {name} {ended} at the server's start",
+                    log.foreign_lines(lines),
+                )
             if time.monotonic() > deadline:
                 self._fail(f"The server was not ready after {timeout_s:g} s")
             if cancelled is not None and cancelled():
@@ -310,14 +321,15 @@ class TritonServer(ABC):
         host = "127.0.0.1" if self._listen == "0.0.0.0" else self._listen
         return f"{host}:{self._ports[option]}"
 
-    def _fail(self, what: str) -> None:
+    def _fail(self, what: str, lines: list[str] | None = None) -> None:
         if self.pid is None:
             self._output.finish()
-        reasons = self._renamed("\n  ".join(log.reasons(self.log_tail(2000))))
+        reasons = log.reasons(self.log_tail(_LOG_LINES) if lines is None else lines)
+        text = self._renamed("\n  ".join([f"{what}:", *reasons]) if reasons else f"{what}.")
         self.kill()
         file = self._output.file
         where = f"\nThe whole log: {file}" if file is not None else ""
-        raise SetupError(f"{what}:\n  {reasons}{where}")
+        raise SetupError(f"{text}{where}")
 
     def _renamed(self, text: str) -> str:
         """Return a text with the user's own paths in place of the links to them."""
