@@ -70,6 +70,10 @@ class ModelSpec:
 _ENCODED = (-1,)
 # What the photo check hands to the DALI pipelines.
 _PHOTO = TensorSpec("photo", "UINT8", _ENCODED)
+# The same for the detectors, which a large JPEG may reach smaller (``facekit.photos.reduced``): as
+# FaceNet is fed, and in color.
+_REDUCED = TensorSpec("reduced_photo", "UINT8", _ENCODED)
+_REDUCED_COLOR = TensorSpec("reduced_color_photo", "UINT8", _ENCODED)
 _ORIENTATION = TensorSpec("orientation", "INT32", (1,))
 _SIZE = TensorSpec("true_image_size", "INT64", (3,))
 _GRAY = TensorSpec("gray", "UINT8", (-1, -1))
@@ -160,6 +164,13 @@ _ALL = (
     ),
     # The steps.
     ModelSpec("photo_check", "python", "python", (_IMAGE,), (_PHOTO, _ORIENTATION, _SIZE)),
+    ModelSpec(
+        "photo_reduce",
+        "python",
+        "python",
+        (_IMAGE,),
+        (_REDUCED, _REDUCED_COLOR, _ORIENTATION, _SIZE),
+    ),
     ModelSpec("facenet_preprocess", "dali", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1,)),
     ModelSpec("facenet", "tensorrt", "onnxruntime", (_INPUT_1,), _grids("facenet")),
     ModelSpec(
@@ -181,6 +192,14 @@ _ALL = (
     ),
     ModelSpec("photo_gray", "dali", "dali", (_PHOTO, _ORIENTATION), (_GRAY,)),
     ModelSpec("faces_preprocess", "dali", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1, _GRAY)),
+    # Three of the steps above in one call, for ``faces``: the network's input stays in the server.
+    ModelSpec(
+        "faces_detect",
+        "ensemble",
+        "ensemble",
+        (_PHOTO, _ORIENTATION, _SIZE),
+        (_GRAY, *(tensor for tensor in _FACENET_RESULT if tensor is not _SIZE)),
+    ),
     ModelSpec("fpenet_preprocess", "python", "python", (_GRAY, _SIZE, _BOX), (_FACE_IMAGE, _CROP)),
     ModelSpec("fpenet", "tensorrt", "onnxruntime", (_FACE_IMAGE,), _FPENET_RESULT),
     ModelSpec(

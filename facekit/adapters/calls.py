@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from facekit.adapters.requests import Array, Request, Response, place, refuse, respond
+from facekit.adapters.requests import Array, Request, Response, place, read, refuse, respond
 from facekit.contract import CROP_SIDE, MAX_BATCH_SIZE
 from facekit.errors import InputError, ServerError, ServerUnavailableError
 from facekit.landmarks.crops import FloatArray, crop_squares, cut_crops, to_photo
+from facekit.shared_pages import drop_pages
 
 GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
 """What ``facenet`` answers: boxes and coverages."""
@@ -59,13 +60,24 @@ def tensor(name: str, array: Array) -> Any:
 
 
 async def answer_all(
-    requests: Sequence[Request], answer: Callable[[Request], Awaitable[dict[str, Array]]]
+    requests: Sequence[Request],
+    answer: Callable[[Request], Awaitable[dict[str, Array]]],
+    *,
+    drops: str,
 ) -> list[Response]:
-    """Answer requests side by side, each by itself, so that one bad request fails alone."""
+    """Answer requests side by side, each by itself, so that one bad request fails alone.
+
+    Args:
+        requests: The requests.
+        answer: Makes the outputs of one.
+        drops: The input that no answer holds a view of: its memory is given back.
+    """
 
     async def one(request: Request) -> Response:
         try:
-            return respond(await answer(request))
+            response = respond(await answer(request))
+            drop_pages(read(request, drops))
+            return response
         except Exception as e:  # whatever it is, the other requests must get their answers
             return refuse(e)
 
@@ -108,12 +120,15 @@ class LandmarkCalls:
     def __init__(self) -> None:
         self._point_count = 0  # not known yet
 
-    async def estimate(self, gray: Array, boxes_xyxy: Array) -> tuple[FloatArray, FloatArray]:
+    async def estimate(
+        self, gray: Array, boxes_xyxy: Array, scale: int = 1
+    ) -> tuple[FloatArray, FloatArray]:
         """Estimate the landmarks of all faces of a photo, in as few batches as FPENet allows.
 
         Args:
-            gray: uint8 (H, W), the upright photo.
+            gray: uint8 (H, W), the upright photo, or a smaller picture of it.
             boxes_xyxy: (N, 4), pixels of the upright photo.
+            scale: Pixels of the photo on one of the picture, along each axis.
 
         Returns:
             float32 (N, K, 2), pixels of the upright photo, and float32 (N, K), how sure each is.
@@ -122,7 +137,8 @@ class LandmarkCalls:
             BoxError: See ``facekit.landmarks.crops.crop_squares``.
             ServerError: See ``call``.
         """
-        squares = crop_squares(boxes_xyxy, size_wh=(gray.shape[1], gray.shape[0]))
+        boxes = np.asarray(boxes_xyxy) / scale
+        squares = crop_squares(boxes, size_wh=(gray.shape[1], gray.shape[0]))
         if not len(squares):
             count = await self._points()
             return np.empty((0, count, 2), np.float32), np.empty((0, count), np.float32)
@@ -132,7 +148,7 @@ class LandmarkCalls:
             part = await self._run(crops[start : start + MAX_BATCH_SIZE])
             points.append(part[0])
             peaks.append(part[1])
-        return to_photo(np.concatenate(points), squares), np.concatenate(peaks)
+        return to_photo(np.concatenate(points), squares) * scale, np.concatenate(peaks)
 
     async def _run(self, crops: FloatArray) -> tuple[FloatArray, FloatArray]:
         points, peaks = await call(

@@ -14,7 +14,7 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Request]) -> list[Response]:
         """Answer the requests, each by itself."""
-        return answer_each(requests, self._answer)
+        return answer_each(requests, self._answer, drops="gray")
 
     def _answer(self, request: Request) -> dict[str, Array]:
         gray, boxes = read(request, "gray"), read(request, "true_boxes")

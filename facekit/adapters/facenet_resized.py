@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from facekit.adapters.calls import GRIDS, answer_all, call, tensor
+from facekit.adapters.calls import GRIDS, answer_all, call
 from facekit.adapters.detection_postprocess import check_sizes
-from facekit.adapters.requests import Array, Request, Response, read
+from facekit.adapters.requests import Array, Request, Response, read, read_tensor
 
 _OUTPUTS = ("true_boxes", "true_proba", "true_image_size", "true_count")
 
@@ -14,12 +14,12 @@ class TritonPythonModel:
 
     async def execute(self, requests: list[Request]) -> list[Response]:
         """Answer the requests, each by itself."""
-        return await answer_all(requests, self._answer)
+        return await answer_all(requests, self._answer, drops="input_1")
 
     async def _answer(self, request: Request) -> dict[str, Array]:
         # Asked here too: what another model refuses loses its status on the way through Triton.
         check_sizes(read(request, "true_image_size"))
-        sizes = tensor("true_image_size", read(request, "true_image_size"))
-        grids = await call("facenet", [tensor("input_1", read(request, "input_1"))], GRIDS)
+        sizes = read_tensor(request, "true_image_size")
+        grids = await call("facenet", [read_tensor(request, "input_1")], GRIDS)
         outputs = await call("facenet_postprocess", [*grids, sizes], _OUTPUTS)
         return {name: output.as_numpy() for name, output in zip(_OUTPUTS, outputs, strict=True)}

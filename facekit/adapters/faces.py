@@ -1,4 +1,4 @@
-"""``faces``: photos in; boxes, landmarks and their scores out, each photo decoded once."""
+"""``faces``: photos in; boxes, landmarks and their scores out."""
 
 from __future__ import annotations
 
@@ -6,24 +6,31 @@ from typing import Any
 
 import numpy as np
 
-from facekit.adapters.calls import GRIDS, LandmarkCalls, answer_all, call, each_photo, tensor
+from facekit.adapters.calls import LandmarkCalls, answer_all, call, each_photo, tensor
 from facekit.adapters.photo_check import check_batch
-from facekit.adapters.requests import Array, Request, Response, pad, read
+from facekit.adapters.photo_reduce import read_reduced_decode
+from facekit.adapters.requests import Array, ModelFiles, Request, Response, pad, read
 from facekit.photos.check import CheckedPhoto
+from facekit.photos.reduced import reduce, reduction_for_faces, reduction_for_network
 
-_DETECTIONS = ("true_boxes", "true_proba")
+_DETECTIONS = ("gray", "true_boxes", "true_proba")
 
 
 class TritonPythonModel:
     """Detection and landmarks in one call."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Start with nothing known of the landmark network."""
+        """Read whether large JPEGs are decoded smaller.
+
+        Raises:
+            ConfigError: See ``read_reduced_decode``.
+        """
+        self._color = read_reduced_decode(ModelFiles(args))
         self._landmarks = LandmarkCalls()
 
     async def execute(self, requests: list[Request]) -> list[Response]:
         """Answer the requests, each by itself."""
-        return await answer_all(requests, self._answer)
+        return await answer_all(requests, self._answer, drops="image")
 
     async def _answer(self, request: Request) -> dict[str, Array]:
         checked = check_batch(read(request, "image"))
@@ -39,21 +46,50 @@ class TritonPythonModel:
         }
 
     async def _one_photo(self, photo: CheckedPhoto) -> tuple[Any, ...]:
-        height, width, _ = photo.size_hwc
-        inputs = photo_tensors(photo)
-        network_input, gray = await call("faces_preprocess", inputs, ("input_1", "gray"))
-        grids = await call("facenet", [network_input], GRIDS)
-        size = tensor("true_image_size", np.array([photo.size_hwc], np.int64))
-        boxes, scores = await call("facenet_postprocess", [*grids, size], _DETECTIONS)
-        boxes_xyxy = boxes.as_numpy()[0]
-        picture = gray.as_numpy()[0, :height, :width]
-        points, peaks = await self._landmarks.estimate(picture, boxes_xyxy)
+        scale = reduction_for_network(photo) if self._color else 1
+        inputs = [
+            *photo_tensors(photo, scale, self._color),
+            tensor("true_image_size", np.array([photo.size_hwc], np.int64)),
+        ]
+        gray, boxes, scores = await call("faces_detect", inputs, _DETECTIONS)
+        boxes_xyxy, picture = boxes.as_numpy()[0], upright_gray(photo, scale, gray)
+        if scale > 1 and (finer := reduction_for_faces(photo, boxes_xyxy)) < scale:
+            # Faces too small in what the detector was content with.
+            scale, picture = finer, await gray_picture(photo, finer)
+        points, peaks = await self._landmarks.estimate(picture, boxes_xyxy, scale)
         return boxes_xyxy, scores.as_numpy()[0, :, 0], points, peaks
 
 
-def photo_tensors(photo: CheckedPhoto) -> list[Any]:
-    """Return the inputs of a DALI model for one photo."""
+async def gray_picture(photo: CheckedPhoto, scale: int) -> Array:
+    """Return the upright gray picture of a photo, uint8 (H, W), its sides divided by ``scale``.
+
+    Raises:
+        PhotoError: The coded pixels are damaged.
+        ServerError: See ``call``.
+    """
+    (gray,) = await call("photo_gray", photo_tensors(photo, scale, "gray"), ("gray",))
+    return upright_gray(photo, scale, gray)
+
+
+def upright_gray(photo: CheckedPhoto, scale: int, gray: Any) -> Array:
+    """Return the picture of a DALI model's ``gray``, uint8 (H, W), without its padding."""
+    height, width, _ = photo.size_hwc
+    picture: Array = gray.as_numpy()[0]
+    return picture[:height, :width] if scale == 1 else picture
+
+
+def photo_tensors(photo: CheckedPhoto, scale: int = 1, color: str | None = None) -> list[Any]:
+    """Return the inputs of a DALI model for one photo.
+
+    Args:
+        photo: The photo.
+        scale: By how much it is decoded smaller here; with 1 DALI decodes it.
+        color: ``gray`` or ``rgb``, where ``scale`` is above 1.
+
+    Raises:
+        PhotoError: The coded pixels are damaged.
+    """
     return [
-        tensor("photo", photo.data[None]),
+        tensor("photo", reduce(photo, scale, color or "gray")[None]),
         tensor("orientation", np.array([[photo.orientation]], np.int32)),
     ]

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
-from facekit.adapters.calls import LandmarkCalls, answer_all, call, each_photo
-from facekit.adapters.faces import photo_tensors
+from facekit.adapters.calls import LandmarkCalls, answer_all, each_photo
+from facekit.adapters.faces import gray_picture
 from facekit.adapters.photo_check import check_batch
-from facekit.adapters.requests import Array, Request, Response, read
+from facekit.adapters.photo_reduce import read_reduced_decode
+from facekit.adapters.requests import Array, ModelFiles, Request, Response, read
 from facekit.errors import BoxError
-from facekit.landmarks.crops import FloatArray
+from facekit.landmarks.crops import FloatArray, check_boxes
 from facekit.limits import MAX_BOXES
 from facekit.photos.check import CheckedPhoto
+from facekit.photos.reduced import reduction_for_faces
 
 
 class TritonPythonModel:
     """Landmarks of the caller's own boxes."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Start with nothing known of the landmark network."""
+        """Read whether large JPEGs are decoded smaller.
+
+        Raises:
+            ConfigError: See ``read_reduced_decode``.
+        """
+        self._reduces = read_reduced_decode(ModelFiles(args)) is not None
         self._landmarks = LandmarkCalls()
 
     async def execute(self, requests: list[Request]) -> list[Response]:
         """Answer the requests, each by itself."""
-        return await answer_all(requests, self._answer)
+        return await answer_all(requests, self._answer, drops="image")
 
     async def _answer(self, request: Request) -> dict[str, Array]:
         boxes = read(request, "boxes")
@@ -44,6 +51,9 @@ class TritonPythonModel:
     async def _one_photo(
         self, photo: CheckedPhoto, boxes_xyxy: Array
     ) -> tuple[FloatArray, FloatArray]:
+        # Before the decode, so that wrong boxes cost none.
         height, width, _ = photo.size_hwc
-        (gray,) = await call("photo_gray", photo_tensors(photo), ("gray",))
-        return await self._landmarks.estimate(gray.as_numpy()[0, :height, :width], boxes_xyxy)
+        check_boxes(boxes_xyxy, size_wh=(width, height))
+        scale = reduction_for_faces(photo, boxes_xyxy) if self._reduces else 1
+        picture = await gray_picture(photo, scale)
+        return await self._landmarks.estimate(picture, boxes_xyxy, scale)

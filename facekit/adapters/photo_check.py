@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from facekit import limits
-from facekit.adapters.requests import Array, Request, Response, answer_each, pad, place, read
+from facekit.adapters.requests import (
+    Array,
+    Request,
+    Response,
+    answer_each,
+    pad,
+    place,
+    read,
+)
 from facekit.errors import PhotoError
 from facekit.photos.check import CheckedPhoto, check_photo
 
@@ -22,32 +33,54 @@ def check_batch(encoded: Array) -> list[CheckedPhoto]:
     checked: list[CheckedPhoto] = []
     pixels_left = limits.MAX_REQUEST_PIXELS
     for i, row in enumerate(encoded):
-        try:
+        with naming(i, len(encoded)):
             checked.append(check_photo(row, pixels_left=pixels_left))
-        except PhotoError as e:
-            raise PhotoError(f"{place('photo', i, len(encoded))}: {e}") from e
         pixels_left -= checked[-1].size_hwc[0] * checked[-1].size_hwc[1]
     return checked
 
 
-def check_padding(checked: list[CheckedPhoto]) -> None:
-    """Refuse a batch that one large photo among small ones would blow up.
+@contextmanager
+def naming(index: int, count: int) -> Iterator[None]:
+    """Name the photo in what goes wrong with it.
 
-    The photos go on as one tensor, each as long as the longest, and are decoded to one tensor,
-    each as wide and as high as the widest and the highest.
+    Args:
+        index: Its place in the request, from 0.
+        count: How many photos the request has.
+    """
+    try:
+        yield
+    except PhotoError as e:
+        raise PhotoError(f"{place('photo', index, count)}: {e}") from e
+
+
+def pad_photos(photos: list[Array], *, decoded_hw: tuple[int, int] = (0, 0)) -> Array:
+    """Return the photos as one tensor, each as long as the longest.
+
+    Args:
+        photos: uint8 (n,) each.
+        decoded_hw: Height and width that each of them will be padded to once it is decoded, where
+            they are decoded to one tensor.
 
     Raises:
-        PhotoError: Says how much the batch would take, and the limit.
+        PhotoError: One large photo among small ones would blow the batch up; says how much it would
+            take, and the limit.
     """
-    taken = len(checked) * max(photo.data.nbytes for photo in checked)
-    height, width, _ = np.max([photo.size_hwc for photo in checked], axis=0).tolist()
-    taken = max(taken, len(checked) * height * width)
+    taken = len(photos) * max(*(photo.nbytes for photo in photos), decoded_hw[0] * decoded_hw[1])
     if taken > limits.MAX_PADDED_BYTES:
         raise PhotoError(
-            f"photo 1 to {len(checked)} of {len(checked)}: padded to the largest of them they take "
+            f"photo 1 to {len(photos)} of {len(photos)}: padded to the largest of them they take "
             f"{taken:,} bytes; the limit of one request is {limits.MAX_PADDED_BYTES:,}: send them "
             "in several requests"
         )
+    return pad(photos)
+
+
+def orientations_and_sizes(checked: list[CheckedPhoto]) -> dict[str, Array]:
+    """Return the tensors ``orientation`` and ``true_image_size`` of a request's photos."""
+    return {
+        "orientation": np.array([[photo.orientation] for photo in checked], np.int32),
+        "true_image_size": np.array([photo.size_hwc for photo in checked], np.int64),
+    }
 
 
 class TritonPythonModel:
@@ -55,13 +88,13 @@ class TritonPythonModel:
 
     def execute(self, requests: list[Request]) -> list[Response]:
         """Answer the requests, each by itself."""
-        return answer_each(requests, self._answer)
+        return answer_each(requests, self._answer, drops="image")
 
     def _answer(self, request: Request) -> dict[str, Array]:
         checked = check_batch(read(request, "image"))
-        check_padding(checked)
+        highest, widest = np.max([photo.size_hwc[:2] for photo in checked], axis=0).tolist()
+        photos = [photo.data for photo in checked]
         return {
-            "photo": pad([photo.data for photo in checked]),
-            "orientation": np.array([[photo.orientation] for photo in checked], np.int32),
-            "true_image_size": np.array([photo.size_hwc for photo in checked], np.int64),
+            "photo": pad_photos(photos, decoded_hw=(highest, widest)),
+            **orientations_and_sizes(checked),
         }

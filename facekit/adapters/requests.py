@@ -12,6 +12,7 @@ import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from facekit.errors import FacekitError, InputError, ServerUnavailableError
+from facekit.shared_pages import drop_pages
 
 # Triton's request, response and tensor types exist inside the server only.
 Request = Any
@@ -23,6 +24,11 @@ def read(request: Request, name: str) -> Array:
     """Return one input tensor, batch dimension first."""
     tensor: Array = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
     return tensor
+
+
+def read_tensor(request: Request, name: str) -> Any:
+    """Return one input as Triton's tensor, which another model can be given without a copy."""
+    return pb_utils.get_input_tensor_by_name(request, name)
 
 
 def respond(outputs: dict[str, Array]) -> Response:
@@ -77,13 +83,24 @@ def refuse(error: Exception) -> Response:
 
 
 def answer_each(
-    requests: Sequence[Request], answer: Callable[[Request], dict[str, Array]]
+    requests: Sequence[Request],
+    answer: Callable[[Request], dict[str, Array]],
+    *,
+    drops: str | None = None,
 ) -> list[Response]:
-    """Answer every request by itself, so that one bad request fails alone."""
+    """Answer every request by itself, so that one bad request fails alone.
+
+    Args:
+        requests: The requests.
+        answer: Makes the outputs of one.
+        drops: The input that no answer holds a view of: its memory is given back.
+    """
     responses = []
     for request in requests:
         try:
             responses.append(respond(answer(request)))
+            if drops is not None:
+                drop_pages(read(request, drops))
         except Exception as e:  # whatever it is, the other requests must get their answers
             responses.append(refuse(e))
     return responses
@@ -118,5 +135,5 @@ class ModelFiles:
         self.config: dict[str, Any] = json.loads(args["model_config"])
         self.folder = Path(args["model_repository"])
         self.parameters: dict[str, str] = {
-            name: value["string_value"] for name, value in self.config["parameters"].items()
+            name: value["string_value"] for name, value in self.config.get("parameters", {}).items()
         }

@@ -26,6 +26,7 @@ from facekit.detection.postprocess import Detections, detect
 from facekit.errors import FacekitError, ServerError
 from facekit.landmarks.crops import crop_squares, cut_crops, to_photo
 from facekit.photos.check import CheckedPhoto, check_photo
+from facekit.photos.reduced import reduce, reduction_for_faces, reduction_for_network
 from facekit.pipelines.serialize import file_name
 
 Array = npt.NDArray[Any]
@@ -47,16 +48,19 @@ class BoundWorker:
     """
 
     def __init__(self, repository: Path, settings: Settings) -> None:
-        self._parameters = settings.parameters
+        self._parameters, self._color = settings.parameters, settings.color
+        self._reduces = settings.reduces
         self._facenet_preprocess = _dali(repository, "facenet_preprocess", settings.color)
         self._faces_preprocess = _dali(repository, "faces_preprocess", settings.color)
+        self._photo_gray = _dali(repository, "photo_gray", None)
         self._facenet = _onnx(repository, "facenet")
         self._fpenet = _onnx(repository, "fpenet", settings.points)
 
     def detect(self, photo: Photo) -> Detections:
         """Do what ``facenet_ensemble`` does."""
         checked = check_photo(photo)
-        (network_input,) = _run_dali(self._facenet_preprocess, checked)
+        data = reduce(checked, self._scale(checked), self._color)
+        (network_input,) = _run_dali(self._facenet_preprocess, data, checked.orientation)
         return self._find(network_input, checked)
 
     def faces(self, photo: Photo) -> tuple[Detections, Array, Array]:
@@ -66,11 +70,16 @@ class BoundWorker:
             The faces, their points float32 (N, K, 2) in photo pixels, and the points' scores.
         """
         checked = check_photo(photo)
-        network_input, gray = _run_dali(self._faces_preprocess, checked)
+        scale = self._scale(checked)
+        data = reduce(checked, scale, self._color)
+        network_input, gray = _run_dali(self._faces_preprocess, data, checked.orientation)
         found = self._find(network_input, checked)
-        height, width, _ = checked.size_hwc
-        squares = crop_squares(found.boxes_xyxy, size_wh=(width, height))
-        crops = cut_crops(gray[0, :height, :width], squares)
+        if scale > 1 and (finer := reduction_for_faces(checked, found.boxes_xyxy)) < scale:
+            scale, data = finer, reduce(checked, finer, "gray")
+            (gray,) = _run_dali(self._photo_gray, data, checked.orientation)
+        height, width = gray.shape[1:]
+        squares = crop_squares(found.boxes_xyxy / scale, size_wh=(width, height))
+        crops = cut_crops(gray[0], squares)
         parts = [
             _run_onnx(self._fpenet, "input_face_images", crops[i : i + MAX_BATCH_SIZE], _POINTS)
             for i in range(0, len(crops), MAX_BATCH_SIZE)
@@ -78,7 +87,10 @@ class BoundWorker:
         if not parts:
             return found, np.empty((0, 0, 2), np.float32), np.empty((0, 0), np.float32)
         points, peaks = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return found, to_photo(points, squares), peaks
+        return found, to_photo(points, squares) * scale, peaks
+
+    def _scale(self, checked: CheckedPhoto) -> int:
+        return reduction_for_network(checked) if self._reduces else 1
 
     def _find(self, network_input: Array, checked: CheckedPhoto) -> Detections:
         bbox, cov = _run_onnx(self._facenet, "input_1", network_input, _GRIDS)
@@ -92,7 +104,7 @@ def turns(method: Any, photos: Sequence[Photo]) -> Any:
     return lambda: method(next(photo))
 
 
-def _dali(repository: Path, model: str, color: str) -> DaliPipeline:
+def _dali(repository: Path, model: str, color: str | None) -> DaliPipeline:
     name = file_name(color, "cpu")
     return DaliPipeline(_config(repository, model, name, {"num_threads": "1"}))
 
@@ -114,9 +126,12 @@ def _config(repository: Path, model: str, file: str, parameters: dict[str, str])
     return ModelConfig(model, MAX_BATCH_SIZE, spec.inputs, spec.outputs, path, parameters)
 
 
-def _run_dali(pipeline: DaliPipeline, checked: CheckedPhoto) -> list[Array]:
-    orientation = np.array([[checked.orientation]], np.int32)
-    (result,) = pipeline.run([{"photo": checked.data[None], "orientation": orientation}])
+def _run_dali(pipeline: DaliPipeline, data: Photo, orientation: int) -> list[Array]:
+    inputs: dict[str, Array] = {
+        "photo": data[None],
+        "orientation": np.array([[orientation]], np.int32),
+    }
+    (result,) = pipeline.run([inputs])
     if isinstance(result, FacekitError):
         raise result
     return result

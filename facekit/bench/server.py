@@ -46,11 +46,13 @@ class Settings:
         color: What FaceNet is fed, ``gray`` or ``rgb``.
         parameters: The clustering's, one a class.
         points: Landmarks of a face.
+        reduces: Whether large JPEGs are decoded smaller.
     """
 
     color: str
     parameters: list[ClusteringParameters]
     points: int
+    reduces: bool
 
 
 class ServerInfo:
@@ -117,10 +119,12 @@ class ServerInfo:
         classes = int(postprocess.input[1].dims[0])
         names = [f"class {k}" for k in range(classes)]
         fpenet = self._ask(self._client.get_model_config, "fpenet").config
+        reduce = self._ask(self._client.get_model_config, "photo_reduce").config
         return Settings(
             color=preprocess.default_model_filename.partition(".")[0],
             parameters=parse_parameters(texts, names, others=("label_file",)),
             points=int(fpenet.output[0].dims[0]),
+            reduces="reduced_decode" in reduce.parameters,
         )
 
     def counters(self) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def _network_input(stored: Node, orientation: Node, color: str | None) -> Node:
         resize_y=_choose(orientation, _TRANSPOSED, NETWORK_WIDTH, NETWORK_HEIGHT),
         interp_type=types.INTERP_LINEAR,
         antialias=True,
-        dtype=types.FLOAT,
+        dtype=types.UINT8,
     )
     channels = 1 if color == "gray" else 3
     planes = fn.crop_mirror_normalize(

@@ -11,7 +11,11 @@ from facekit.errors import SetupError
 COLORS = ("gray", "rgb")
 """What FaceNet is fed; each is a serialized pipeline beside the others."""
 
-_SETTING = re.compile(r'^(\s*default_model_filename\s*:\s*")(\w+)(\.\w+\.dali")', re.MULTILINE)
+_PIPELINE = re.compile(r'^(\s*default_model_filename\s*:\s*")(\w+)(\.\w+\.dali")', re.MULTILINE)
+# Large JPEGs are decoded before DALI sees them, in the color that FaceNet is fed.
+_REDUCED = re.compile(
+    r'^(\s*parameters.*"reduced_decode".*string_value\s*:\s*")(\w+)(")', re.MULTILINE
+)
 
 
 def lay_out(
@@ -23,7 +27,8 @@ def lay_out(
         repository: The model repository; its absolute path may hold any characters.
         folder: Where the server reads; does not exist yet.
         left_out: Names of models that are not served.
-        color: One of ``COLORS`` makes the DALI models use the pipelines of that color.
+        color: One of ``COLORS`` makes the DALI models use the pipelines of that color, and
+            large JPEGs decoded to it.
 
     Raises:
         SetupError: A model has no pipeline of this color.
@@ -33,7 +38,8 @@ def lay_out(
         if model.name in left_out:
             continue
         texts = _configs(model) if color is not None else {}
-        if color is not None and any(_SETTING.search(text) for text in texts.values()):
+        colored = any(_PIPELINE.search(text) or _REDUCED.search(text) for text in texts.values())
+        if color is not None and colored:
             _write_model(model, folder / model.name, texts, color)
         else:
             (folder / model.name).symlink_to(model)
@@ -51,8 +57,9 @@ def _write_model(model: Path, target: Path, texts: dict[Path, str], color: str) 
         if entry.name not in ("config.pbtxt", "configs"):
             (target / entry.name).symlink_to(entry)
     for path, text in texts.items():
-        changed = _SETTING.sub(rf"\g<1>{color}\g<3>", text)
-        match = _SETTING.search(changed)
+        changed = _PIPELINE.sub(rf"\g<1>{color}\g<3>", text)
+        changed = _REDUCED.sub(rf"\g<1>{color}\g<3>", changed)
+        match = _PIPELINE.search(changed)
         # GPU pipelines may not have been made yet; the CPU's are part of the repository.
         if match is not None and path.parent.name == "configs":
             file = f"{color}{match.group(3)[:-1]}"

@@ -44,8 +44,9 @@ class Runtime:
             values.setdefault(name, "1")
         # By default glibc gives memory back to the kernel after every request and takes it again,
         # page by page, at the next.
-        values.setdefault("MALLOC_MMAP_THRESHOLD_", str(32 * 2**20))
-        values.setdefault("MALLOC_TRIM_THRESHOLD_", str(128 * 2**20))
+        values.setdefault("MALLOC_MMAP_THRESHOLD_", str(8 * 2**20))
+        values.setdefault("MALLOC_TRIM_THRESHOLD_", str(32 * 2**20))
+        values.setdefault("MALLOC_ARENA_MAX", "4")
         return values
 
     def remove(self) -> None:

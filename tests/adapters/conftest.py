@@ -5,12 +5,23 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
 import pytest
+
+
+class Request(dict[str, np.ndarray]):
+    """Inputs by name, and the outputs that are asked for."""
+
+    def __init__(self, inputs: dict[str, np.ndarray], outputs: Iterable[str] = ()) -> None:
+        super().__init__(inputs)
+        self._outputs = list(outputs)
+
+    def requested_output_names(self) -> list[str]:
+        return self._outputs
 
 
 class Tensor:

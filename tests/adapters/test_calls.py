@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,7 +56,7 @@ def models(pb_utils: SimpleNamespace) -> dict[str, Any]:
         }
 
     fakes = {
-        "faces_preprocess": preprocess,
+        "faces_detect": lambda inputs: {**preprocess(inputs), **postprocess(inputs)},
         "photo_gray": preprocess,
         "facenet": facenet,
         "facenet_postprocess": postprocess,
@@ -66,10 +67,11 @@ def models(pb_utils: SimpleNamespace) -> dict[str, Any]:
     return pb_utils.InferenceRequest.MODELS
 
 
-def execute(module: str, requests: list[dict[str, np.ndarray]]) -> list[Any]:
+def execute(module: str, requests: list[dict[str, np.ndarray]], **parameters: str) -> list[Any]:
     model = importlib.import_module(f"facekit.adapters.{module}").TritonPythonModel()
     if hasattr(model, "initialize"):
-        model.initialize({})
+        config = {"parameters": {key: {"string_value": text} for key, text in parameters.items()}}
+        model.initialize({"model_config": json.dumps(config), "model_repository": ""})
     return asyncio.run(model.execute(requests))
 
 
@@ -89,9 +91,62 @@ def test_faces_answers_each_request_and_a_poisoned_one_fails_alone(models: dict[
         np.testing.assert_allclose(response.tensors["keypoints"][0, 1], [[50, 50]] * 80, atol=1e-4)
 
 
+def large_photo() -> np.ndarray:
+    return batch([encode(picture((4032, 3024)), "JPEG")])
+
+
+@pytest.mark.parametrize(
+    ("side", "asked_again"),
+    [(600, None), (250, b"P5\n2016 1512\n"), (150, b"\xff\xd8")],
+    ids=["large faces", "faces for the half size", "faces for the photo itself"],
+)
+def test_faces_takes_landmarks_from_a_picture_that_is_large_enough(
+    models: dict[str, Any], side: int, asked_again: bytes | None
+) -> None:
+    box = np.array([[[1000, 800, 1000 + side, 800 + side]]], np.float32)
+    asked: dict[str, bytes] = {}
+
+    def detect(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        asked["detect"] = inputs["photo"].tobytes()
+        proba = np.array([[[0.9]]], np.float32)
+        return {"gray": np.zeros((1, 756, 1008), "u1"), "true_boxes": box, "true_proba": proba}
+
+    def decode(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        asked["gray"] = inputs["photo"].tobytes()
+        height, width = (1512, 2016) if asked["gray"].startswith(b"P5") else (3024, 4032)
+        return {"gray": np.zeros((1, height, width), np.uint8)}
+
+    models.update(faces_detect=detect, photo_gray=decode)
+    (response,) = execute("faces", [{"image": large_photo()}], reduced_decode="gray")
+    assert asked["detect"].startswith(b"P5\n1008 756\n")
+    assert asked.get("gray", b"").startswith(asked_again or b"")
+    assert ("gray" in asked) == (asked_again is not None)
+    # Crop pixel 40 of 80 is the middle of the box, in pixels of the photo.
+    middle = [1000 + side / 2, 800 + side / 2]
+    np.testing.assert_allclose(response.tensors["keypoints"][0, 0], [middle] * 80, atol=1e-2)
+    assert response.tensors["image_size"].tolist() == [[3024, 4032, 3]]
+
+
+def test_landmarks_of_large_faces_come_from_a_smaller_picture(models: dict[str, Any]) -> None:
+    asked = []
+
+    def decode(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        asked.append(inputs["photo"].tobytes()[:2])
+        return {"gray": np.zeros((1, 756, 1008) if asked[-1] == b"P5" else (1, 3024, 4032), "u1")}
+
+    models["photo_gray"] = decode
+    boxes = np.array([[[1000, 800, 1500, 1300]]], np.float32)
+    request = {"image": large_photo(), "boxes": boxes}
+    for parameters in ({"reduced_decode": "gray"}, {}):
+        (response,) = execute("landmarks", [request], **parameters)
+        np.testing.assert_allclose(response.tensors["keypoints"][0, 0, 0], [1250, 1050], atol=1e-2)
+    assert asked == [b"P5", b"\xff\xd8"]
+
+
 def test_faces_without_a_face_asks_fpenet_once_for_its_points(models: dict[str, Any]) -> None:
     empty = {"true_boxes": np.empty((1, 0, 4), np.float32), "true_proba": np.empty((1, 0, 1), "f")}
-    models["facenet_postprocess"] = lambda inputs: empty
+    gray = {"gray": np.zeros((1, 400, 400), np.uint8)}
+    models["faces_detect"] = lambda inputs: {**gray, **empty}
     (response,) = execute("faces", [{"image": GOOD}])
     assert response.tensors["boxes"].shape == (2, 0, 4)
     assert response.tensors["keypoints"].shape == (2, 0, 80, 2)

@@ -13,6 +13,7 @@ import pytest
 from facekit.contract import MODELS
 from facekit.data import probe_photo
 from facekit.errors import ConfigError
+from tests.adapters.conftest import Request
 from tests.photo_files import encode, picture
 from tests.triton import batch
 
@@ -22,6 +23,12 @@ SIZE = np.array([[60, 80, 1]])
 CASES: dict[str, tuple[str, dict[str, np.ndarray], dict[str, np.ndarray], str]] = {
     "photo_check": (
         "photo_check",
+        {"image": GOOD_PHOTO},
+        {"image": batch([probe_photo(), b"GIF89a and so on"])},
+        "photo 2 of 2: not a photo but a GIF",
+    ),
+    "photo_reduce": (
+        "photo_reduce",
         {"image": GOOD_PHOTO},
         {"image": batch([probe_photo(), b"GIF89a and so on"])},
         "photo 2 of 2: not a photo but a GIF",
@@ -80,14 +87,14 @@ CASES: dict[str, tuple[str, dict[str, np.ndarray], dict[str, np.ndarray], str]] 
 }
 
 
-def make_model(name: str, module: str, folder: Path | None = None) -> Any:
+def make_model(name: str, module: str, folder: Path | None = None, **parameters: str) -> Any:
     model = importlib.import_module(f"facekit.adapters.{module}").TritonPythonModel()
     if hasattr(model, "initialize"):
         folder = folder or Path(__file__).parents[2] / "model_repository" / name
         config = {
             "input": [{"name": t.name, "dims": t.dims} for t in MODELS[name].inputs],
             "output": [{"name": t.name, "dims": t.dims} for t in MODELS[name].outputs],
-            "parameters": {"clustering_algorithm": {"string_value": "NMS"}},
+            "parameters": {key: {"string_value": text} for key, text in parameters.items()},
         }
         model.initialize({"model_config": json.dumps(config), "model_repository": str(folder)})
     return model
@@ -98,7 +105,8 @@ def test_execute_answers_each_request_and_a_poisoned_one_fails_alone(case: str) 
     module, good, bad, message = CASES[case]
     name = case.split()[0]
     model = make_model(name, module)
-    responses = model.execute([good, bad, good, bad, good])
+    names = [tensor.name for tensor in MODELS[name].outputs]
+    responses = model.execute([Request(one, names) for one in (good, bad, good, bad, good)])
     assert [r.error is not None for r in responses] == [False, True, False, True, False]
     assert message in str(responses[1].error)
     for response in (responses[0], responses[2], responses[4]):
@@ -112,6 +120,27 @@ def test_execute_answers_each_request_and_a_poisoned_one_fails_alone(case: str) 
             assert array.dtype == kinds[spec.dtype]
 
 
+def test_photo_reduce_decodes_large_jpegs_smaller_where_it_is_told_to() -> None:
+    jpeg = encode(picture((4032, 3024)), "JPEG")
+    request = {"image": batch([jpeg, probe_photo()])}
+    names = ["reduced_photo", "reduced_color_photo", "true_image_size"]
+    (plain,) = make_model("photo_reduce", "photo_reduce").execute([Request(request, names)])
+    assert plain.tensors["reduced_photo"][0].tobytes() == jpeg
+    model = make_model("photo_reduce", "photo_reduce", reduced_decode="gray")
+    (reduced,) = model.execute([Request(request, names)])
+    assert reduced.tensors["true_image_size"][0].tolist() == [3024, 4032, 3]
+    gray, color = (reduced.tensors[name] for name in names[:2])
+    assert gray[0].tobytes().startswith(b"P5\n1008 756\n")
+    assert color[0].tobytes().startswith(b"P6\n1008 756\n")
+    # A small one is left to DALI.
+    assert gray[1].tobytes().rstrip(b"\0") == color[1].tobytes().rstrip(b"\0") == probe_photo()
+
+
+def test_photo_reduce_refuses_another_color_at_the_load() -> None:
+    with pytest.raises(ConfigError, match="reduced_decode: expected gray or rgb, got 'bgr'"):
+        make_model("photo_reduce", "photo_reduce", reduced_decode="bgr")
+
+
 def test_execute_labels_the_boxes_of_each_photo_and_no_row_past_them() -> None:
     cov = np.zeros((3, 2, 26, 46), np.float32)
     cov[0, 1, 5, 5], cov[0, 0, 20, 20], cov[1, 1, 5, 5] = 0.9, 0.8, 0.7
@@ -120,7 +149,7 @@ def test_execute_labels_the_boxes_of_each_photo_and_no_row_past_them() -> None:
         "output_cov/Sigmoid": cov,
         "true_image_size": np.repeat(SIZE, 3, axis=0),
     }
-    model = make_model("facemask_postprocess", "detection_postprocess")
+    model = make_model("facemask_postprocess", "detection_postprocess", clustering_algorithm="NMS")
     (response,) = model.execute([request])
     assert response.tensors["true_count"].tolist() == [[2], [1], [0]]
     assert response.tensors["true_labels"].tolist() == [[1, 0], [1, -1], [-1, -1]]
@@ -129,14 +158,15 @@ def test_execute_labels_the_boxes_of_each_photo_and_no_row_past_them() -> None:
 
 def test_execute_blames_the_caller_for_input_and_itself_for_the_rest() -> None:
     model = make_model("photo_check", "photo_check")
-    responses = model.execute([{"image": batch([b"words"])}, {}])
+    responses = model.execute([Request({"image": batch([b"words"])}), Request({})])
     assert [r.error.code for r in responses] == ["INVALID_ARG", "INTERNAL"]
 
 
 def test_execute_counts_each_refused_request_by_its_status(pb_utils: Any) -> None:
     model = make_model("photo_check", "photo_check")
-    model.execute([{"image": batch([b"words"])}, {"image": GOOD_PHOTO}, {}])
-    model.execute([{"image": batch([b"words"])}])
+    words = Request({"image": batch([b"words"])})
+    model.execute([words, Request({"image": GOOD_PHOTO}), Request({})])
+    model.execute([words])
     name = "facekit_request_failure"
     counted = pb_utils.MetricFamily.totals
     assert counted == {(name, "INVALID_ARGUMENT"): 2, (name, "INTERNAL"): 1}
@@ -149,7 +179,7 @@ def test_execute_answers_where_the_server_keeps_no_metrics(pb_utils: Any) -> Non
 
     pb_utils.MetricFamily = Disabled
     model = make_model("photo_check", "photo_check")
-    (response,) = model.execute([{"image": batch([b"words"])}])
+    (response,) = model.execute([Request({"image": batch([b"words"])})])
     assert response.error.code == "INVALID_ARG"
 
 

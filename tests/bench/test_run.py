@@ -79,10 +79,10 @@ def test_json_is_complete_and_finite(results: Results) -> None:
         assert 0 < rate["p50_ms"] <= rate["p95_ms"] <= rate["p99_ms"]
         assert rate["per_second"] > 0
     assert {stage["model"] for stage in data["stages"]["facenet_ensemble"]} == {
-        "facenet_ensemble", "photo_check", "facenet_preprocess", "facenet", "facenet_postprocess"
+        "facenet_ensemble", "photo_reduce", "facenet_preprocess", "facenet", "facenet_postprocess"
     }  # fmt: skip
     assert {stage["model"] for stage in data["stages"]["facemask_ensemble"]} == {
-        "facemask_ensemble", "photo_check", "facemask_preprocess", "facemask",
+        "facemask_ensemble", "photo_reduce", "facemask_preprocess", "facemask",
         "facemask_postprocess",
     }  # fmt: skip
     assert [row["what"] for row in data["bound"]] == ["facenet_ensemble", "faces"]

@@ -24,6 +24,8 @@ def repository(tmp_path: Path) -> Path:
     write(folder / "pre/config.pbtxt", setting.format(device="gpu"))
     write(folder / "pre/configs/cpu.pbtxt", setting.format(device="cpu"))
     write(folder / "pre/1/gray.cpu.dali", "gray")
+    reduced = 'parameters { key: "reduced_decode" value: { string_value: "gray" } }\n'
+    write(folder / "check/configs/cpu.pbtxt", reduced)
     return folder
 
 
@@ -37,6 +39,7 @@ def test_layout_in_a_color_changes_the_pipelines_and_nothing_else(
 
     assert '"rgb.cpu.dali"' in (folder / "pre/configs/cpu.pbtxt").read_text("utf-8")
     assert '"rgb.gpu.dali"' in (folder / "pre/config.pbtxt").read_text("utf-8")
+    assert '"rgb"' in (folder / "check/configs/cpu.pbtxt").read_text("utf-8")
     assert (folder / "pre/1/rgb.cpu.dali").read_text("utf-8") == "rgb"
     assert (folder / "net/config.pbtxt").read_text("utf-8").endswith('"model.onnx"\n')
     assert (folder / "net/1/model.onnx").read_text("utf-8") == "network"
@@ -51,7 +54,7 @@ def test_layout_in_a_color_without_the_pipeline_names_the_file(
 
 
 def test_layout_without_a_model_links_the_others(repository: Path, tmp_path: Path) -> None:
-    lay_out(repository, tmp_path / "served", left_out={"pre"})
+    lay_out(repository, tmp_path / "served", left_out={"pre", "check"})
 
     (link,) = (tmp_path / "served").iterdir()
     assert link.readlink() == repository / "net"

@@ -15,6 +15,7 @@ import triton_python_backend_utils as pb_utils
 from facekit.backends.dali.pipeline import DaliPipeline
 from facekit.backends.model_config import ModelConfig
 from facekit.errors import FacekitError, InputError
+from facekit.shared_pages import drop_pages
 
 
 class TritonPythonModel:
@@ -33,6 +34,9 @@ class TritonPythonModel:
             arrays = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             inputs.append(arrays if batched else {name: a[None] for name, a in arrays.items()})
         results = self._pipeline.run(inputs)
+        for arrays in inputs:
+            for array in arrays.values():
+                drop_pages(array)
         return [
             self._response(request, result, batched)
             for request, result in zip(requests, results, strict=True)

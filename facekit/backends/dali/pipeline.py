@@ -36,6 +36,12 @@ _REASON = re.compile(r"encountered:\s+(.*?)\s*(?:C\+\+ context|Current pipeline|
 _SAMPLE = re.compile(r" sample #\d+")
 
 
+_SAMPLES_A_RUN = 4
+_BYTES_A_RUN = 4 * 2**20
+"""How many samples, and how much of encoded photos, DALI works on at a time. Its buffers hold a run
+at every step and are kept, and a batch of 32 large photos would take gigabytes."""
+
+
 class DaliPipeline:
     """A DALI model: batches of inputs by name in, batches of outputs in the config's order out.
 
@@ -105,6 +111,33 @@ class DaliPipeline:
             )
 
     def _run_together(self, requests: Sequence[Inputs]) -> list[list[Array] | FacekitError]:
+        if _samples_a_run(requests) >= sum(map(_count, requests)):
+            return self._run_once(requests)
+        return [self._run_in_parts(request) for request in requests]
+
+    def _run_in_parts(self, request: Inputs) -> list[Array] | FacekitError:
+        """Run the samples of one request a few at a time, into arrays of their own."""
+        count, step = _count(request), _samples_a_run([request])
+        wholes: list[Array] = []
+        for start in range(0, count, step):
+            stop = min(start + step, count)
+            part = {name: array[start:stop] for name, array in request.items()}
+            (result,) = self._run_once([part])
+            if isinstance(result, FacekitError):
+                return result
+            if not wholes:
+                wholes = [np.empty((count, *array.shape[1:]), array.dtype) for array in result]
+            for whole, array in zip(wholes, result, strict=True):
+                if array.shape[1:] != whole.shape[1:]:
+                    # The pipeline may pad the samples of a run to the largest of them.
+                    (result,) = self._run_once([request])
+                    if isinstance(result, FacekitError):
+                        return result
+                    return [array.copy() for array in result]
+                whole[start:stop] = array
+        return wholes
+
+    def _run_once(self, requests: Sequence[Inputs]) -> list[list[Array] | FacekitError]:
         for tensor in self._config.inputs:
             samples = [sample for request in requests for sample in request[tensor.name]]
             self._pipeline.feed_input(tensor.name, samples)
@@ -168,6 +201,13 @@ class DaliPipeline:
 
 def _count(request: Inputs) -> int:
     return len(next(iter(request.values())))
+
+
+def _samples_a_run(requests: Sequence[Inputs]) -> int:
+    longest: int = max(
+        sum(array[0].nbytes for array in one.values() if len(array)) for one in requests
+    )
+    return max(1, min(_SAMPLES_A_RUN, _BYTES_A_RUN // max(longest, 1)))
 
 
 def _split(batch: Any, counts: Sequence[int]) -> list[Array | None]:

@@ -13,6 +13,7 @@ import triton_python_backend_utils as pb_utils
 from facekit.backends.model_config import ModelConfig
 from facekit.backends.onnxruntime.session import OnnxSession
 from facekit.errors import FacekitError
+from facekit.shared_pages import drop_pages
 
 
 class TritonPythonModel:
@@ -29,7 +30,11 @@ class TritonPythonModel:
             {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             for request in requests
         ]
-        return [_response(result) for result in self._session.run(inputs, wanted)]
+        results = self._session.run(inputs, wanted)
+        for arrays in inputs:
+            for array in arrays.values():
+                drop_pages(array)
+        return [_response(result) for result in results]
 
 
 def _response(result: dict[str, Any] | FacekitError) -> Any:

@@ -39,6 +39,9 @@ _PARAMETERS = (
     "enable_mem_pattern",
     "memory.enable_memory_arena_shrinkage",
 )
+_BYTES_A_RUN = 8 * 2**20
+"""How much of a batch's first input the network sees at a time. On a CPU a larger batch is no
+faster, but ONNX Runtime keeps the memory that the largest one took: 0.7 GB with 32 photos."""
 _SESSION_PREFIX = "session."
 
 
@@ -120,6 +123,19 @@ class OnnxSession:
         ]
 
     def _infer(self, inputs: Inputs, names: list[str]) -> dict[str, Array]:
+        first = inputs[self._config.inputs[0].name]
+        if self._config.max_batch_size == 0 or not len(first):
+            return self._infer_once(inputs, names)
+        step = max(1, _BYTES_A_RUN // max(1, first[0].nbytes))
+        parts = [
+            self._infer_once({name: a[at : at + step] for name, a in inputs.items()}, names)
+            for at in range(0, len(first), step)
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+    def _infer_once(self, inputs: Inputs, names: list[str]) -> dict[str, Array]:
         outputs = self._session.run(names, dict(inputs), self._run_options)
         return dict(zip(names, outputs, strict=True))
 
