@@ -65,6 +65,24 @@ def cpu_seconds(group: Iterable[Process]) -> float:
     return sum(process.cpu_s for process in now if process is not None)
 
 
+def wanted_seconds(group: Iterable[Process]) -> float:
+    """Return the time that threads of these processes have run or waited for a free core by now.
+
+    A thread that is starved of processor time waits for it; one that hangs asks for none.
+    """
+    wanted_ns = 0
+    for process in group:
+        try:
+            for thread in (_PROC / str(process.pid) / "task").iterdir():
+                # Time on a core, time waiting for one, number of turns (kernel: sched-stats.rst).
+                ran_ns, waited_ns, *_ = (thread / "schedstat").read_text("ascii").split()
+                wanted_ns += int(ran_ns) + int(waited_ns)
+        except (OSError, ValueError):
+            # It has just ended, or this kernel keeps no such counts.
+            continue
+    return wanted_ns / 1e9
+
+
 def arguments(pid: int) -> list[str]:
     """Return a process's command line; nothing if it is gone."""
     try:
@@ -84,6 +102,12 @@ def adopt_orphans() -> None:
 
 def reap_orphans(keep: int | None) -> None:
     """Take away the zombies among this process's children, but for the child ``keep``."""
+    try:
+        # Mostly there is none, and to look through all processes for it would cost much more.
+        if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return
+    except ChildProcessError:
+        return
     for process in children(os.getpid()):
         if process.pid != keep and not process.alive:
             try:

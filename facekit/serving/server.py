@@ -71,12 +71,12 @@ class TritonServer(ABC):
 
     @property
     def http_url(self) -> str:
-        """``host:port`` of the HTTP endpoint."""
+        """``host:port`` of the HTTP endpoint; an IPv6 address in brackets."""
         return self._url("--http-port")
 
     @property
     def grpc_url(self) -> str:
-        """``host:port`` of the gRPC endpoint."""
+        """``host:port`` of the gRPC endpoint; an IPv6 address in brackets."""
         return self._url("--grpc-port")
 
     @property
@@ -86,8 +86,9 @@ class TritonServer(ABC):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Lines about what the last start left undone, if anything."""
-        return (self._left_out.words,) if self._left_out else ()
+        """Lines about what is served otherwise than asked for, if anything."""
+        left_out = (self._left_out.words,) if self._left_out else ()
+        return left_out + ((ports.IPV6_ONLY,) if self._listen == "::" else ())
 
     @property
     def pid(self) -> int | None:
@@ -119,6 +120,11 @@ class TritonServer(ABC):
             root_certificates=self._trusted or self._tls.certificate,
             server_name=self._tls_name,
         )
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether gRPC is encrypted, so that TLS files can be renewed."""
+        return self._tls is not None
 
     def renewed(self) -> bool:
         """Whether other TLS files, which work, lie where those of the running server were."""
@@ -287,9 +293,7 @@ class TritonServer(ABC):
     def _arguments(self, runtime: Runtime, repository: Path) -> list[str]:
         arguments = [
             f"--model-repository={repository}",
-            f"--http-address={self._listen}",
-            f"--grpc-address={self._listen}",
-            f"--metrics-address={self._listen}",
+            *ports.address_arguments(self._listen),
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
             # The configurations are complete; to complete them the server would start every
             # backend process twice.
@@ -307,8 +311,7 @@ class TritonServer(ABC):
     def _url(self, option: str) -> str:
         if option not in self._ports:
             raise SetupError("The server is not started: its ports are not chosen yet.")
-        # A server that listens everywhere is reached on this machine.
-        host = "127.0.0.1" if self._listen == "0.0.0.0" else self._listen
+        host = ports.host_in_url(ports.reached_at(self._listen))
         return f"{host}:{self._ports[option]}"
 
     def _fail(self, what: str) -> None:

@@ -34,7 +34,7 @@ def first_failure(
     server: EmbeddedServer, cpu_s: Callable[[], float], timeout_s: float = 30
 ) -> tuple[str, FacekitError] | None:
     connection = Connection(server.grpc_url, timeout_s=0.5)
-    with BackgroundProber(connection, 0.05, cpu_s) as prober:
+    with BackgroundProber(connection, 0.05, cpu_s, wanted_s=lambda: 0.0) as prober:
         wait_for(lambda: prober.failure() is not None, timeout_s)
         return prober.failure()
 
