@@ -18,7 +18,7 @@ MAX_TIMEOUT_S = 86_400
 """A day: gRPC takes a time that overflows its clock for one that is over."""
 
 # An IPv6 address stands in brackets, so that its colons are not taken for the port's.
-_HOST_AND_PORT = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.%]+\]):([0-9]{1,5})|unix:\S+")
+_HOST_AND_PORT = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]):([0-9]{1,5})|unix:\S+")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,10 @@ class Connection:
             raise ConfigError(f"url: expected host:port, such as {bare}; got {self.url}")
         match = _HOST_AND_PORT.fullmatch(self.url)
         if match is None or not 0 < int(match[2] or 1) < 1 << 16:
-            raise ConfigError(f"url: expected host:port, such as localhost:8001; got {self.url!r}")
+            such_as = "such as localhost:8001"
+            if self.url.count(":") > 1:
+                such_as = "an IPv6 address in brackets, such as [::1]:8001"
+            raise ConfigError(f"url: expected host:port, {such_as}; got {self.url!r}")
         if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
             raise ConfigError(
                 f"timeout_s: expected seconds > 0 and <= {MAX_TIMEOUT_S:,}, got {self.timeout_s}"
