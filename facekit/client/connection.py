@@ -17,6 +17,13 @@ from facekit.errors import ConfigError
 MAX_TIMEOUT_S = 86_400
 """A day: gRPC takes a time that overflows its clock for one that is over."""
 
+NO_PROXY: tuple[tuple[str, int | str], ...] = (
+    ("grpc.enable_http_proxy", 0),
+    # Overrides GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES, which the former does not.
+    ("grpc.address_http_proxy_enabled_addresses", ""),
+)
+"""Options of a gRPC channel that goes past every proxy of the environment."""
+
 # An IPv6 address stands in brackets, so that its colons are not taken for the port's.
 _HOST_AND_PORT = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]):([0-9]{1,5})|unix:\S+")
 
@@ -91,7 +98,7 @@ class Connection:
         ]
         if on_this_machine(self.url):
             # A proxy that the environment names (http_proxy, ...) may have no way back to here.
-            arguments.append(("grpc.enable_http_proxy", 0))
+            arguments += NO_PROXY
         else:
             # A name with several addresses, such as a headless Service of Kubernetes: calls go to
             # all of them, and not to the first that answers.
