@@ -212,10 +212,15 @@ def test_own_address_is_on_this_machine() -> None:
     assert on_this_machine(f"{own_address()}:8001")
 
 
-@pytest.mark.parametrize("variable", ["http_proxy", "https_proxy", "grpc_proxy"])
+@pytest.mark.parametrize(
+    "variable", ["http_proxy", "https_proxy", "grpc_proxy", "GRPC_ADDRESS_HTTP_PROXY"]
+)
 def test_own_address_is_called_past_a_proxy(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy() as proxy, FakeTriton(host=own_address()) as fake:
-        monkeypatch.setenv(variable, proxy.url)
+        # gRPC's own variable wants no scheme, and which servers' addresses it holds for.
+        bare = proxy.url.removeprefix("http://")
+        monkeypatch.setenv(variable, bare if variable.startswith("GRPC") else proxy.url)
+        monkeypatch.setenv("GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES", "0.0.0.0/0")
         with Client(fake.url, timeout_s=10) as client:
             assert len(client.detect(b"photo")) == 2
         assert not proxy.asked
