@@ -50,7 +50,10 @@ def add_parser(subparsers: Any) -> None:
         "--address",
         default="127.0.0.1",
         metavar="IP",
-        help="where to listen (127.0.0.1: this machine only; 0.0.0.0: every network)",
+        help=(
+            "IPv4 or IPv6 address to listen on (127.0.0.1 or ::1: this machine only; 0.0.0.0: "
+            "every network over IPv4; :: is every network over IPv6, and gRPC over IPv4 too)"
+        ),
     )
     parser.add_argument(
         "--model-repository",

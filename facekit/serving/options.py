@@ -17,7 +17,7 @@ class ServerOptions:
         http_port: 0 for any free one, as for the other two.
         grpc_port: see ``http_port``.
         metrics_port: see ``http_port``.
-        address: the IPv4 address, or a name for it, to listen on.
+        address: the IPv4 or IPv6 address to listen on, or a name for one.
         log_file: gets the server's log, appended; ``-`` is standard error; by default a temporary
             file.
         tls: encrypts gRPC; HTTP stays plain.

@@ -77,12 +77,12 @@ class TritonServer(ABC):
 
     @property
     def http_url(self) -> str:
-        """``host:port`` of the HTTP endpoint."""
+        """``host:port`` of the HTTP endpoint; an IPv6 address in brackets."""
         return self._url("--http-port")
 
     @property
     def grpc_url(self) -> str:
-        """``host:port`` of the gRPC endpoint."""
+        """``host:port`` of the gRPC endpoint; an IPv6 address in brackets."""
         return self._url("--grpc-port")
 
     @property
@@ -92,10 +92,11 @@ class TritonServer(ABC):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Lines about what the last start could not do as it should, if anything."""
+        """Lines about what is served otherwise than asked for or short of room, if anything."""
         left_out = self._left_out.words if self._left_out else ""
         stack = self._limits.note if self._limits else ""
-        return tuple(line for line in (left_out, stack, self._shared_memory_note) if line)
+        ipv6 = ports.IPV6_ONLY if self._listen == "::" else ""
+        return tuple(line for line in (left_out, ipv6, stack, self._shared_memory_note) if line)
 
     @property
     def pid(self) -> int | None:
@@ -127,6 +128,11 @@ class TritonServer(ABC):
             root_certificates=self._trusted or self._tls.certificate,
             server_name=self._tls_name,
         )
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether gRPC is encrypted, so that TLS files can be renewed."""
+        return self._tls is not None
 
     def renewed(self) -> bool:
         """Whether other TLS files, which work, lie where those of the running server were."""
@@ -297,9 +303,7 @@ class TritonServer(ABC):
     def _arguments(self, runtime: Runtime) -> list[str]:
         arguments = [
             f"--model-repository={runtime.models}",
-            f"--http-address={self._listen}",
-            f"--grpc-address={self._listen}",
-            f"--metrics-address={self._listen}",
+            *ports.address_arguments(self._listen),
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
             # The configurations are complete; to complete them the server would start every
             # backend process twice.
@@ -317,8 +321,7 @@ class TritonServer(ABC):
     def _url(self, option: str) -> str:
         if option not in self._ports:
             raise SetupError("The server is not started: its ports are not chosen yet.")
-        # A server that listens everywhere is reached on this machine.
-        host = "127.0.0.1" if self._listen == "0.0.0.0" else self._listen
+        host = ports.host_in_url(ports.reached_at(self._listen))
         return f"{host}:{self._ports[option]}"
 
     def _fail(self, what: str, lines: list[str] | None = None) -> None:

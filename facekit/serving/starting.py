@@ -14,7 +14,6 @@ from pathlib import Path
 
 from facekit.serving import processes
 
-_STUB = "triton_python_backend_stub"
 _LOOK_S = 0.1
 # Triton takes away at once a process that it ended itself, as after a model's error: the reason
 # comes from the server then.
@@ -66,10 +65,8 @@ class BackendWatch:
     def _children(self) -> list[processes.Process]:
         found = processes.children(self._server)
         for child in found:
-            # The last argument but one; a dead process has no arguments.
-            arguments = processes.arguments(child.pid)
-            if any(Path(part).name == _STUB for part in arguments[:1]):
-                self._names[child.pid] = arguments[-2]
+            if instance := processes.model_instance(child.pid):
+                self._names[child.pid] = instance
         return found
 
 
