@@ -30,6 +30,8 @@ NAMES = {
     "long": "/".join(["x" * 250] * 6),
 }
 ODD = 'josé\'s "My Passport"\n'
+# Every character that is not plain at once.
+ALL = " ".join(NAMES[kind] for kind in NAMES if kind != "long")
 
 CODE = """
 import sys
@@ -48,6 +50,18 @@ def serves(server: EmbeddedServer | StockServer) -> bool:
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
+def test_folder_of_any_name_gets_a_plain_one(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+    links = paths.Links(tmp_path / "links")
+
+    assert not paths.is_plain(folder)
+    assert paths.is_plain(links.plain(folder))
+    assert links.plain(folder).samefile(folder)
+    assert links.plain(tmp_path) == tmp_path
+
+
+@pytest.mark.parametrize("name", [ALL, NAMES["long"]], ids=["all", "long"])
 def test_server_starts_from_a_repository_and_temporary_folder_of_any_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from facekit.errors import SetupError
-from facekit.serving import EmbeddedServer, embedded, processes
+from facekit.serving import EmbeddedServer, embedded, processes, starting
 from facekit.serving.installation import find_installation
 from tests.serving.tiny import tiny_repository
 from tests.serving.waiting import wait_for
@@ -34,21 +35,22 @@ def reason(server: EmbeddedServer) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("code", "how"),
-    [
-        ("import os; os._exit(3)", "ended with exit code 3"),
-        ("import os; os.kill(os.getpid(), 11)", "was ended by SIGSEGV"),
-    ],
-)
-def test_start_whose_backend_process_ends_says_which_and_how(
-    repository: Path, code: str, how: str
-) -> None:
-    begin_model(repository, code)
+def test_start_whose_backend_process_ends_says_which_and_how(repository: Path) -> None:
+    begin_model(repository, "import os; os._exit(3)")
     server = EmbeddedServer(repository)
     server.start()
 
+    how = "ended with exit code 3"
     assert reason(server) == f"The backend process of faces_0_0 {how} at the server's start."
+
+
+def test_exit_reason_of_a_crash_names_the_signal() -> None:
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"
+    child = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-S", "-c", code])
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+
+    assert starting._exit_reason(child) == "was ended by SIGSEGV"
+    os.waitpid(child, 0)
 
 
 def test_start_whose_backend_process_is_killed_asks_about_memory(repository: Path) -> None:
@@ -60,7 +62,7 @@ def test_start_whose_backend_process_is_killed_asks_about_memory(repository: Pat
 
     def stubs() -> list[int]:
         children = [child.pid for child in processes.children(pid)]
-        return [child for child in children if "faces_0_0" in processes.arguments(child)]
+        return [child for child in children if processes.model_instance(child) == "faces_0_0"]
 
     assert wait_for(lambda: bool(stubs()))
     os.kill(stubs()[0], signal.SIGKILL)
