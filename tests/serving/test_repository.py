@@ -16,7 +16,7 @@ OTHER_USER = 10001
 # Python's own packages may lie where another user can't read them, so they are loaded before.
 CODE = """
 import os, sys
-import facekit.cli, facekit.report, facekit.serving.overlay, facekit.serving.supervisor
+import facekit.cli, facekit.report, facekit.serving.layout, facekit.serving.supervisor
 import facekit.serving.embedded, facekit.serving.stock
 if os.geteuid() == 0:
     os.setuid(int(sys.argv.pop(1)))
@@ -31,6 +31,16 @@ def test_serve_of_a_folder_without_models_says_what_chooses_it(
 
     assert main(["serve", f"--model-repository={tmp_path}"]) == 2
     assert f"facekit: {tmp_path} holds no model" in capsys.readouterr().err
+
+
+def test_serve_of_a_model_whose_name_triton_cannot_take_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tiny_repository(tmp_path) / "faces"
+    model = model.rename(tmp_path / "my faces")
+
+    assert main(["serve", f"--model-repository={tmp_path}"]) == 2
+    assert f"facekit: {model}: a model's folder is named with A-Z" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["", "faces", "faces/1", "faces/config.pbtxt", "faces/1/model.py"])
