@@ -14,15 +14,13 @@ backend: Any = _backend
 
 # What reads the photo's bytes on the CPU and hands its pixels to the GPU.
 _DECODER = "mixed"
-# Looks up what the orientation asks for, a number a photo: arguments of GPU operators stay here.
-_NUMBERS = frozenset({"LookupTable", "Reshape", "Cast"})
 
 
 def placement_problems(pipeline: Any) -> list[str]:
     """Return what of a GPU pipeline runs in the wrong place, a sentence each.
 
-    The decoder has to be mixed; tables and numbers stay on the CPU, as DALI wants arguments;
-    everything that touches pixels, and every output, belongs on the GPU.
+    The decoder has to be mixed; everything that touches its pixels, and every output, belongs on
+    the GPU. What is made of the orientation alone stays on the CPU, as DALI wants arguments.
 
     Args:
         pipeline: a ``nvidia.dali`` pipeline that is not yet built.
@@ -36,6 +34,7 @@ def placement_problems(pipeline: Any) -> list[str]:
         "mixed": set(backend.RegisteredMixedOps()),
     }
     decoders = 0
+    pixels: set[str] = set()
     for step in pipeline._ops:
         name, device = _operator(step)
         if name is None:  # an input, fed from outside
@@ -43,7 +42,10 @@ def placement_problems(pipeline: Any) -> list[str]:
         elif name.startswith("decoders__"):
             expected, decoders = _DECODER, decoders + 1
         else:
-            expected = "cpu" if name in _NUMBERS else "gpu"
+            touched = any(node.name in pixels for node in step.inputs)
+            expected = "gpu" if touched else "cpu"
+        if expected != "cpu":
+            pixels.update(node.name for node in step.outputs)
         if device != expected:
             problems.append(f"{name or 'an input'} runs on {device}, expected {expected}")
         if name is not None and name not in registered[device]:

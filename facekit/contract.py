@@ -75,6 +75,8 @@ _PHOTO = TensorSpec("photo", "UINT8", _ENCODED)
 _REDUCED = TensorSpec("reduced_photo", "UINT8", _ENCODED)
 _REDUCED_COLOR = TensorSpec("reduced_color_photo", "UINT8", _ENCODED)
 _ORIENTATION = TensorSpec("orientation", "INT32", (1,))
+# The orientation alone, or with the height and width behind it that ``gray`` is padded to.
+_PLACEMENT = TensorSpec("orientation", "INT32", (-1,))
 _SIZE = TensorSpec("true_image_size", "INT64", (3,))
 _GRAY = TensorSpec("gray", "UINT8", (-1, -1))
 _INPUT_1 = TensorSpec("input_1", "FP32", (3, NETWORK_HEIGHT, NETWORK_WIDTH))
@@ -169,7 +171,14 @@ _ALL = (
         "python",
         "python",
         (_IMAGE,),
-        (_REDUCED, _REDUCED_COLOR, _ORIENTATION, _SIZE),
+        (
+            _PHOTO,
+            _REDUCED,
+            _REDUCED_COLOR,
+            _ORIENTATION,
+            TensorSpec("placement", "INT32", (3,)),
+            _SIZE,
+        ),
     ),
     ModelSpec("facenet_preprocess", "dali", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1,)),
     ModelSpec("facenet", "tensorrt", "onnxruntime", (_INPUT_1,), _grids("facenet")),
@@ -190,14 +199,14 @@ _ALL = (
         _FACEMASK_RESULT,
         optional=True,
     ),
-    ModelSpec("photo_gray", "dali", "dali", (_PHOTO, _ORIENTATION), (_GRAY,)),
-    ModelSpec("faces_preprocess", "dali", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1, _GRAY)),
+    ModelSpec("photo_gray", "dali", "dali", (_PHOTO, _PLACEMENT), (_GRAY,)),
+    ModelSpec("faces_preprocess", "dali", "dali", (_PHOTO, _PLACEMENT), (_INPUT_1, _GRAY)),
     # Three of the steps above in one call, for ``faces``: the network's input stays in the server.
     ModelSpec(
         "faces_detect",
         "ensemble",
         "ensemble",
-        (_PHOTO, _ORIENTATION, _SIZE),
+        (_PHOTO, _PLACEMENT, _SIZE),
         (_GRAY, *(tensor for tensor in _FACENET_RESULT if tensor is not _SIZE)),
     ),
     ModelSpec("fpenet_preprocess", "python", "python", (_GRAY, _SIZE, _BOX), (_FACE_IMAGE, _CROP)),

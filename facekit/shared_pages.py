@@ -1,4 +1,4 @@
-"""Gives pages of shared memory back that a backend process is done with.
+"""Gives memory back that a backend process took for a large request.
 
 Triton hands tensors to a Python model in shared memory, which grows with the largest request and
 never shrinks. The pages of an input belong to its request until that is answered: they may be
@@ -9,25 +9,33 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import threading
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 LEAST_BYTES = 8 * 2**20
 """Smaller tensors keep their pages: a single photo's fit, and fresh pages would cost it time."""
 
+_REST_S = 2.0
+_later: threading.Timer | None = None
 _MADV_REMOVE = 9  # linux/mman.h
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def drop_pages(array: npt.NDArray[Any]) -> None:
-    """Empty the memory of a large array that nothing reads any more; it reads as zeros afterwards.
+def drop_pages(tensor: Any) -> bool:
+    """Empty the shared memory of a large input: who reads the tensor there later finds zeros.
 
     Args:
-        array: A C-contiguous view of shared memory. Of other memory the kernel gives nothing back.
+        tensor: Triton's, of a request. ``as_numpy`` gives a copy, which stays as it is.
+
+    Returns:
+        Whether it was large: ``trim_heap`` is worth its time when the request is answered.
     """
-    if array.nbytes < LEAST_BYTES or not array.flags.c_contiguous:
-        return
+    array: npt.NDArray[Any] = np.from_dlpack(tensor)
+    if array.nbytes < LEAST_BYTES:
+        return False
     first = -(-array.ctypes.data // mmap.PAGESIZE)
     last = (array.ctypes.data + array.nbytes) // mmap.PAGESIZE
     _libc.madvise(
@@ -35,3 +43,19 @@ def drop_pages(array: npt.NDArray[Any]) -> None:
         ctypes.c_size_t((last - first) * mmap.PAGESIZE),
         _MADV_REMOVE,
     )
+    return True
+
+
+def trim_heap() -> None:
+    """Give the free pages of this process's heap back, after a large request.
+
+    glibc itself gives back only what lies at the heap's end, above all blocks that are in use. It
+    is done now, and once more when the request itself is gone and the process may rest.
+    """
+    global _later
+    _libc.malloc_trim(0)
+    if _later is not None:
+        _later.cancel()
+    _later = threading.Timer(_REST_S, _libc.malloc_trim, (0,))
+    _later.daemon = True
+    _later.start()

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from facekit.adapters.requests import Array, Request, Response, place, read, refuse, respond
+from facekit.adapters.requests import Array, Request, Response, place, read_tensor, refuse, respond
 from facekit.contract import CROP_SIDE, MAX_BATCH_SIZE
 from facekit.errors import InputError, ServerError, ServerUnavailableError
 from facekit.landmarks.crops import FloatArray, crop_squares, cut_crops, to_photo
-from facekit.shared_pages import drop_pages
+from facekit.shared_pages import drop_pages, trim_heap
 
 GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
 """What ``facenet`` answers: boxes and coverages."""
 
+_PAUSES_S = (0.01, 0.1)
+"""Longest waits before a photo is asked for again; random, to part those of a failed batch."""
+
 PHOTOS_AT_A_TIME = 4
 """Photos of one call that are under way together: enough to keep the models busy, few enough that
 the decoded pictures of a batch of 32 do not lie in memory at one time."""
+
+LARGE_PIXELS = 32_000_000
+"""A photo beyond it waits for the other large ones of its call: decoded, each takes as much memory
+as its pixels, in several processes."""
 
 
 async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
@@ -54,6 +63,22 @@ async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> lis
     return [pb_utils.get_output_tensor_by_name(response, name) for name in outputs]
 
 
+async def call_dali(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
+    """Run a model that decodes photos; see ``call``.
+
+    Triton merges the photos of several callers for it, and natively one that DALI can't decode
+    fails all of them. So a photo whose call failed is asked for again, away from those neighbors.
+    """
+    for pause_s in _PAUSES_S:
+        try:
+            return await call(model, inputs, outputs)
+        except ServerUnavailableError:
+            raise
+        except ServerError:
+            await asyncio.sleep(random.uniform(0, pause_s))
+    return await call(model, inputs, outputs)
+
+
 def tensor(name: str, array: Array) -> Any:
     """Return a Triton tensor of an array."""
     return pb_utils.Tensor(name, np.ascontiguousarray(array))
@@ -63,41 +88,54 @@ async def answer_all(
     requests: Sequence[Request],
     answer: Callable[[Request], Awaitable[dict[str, Array]]],
     *,
-    drops: str,
+    drops: str | None = None,
 ) -> list[Response]:
     """Answer requests side by side, each by itself, so that one bad request fails alone.
 
     Args:
         requests: The requests.
         answer: Makes the outputs of one.
-        drops: The input that no answer holds a view of: its memory is given back.
+        drops: The input that may be large: its shared memory is given back. No other model can be
+            given it then.
     """
+    large = False
 
     async def one(request: Request) -> Response:
+        nonlocal large
         try:
-            response = respond(await answer(request))
-            drop_pages(read(request, drops))
-            return response
+            if drops is not None:
+                large |= drop_pages(read_tensor(request, drops))
+            return respond(await answer(request))
         except Exception as e:  # whatever it is, the other requests must get their answers
             return refuse(e)
 
-    return list(await asyncio.gather(*(one(request) for request in requests)))
+    responses = list(await asyncio.gather(*(one(request) for request in requests)))
+    if large:
+        trim_heap()
+    return responses
 
 
-async def each_photo(answers: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Answer the photos of one request, a few at a time.
+async def each_photo(
+    answers: Sequence[Coroutine[Any, Any, Any]], pixels: Sequence[int]
+) -> list[Any]:
+    """Answer the photos of one request, a few at a time, and of the large ones one.
+
+    Args:
+        answers: What answers each photo.
+        pixels: How many each photo has.
 
     Raises:
         InputError: The first photo that can't be answered, named by its place; photos not begun
             by then are left out.
         ServerError: See ``call``.
     """
-    room = asyncio.Semaphore(PHOTOS_AT_A_TIME)
+    room, large_room = asyncio.Semaphore(PHOTOS_AT_A_TIME), asyncio.Lock()
     failed = False
 
     async def one(index: int, answer: Coroutine[Any, Any, Any]) -> Any:
         nonlocal failed
-        async with room:
+        large = large_room if pixels[index] > LARGE_PIXELS else contextlib.nullcontext()
+        async with large, room:
             if failed:
                 answer.close()
                 return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from facekit.adapters.calls import GRIDS, answer_all, call
 from facekit.adapters.detection_postprocess import check_sizes
 from facekit.adapters.requests import Array, Request, Response, read, read_tensor
+from facekit.shared_pages import drop_pages
 
 _OUTPUTS = ("true_boxes", "true_proba", "true_image_size", "true_count")
 
@@ -14,12 +15,14 @@ class TritonPythonModel:
 
     async def execute(self, requests: list[Request]) -> list[Response]:
         """Answer the requests, each by itself."""
-        return await answer_all(requests, self._answer, drops="input_1")
+        return await answer_all(requests, self._answer)
 
     async def _answer(self, request: Request) -> dict[str, Array]:
         # Asked here too: what another model refuses loses its status on the way through Triton.
         check_sizes(read(request, "true_image_size"))
         sizes = read_tensor(request, "true_image_size")
-        grids = await call("facenet", [read_tensor(request, "input_1")], GRIDS)
+        network_input = read_tensor(request, "input_1")
+        grids = await call("facenet", [network_input], GRIDS)
+        drop_pages(network_input)
         outputs = await call("facenet_postprocess", [*grids, sizes], _OUTPUTS)
         return {name: output.as_numpy() for name, output in zip(_OUTPUTS, outputs, strict=True)}

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from facekit.adapters.calls import LandmarkCalls, answer_all, call, each_photo, tensor
-from facekit.adapters.photo_check import check_batch
+from facekit.adapters.calls import LandmarkCalls, answer_all, call_dali, each_photo, tensor
+from facekit.adapters.photo_check import check_batch, largest_hw, placement
 from facekit.adapters.photo_reduce import read_reduced_decode
 from facekit.adapters.requests import Array, ModelFiles, Request, Response, pad, read
 from facekit.photos.check import CheckedPhoto
@@ -34,7 +34,10 @@ class TritonPythonModel:
 
     async def _answer(self, request: Request) -> dict[str, Array]:
         checked = check_batch(read(request, "image"))
-        found = await each_photo([self._one_photo(photo) for photo in checked])
+        found = await each_photo(
+            [self._one_photo(photo) for photo in checked],
+            [photo.size_hwc[0] * photo.size_hwc[1] for photo in checked],
+        )
         boxes, scores, points, peaks = zip(*found, strict=True)
         return {
             "boxes": pad(boxes),
@@ -51,7 +54,7 @@ class TritonPythonModel:
             *photo_tensors(photo, scale, self._color),
             tensor("true_image_size", np.array([photo.size_hwc], np.int64)),
         ]
-        gray, boxes, scores = await call("faces_detect", inputs, _DETECTIONS)
+        gray, boxes, scores = await call_dali("faces_detect", inputs, _DETECTIONS)
         boxes_xyxy, picture = boxes.as_numpy()[0], upright_gray(photo, scale, gray)
         if scale > 1 and (finer := reduction_for_faces(photo, boxes_xyxy)) < scale:
             # Faces too small in what the detector was content with.
@@ -67,7 +70,7 @@ async def gray_picture(photo: CheckedPhoto, scale: int) -> Array:
         PhotoError: The coded pixels are damaged.
         ServerError: See ``call``.
     """
-    (gray,) = await call("photo_gray", photo_tensors(photo, scale, "gray"), ("gray",))
+    (gray,) = await call_dali("photo_gray", photo_tensors(photo, scale, "gray"), ("gray",))
     return upright_gray(photo, scale, gray)
 
 
@@ -89,7 +92,10 @@ def photo_tensors(photo: CheckedPhoto, scale: int = 1, color: str | None = None)
     Raises:
         PhotoError: The coded pixels are damaged.
     """
+    data = reduce(photo, scale, color or "gray")
+    # A smaller picture is as large as it is.
+    padded_hw = largest_hw([photo]) if scale == 1 else (1, 2)
     return [
-        tensor("photo", reduce(photo, scale, color or "gray")[None]),
-        tensor("orientation", np.array([[photo.orientation]], np.int32)),
+        tensor("photo", data[None]),
+        tensor("orientation", np.array([placement(photo, padded_hw)], np.int32)),
     ]

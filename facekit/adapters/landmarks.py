@@ -40,7 +40,8 @@ class TritonPythonModel:
             )
         checked = check_batch(read(request, "image"))
         found = await each_photo(
-            [self._one_photo(photo, own) for photo, own in zip(checked, boxes, strict=True)]
+            [self._one_photo(photo, own) for photo, own in zip(checked, boxes, strict=True)],
+            [photo.size_hwc[0] * photo.size_hwc[1] for photo in checked],
         )
         return {
             "keypoints": np.stack([points for points, _ in found]),

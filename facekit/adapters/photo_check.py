@@ -75,6 +75,18 @@ def pad_photos(photos: list[Array], *, decoded_hw: tuple[int, int] = (0, 0)) -> 
     return pad(photos)
 
 
+def largest_hw(checked: list[CheckedPhoto]) -> tuple[int, int]:
+    """Return the height and width that the photos' pictures are padded to."""
+    height, width = np.max([photo.size_hwc[:2] for photo in checked], axis=0).tolist()
+    # DALI 1's native backend loses a last dimension of 1.
+    return height, max(width, 2)
+
+
+def placement(photo: CheckedPhoto, padded_hw: tuple[int, int]) -> list[int]:
+    """Return the tensor ``placement`` of one photo: its orientation and the size to pad to."""
+    return [photo.orientation, *padded_hw]
+
+
 def orientations_and_sizes(checked: list[CheckedPhoto]) -> dict[str, Array]:
     """Return the tensors ``orientation`` and ``true_image_size`` of a request's photos."""
     return {
@@ -92,9 +104,8 @@ class TritonPythonModel:
 
     def _answer(self, request: Request) -> dict[str, Array]:
         checked = check_batch(read(request, "image"))
-        highest, widest = np.max([photo.size_hwc[:2] for photo in checked], axis=0).tolist()
         photos = [photo.data for photo in checked]
         return {
-            "photo": pad_photos(photos, decoded_hw=(highest, widest)),
+            "photo": pad_photos(photos, decoded_hw=largest_hw(checked)),
             **orientations_and_sizes(checked),
         }

@@ -1,12 +1,16 @@
-"""``photo_reduce``: encoded photos in, what a detector should decode of them out."""
+"""``photo_reduce``: encoded photos in, what the steps of an ensemble should decode out."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from facekit.adapters.photo_check import (
     check_batch,
+    largest_hw,
     naming,
     orientations_and_sizes,
     pad_photos,
+    placement,
 )
 from facekit.adapters.requests import Array, ModelFiles, Request, Response, answer_each, read
 from facekit.errors import ConfigError
@@ -53,6 +57,11 @@ class TritonPythonModel:
         # An ensemble asks for one of the two pictures, and the other would cost a decode.
         wanted = set(request.requested_output_names())
         outputs = orientations_and_sizes(checked)
+        padded_hw = largest_hw(checked)
+        outputs["placement"] = np.array([placement(one, padded_hw) for one in checked], np.int32)
+        if "photo" in wanted:
+            photos = [photo.data for photo in checked]
+            outputs["photo"] = pad_photos(photos, decoded_hw=padded_hw)
         for name, color in self._colors.items():
             if name in wanted:
                 outputs[name] = pad_photos(_reduced(checked, color))

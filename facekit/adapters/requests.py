@@ -12,7 +12,7 @@ import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from facekit.errors import FacekitError, InputError, ServerUnavailableError
-from facekit.shared_pages import drop_pages
+from facekit.shared_pages import drop_pages, trim_heap
 
 # Triton's request, response and tensor types exist inside the server only.
 Request = Any
@@ -93,16 +93,19 @@ def answer_each(
     Args:
         requests: The requests.
         answer: Makes the outputs of one.
-        drops: The input that no answer holds a view of: its memory is given back.
+        drops: The input that may be large: its shared memory is given back.
     """
     responses = []
+    large = False
     for request in requests:
         try:
-            responses.append(respond(answer(request)))
             if drops is not None:
-                drop_pages(read(request, drops))
+                large |= drop_pages(read_tensor(request, drops))
+            responses.append(respond(answer(request)))
         except Exception as e:  # whatever it is, the other requests must get their answers
             responses.append(refuse(e))
+    if large:
+        trim_heap()
     return responses
 
 

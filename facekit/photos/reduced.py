@@ -20,7 +20,7 @@ from facekit.errors import PhotoError
 from facekit.landmarks.crops import FloatArray
 from facekit.photos.check import CheckedPhoto
 
-OVERSAMPLING = 1.3
+OVERSAMPLING = 1.25
 """Least side of the reduced picture over the frame's, for box edges that stay where they are."""
 
 MIN_FACE_SIDE = 1.25 * CROP_SIDE

@@ -58,28 +58,36 @@ def facemask_preprocess(device: str, color: str | None = None) -> Node:
 def photo_gray(device: str, color: str | None = None) -> Node:
     """Return the pipeline photo, orientation -> ``gray`` uint8 [H, W], upright.
 
-    The photos of a batch are padded with zeros, right and below, to the largest of them. What
+    The photos are padded with zeros, right and below: to the height and width that follow the
+    orientation in its tensor, else to the largest of the batch. Triton merges requests, so that
+    without a size of its own a small photo would be as large as the largest of somebody else's;
+    requests with and without one are never merged, because their tensors differ in length. What
     FaceNet is fed makes no difference to it: FPENet takes gray.
     """
 
     @_pipeline(device)
     def photo_gray() -> Node:
-        photo, orientation = inputs()
-        return _gray_picture(decode(photo, device, "gray"), orientation, "gray")
+        photo, placement = inputs()
+        orientation, padded_hw = _orientation_and_size(placement)
+        return _gray_picture(decode(photo, device, "gray"), orientation, padded_hw, "gray")
 
     return photo_gray()
 
 
 def faces_preprocess(device: str, color: str | None) -> Node:
-    """Return the pipeline photo, orientation -> ``input_1``, ``gray``, from one decode."""
+    """Return the pipeline photo, orientation -> ``input_1``, ``gray``, from one decode.
+
+    ``gray`` is padded as that of ``photo_gray``.
+    """
 
     @_pipeline(device)
     def faces_preprocess() -> Node:
-        photo, orientation = inputs()
+        photo, placement = inputs()
+        orientation, padded_hw = _orientation_and_size(placement)
         stored = decode(photo, device, color)
         return (
             _network_input(stored, orientation, color),
-            _gray_picture(stored, orientation, color),
+            _gray_picture(stored, orientation, padded_hw, color),
         )
 
     return faces_preprocess()
@@ -153,12 +161,18 @@ def _network_input(stored: Node, orientation: Node, color: str | None) -> Node:
     return planes if color == "rgb" else fn.cat(planes, planes, planes, axis=0)
 
 
-def _gray_picture(stored: Node, orientation: Node, color: str | None) -> Node:
+def _orientation_and_size(placement: Node) -> tuple[Node, Node]:
+    """Return the orientation, and the height and width to pad to, -1 where they are not told."""
+    whole = fn.pad(placement, axes=[0], shape=[3], fill_value=-1)
+    return fn.slice(whole, 0, 1, axes=[0]), fn.slice(whole, 1, 2, axes=[0])
+
+
+def _gray_picture(stored: Node, orientation: Node, padded_hw: Node, color: str | None) -> Node:
     gray = stored
     if color == "rgb":
         gray = fn.color_space_conversion(stored, image_type=types.RGB, output_type=types.GRAY)
     squeezed = fn.squeeze(upright(gray, orientation), axes=[2])
-    return fn.pad(squeezed, axes=[0, 1], fill_value=0)
+    return fn.pad(squeezed, axes=[0, 1], shape=padded_hw, fill_value=0)
 
 
 def upright(picture: Node, orientation: Node) -> Node:

@@ -46,7 +46,7 @@ class Runtime:
         # page by page, at the next.
         values.setdefault("MALLOC_MMAP_THRESHOLD_", str(8 * 2**20))
         values.setdefault("MALLOC_TRIM_THRESHOLD_", str(32 * 2**20))
-        values.setdefault("MALLOC_ARENA_MAX", "4")
+        values.setdefault("MALLOC_ARENA_MAX", "2")
         return values
 
     def remove(self) -> None:

@@ -308,6 +308,8 @@ class TritonServer(ABC):
             # The configurations are complete; to complete them the server would start every
             # backend process twice.
             "--disable-auto-complete-config",
+            # Each message object that is kept for reuse keeps the room of the largest request.
+            "--grpc-infer-allocation-pool-size=0",
             "--backend-config=python,stub-timeout-seconds=120",
             f"--backend-config=python,shm-region-prefix-name={runtime.shm_prefix}",
             *self._own_arguments(runtime),

@@ -37,6 +37,12 @@ class Tensor:
     def as_numpy(self) -> np.ndarray:
         return self._array
 
+    def __dlpack__(self, **_: object) -> object:
+        return self._array.copy().__dlpack__()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (1, 0)
+
 
 class TritonError(Exception):
     INVALID_ARG, UNAVAILABLE, INTERNAL = "INVALID_ARG", "UNAVAILABLE", "INTERNAL"

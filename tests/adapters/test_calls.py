@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from facekit.data import probe_photo
+from facekit.photos.check import check_photo
 from tests.photo_files import encode, picture
 from tests.triton import batch
 
 GOOD, BAD = batch([probe_photo(), encode(picture(), "PNG")]), batch([probe_photo(), b"GIF89a"])
+PROBE_HW = check_photo(probe_photo()).size_hwc[:2]
 BOXES = np.array([[[5, 5, 40, 50], [10, 20, 90, 80]]], np.float32)
 
 
@@ -179,6 +181,26 @@ def test_faces_says_whose_fault_an_error_is(
     models["fpenet"] = fail
     (response,) = execute("faces", [{"image": GOOD}])
     assert (str(response.error), response.error.code) == (told, told_code)
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_photo_that_failed_among_others_is_asked_for_again(
+    models: dict[str, Any], pb_utils: SimpleNamespace, failures: int
+) -> None:
+    detect, asked = models["faces_detect"], []
+
+    def fail_first(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        asked.append(inputs)
+        if len(asked) <= failures:
+            raise pb_utils.TritonError("a batch with a photo of somebody else failed", "INTERNAL")
+        return detect(inputs)
+
+    models["faces_detect"] = fail_first
+    (response,) = execute("faces", [{"image": GOOD[:1]}])
+    assert (response.error is None) == (failures == 2)
+    assert len(asked) == 3
+    # Merged with others it is padded to its own size, and not to theirs.
+    assert [one["orientation"].tolist() for one in asked] == [[[1, *PROBE_HW]]] * 3
 
 
 def test_landmarks_names_photo_and_box(models: dict[str, Any]) -> None:

@@ -87,6 +87,28 @@ def test_run_of_uneven_photos_in_one_request_is_refused(file: Path) -> None:
     assert isinstance(even, list)
 
 
+def test_run_of_a_batch_gives_each_photo_what_it_gets_alone(file: Path) -> None:
+    pipeline = DaliPipeline(dali_config(file))
+    encoded = [jpeg(16, 8, value=value) for value in range(10, 80, 10)]
+    whole = photos(*encoded)
+    results = pipeline.run([whole, photos(jpeg(4, 4))])
+    again = pipeline.run([photos(jpeg(16, 8, value=250))])
+    batch, other = results
+    assert isinstance(batch, list) and isinstance(other, list) and isinstance(again[0], list)
+    assert batch[0].shape == (7, 8, 16, 3)
+    assert other[0].shape == (1, 4, 4, 3)
+    for pixels, value in zip(batch[0], range(10, 80, 10), strict=True):
+        assert np.abs(pixels.astype(int) - value).max() <= 1
+    assert batch[1].tolist() == [[whole["photo"].shape[1]]] * 7
+
+
+def test_run_of_a_batch_with_one_uneven_photo_is_refused(file: Path) -> None:
+    even = [jpeg(16, 8)] * 6
+    uneven, other = DaliPipeline(dali_config(file)).run([photos(*even, jpeg(8, 16)), photos(*even)])
+    assert isinstance(uneven, ResponseError)
+    assert isinstance(other, list) and other[0].shape == (6, 8, 16, 3)
+
+
 def test_load_of_an_unknown_input_names_it(file: Path) -> None:
     with pytest.raises(ConfigError, match="no input 'image'"):
         DaliPipeline(dali_config(file, inputs=(TensorSpec("image", "UINT8", (-1,)),)))

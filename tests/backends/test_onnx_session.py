@@ -40,6 +40,15 @@ def test_run_batches_requests_and_gives_each_its_own(file: Path) -> None:
     assert third["square"].tolist() == [[49, 64, 81]]
 
 
+def test_run_of_a_batch_gives_each_row_its_own(file: Path) -> None:
+    values = [[float(value)] for value in range(11)]
+    none = {"x": np.empty((0, 1), np.float32)}
+    for requests in ([rows(*values)], [rows(*values[:5]), rows(*values[5:])], [none]):
+        results = OnnxSession(config(file)).run(requests, [["twice"]] * len(requests))
+        got = np.concatenate([result["twice"] for result in results if isinstance(result, dict)])
+        assert got.tolist() == (2 * np.concatenate([r["x"] for r in requests])).tolist()
+
+
 def test_run_again_does_not_change_earlier_answers(file: Path) -> None:
     session = OnnxSession(config(file))
     (first, _) = session.run([rows([1]), rows([2])], [["twice"]] * 2)

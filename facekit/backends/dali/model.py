@@ -15,7 +15,7 @@ import triton_python_backend_utils as pb_utils
 from facekit.backends.dali.pipeline import DaliPipeline
 from facekit.backends.model_config import ModelConfig
 from facekit.errors import FacekitError, InputError
-from facekit.shared_pages import drop_pages
+from facekit.shared_pages import drop_pages, trim_heap
 
 
 class TritonPythonModel:
@@ -29,14 +29,15 @@ class TritonPythonModel:
     def execute(self, requests: list[Any]) -> list[Any]:
         """Answer every request."""
         batched = self._config.max_batch_size > 0
-        inputs = []
+        inputs, large = [], False
         for request in requests:
             arrays = {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             inputs.append(arrays if batched else {name: a[None] for name, a in arrays.items()})
+            for tensor in request.inputs():
+                large |= drop_pages(tensor)
         results = self._pipeline.run(inputs)
-        for arrays in inputs:
-            for array in arrays.values():
-                drop_pages(array)
+        if large:
+            trim_heap()
         return [
             self._response(request, result, batched)
             for request, result in zip(requests, results, strict=True)

@@ -36,7 +36,7 @@ _REASON = re.compile(r"encountered:\s+(.*?)\s*(?:C\+\+ context|Current pipeline|
 _SAMPLE = re.compile(r" sample #\d+")
 
 
-_SAMPLES_A_RUN = 4
+_SAMPLES_A_RUN = 2
 _BYTES_A_RUN = 4 * 2**20
 """How many samples, and how much of encoded photos, DALI works on at a time. Its buffers hold a run
 at every step and are kept, and a batch of 32 large photos would take gigabytes."""

@@ -13,7 +13,7 @@ import triton_python_backend_utils as pb_utils
 from facekit.backends.model_config import ModelConfig
 from facekit.backends.onnxruntime.session import OnnxSession
 from facekit.errors import FacekitError
-from facekit.shared_pages import drop_pages
+from facekit.shared_pages import drop_pages, trim_heap
 
 
 class TritonPythonModel:
@@ -30,10 +30,13 @@ class TritonPythonModel:
             {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
             for request in requests
         ]
+        large = False
+        for request in requests:
+            for tensor in request.inputs():
+                large |= drop_pages(tensor)
         results = self._session.run(inputs, wanted)
-        for arrays in inputs:
-            for array in arrays.values():
-                drop_pages(array)
+        if large:
+            trim_heap()
         return [_response(result) for result in results]
 
 
