@@ -107,7 +107,7 @@ def test_own_address_is_probed_past_a_proxy(
             monkeypatch.setenv(name, proxy.url)
         monkeypatch.setenv("no_proxy", "elsewhere.example")
         with EmbeddedServer(tiny_repository(tmp_path), address=own_address()) as server:
-            assert first_failure(server, lambda: 0.0, timeout_s=1) is None
+            assert first_failure(server, lambda: 0.0, timeout_s=0.5) is None
             assert check(server.grpc_url).ok
             with Prober(server.connection(10)) as prober:
                 assert sum(prober.counts()["faces"]) > 2

@@ -128,9 +128,9 @@ def test_supervisor_sleeps_until_something_happens(served: Served) -> None:
     def turns() -> int:
         return int(re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.M)[0])
 
-    time.sleep(0.5)
+    time.sleep(0.3)
     before = turns()
-    time.sleep(1.5)
+    time.sleep(1.0)
     assert turns() - before <= 2
 
 
