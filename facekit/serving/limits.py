@@ -19,9 +19,9 @@ STACK_BYTES = 512 * MIB
 _STACK_WANTED = 80 * MIB
 # glibc's usual stack, for "unlimited": it would take 2 MiB then.
 _STACK_DEFAULT = 8 * MIB
-# The server's threads with every model of the kit: 836, on any number of cores.
+# The server's threads with every model of the kit: 696, on any number of cores.
 _THREADS = 1000
-# Every connection takes one; the server itself takes 87 with every model of the kit.
+# Every connection takes one; the server itself takes 82 with every model of the kit.
 _OPEN_FILES = 65536
 _OPEN_FILES_MINIMUM = 256
 _PROC = Path("/proc")

@@ -76,7 +76,7 @@ def test_stack_leaves_half_of_a_limited_address_space(
 
     chosen = limits.process_limits()
 
-    assert 836 * chosen.stack_bytes < 20 * GIB
+    assert 696 * chosen.stack_bytes < 20 * GIB
     assert chosen.stack_bytes > 16 * limits.MIB
     assert "ulimit -v" in chosen.note
 
@@ -88,7 +88,7 @@ def test_stack_under_strict_overcommit_leaves_half_of_what_is_left(
 
     chosen = limits.process_limits()
 
-    assert 836 * chosen.stack_bytes < 10 * GIB
+    assert 696 * chosen.stack_bytes < 10 * GIB
     assert "vm.overcommit_memory" in chosen.note
 
 
