@@ -1,9 +1,14 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, and where SQLite can have one."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from facekit.errors import ConfigError
+
+# SQLite takes paths of 512 bytes, and names the files beside its own with up to 8 more.
+_SQLITE_LONGEST = 504
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -30,3 +35,17 @@ def write_whole(path: Path, data: bytes) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_sqlite_path(path: Path) -> None:
+    """Check that SQLite can open a file with this path, relative ones by their absolute path.
+
+    Raises:
+        ConfigError: The path is too long.
+    """
+    length = len(os.fsencode(path.absolute()))
+    if length > _SQLITE_LONGEST:
+        raise ConfigError(
+            f"{path}: its path has {length} bytes, and SQLite, which keeps this file, takes "
+            f"{_SQLITE_LONGEST}: choose a shorter one"
+        )

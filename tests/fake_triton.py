@@ -73,6 +73,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         answer: Answer = _two_faces,
         port: int = 0,
         credentials: grpc.ServerCredentials | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.answer = answer
         self.ready = True
@@ -83,12 +84,12 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         limit = [("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
         self._server = grpc.server(ThreadPoolExecutor(32), options=limit)
         service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(self, self._server)
-        address = f"127.0.0.1:{port}"
+        address = f"{host}:{port}"
         if credentials is None:
             self.port = self._server.add_insecure_port(address)
         else:
             self.port = self._server.add_secure_port(address, credentials)
-        self.url = f"127.0.0.1:{self.port}"
+        self.url = f"{host}:{self.port}"
 
     def __enter__(self) -> FakeTriton:
         self._server.start()

@@ -17,6 +17,7 @@ from facekit.annotate.walk import Found
 from facekit.annotations.journal import RecordHead
 from facekit.annotations.record import FileStamp
 from facekit.closing import Closing
+from facekit.files import check_sqlite_path
 
 _PAGE = 1000
 _OK, _FAILED, _FAILED_FOR_NOW, _GONE = range(4)
@@ -90,12 +91,14 @@ class PhotoIndex(Closing):
         retry_failed: Whether photos whose failure lasts are looked at again.
 
     Raises:
+        ConfigError: The path is too long for SQLite.
         sqlite3.Error: From each method, where the disk is full.
     """
 
     def __init__(
         self, path: Path, *, hash_content: bool = False, retry_failed: bool = False
     ) -> None:
+        check_sqlite_path(path)
         self._path = path
         path.unlink(missing_ok=True)
         self._lock = threading.Lock()

@@ -8,6 +8,7 @@ from typing import Any
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
+from facekit.client.connection import MAX_TIMEOUT_S, Connection
 from facekit.contract import MODELS, is_optional
 from facekit.detection.parameters import ClusteringParameters, parse_parameters
 from facekit.errors import ServerError
@@ -63,7 +64,8 @@ class ServerInfo:
     """
 
     def __init__(self, url: str) -> None:
-        self._client = triton.InferenceServerClient(url)
+        # With the options of every client of the kit, such as no proxy to this machine's servers.
+        self._client = triton.InferenceServerClient(**Connection(url, MAX_TIMEOUT_S).arguments())
 
     def close(self) -> None:
         """Close the connection."""

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import InferResult, service_pb2
 
+from facekit.client.connection import NO_PROXY, on_this_machine
 from facekit.contract import MODELS
 from facekit.errors import ServerError
 
@@ -51,7 +52,9 @@ class Sender:
     """
 
     def __init__(self, url: str) -> None:
-        self._channel = grpc.insecure_channel(url, options=_OPTIONS)
+        # As the kit's clients do, and unlike a bare channel: no proxy to this machine's servers.
+        direct = NO_PROXY if on_this_machine(url) else ()
+        self._channel = grpc.insecure_channel(url, options=_OPTIONS + direct)
         # No serialisers: bytes in, bytes out.
         self._call = self._channel.unary_unary(_METHOD)
 

@@ -50,7 +50,10 @@ def add_parser(subparsers: Any) -> None:
         "--address",
         default="127.0.0.1",
         metavar="IP",
-        help="where to listen (127.0.0.1: this machine only; 0.0.0.0: every network)",
+        help=(
+            "IPv4 or IPv6 address to listen on (127.0.0.1 or ::1: this machine only; 0.0.0.0: "
+            "every network over IPv4; :: is every network over IPv6, and gRPC over IPv4 too)"
+        ),
     )
     parser.add_argument(
         "--model-repository",
@@ -130,19 +133,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _serve(args: argparse.Namespace) -> int:
     # Here, so that `facekit --help` needs none of it.
-    from facekit.errors import FacekitError, SetupError
-    from facekit.serving.overlay import COLORS, colored_repository
-    from facekit.serving.repository import check_repository, default_model_repository
     from facekit.serving.supervisor import Supervisor
 
-    named = served = (args.model_repository or default_model_repository()).absolute()
-
-    def rename(text: str) -> str:
-        """Name the files as the user knows them, and not those of the temporary repository."""
-        return text.replace(str(served), str(named))
-
     def say(line: str) -> None:
-        line = rename(line)
         if args.quiet and line.startswith(("ready:", "starting", "stopping")):
             return
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -151,23 +144,16 @@ def _serve(args: argparse.Namespace) -> int:
             sys.stderr.write(f"{stamp} facekit serve: {line}\n")
             sys.stderr.flush()
 
-    with contextlib.ExitStack() as stack:
-        color = _chosen("FACEKIT_COLOR", args.color, COLORS)
-        if color is not None:
-            check_repository(named)
-            served = stack.enter_context(colored_repository(named, color))
-        server = _server(args, served)
-        say("starting")
-        try:
-            Supervisor(server, say).run()
-        except FacekitError as error:
-            raise SetupError(rename(str(error))) from error
+    server = _server(args)
+    say("starting")
+    Supervisor(server, say).run()
     return 0
 
 
-def _server(args: argparse.Namespace, repository: Path) -> TritonServer:
+def _server(args: argparse.Namespace) -> TritonServer:
     from facekit.errors import SetupError
     from facekit.serving.embedded import EmbeddedServer
+    from facekit.serving.layout import COLORS
     from facekit.serving.options import ServerOptions
     from facekit.serving.stock import DEFAULT_ROOT, StockServer
     from facekit.serving.tls import Tls
@@ -188,13 +174,14 @@ def _server(args: argparse.Namespace, repository: Path) -> TritonServer:
         "address": args.address,
         "log_file": args.log_file,
         "tls": tls,
+        "color": _chosen("FACEKIT_COLOR", args.color, COLORS),
         "restrict_management": args.restrict_management,
     }
     if args.native is None:
         config = "cpu" if args.config_name is None else args.config_name
-        return EmbeddedServer(repository, config_name=config, **options)
+        return EmbeddedServer(args.model_repository, config_name=config, **options)
     return StockServer(
-        repository,
+        args.model_repository,
         ServerOptions(**options),
         root=args.native or DEFAULT_ROOT,
         config_name=args.config_name,

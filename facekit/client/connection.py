@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,15 @@ from facekit.errors import ConfigError
 MAX_TIMEOUT_S = 86_400
 """A day: gRPC takes a time that overflows its clock for one that is over."""
 
-_LOOPBACK = ("localhost", "127.", "[::1]", "unix:")
+NO_PROXY: tuple[tuple[str, int | str], ...] = (
+    ("grpc.enable_http_proxy", 0),
+    # Overrides GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES, which the former does not.
+    ("grpc.address_http_proxy_enabled_addresses", ""),
+)
+"""Options of a gRPC channel that goes past every proxy of the environment."""
+
 # An IPv6 address stands in brackets, so that its colons are not taken for the port's.
-_HOST_AND_PORT = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.%]+\]):([0-9]{1,5})|unix:\S+")
+_HOST_AND_PORT = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]):([0-9]{1,5})|unix:\S+")
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,10 @@ class Connection:
             raise ConfigError(f"url: expected host:port, such as {bare}; got {self.url}")
         match = _HOST_AND_PORT.fullmatch(self.url)
         if match is None or not 0 < int(match[2] or 1) < 1 << 16:
-            raise ConfigError(f"url: expected host:port, such as localhost:8001; got {self.url!r}")
+            such_as = "such as localhost:8001"
+            if self.url.count(":") > 1:
+                such_as = "an IPv6 address in brackets, such as [::1]:8001"
+            raise ConfigError(f"url: expected host:port, {such_as}; got {self.url!r}")
         if not 0 < self.timeout_s <= MAX_TIMEOUT_S:
             raise ConfigError(
                 f"timeout_s: expected seconds > 0 and <= {MAX_TIMEOUT_S:,}, got {self.timeout_s}"
@@ -85,9 +96,9 @@ class Connection:
             # Else two clients of one process share a broken connection and its waiting time.
             ("grpc.use_local_subchannel_pool", 1),
         ]
-        if self.url.startswith(_LOOPBACK):
-            # A company's http_proxy can't reach this machine.
-            arguments.append(("grpc.enable_http_proxy", 0))
+        if on_this_machine(self.url):
+            # A proxy that the environment names (http_proxy, ...) may have no way back to here.
+            arguments += NO_PROXY
         else:
             # A name with several addresses, such as a headless Service of Kubernetes: calls go to
             # all of them, and not to the first that answers.
@@ -95,3 +106,32 @@ class Connection:
         if self.server_name is not None:
             arguments.append(("grpc.ssl_target_name_override", self.server_name))
         return arguments
+
+
+def on_this_machine(url: str) -> bool:
+    """Return whether ``host:port`` or ``unix:PATH`` names this very machine.
+
+    Answered without a name server: true of loopback, of the addresses of this machine's own network
+    interfaces, of ``localhost`` and of this machine's host name.
+    """
+    if url.startswith("unix:"):
+        return True
+    host = url.rpartition(":")[0].strip("[]").lower()
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host in ("localhost", socket.gethostname().lower())
+    return address.is_loopback or address.is_unspecified or _is_own(address)
+
+
+def _is_own(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            # Sends nothing: the kernel only chooses the address that packets would leave from,
+            # and that is the target's own address just where the target is this machine.
+            probe.connect((str(address), 9))
+            source = str(probe.getsockname()[0])
+    except OSError:
+        return False
+    return ipaddress.ip_address(source) == address

@@ -10,11 +10,14 @@ import threading
 from pathlib import Path
 
 from facekit.errors import SetupError
+from facekit.serving.limits import ProcessLimits
 
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
-def spawn(command: list[str], environment: dict[str, str], output: int) -> subprocess.Popen[bytes]:
+def spawn(
+    command: list[str], environment: dict[str, str], output: int, limits: ProcessLimits
+) -> subprocess.Popen[bytes]:
     """Start ``command`` in a session of its own, so that Ctrl-C reaches only this process.
 
     The kernel ends a child with the *thread* that started it, so one thread stays with it.
@@ -24,6 +27,7 @@ def spawn(command: list[str], environment: dict[str, str], output: int) -> subpr
 
     def keep() -> None:
         launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
+        launcher += limits.arguments()
         try:
             process = subprocess.Popen(
                 [*launcher, *command],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 SHM = Path("/dev/shm")
 _LOCK_PREFIX = "facekit-"
-_FOLDER_PREFIXES = ("facekit-server-", "facekit-repository-")
+_FOLDER_PREFIX = "facekit-server-"
 
 
 class Claim:
@@ -21,12 +21,11 @@ class Claim:
     A lock and not a process id, because containers may share /dev/shm and not their process ids.
 
     Args:
-        kind: ``server`` or ``repository``; becomes part of the folder's name.
         parent: where the folder is made.
     """
 
-    def __init__(self, kind: str, parent: Path) -> None:
-        self.folder = parent / f"facekit-{kind}-{secrets.token_hex(6)}"
+    def __init__(self, parent: Path) -> None:
+        self.folder = parent / f"{_FOLDER_PREFIX}{secrets.token_hex(6)}"
         self._handle, self._lock = _new_lock()
         self.shm_prefix = self._lock.stem
         try:
@@ -74,7 +73,7 @@ def _new_lock() -> tuple[int, Path]:
 
 
 def _remove(folder: Path, lock: Path) -> None:
-    if folder.name.startswith(_FOLDER_PREFIXES):
+    if folder.name.startswith(_FOLDER_PREFIX):
         shutil.rmtree(folder, ignore_errors=True)
     for path in SHM.glob(f"{lock.stem}*"):
         if path != lock:

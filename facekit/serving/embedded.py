@@ -40,6 +40,7 @@ class EmbeddedServer(TritonServer):
         config_name: the set of ``configs/<name>.pbtxt`` that goes before ``config.pbtxt``.
         log_file: see ``ServerOptions``.
         tls: see ``ServerOptions``.
+        color: see ``ServerOptions``.
         restrict_management: see ``ServerOptions``.
         extra_args: see ``ServerOptions``.
     """
@@ -55,6 +56,7 @@ class EmbeddedServer(TritonServer):
         config_name: str = "cpu",
         log_file: str | os.PathLike[str] | None = None,
         tls: Tls | None = None,
+        color: str | None = None,
         restrict_management: bool = False,
         extra_args: Sequence[str] = (),
     ) -> None:
@@ -65,6 +67,7 @@ class EmbeddedServer(TritonServer):
             address=address,
             log_file=log_file,
             tls=tls,
+            color=color,
             restrict_management=restrict_management,
             extra_args=extra_args,
         )

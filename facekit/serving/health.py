@@ -97,13 +97,17 @@ class Prober:
         self._connection = connection
         self._triton = InferenceServerClient(**connection.arguments())
 
-    def served(self) -> tuple[str, ...]:
+    def served(self, timeout_s: float | None = None) -> tuple[str, ...]:
         """Return the names of the models that are served and can be probed.
 
+        Args:
+            timeout_s: what one of the calls may take; by default what the connection says.
+
         Raises:
+            DeadlineError: the server does not answer in time.
             ServerError: the server does not answer.
         """
-        served = self._instances_by_model()
+        served = self._instances_by_model(timeout_s or self._connection.timeout_s)
         return tuple(name for name in PROBED if name in served)
 
     def probe(self, name: str, timeout_s: float | None = None) -> ModelHealth:
@@ -114,33 +118,37 @@ class Prober:
             timeout_s: what it may take; by default what the connection says.
         """
         spec = MODELS[name]
+        timeout_s = timeout_s or self._connection.timeout_s
         started = time.monotonic()
         error: FacekitError | None = None
         try:
             answer = self._triton.infer(
                 name,
                 [probe_input(tensor) for tensor in spec.inputs],
-                client_timeout=timeout_s or self._connection.timeout_s,
+                client_timeout=timeout_s,
             )
             check_answer(spec, answer)
         except InferenceServerException as e:
-            error = self._translated(e, name)
+            error = self._translated(e, name, timeout_s)
         except FacekitError as e:
             error = e
         return ModelHealth(name, (time.monotonic() - started) * 1e3, error)
 
-    def counts(self) -> dict[str, tuple[int, int]]:
+    def counts(self, timeout_s: float | None = None) -> dict[str, tuple[int, int]]:
         """Return how many requests each model has answered, and refused, since the start.
 
+        Args:
+            timeout_s: what the call may take; by default what the connection says.
+
         Raises:
+            DeadlineError: the server does not answer in time.
             ServerError: the server does not answer.
         """
+        timeout_s = timeout_s or self._connection.timeout_s
         try:
-            answer = self._triton.get_inference_statistics(
-                client_timeout=self._connection.timeout_s
-            )
+            answer = self._triton.get_inference_statistics(client_timeout=timeout_s)
         except InferenceServerException as e:
-            raise self._translated(e, "") from e
+            raise self._translated(e, "", timeout_s) from e
         return {
             str(model.name): (
                 int(model.inference_stats.success.count),
@@ -155,15 +163,15 @@ class Prober:
         Args:
             once: each one time, and not so often that every instance gets a turn.
         """
-        deadline = time.monotonic() + self._connection.timeout_s
-        url = self._connection.url
+        url, timeout_s = self._connection.url, self._connection.timeout_s
+        deadline = time.monotonic() + timeout_s
         try:
-            served = self._instances_by_model()
+            served = self._instances_by_model(timeout_s)
             names = [name for name in PROBED if name in served]
             times = 1 if once else max(served.values(), default=1)
-            ready = bool(self._triton.is_server_ready(client_timeout=self._connection.timeout_s))
+            ready = bool(self._triton.is_server_ready(client_timeout=timeout_s))
         except InferenceServerException as e:
-            return Health(url, False, (), str(self._translated(e, "")))
+            return Health(url, False, (), str(self._translated(e, "", timeout_s)))
         except FacekitError as e:
             return Health(url, False, (), str(e))
         if not names:
@@ -201,7 +209,7 @@ class Prober:
             results.append(self.probe(name, left_s))
         return results[-1]
 
-    def _instances_by_model(self) -> dict[str, int]:
+    def _instances_by_model(self, timeout_s: float) -> dict[str, int]:
         """Return how many instances each of the kit's models has that the server knows.
 
         They are asked for one by one: a server may keep its list of models to itself.
@@ -209,11 +217,9 @@ class Prober:
         found = {}
         for name in MODELS:
             try:
-                answer = self._triton.get_model_config(
-                    name, client_timeout=self._connection.timeout_s
-                )
+                answer = self._triton.get_model_config(name, client_timeout=timeout_s)
             except InferenceServerException as e:
-                error = self._translated(e, name)
+                error = self._translated(e, name, timeout_s)
                 if isinstance(error, ServerUnavailableError | DeadlineError):
                     raise error from e
                 # One that is there and could not be loaded is served badly: its probe will tell.
@@ -224,9 +230,10 @@ class Prober:
                 found[name] = max(1, sum(int(group.count) for group in groups))
         return found
 
-    def _translated(self, error: InferenceServerException, model: str) -> FacekitError:
-        connection = self._connection
-        return translate(error, model=model, url=connection.url, timeout_s=connection.timeout_s)
+    def _translated(
+        self, error: InferenceServerException, model: str, timeout_s: float
+    ) -> FacekitError:
+        return translate(error, model=model, url=self._connection.url, timeout_s=timeout_s)
 
 
 def check(

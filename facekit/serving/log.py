@@ -8,6 +8,7 @@ from pathlib import Path
 
 _FAILED = re.compile(r"failed to load '([^']+)' version (\d+): (.+)")
 _ERROR_LINE = re.compile(r'^E\d{4} [\d:.]+ \d+ \S+\] "?(.+)$')
+_OWN_LINE = re.compile(r"[IWE]\d{4} [\d:.]+ \d+ |[+|]")
 # Said on every machine without a GPU driver.
 _HARMLESS = ("unable to create stream", "CudaDriverHelper", "Failed to initialize NVML", "DCGM")
 # Names of internals that Triton puts before the sentence that matters.
@@ -49,6 +50,11 @@ def reasons(lines: list[str], limit: int = 5) -> list[str]:
         sentences = [line for line in lines if line.strip() and line[0] not in "+|"]
         others = dict.fromkeys(sentences[-limit:])
     return list(others)[:limit]
+
+
+def foreign_lines(lines: list[str]) -> list[str]:
+    """Return the lines that a library or a backend process wrote, and not the server itself."""
+    return [line for line in lines if line.strip() and not _OWN_LINE.match(line)]
 
 
 def _clean(reason: str) -> str:

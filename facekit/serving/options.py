@@ -17,10 +17,12 @@ class ServerOptions:
         http_port: 0 for any free one, as for the other two.
         grpc_port: see ``http_port``.
         metrics_port: see ``http_port``.
-        address: the IPv4 address, or a name for it, to listen on.
+        address: the IPv4 or IPv6 address to listen on, or a name for one.
         log_file: gets the server's log, appended; ``-`` is standard error; by default a temporary
             file.
         tls: encrypts gRPC; HTTP stays plain.
+        color: what FaceNet is fed, ``gray`` or ``rgb``; by default what the repository's
+            configurations say.
         restrict_management: refuses every caller what is no inference: loading models, shared
             memory, trace and log settings.
         extra_args: more options for the ``tritonserver`` program.
@@ -32,6 +34,7 @@ class ServerOptions:
     address: str = "127.0.0.1"
     log_file: str | os.PathLike[str] | None = None
     tls: Tls | None = None
+    color: str | None = None
     restrict_management: bool = False
     extra_args: Sequence[str] = ()
 

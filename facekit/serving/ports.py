@@ -1,17 +1,22 @@
-"""Free and taken TCP ports."""
+"""IP addresses and TCP ports to listen on: how they are written, and which are free."""
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import socket
 
 from facekit.errors import SetupError
+
+IPV6_ONLY = "Triton's HTTP and metrics listen on IPv6 alone, and gRPC on IPv4 as well"
+"""What a server that listens on ``::`` does."""
 
 
 def choose_ports(address: str, wanted: dict[str, int]) -> dict[str, int]:
     """Replace every 0 by a free port and check that the others are free.
 
     Args:
-        address: the IPv4 address to listen on.
+        address: the IP address to listen on, as ``resolve`` returns it.
         wanted: port by the name of the option that sets it, as errors name it.
 
     Raises:
@@ -40,29 +45,91 @@ def choose_ports(address: str, wanted: dict[str, int]) -> dict[str, int]:
 
 
 def resolve(address: str) -> str:
-    """Return the IPv4 address of a host name or address; the server listens on no other kind.
+    """Return the IP address that a host name or address stands for.
+
+    Triton's front ends listen on one address each, so a name that has both gives its IPv4 address.
+
+    Args:
+        address: an IPv4 or IPv6 address, the latter with or without brackets, or a host name.
 
     Raises:
-        SetupError: it has none.
+        SetupError: it has none, or one that this machine or Triton can't listen on.
     """
+    bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
     try:
-        found = socket.getaddrinfo(address, None, socket.AF_INET, socket.SOCK_STREAM)
+        found = socket.getaddrinfo(bare, None, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError) as error:
-        raise SetupError(f"{address!r} is no IPv4 address to listen on: {error}.") from None
-    return str(found[0][4][0])
+        raise SetupError(f"{address!r} is not an IP address to listen on: {error}.") from None
+    # Stable: within each family the name server's order.
+    found.sort(key=lambda entry: entry[0] != socket.AF_INET)
+    chosen = str(found[0][4][0])
+    if ":" not in chosen:
+        return chosen
+    parsed = ipaddress.IPv6Address(chosen)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    if parsed.is_link_local:
+        # Triton's HTTP and metrics would take one with a scope for "every address".
+        raise SetupError(
+            f"Cannot listen on the link-local address {address}: Triton's HTTP front end does not "
+            f"know of interfaces. Give another address of this machine, or :: for all of them."
+        )
+    if parsed.is_unspecified:
+        # Probes come by the loopback address, which containers without IPv6 lack.
+        _bind("::1", 0, "--address ::").close()
+    return str(parsed)
+
+
+def host_in_url(address: str) -> str:
+    """Return an IP address as it stands before ``:port``: IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
+
+
+def reached_at(address: str) -> str:
+    """Return the address at which this machine reaches a server that listens on ``address``."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+
+
+def address_arguments(address: str) -> list[str]:
+    """Return the options that make ``tritonserver`` listen on an IP address.
+
+    gRPC wants IPv6 in brackets, and its ``[::]`` takes IPv4 connections too. HTTP and metrics want
+    ``ipv6:`` before it and take it literally; without, they read no IPv6 address but listen
+    somewhere else.
+    """
+    http = f"ipv6:{address}" if ":" in address else address
+    return [
+        f"--http-address={http}",
+        f"--grpc-address={host_in_url(address)}",
+        f"--metrics-address={http}",
+    ]
 
 
 def _bind(address: str, port: int, option: str) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    # As the server does: connections of its predecessor that linger in TIME_WAIT do not count.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    where = f"{host_in_url(address)}:{port} ({option})"
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    listener = None
     try:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        # As the server does: connections of its predecessor that linger in TIME_WAIT do not count.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if address == "::":
+            # So that a port counts as free only if nobody has it over IPv4 either, whatever the
+            # system's default is: gRPC listens on both, and callers of a name may try both.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind((address, port))
         listener.listen(1)
     except OSError as error:
-        listener.close()
-        raise SetupError(
-            f"Cannot listen on {address}:{port} ({option}): {error.strerror}. "
-            f"Stop what listens there or choose another port (0: any free one)."
-        ) from None
+        if listener is not None:
+            listener.close()
+        raise SetupError(f"Cannot listen on {where}: {_reason(error, address)}") from None
     return listener
+
+
+def _reason(error: OSError, address: str) -> str:
+    no_ipv6 = error.errno == errno.EADDRNOTAVAIL and address == "::1"
+    if no_ipv6 or error.errno == errno.EAFNOSUPPORT:
+        return "IPv6 is not available on this machine. Give an IPv4 address, such as 0.0.0.0."
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have that address. Give one of its own, or 0.0.0.0 for all."
+    return f"{error.strerror}. Stop what listens there or choose another port (0: any free one)."

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
+_STUB = "triton_python_backend_stub"
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -65,6 +66,24 @@ def cpu_seconds(group: Iterable[Process]) -> float:
     return sum(process.cpu_s for process in now if process is not None)
 
 
+def wanted_seconds(group: Iterable[Process]) -> float:
+    """Return the time that threads of these processes have run or waited for a free core by now.
+
+    A thread that is starved of processor time waits for it; one that hangs asks for none.
+    """
+    wanted_ns = 0
+    for process in group:
+        try:
+            for thread in (_PROC / str(process.pid) / "task").iterdir():
+                # Time on a core, time waiting for one, number of turns (kernel: sched-stats.rst).
+                ran_ns, waited_ns, *_ = (thread / "schedstat").read_text("ascii").split()
+                wanted_ns += int(ran_ns) + int(waited_ns)
+        except (OSError, ValueError):
+            # It has just ended, or this kernel keeps no such counts.
+            continue
+    return wanted_ns / 1e9
+
+
 def arguments(pid: int) -> list[str]:
     """Return a process's command line; nothing if it is gone."""
     try:
@@ -72,6 +91,16 @@ def arguments(pid: int) -> list[str]:
     except (FileNotFoundError, ProcessLookupError):
         return []
     return text.split("\0")[:-1]
+
+
+def model_instance(pid: int) -> str:
+    """Return the model instance that a process of Triton's Python backend serves.
+
+    It is "" of any other process, and of one that is dead, which has no arguments.
+    """
+    command = arguments(pid)
+    # The last argument but one.
+    return command[-2] if len(command) > 1 and Path(command[0]).name == _STUB else ""
 
 
 def adopt_orphans() -> None:
@@ -84,6 +113,12 @@ def adopt_orphans() -> None:
 
 def reap_orphans(keep: int | None) -> None:
     """Take away the zombies among this process's children, but for the child ``keep``."""
+    try:
+        # Mostly there is none, and to look through all processes for it would cost much more.
+        if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return
+    except ChildProcessError:
+        return
     for process in children(os.getpid()):
         if process.pid != keep and not process.alive:
             try:

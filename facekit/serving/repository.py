@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from facekit.errors import SetupError
+from facekit.serving.paths import is_plain
 from facekit.serving.runtime import PACKAGE
 
 # Without its configuration a folder counts for no model; the last are enough for some backends.
@@ -35,7 +36,17 @@ def check_repository(repository: Path) -> None:
                     # Hidden ones are a converter's, still at work.
                     if entry.is_file() and not entry.name.startswith("."):
                         entry.open("rb").close()
-        if not any((model / name).is_file() for model in repository.iterdir() for name in _FILES):
+        models = [
+            model
+            for model in sorted(repository.iterdir())
+            if any((model / name).is_file() for name in _FILES)
+        ]
+        for model in models:
+            if not is_plain(model.name):
+                raise SetupError(
+                    f"{model}: a model's folder is named with A-Z a-z 0-9 _ . - only: rename it."
+                )
+        if not models:
             raise SetupError(
                 f"{repository} holds no model: see that it is the model repository "
                 f"(FACEKIT_MODEL_REPOSITORY; Docker makes a folder that does not exist)."

@@ -6,11 +6,11 @@ import os
 import shutil
 import sys
 import sysconfig
-import tempfile
 from pathlib import Path
 
 from facekit.serving.claim import Claim, remove_stale
-from facekit.serving.installation import Installation, executable_folder
+from facekit.serving.installation import Installation
+from facekit.serving.paths import Links, is_plain, run_folder
 
 PACKAGE = Path(__file__).resolve().parent.parent
 _UTILITIES = "triton_python_backend_utils.py"
@@ -26,16 +26,18 @@ class Runtime:
 
     def __init__(self, parent: Path | None = None) -> None:
         remove_stale()
-        self._claim = Claim("server", parent or Path(tempfile.gettempdir()))
+        self._claim = Claim(parent or run_folder(executable=False))
         self.shm_prefix = self._claim.shm_prefix
         self.folder = self._claim.folder
         self.default_log = self.folder / "server.log"
+        self.models = self.folder / "models"
+        self.links = Links(self.folder / "links")
 
     def environment(self) -> dict[str, str]:
         """Return the environment of the server and of its backend processes."""
         values = dict(os.environ)
         # The stub takes its Python home, and so the virtual environment, from the first `python3`.
-        values["PATH"] = joined([str(Path(sys.executable).parent), values.get("PATH", "")])
+        values["PATH"] = joined([str(self._python_folder()), values.get("PATH", "")])
         # Post-processing works on small arrays: threads of NumPy's libraries would only take the
         # cores away from the decoder and the network.
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -51,12 +53,31 @@ class Runtime:
         """Delete the folder and what the server may have left in shared memory."""
         self._claim.remove()
 
+    def _python_folder(self) -> Path:
+        """Return the folder of a ``python3`` that is this one, with a plain path."""
+        folder = Path(sys.executable).parent
+        if is_plain(folder) and is_plain(sys.base_prefix):
+            return folder
+        # A virtual environment of links: Python reads the path of its home as UTF-8, which a
+        # backend process can't encode.
+        home = self.links.plain(Path(sys.base_prefix))
+        environment = self.folder / "python"
+        packages = environment / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
+        if not environment.exists():
+            (environment / "bin").mkdir(parents=True)
+            (environment / "bin" / "python3").symlink_to(home / "bin" / "python3")
+            (environment / "pyvenv.cfg").write_text(f"home = {home}/bin\n", "utf-8")
+            packages.mkdir(parents=True)
+            # With its .pth files, such as those of editable packages.
+            (packages / "site-packages").symlink_to(sysconfig.get_path("purelib"))
+        return environment / "bin"
+
 
 class EmbeddedRuntime(Runtime):
     """What the embedded server needs besides: a backend directory of its own."""
 
     def __init__(self, installation: Installation) -> None:
-        super().__init__(executable_folder())
+        super().__init__(run_folder(executable=True))
         self._installation = installation
         self.backends = self.folder / "backends"
         self._lifeline = self.folder / "lifeline"
@@ -79,7 +100,7 @@ class EmbeddedRuntime(Runtime):
         # stub's execute bit at every load, in a wheel that may be another user's or read-only.
         shutil.copyfile(source / "libtriton_python.so", python / "libtriton_python.so")
         utilities = (source / _UTILITIES).read_text("utf-8")
-        code = _search_path_code() + _lifeline_code(self._lifeline) + utilities
+        code = _search_path_code(self.links) + _lifeline_code(self._lifeline) + utilities
         (python / _UTILITIES).write_text(code, "utf-8")
         stub = self._installation.stub
         shutil.copyfile(stub, python / stub.name)
@@ -95,7 +116,7 @@ class EmbeddedRuntime(Runtime):
     def environment(self) -> dict[str, str]:
         """Return the environment of the server and of its backend processes."""
         values = super().environment()
-        libraries = [str(folder) for folder in self._installation.library_dirs]
+        libraries = [str(self.links.plain(path)) for path in self._installation.library_dirs]
         values["LD_LIBRARY_PATH"] = joined([*libraries, values.get("LD_LIBRARY_PATH", "")])
         return values
 
@@ -111,7 +132,7 @@ def joined(parts: list[str]) -> str:
     return os.pathsep.join(part for part in parts if part)
 
 
-def _search_path_code() -> str:
+def _search_path_code(links: Links) -> str:
     """Return Python code that makes this process's packages importable in a backend process.
 
     The stub runs Python isolated: PYTHONPATH, the user's site folder and the working directory do
@@ -120,7 +141,8 @@ def _search_path_code() -> str:
     paths = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     paths += [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     paths += [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    known = [str(PACKAGE.parent), *dict.fromkeys(str(Path(path).absolute()) for path in paths)]
+    folders = dict.fromkeys([PACKAGE.parent, *(Path(path).absolute() for path in paths)])
+    known = [str(links.plain(folder)) for folder in folders]
     return f"import sys\n\nsys.path += [path for path in {known!r} if path not in sys.path]\n\n"
 
 

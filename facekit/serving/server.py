@@ -18,17 +18,21 @@ from facekit.errors import SetupError
 from facekit.serving import log, ports, processes
 from facekit.serving.child import kill_group, spawn
 from facekit.serving.installation import check_shared_memory
+from facekit.serving.layout import lay_out
+from facekit.serving.limits import ProcessLimits, process_limits
 from facekit.serving.options import ServerOptions
 from facekit.serving.output import Output
 from facekit.serving.ready import answers_ready
 from facekit.serving.repository import check_repository, default_model_repository
 from facekit.serving.restrictions import restrictions
 from facekit.serving.runtime import Runtime
+from facekit.serving.starting import BackendWatch
 from facekit.serving.tls import TlsState
 
 # Seconds that requests under way get at a stop.
 _EXIT_TIMEOUT_S = 10
 _POLL_S = 0.02
+_LOG_LINES = 2000
 _Self = TypeVar("_Self", bound="TritonServer")
 
 
@@ -68,15 +72,17 @@ class TritonServer(ABC):
         self._runtime: Runtime | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._left_out: LeftOut | None = None
+        self._limits: ProcessLimits | None = None
+        self._shared_memory_note = ""
 
     @property
     def http_url(self) -> str:
-        """``host:port`` of the HTTP endpoint."""
+        """``host:port`` of the HTTP endpoint; an IPv6 address in brackets."""
         return self._url("--http-port")
 
     @property
     def grpc_url(self) -> str:
-        """``host:port`` of the gRPC endpoint."""
+        """``host:port`` of the gRPC endpoint; an IPv6 address in brackets."""
         return self._url("--grpc-port")
 
     @property
@@ -86,8 +92,11 @@ class TritonServer(ABC):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Lines about what the last start left undone, if anything."""
-        return (self._left_out.words,) if self._left_out else ()
+        """Lines about what is served otherwise than asked for or short of room, if anything."""
+        left_out = self._left_out.words if self._left_out else ""
+        stack = self._limits.note if self._limits else ""
+        ipv6 = ports.IPV6_ONLY if self._listen == "::" else ""
+        return tuple(line for line in (left_out, ipv6, stack, self._shared_memory_note) if line)
 
     @property
     def pid(self) -> int | None:
@@ -119,6 +128,11 @@ class TritonServer(ABC):
             root_certificates=self._trusted or self._tls.certificate,
             server_name=self._tls_name,
         )
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether gRPC is encrypted, so that TLS files can be renewed."""
+        return self._tls is not None
 
     def renewed(self) -> bool:
         """Whether other TLS files, which work, lie where those of the running server were."""
@@ -168,7 +182,8 @@ class TritonServer(ABC):
                 # First, so that a change while it is read counts as one.
                 self._tls_state = self._tls.state()
                 self._tls_name = self._tls.name()
-            check_shared_memory()
+            self._shared_memory_note = check_shared_memory()
+            self._limits = process_limits()
             self._prepare()
         finally:
             self.checking = False
@@ -179,16 +194,25 @@ class TritonServer(ABC):
         """Wait until every model is loaded, or until ``cancelled`` says to give up.
 
         Raises:
-            SetupError: the server ended instead, or is not ready in time; the message names the
-                model and the reason. The server is stopped.
+            SetupError: the server or one of its backend processes ended instead, or it is not
+                ready in time; the message names the model and the reason. The server is stopped.
         """
+        process = self._process
+        if process is None:
+            raise SetupError("The server is not started.")
         deadline = time.monotonic() + timeout_s
+        backends = BackendWatch(process.pid)
         while not answers_ready(self.http_url):
-            process = self._process
-            if process is None:
-                raise SetupError("The server is not started.")
             if process.poll() is not None:
                 self._fail(f"The server ended with exit code {process.returncode} at its start")
+            ended = backends.ended()
+            if ended:
+                lines = self.log_tail(_LOG_LINES)
+                name = backends.instance(lines) or "a model"
+                self._fail(
+                    f"The backend process of {name} {ended} at the server's start",
+                    log.foreign_lines(lines),
+                )
             if time.monotonic() > deadline:
                 self._fail(f"The server was not ready after {timeout_s:g} s")
             if cancelled is not None and cancelled():
@@ -265,31 +289,21 @@ class TritonServer(ABC):
         """Return the options that only this kind of server gets."""
 
     def _spawn(self, runtime: Runtime) -> None:
+        limits = self._limits
+        assert limits is not None
         environment = runtime.environment()
-        repository = self._lay_out(runtime)
-        arguments = self._arguments(runtime, repository)
+        left_out = self._left_out.models if self._left_out else ()
+        lay_out(self.model_repository, runtime.models, left_out, self._options.color)
+        arguments = self._arguments(runtime)
         command = [str(self._binary()), *arguments, *self._options.extra_args]
         self._process = self._output.begin(
-            runtime.default_log, lambda handle: spawn(command, environment, handle)
+            runtime.default_log, lambda handle: spawn(command, environment, handle, limits)
         )
 
-    def _lay_out(self, runtime: Runtime) -> Path:
-        """Make what is served of the repository, if not all of it is, and return its folder."""
-        if self._left_out is None:
-            return self.model_repository
-        folder = runtime.folder / self.model_repository.name
-        folder.mkdir()
-        for path in self.model_repository.iterdir():
-            if path.is_dir() and path.name not in self._left_out.models:
-                (folder / path.name).symlink_to(path.resolve())
-        return folder
-
-    def _arguments(self, runtime: Runtime, repository: Path) -> list[str]:
+    def _arguments(self, runtime: Runtime) -> list[str]:
         arguments = [
-            f"--model-repository={repository}",
-            f"--http-address={self._listen}",
-            f"--grpc-address={self._listen}",
-            f"--metrics-address={self._listen}",
+            f"--model-repository={runtime.models}",
+            *ports.address_arguments(self._listen),
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
             # The configurations are complete; to complete them the server would start every
             # backend process twice.
@@ -309,18 +323,24 @@ class TritonServer(ABC):
     def _url(self, option: str) -> str:
         if option not in self._ports:
             raise SetupError("The server is not started: its ports are not chosen yet.")
-        # A server that listens everywhere is reached on this machine.
-        host = "127.0.0.1" if self._listen == "0.0.0.0" else self._listen
+        host = ports.host_in_url(ports.reached_at(self._listen))
         return f"{host}:{self._ports[option]}"
 
-    def _fail(self, what: str) -> None:
+    def _fail(self, what: str, lines: list[str] | None = None) -> None:
         if self.pid is None:
             self._output.finish()
-        reasons = "\n  ".join(log.reasons(self.log_tail(2000)))
+        reasons = log.reasons(self.log_tail(_LOG_LINES) if lines is None else lines)
+        text = self._renamed("\n  ".join([f"{what}:", *reasons]) if reasons else f"{what}.")
         self.kill()
         file = self._output.file
         where = f"\nThe whole log: {file}" if file is not None else ""
-        raise SetupError(f"{what}:\n  {reasons}{where}")
+        raise SetupError(f"{text}{where}")
+
+    def _renamed(self, text: str) -> str:
+        """Return a text with the user's own paths in place of the links to them."""
+        if self._runtime is None:
+            return text
+        return text.replace(str(self._runtime.models), str(self.model_repository))
 
     def _release(self) -> None:
         if self._runtime is not None:

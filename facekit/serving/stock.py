@@ -83,7 +83,7 @@ class StockServer(TritonServer):
         return self.root / "bin" / "tritonserver"
 
     def _own_arguments(self, runtime: Runtime) -> list[str]:
-        arguments = [f"--backend-directory={self.root / 'backends'}"]
+        arguments = [f"--backend-directory={runtime.links.plain(self.root / 'backends')}"]
         if self._config_name:
             arguments.append(f"--model-config-name={self._config_name}")
         return arguments

@@ -7,25 +7,29 @@ requests show that the models work.
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import FrameType
 
 from facekit.errors import ConfigError, DeadlineError, FacekitError
 from facekit.serving import processes
 from facekit.serving.probing import BackgroundProber
 from facekit.serving.server import TritonServer
+from facekit.serving.watching import Bell, EndWatch
 
-_STUB = "triton_python_backend_stub"
-_WATCH_S = 0.2
+# How often the TLS files are looked at.
+_RENEWAL_S = 1.0
+# What a killed process may take to end.
+_DYING_S = 0.5
 # Waits before the first, second, ... restart in a row; the last one repeats.
 _BACK_OFF_S = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 # A server that lived this long was not broken by what broke its predecessor.
 _STABLE_S = 60.0
 
 _RENEWED = "the TLS certificate was renewed"
+_SERVER_DIED = "the server process died"
 
 
 class _Stopped(BaseException):
@@ -39,8 +43,8 @@ class Supervisor:
         server: the server, not started yet.
         say: gets one line for everything that happens.
         probe_interval_s: seconds between two inferences of its own while nobody sends requests.
-        probe_timeout_s: an inference without an answer for so long is a failed one, unless the
-            server is seen to work off other requests.
+        probe_timeout_s: a call without an answer for so long gets a second look, and then counts as
+            failed unless the server is seen to work or to be starved; see ``BackgroundProber``.
         start_timeout_s: what a start may take.
     """
 
@@ -59,6 +63,7 @@ class Supervisor:
         self._timeout_s = probe_timeout_s
         self._start_timeout_s = start_timeout_s
         self._signals = 0
+        self._bell = Bell()
 
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT or SIGHUP; a second one ends everything at once.
@@ -74,6 +79,10 @@ class Supervisor:
             # `nohup` has that one ignored.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
         }
+        # Of a child that has ended nothing is done but to wake up, by the bell, and reap it.
+        handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        # A signal that reaches another thread interrupts no wait of this one; the bell does.
+        wakeup = signal.set_wakeup_fd(self._bell.writer, warn_on_full_buffer=False)
         try:
             try:
                 self._start()
@@ -90,12 +99,14 @@ class Supervisor:
             finally:
                 self._server.stop()
                 processes.reap_orphans(keep=None)
+                signal.set_wakeup_fd(wakeup)
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
 
     def stop(self) -> None:
         """Make ``run`` return, as the first signal does."""
         self._signals += 1
+        self._bell.ring()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del number, frame
@@ -162,43 +173,58 @@ class Supervisor:
         pid = self._server.pid
         if pid is None:
             return "the server ended while it started"
-        stubs = [child for child in processes.children(pid) if _is_stub(child)]
-        names = {stub.pid: _backend_name(stub.pid) for stub in stubs}
+        children = processes.children(pid)
+        names = {child.pid: processes.model_instance(child.pid) for child in children}
+        stubs = [child for child in children if child.alive and names[child.pid]]
         works = [*stubs]
-        server = processes.read(pid)
-        if self._server.computes and server is not None:
+        server, itself = processes.read(pid), processes.read(os.getpid())
+        if server is None or itself is None:
+            return _SERVER_DIED
+        if self._server.computes:
             works.append(server)
         try:
             connection = self._server.connection(self._timeout_s)
         except ConfigError as error:
             return f"the server can't be reached: {error}"
-        with BackgroundProber(
-            connection, self._interval_s, lambda: processes.cpu_seconds(works)
-        ) as prober:
+        with (
+            EndWatch([server, *stubs], self._bell) as watch,
+            BackgroundProber(
+                connection,
+                self._interval_s,
+                cpu_s=lambda: processes.cpu_seconds(works),
+                wanted_s=lambda: processes.wanted_seconds([server, *stubs, itself]),
+                notify=self._bell.ring,
+            ) as prober,
+        ):
             remark = None
             while not self._stopping():
-                if self._server.pid is None:
-                    return "the server process died"
+                ended = watch.wait(_RENEWAL_S if self._server.encrypted else None)
+                failure = prober.failure()
+                if failure is not None and not ended:
+                    # The connections of a process that dies end before the process does.
+                    ended = watch.wait(_DYING_S)
+                processes.reap_orphans(keep=pid)
+                if self._stopping():
+                    break
+                if server in ended:
+                    return _SERVER_DIED
+                for stub in ended:
+                    return f"the backend process of {names[stub.pid]} died"
                 if self._server.renewed():
                     return _RENEWED
-                for stub in stubs:
-                    if not processes.still_runs(stub):
-                        return f"the backend process of {names[stub.pid]} died"
-                failure = prober.failure()
                 if failure is not None:
                     return _described(failure)
                 if prober.remark() != remark:
                     remark = prober.remark()
                     self._say(f"{remark}; only the processes are watched")
-                processes.reap_orphans(keep=pid)
-                time.sleep(_WATCH_S)
         return None
 
     def _pause(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline and not self._stopping():
-            processes.reap_orphans(keep=None)
-            time.sleep(min(_WATCH_S, seconds))
+        with EndWatch((), self._bell) as nothing:
+            while (left_s := deadline - time.monotonic()) > 0 and not self._stopping():
+                nothing.wait(left_s)
+                processes.reap_orphans(keep=None)
 
     def _where(self, state: str) -> str:
         server = self._server
@@ -208,21 +234,11 @@ class Supervisor:
         )
 
 
-def _is_stub(process: processes.Process) -> bool:
-    arguments = processes.arguments(process.pid)
-    return any(Path(part).name == _STUB for part in arguments[:1]) and process.alive
-
-
-def _backend_name(pid: int) -> str:
-    """Return the model instance that a stub serves, its last argument but one."""
-    arguments = processes.arguments(pid)
-    return arguments[-2] if len(arguments) > 1 else f"process {pid}"
-
-
 def _described(failure: tuple[str, FacekitError]) -> str:
     name, error = failure
     if not name:
-        return f"asking the server for its statistics failed: {' '.join(str(error).split())}"
+        problem = "asking the server for its models and statistics failed"
+        return f"{problem}: {' '.join(str(error).split())}"
     if isinstance(error, DeadlineError):
         return f"a real inference of {name} got {error}, nor was any other request answered"
     return f"a real inference of {name} failed: {' '.join(str(error).split())}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 import ssl
@@ -147,7 +148,10 @@ def _handshake(server: ssl.SSLContext, certificate: Path) -> dict[str, Any]:
 
 def _certified_name(fields: dict[str, Any], certificate: Path) -> str:
     names = [value for kind, value in fields.get("subjectAltName", ()) if kind == "DNS"]
-    names += [value for kind, value in fields.get("subjectAltName", ()) if kind == "IP Address"]
+    for kind, value in fields.get("subjectAltName", ()):
+        if kind == "IP Address":
+            # OpenSSL writes IPv6 out in full, and gRPC compares with the short form.
+            names.append(str(ipaddress.ip_address(value.strip())))
     for part in fields.get("subject", ()):
         names += [value for kind, value in part if kind == "commonName"]
     if not names:

@@ -8,7 +8,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from facekit.errors import StoreError, StoreUnavailableError
+from facekit.errors import ConfigError, StoreError, StoreUnavailableError
+from facekit.files import check_sqlite_path
 from facekit.store.answers import CategoryCount, FolderCount, StoredDataset, to_bytes, to_text
 from facekit.store.documents import Change, folder_of
 from facekit.store.sqlite_schema import APPLICATION, SCHEMA
@@ -37,6 +38,10 @@ class SqliteStore(Store):
                 raise StoreError(f"{self.name}: {what}")
             if not create and not path.is_file():
                 raise StoreError(f"{self.name}: there is no such file")
+            try:
+                check_sqlite_path(path)
+            except ConfigError as error:
+                raise StoreError(str(error)) from error
             # Absolute: ":memory:" alone is a name that SQLite forgets all behind. Transactions
             # begin where this code says so.
             self._connection = sqlite3.connect(

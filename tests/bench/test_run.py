@@ -32,10 +32,11 @@ from facekit.bench.results import (
 from facekit.bench.run import MODELS, Bench
 from facekit.bench.seed import OUTPUTS, find_boxes, seed_job
 from facekit.bench.server import ServerInfo
-from facekit.bench.wire import Sender
+from facekit.bench.wire import Sender, request
 from facekit.cli import main
 from facekit.errors import FacekitError, PhotoError, ServerError
 from facekit.serving.embedded import EmbeddedServer
+from tests.addresses import Proxy
 from tests.fake_triton import FakeTriton
 
 FACES = 4
@@ -121,6 +122,24 @@ def test_server_may_do_without_the_mask_detector(server: EmbeddedServer) -> None
     info = ServerInfo(server.grpc_url)
     assert all(info.serves(name) for name in MODELS)
     info.close()
+
+
+def test_servers_of_this_machine_are_measured_past_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Proxy() as proxy, FakeTriton() as fake:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        info = ServerInfo(fake.url)
+        assert info.serves("faces")
+        with contextlib.suppress(ServerError):  # the fake has no statistics
+            info.counters()
+        info.close()
+        sender = Sender(fake.url)
+        photo = np.zeros((1, 8), np.uint8)
+        assert sender.send(request("faces", {"image": photo}, ["boxes"]))
+        sender.close()
+        assert not proxy.asked
 
 
 def test_promise_holds_only_with_the_faces_that_were_asked_for() -> None:

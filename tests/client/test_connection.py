@@ -19,7 +19,8 @@ from facekit import (
     ServerUnavailableError,
 )
 from facekit.client.calls import detect_call
-from facekit.client.connection import Connection
+from facekit.client.connection import Connection, on_this_machine
+from tests.addresses import Proxy, own_address
 from tests.fake_triton import FakeTriton, slow
 
 
@@ -123,7 +124,7 @@ def test_closed_client_says_so(fake: FakeTriton) -> None:
         ({"url": "localhost:grpc"}, "url: expected host:port"),
         ({"url": "localhost:0"}, "url: expected host:port"),
         ({"url": "localhost:65536"}, "url: expected host:port"),
-        ({"url": "::1:8001"}, "url: expected host:port"),
+        ({"url": "::1:8001"}, r"an IPv6 address in brackets, such as \[::1\]:8001; got '::1:8001'"),
         ({"url": "[::1]"}, "url: expected host:port"),
         ({"timeout_s": 0}, "timeout_s: expected seconds > 0 and <= 86,400, got 0"),
         ({"timeout_s": float("nan")}, "timeout_s: expected seconds > 0 and <= 86,400, got nan"),
@@ -140,7 +141,15 @@ def test_client_wrong_option_is_refused_by_name(options: dict[str, object], mess
 
 
 @pytest.mark.parametrize(
-    "url", ["example:1", "a-b.c_d:65535", "10.0.0.1:8001", "[::1]:8001", "unix:/tmp/triton.sock"]
+    "url",
+    [
+        "example:1",
+        "a-b.c_d:65535",
+        "10.0.0.1:8001",
+        "[::1]:8001",
+        "[fe80::1%eth0]:8001",
+        "unix:/tmp/triton.sock",
+    ],
 )
 def test_client_names_its_server(url: str) -> None:
     with Client(url) as client:
@@ -156,7 +165,7 @@ def test_a_name_with_several_addresses_spreads_the_calls() -> None:
     with FakeTriton() as one, FakeTriton() as other:
         arguments = Connection("triton-pods.facekit.svc:8001", 10).arguments()
         arguments["url"] = f"ipv4:127.0.0.1:{one.port},127.0.0.1:{other.port}"
-        # A proxy of this machine's environment has no way to this machine.
+        # An address of another machine would be asked through a proxy of the environment.
         arguments["channel_args"] += [("grpc.enable_http_proxy", 0)]
         triton = InferenceServerClient(**arguments)
         call = detect_call(np.zeros(8, np.uint8))
@@ -165,3 +174,62 @@ def test_a_name_with_several_addresses_spreads_the_calls() -> None:
         triton.close()
         # The first ones may find only one of the two connected.
         assert min(len(one.received), len(other.received)) >= 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8001",
+        f"{socket.gethostname()}:8001",
+        "127.0.0.1:8001",
+        "127.9.9.9:8001",
+        "0.0.0.0:8001",
+        "[::1]:8001",
+        "[::]:8001",
+        "unix:/tmp/triton.sock",
+    ],
+)
+def test_on_this_machine(url: str) -> None:
+    assert on_this_machine(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "198.51.100.7:8001",
+        "[2001:db8::7]:8001",
+        "[fe80::7]:8001",
+        "localhost.example:8001",
+        "127.example:8001",
+        "triton:8001",
+    ],
+)
+def test_another_machine_is_not_this_one(url: str) -> None:
+    assert not on_this_machine(url)
+
+
+def test_own_address_is_on_this_machine() -> None:
+    assert on_this_machine(f"{own_address()}:8001")
+
+
+@pytest.mark.parametrize(
+    "variable", ["http_proxy", "https_proxy", "grpc_proxy", "GRPC_ADDRESS_HTTP_PROXY"]
+)
+def test_own_address_is_called_past_a_proxy(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Proxy() as proxy, FakeTriton(host=own_address()) as fake:
+        # gRPC's own variable wants no scheme, and which servers' addresses it holds for.
+        bare = proxy.url.removeprefix("http://")
+        monkeypatch.setenv(variable, bare if variable.startswith("GRPC") else proxy.url)
+        monkeypatch.setenv("GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES", "0.0.0.0/0")
+        with Client(fake.url, timeout_s=10) as client:
+            assert len(client.detect(b"photo")) == 2
+        assert not proxy.asked
+
+
+def test_another_machine_is_called_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Proxy() as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.delenv("no_proxy", raising=False)
+        with Client("198.51.100.7:8001", timeout_s=2) as client:
+            assert not client.server_ready()
+        assert proxy.asked[0].startswith("CONNECT 198.51.100.7:8001 ")

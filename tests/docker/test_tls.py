@@ -83,7 +83,7 @@ def test_key_that_the_server_may_not_read_is_named(
     (tmp_path / "server.key").chmod(0o400)
     variables = ["--env=FACEKIT_TLS_CERT=/tls/server.crt", "--env=FACEKIT_TLS_KEY=/tls/server.key"]
     models = f"--volume={engine.ROOT / 'model_repository'}:/models:ro"
-    mounts = [models, f"--volume={tmp_path}:/tls:ro", "--shm-size=512m"]
+    mounts = [models, f"--volume={tmp_path}:/tls:ro", "--shm-size=3g"]
     done = engine.run(["docker", "run", "--rm", *variables, *mounts, cpu_image], timeout_s=120)
     assert done.returncode == 2
     assert "/tls/server.key can't be read by user 10001: Permission denied" in done.stderr

@@ -85,7 +85,7 @@ def start(image: str, repository: Path, **variables: str) -> tuple[int, str]:
     """Run the server's image to its end; return exit code and words."""
     given = [f"--env={name}={value}" for name, value in variables.items()]
     mount = f"--volume={repository}:/models:ro"
-    hardened = ["--read-only", "--cap-drop=ALL", "--tmpfs=/tmp:exec", "--shm-size=512m"]
+    hardened = ["--read-only", "--cap-drop=ALL", "--tmpfs=/tmp:exec", "--shm-size=3g"]
     done = engine.run(["docker", "run", "--rm", *hardened, mount, *given, image], timeout_s=120)
     return done.returncode, done.stdout + done.stderr
 

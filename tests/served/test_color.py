@@ -11,8 +11,7 @@ import tritonclient.grpc as grpcclient
 from PIL import Image
 
 from facekit.data import probe_photo
-from facekit.serving.embedded import EmbeddedServer, default_model_repository
-from facekit.serving.overlay import colored_repository
+from facekit.serving.embedded import EmbeddedServer
 from tests.photo_files import encode, picture
 from tests.served.conftest import Call
 from tests.triton import batch, infer
@@ -21,8 +20,7 @@ from tests.triton import batch, infer
 @pytest.fixture(scope="module")
 def rgb() -> Iterator[grpcclient.InferenceServerClient]:
     with (
-        colored_repository(default_model_repository(), "rgb") as repository,
-        EmbeddedServer(repository) as server,
+        EmbeddedServer(color="rgb") as server,
         grpcclient.InferenceServerClient(server.grpc_url) as client,
     ):
         yield client

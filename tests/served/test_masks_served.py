@@ -14,9 +14,8 @@ from facekit.contract import CLASS_NAMES, MODELS
 from facekit.data import probe_photo
 from facekit.detection.parameters import ClusteringParameters, parse_parameters
 from facekit.engines.configs import read_config
-from facekit.serving.embedded import EmbeddedServer, default_model_repository
+from facekit.serving.embedded import EmbeddedServer
 from facekit.serving.health import check
-from facekit.serving.overlay import colored_repository
 from tests import reference
 from tests.photo_files import encode, picture
 from tests.served.conftest import Call
@@ -62,8 +61,7 @@ def test_network_is_fed_the_photo_s_colours_whatever_facenet_is_fed(call: Call) 
     ours = call("facemask_preprocess", photo)["input_1"]
     assert np.abs(ours[0, 0] - ours[0, 2]).max() > 0.2
     with (
-        colored_repository(default_model_repository(), "rgb") as repository,
-        EmbeddedServer(repository) as server,
+        EmbeddedServer(color="rgb") as server,
         grpcclient.InferenceServerClient(server.grpc_url) as client,
     ):
         for model in ("facemask_preprocess", "facenet_preprocess"):

@@ -2,6 +2,7 @@ import importlib.util
 import os
 import platform
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -53,13 +54,31 @@ def test_check_shared_memory_too_small_says_how_much(tmp_path: Path) -> None:
         installation.check_shared_memory(tmp_path, minimum=2**60)
 
 
+def test_check_shared_memory_of_dockers_default_is_refused_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    # 140 MiB pass the start, and the first photo of 64 megapixels fails for lack of room.
+    for mebibytes in (64, 140):
+        free_space(monkeypatch, mebibytes)
+        with pytest.raises(SetupError, match=rf"{mebibytes} MiB free.*large photo.*--shm-size 3g"):
+            installation.check_shared_memory(tmp_path)
+
+
+def test_check_shared_memory_too_small_for_large_batches_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    free_space(monkeypatch, 512)
+    assert "512 MiB free, and batches of 32" in installation.check_shared_memory(tmp_path)
+
+    free_space(monkeypatch, 3072)
+    assert installation.check_shared_memory(tmp_path) == ""
+
+
+def free_space(monkeypatch: pytest.MonkeyPatch, mebibytes: int) -> None:
+    state = SimpleNamespace(f_bavail=mebibytes * 256, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda folder: state)
+
+
 def test_check_shared_memory_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="missing or not writable"):
         installation.check_shared_memory(tmp_path / "none")
-
-
-def test_executable_folder_can_run_programs() -> None:
-    folder = installation.executable_folder()
-
-    assert os.access(folder, os.W_OK | os.X_OK)
-    assert not os.statvfs(folder).f_flag & os.ST_NOEXEC

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from facekit.serving.log import reasons, tail
+from facekit.serving.log import foreign_lines, reasons, tail
 
 HARMLESS = [
     'E1121 02:40:51.817034 7678 server.cc:241] "CudaDriverHelper has not been initialized."',
@@ -29,6 +29,13 @@ def test_reasons_without_a_failed_model_are_the_errors() -> None:
 
 def test_reasons_of_a_log_without_errors_are_its_end() -> None:
     assert reasons(["one", "", "+---+", "| a |", "two"]) == ["one", "two"]
+
+
+def test_foreign_lines_are_those_of_backend_processes_and_libraries() -> None:
+    own = 'I1121 02:45:54.449038 9540 python_be.cc:2249] "TRITONBACKEND_ModelInstanceInitialize"'
+    shell = "bash: line 1: /tmp/a: No such file or directory"
+
+    assert foreign_lines([*HARMLESS, own, shell, "", "+---+", "| a |"]) == [shell]
 
 
 def test_reasons_of_nothing_are_none() -> None:

@@ -1,6 +1,10 @@
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
+
+import pytest
 
 from facekit.serving import processes
 from tests.serving.waiting import wait_for
@@ -43,3 +47,42 @@ def test_reap_orphans_leaves_the_kept_child() -> None:
     processes.reap_orphans(keep=child)
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/schedstat").exists(), reason="this kernel keeps no schedstat"
+)
+def test_wanted_seconds_count_the_wait_for_a_core() -> None:
+    spin = [sys.executable, "-S", "-c", "print(flush=True)\nwhile True: pass"]
+    core = {min(os.sched_getaffinity(0))}
+    children = [
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, core)
+        )
+        for command in (spin, spin, spin, SLEEPER)
+    ]
+    try:
+        for child in children[:3]:
+            assert child.stdout is not None
+            child.stdout.readline()
+        found = [process for child in children if (process := processes.read(child.pid))]
+        started = time.monotonic()
+        before = [processes.wanted_seconds([process]) for process in found]
+        used = processes.cpu_seconds(found)
+        time.sleep(0.6)
+        wanted = [
+            processes.wanted_seconds([process]) - earlier
+            for process, earlier in zip(found, before, strict=True)
+        ]
+        used = processes.cpu_seconds(found) - used
+        passed = time.monotonic() - started
+
+        # Three share one core, and each wants one all the time.
+        assert used < 1.3 * passed
+        assert sum(wanted[:3]) > 2 * passed
+        assert wanted[3] < 0.5 * passed
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
+    assert processes.wanted_seconds(found) == 0

@@ -13,14 +13,18 @@ from facekit.cli import main
 from tests.serving.tiny import tiny_repository
 
 OTHER_USER = 10001
-# Python's own packages may lie where another user can't read them, so they are loaded before.
+CLOSED = ("", "faces", "faces/1", "faces/config.pbtxt", "faces/1/model.py")
+# One process for all, since what it imports takes half a second. Python's own packages may lie
+# where another user can't read them, so they are loaded before.
 CODE = """
 import os, sys
-import facekit.cli, facekit.report, facekit.serving.overlay, facekit.serving.supervisor
+import facekit.cli, facekit.report, facekit.serving.layout, facekit.serving.supervisor
 import facekit.serving.embedded, facekit.serving.stock
 if os.geteuid() == 0:
     os.setuid(int(sys.argv.pop(1)))
-sys.exit(facekit.cli.main(["serve", *sys.argv[1:]]))
+for repository in sys.argv[1:]:
+    for options in ([], ["--color=rgb"]):
+        print(facekit.cli.main(["serve", f"--model-repository={repository}", *options]))
 """
 
 
@@ -33,26 +37,36 @@ def test_serve_of_a_folder_without_models_says_what_chooses_it(
     assert f"facekit: {tmp_path} holds no model" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["", "faces", "faces/1", "faces/config.pbtxt", "faces/1/model.py"])
-@pytest.mark.parametrize("options", [(), ("--color=rgb",)])
-def test_serve_of_what_it_may_not_read_names_path_user_and_remedy(
-    tmp_path: Path, name: str, options: tuple[str, ...]
+def test_serve_of_a_model_whose_name_triton_cannot_take_names_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    repository = tiny_repository(tmp_path / "models")
+    model = tiny_repository(tmp_path) / "faces"
+    model = model.rename(tmp_path / "my faces")
+
+    assert main(["serve", f"--model-repository={tmp_path}"]) == 2
+    assert f"facekit: {model}: a model's folder is named with A-Z" in capsys.readouterr().err
+
+
+def test_serve_of_what_it_may_not_read_names_path_user_and_remedy(tmp_path: Path) -> None:
     for folder in (tmp_path, *list(tmp_path.parents)[:2]):
         folder.chmod(0o755)
-    closed = repository / name
-    mode = closed.stat().st_mode
-    closed.chmod(0)
+    repositories = [tiny_repository(tmp_path / str(n)) for n in range(len(CLOSED))]
+    closed = [folder / name for folder, name in zip(repositories, CLOSED, strict=True)]
+    command = [sys.executable, "-c", CODE]
+    command += [str(OTHER_USER)] if os.geteuid() == 0 else []
+    for path in closed:
+        path.chmod(0)
     try:
-        command = [sys.executable, "-c", CODE]
-        command += [str(OTHER_USER)] if os.geteuid() == 0 else []
-        command += [f"--model-repository={repository}", *options]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [*command, *map(str, repositories)], capture_output=True, text=True, timeout=60
+        )
     finally:
-        closed.chmod(mode)
+        for path in closed:
+            path.chmod(0o755)
 
     user = OTHER_USER if os.geteuid() == 0 else os.geteuid()
-    assert done.returncode == 2
-    assert f"can't be read by user {user}: {closed}" in done.stderr
-    assert "Permission denied. Let everyone read it: chmod -R a+rX FOLDER" in done.stderr
+    assert done.stdout.split() == ["2"] * 2 * len(CLOSED), done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("facekit: ")]
+    for path, line in zip((path for path in closed for _ in range(2)), said, strict=True):
+        assert f"can't be read by user {user}: {path}: Permission denied." in line
+        assert "Let everyone read it: chmod -R a+rX FOLDER" in line

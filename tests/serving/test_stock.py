@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from facekit.engines.manifest import engine_path
 from facekit.errors import SetupError
 from facekit.serving import StockServer
 from facekit.serving.health import PROBED, check
+from facekit.serving.limits import process_limits
 from tests.engines.engine_files import add_mask_detector, change, engine_repository
 from tests.fakes import nvidia
 from tests.serving.stock import stock_triton
@@ -39,8 +41,10 @@ def test_stock_server_serves_the_kit_with_its_own_backends(root: Path) -> None:
     with StockServer(root=root, config_name="cpu") as server:
         health = check(server.grpc_url)
         log = "\n".join(server.log_tail(500))
+        limits = Path(f"/proc/{server.pid}/limits").read_text("utf-8")
 
     assert health.ok, health
+    assert re.search(rf"^Max stack size +{process_limits().stack_bytes} ", limits, re.MULTILINE)
     assert tuple(model.name for model in health.models) == PROBED
     assert str(root / "backends" / "python") in log
     assert sorted(root.rglob("*.so")) == before
@@ -186,4 +190,4 @@ def test_native_server_in_a_color_names_the_real_repository(root: Path, tmp_path
 
     assert served.process.wait(60) == 2
     assert f"facenet: the engine {plan} is missing" in served.said
-    assert "facekit-repository-" not in served.said
+    assert "facekit-server-" not in served.said

@@ -121,6 +121,19 @@ def test_killed_server_is_mended(served: Served) -> None:
     assert "the server process died; the server is restarted now" in served.said
 
 
+def test_supervisor_sleeps_until_something_happens(served: Served) -> None:
+    # Its main thread; the probes run in another.
+    status = Path(f"/proc/{served.process.pid}/task/{served.process.pid}/status")
+
+    def turns() -> int:
+        return int(re.findall(r"^voluntary_ctxt_switches:\s*(\d+)", status.read_text(), re.M)[0])
+
+    time.sleep(0.3)
+    before = turns()
+    time.sleep(1.0)
+    assert turns() - before <= 2
+
+
 def test_failing_inference_is_mended(served: Served) -> None:
     # The processes live, and only an inference tells.
     flag = served.folder / "faces" / "fail"

@@ -6,7 +6,7 @@ import tritonclient.grpc as grpcclient
 
 from facekit.errors import SetupError
 from facekit.serving.embedded import EmbeddedServer, default_model_repository
-from facekit.serving.overlay import COLORS, colored_repository
+from facekit.serving.layout import COLORS, lay_out
 from tests.triton import infer
 
 
@@ -29,27 +29,35 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def test_colored_repository_changes_the_pipelines_and_nothing_else(repository: Path) -> None:
+def test_layout_in_a_color_changes_the_pipelines_and_nothing_else(
+    repository: Path, tmp_path: Path
+) -> None:
     write(repository / "pre/1/rgb.cpu.dali", "rgb")
+    folder = tmp_path / "served"
 
-    with colored_repository(repository, "rgb") as folder:
-        assert '"rgb.cpu.dali"' in (folder / "pre/configs/cpu.pbtxt").read_text("utf-8")
-        assert '"rgb.gpu.dali"' in (folder / "pre/config.pbtxt").read_text("utf-8")
-        assert '"rgb"' in (folder / "check/configs/cpu.pbtxt").read_text("utf-8")
-        assert (folder / "pre/1/rgb.cpu.dali").read_text("utf-8") == "rgb"
-        assert (folder / "net/config.pbtxt").read_text("utf-8").endswith('"model.onnx"\n')
-        assert (folder / "net/1/model.onnx").read_text("utf-8") == "network"
+    lay_out(repository, folder, color="rgb")
 
-    assert not folder.exists()
+    assert '"rgb.cpu.dali"' in (folder / "pre/configs/cpu.pbtxt").read_text("utf-8")
+    assert '"rgb.gpu.dali"' in (folder / "pre/config.pbtxt").read_text("utf-8")
+    assert '"rgb"' in (folder / "check/configs/cpu.pbtxt").read_text("utf-8")
+    assert (folder / "pre/1/rgb.cpu.dali").read_text("utf-8") == "rgb"
+    assert (folder / "net/config.pbtxt").read_text("utf-8").endswith('"model.onnx"\n')
+    assert (folder / "net/1/model.onnx").read_text("utf-8") == "network"
     assert '"gray.cpu.dali"' in (repository / "pre/configs/cpu.pbtxt").read_text("utf-8")
 
 
-def test_colored_repository_without_the_pipeline_names_the_file(repository: Path) -> None:
-    with (
-        pytest.raises(SetupError, match=r"model pre has no rgb\.cpu\.dali"),
-        colored_repository(repository, "rgb"),
-    ):
-        pass
+def test_layout_in_a_color_without_the_pipeline_names_the_file(
+    repository: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(SetupError, match=r"model pre has no rgb\.cpu\.dali"):
+        lay_out(repository, tmp_path / "served", color="rgb")
+
+
+def test_layout_without_a_model_links_the_others(repository: Path, tmp_path: Path) -> None:
+    lay_out(repository, tmp_path / "served", left_out={"pre", "check"})
+
+    (link,) = (tmp_path / "served").iterdir()
+    assert link.readlink() == repository / "net"
 
 
 def test_kit_in_each_color_feeds_the_network_gray_or_rgb(tmp_path: Path) -> None:
@@ -63,8 +71,7 @@ def test_kit_in_each_color_feeds_the_network_gray_or_rgb(tmp_path: Path) -> None
     means = {}
     for color in COLORS:
         with (
-            colored_repository(kit, color) as repository,
-            EmbeddedServer(repository) as server,
+            EmbeddedServer(kit, color=color) as server,
             grpcclient.InferenceServerClient(server.grpc_url) as client,
         ):
             inputs = {"photo": photo, "orientation": np.ones((1, 1), np.int32)}

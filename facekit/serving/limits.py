@@ -1,0 +1,109 @@
+"""The operating system's limits under which a server is started: thread stacks and open files."""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+from facekit.errors import SetupError
+
+MIB = 2**20
+# Triton's HTTP front end copies a form-encoded body to the stack of its thread, twice, and a list
+# of the chunks of a chunked body (16 bytes each); it recurses into nested JSON. What does not fit
+# ends the whole server. Half a gigabyte takes a form body of 256 MiB, the size of 32 large photos.
+# It is address space: only what a request touches becomes memory.
+STACK_BYTES = 512 * MIB
+# Stacks below this are too small for one photo of the largest size sent as a form.
+_STACK_WANTED = 80 * MIB
+# glibc's usual stack, for "unlimited": it would take 2 MiB then.
+_STACK_DEFAULT = 8 * MIB
+# The server's threads with every model of the kit: 696, on any number of cores.
+_THREADS = 1000
+# Every connection takes one; the server itself takes 82 with every model of the kit.
+_OPEN_FILES = 65536
+_OPEN_FILES_MINIMUM = 256
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class ProcessLimits:
+    """Soft limits for a server process.
+
+    Attributes:
+        stack_bytes: RLIMIT_STACK, which becomes the stack size of every thread.
+        open_files: RLIMIT_NOFILE.
+        note: A sentence for the user where ``stack_bytes`` is too small for large requests, or "".
+    """
+
+    stack_bytes: int
+    open_files: int
+    note: str = ""
+
+    def arguments(self) -> list[str]:
+        """Return the values as ``launcher.py`` takes them."""
+        return [str(self.stack_bytes), str(self.open_files)]
+
+
+def process_limits() -> ProcessLimits:
+    """Choose the limits of a server from those of this process.
+
+    Raises:
+        SetupError: too few files may be open at a time.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, hard = _finite(soft), _finite(hard)
+    if hard < _OPEN_FILES_MINIMUM:
+        raise SetupError(
+            f"A process may open {hard} files here and the server needs {_OPEN_FILES_MINIMUM}, and "
+            f"one more for each connection: raise the limit, as with ulimit -n 4096 (Docker: "
+            f"--ulimit nofile=4096; systemd: LimitNOFILE=4096)."
+        )
+    open_files = max(soft, min(hard, _OPEN_FILES))
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    hard = _finite(hard)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    # The kernel refuses a mapping that is larger than the memory, and a body that fills a quarter
+    # of it with stack takes more than all of it altogether.
+    sizes = {
+        "hard limit of the stack (ulimit -Hs)": hard,
+        "memory": memory // 4,
+        "limit of the address space (ulimit -v, ulimit -d, vm.overcommit_memory)": (
+            _address_space() // 2 // _THREADS
+        ),
+    }
+    reason, size = min(sizes.items(), key=lambda item: item[1])
+    size = min(size, STACK_BYTES)
+    # Never less than what was given, which is what the server would have without this.
+    given = _STACK_DEFAULT if soft == resource.RLIM_INFINITY else soft
+    size = min(max(size, given), hard) // MIB * MIB or given
+    note = ""
+    if size < _STACK_WANTED:
+        note = (
+            f"threads get {size // MIB} MiB of stack because of this machine's {reason}: an HTTP "
+            f"body sent as a form ends the server above {size // (2 * MIB)} MiB, so send "
+            f"Content-Type: application/octet-stream"
+        )
+    return ProcessLimits(size, open_files, note)
+
+
+def _finite(limit: int) -> int:
+    return 2**62 if limit == resource.RLIM_INFINITY else limit
+
+
+def _address_space() -> int:
+    """Return how many bytes of stacks may be reserved, which count in full where they count."""
+    rooms = [
+        _finite(resource.getrlimit(kind)[0]) for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    ]
+    try:
+        if (_PROC / "sys/vm/overcommit_memory").read_text("utf-8").strip() == "2":
+            text = (_PROC / "meminfo").read_text("utf-8")
+            lines = (line.split() for line in text.splitlines())
+            kib = {fields[0]: int(fields[1]) for fields in lines}
+            rooms.append(max(0, kib["CommitLimit:"] - kib["Committed_AS:"]) * 1024)
+    except (OSError, KeyError):  # a sandbox without these files does not keep account
+        pass
+    return min(rooms)

@@ -1,0 +1,69 @@
+"""Servers that listen on IPv6 addresses."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from facekit.cli import main
+from facekit.client import Client
+from facekit.data import probe_photo
+from facekit.serving import EmbeddedServer
+from facekit.serving.health import Prober, check
+from facekit.serving.ready import answers_ready
+from facekit.serving.tls import Tls
+from tests.addresses import has_ipv6
+from tests.serving.tiny import tiny_repository
+
+pytestmark = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
+
+
+@pytest.fixture(params=["::1", "::"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EmbeddedServer]:
+    with EmbeddedServer(tiny_repository(tmp_path), address=request.param) as server:
+        yield server
+
+
+def test_every_front_end_answers_over_ipv6(
+    server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Client(server.grpc_url, timeout_s=10) as client:
+        assert len(client.detect(probe_photo())) == 2
+    assert server.grpc_url.startswith("[::1]:")
+    assert main(["status", "--url", server.grpc_url]) == 0
+    assert f"{server.grpc_url} works." in capsys.readouterr().out
+    assert answers_ready(server.http_url)
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(server.metrics_url, timeout=10) as page:
+        assert b"nv_inference_request_success" in page.read()
+
+    # As the note at the start says.
+    every = server.notes == (
+        "Triton's HTTP and metrics listen on IPv6 alone, and gRPC on IPv4 as well",
+    )
+    ports = [url.rpartition(":")[2] for url in (server.grpc_url, server.http_url)]
+    assert check(f"127.0.0.1:{ports[0]}", timeout_s=5).ok is every
+    assert not answers_ready(f"127.0.0.1:{ports[1]}")
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program")
+def test_certificate_of_an_ipv6_address_alone_is_trusted(tmp_path: Path) -> None:
+    command = (
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+        " -subj /CN=ignored -addext subjectAltName=IP:::1 -keyout key.pem -out cert.pem"
+    )
+    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
+    tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
+    repository = tiny_repository(tmp_path / "models")
+    with EmbeddedServer(repository, address="::1", tls=tls) as server:
+        assert check(server.grpc_url, tls_certificate=tls.certificate).ok
+        with Prober(server.connection(10)) as prober:
+            assert prober.check().ok
+        # Who calls the address itself needs no other name.
+        with Client(server.grpc_url, ssl=True, root_certificates=tls.certificate) as client:
+            assert client.server_ready()
