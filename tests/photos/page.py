@@ -50,9 +50,8 @@ _SIZES = """## How large
 | of `fpenet_ensemble`, `photo_check` | {request:,} pixels | all are decoded to one tensor |
 | a request, padded | {padded} MiB | each photo takes as much as the largest of its request |
 
-On the embedded server, model `faces` and two cores, a JPEG of 200 megapixels and 30 MB took 4.8 s,
-and 1.4 GiB of memory and 0.5 GiB of `/dev/shm` beyond the idle server's. A container that is to
-take such photos needs 1 GiB of shared memory.
+On the embedded server, model `faces` and two cores, a JPEG of 200 megapixels and 63 MB took 2.3 s,
+and 0.43 GiB of private memory and 0.25 GiB of `/dev/shm` beyond the idle server's.
 """
 
 
