@@ -31,6 +31,10 @@ class InputError(FacekitError):
     """The caller's input is wrong; sending it again gives the same answer."""
 
 
+CANNOT_BE_DECODED = "cannot be decoded"
+"""What DALI's stand-in says of a photo, by which it is known where Triton has lost its status."""
+
+
 class PhotoError(InputError):
     """One photo can't be used: empty, truncated, of an unknown format, or over a limit."""
 

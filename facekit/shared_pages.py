@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import threading
 from typing import Any
 
@@ -18,6 +19,13 @@ import numpy.typing as npt
 LEAST_BYTES = 8 * 2**20
 """Smaller tensors keep their pages: a single photo's fit, and fresh pages would cost it time."""
 
+SPARE_BYTES = 2**30
+"""Room beyond that of all pages given back: what the servers of a machine may grow by meanwhile."""
+
+PREFIX = "facekit-"
+"""What the names of the servers' shared memory begin with (``facekit.serving.claim``)."""
+
+_SHM = "/dev/shm"
 _REST_S = 2.0
 _later: threading.Timer | None = None
 _MADV_REMOVE = 9  # linux/mman.h
@@ -36,6 +44,8 @@ def drop_pages(tensor: Any) -> bool:
     array: npt.NDArray[Any] = np.from_dlpack(tensor)
     if array.nbytes < LEAST_BYTES:
         return False
+    if not _has_room():
+        return True
     first = -(-array.ctypes.data // mmap.PAGESIZE)
     last = (array.ctypes.data + array.nbytes) // mmap.PAGESIZE
     _libc.madvise(
@@ -44,6 +54,25 @@ def drop_pages(tensor: Any) -> bool:
         _MADV_REMOVE,
     )
     return True
+
+
+def _has_room() -> bool:
+    """Whether all that was ever given back would still fit into the shared memory's file system.
+
+    A process that touches an emptied page where there is no room left is ended by SIGBUS, so the
+    pages are kept where that may come to pass.
+    """
+    state = os.statvfs(_SHM)
+    holes = 0
+    with os.scandir(_SHM) as files:
+        for file in files:
+            if file.name.startswith(PREFIX):
+                try:
+                    size = file.stat()
+                except OSError:  # a server that has just ended
+                    continue
+                holes += max(size.st_size - 512 * size.st_blocks, 0)
+    return state.f_bavail * state.f_frsize - holes >= SPARE_BYTES
 
 
 def trim_heap() -> None:

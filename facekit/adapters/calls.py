@@ -13,7 +13,13 @@ import triton_python_backend_utils as pb_utils
 
 from facekit.adapters.requests import Array, Request, Response, place, read_tensor, refuse, respond
 from facekit.contract import CROP_SIDE, MAX_BATCH_SIZE
-from facekit.errors import InputError, ServerError, ServerUnavailableError
+from facekit.errors import (
+    CANNOT_BE_DECODED,
+    InputError,
+    PhotoError,
+    ServerError,
+    ServerUnavailableError,
+)
 from facekit.landmarks.crops import FloatArray, crop_squares, cut_crops, to_photo
 from facekit.shared_pages import drop_pages, trim_heap
 
@@ -68,15 +74,25 @@ async def call_dali(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -
 
     Triton merges the photos of several callers for it, and natively one that DALI can't decode
     fails all of them. So a photo whose call failed is asked for again, away from those neighbors.
+
+    Raises:
+        PhotoError: DALI can't decode this photo, as the stand-in knows, which runs each alone.
+        ServerError: See ``call``.
     """
-    for pause_s in _PAUSES_S:
+    pauses_s = iter(_PAUSES_S)
+    while True:
         try:
             return await call(model, inputs, outputs)
         except ServerUnavailableError:
             raise
-        except ServerError:
+        except ServerError as e:
+            _, undecodable, reason = str(e).partition(CANNOT_BE_DECODED)
+            if undecodable:
+                raise PhotoError(f"it {CANNOT_BE_DECODED}{reason}") from e
+            pause_s = next(pauses_s, None)
+            if pause_s is None:
+                raise
             await asyncio.sleep(random.uniform(0, pause_s))
-    return await call(model, inputs, outputs)
 
 
 def tensor(name: str, array: Array) -> Any:
@@ -159,13 +175,14 @@ class LandmarkCalls:
         self._point_count = 0  # not known yet
 
     async def estimate(
-        self, gray: Array, boxes_xyxy: Array, scale: int = 1
+        self, gray: Array, boxes_xyxy: Array, *, size_wh: tuple[int, int], scale: int = 1
     ) -> tuple[FloatArray, FloatArray]:
         """Estimate the landmarks of all faces of a photo, in as few batches as FPENet allows.
 
         Args:
             gray: uint8 (H, W), the upright photo, or a smaller picture of it.
             boxes_xyxy: (N, 4), pixels of the upright photo.
+            size_wh: Width and height of the upright photo in pixels.
             scale: Pixels of the photo on one of the picture, along each axis.
 
         Returns:
@@ -175,18 +192,17 @@ class LandmarkCalls:
             BoxError: See ``facekit.landmarks.crops.crop_squares``.
             ServerError: See ``call``.
         """
-        boxes = np.asarray(boxes_xyxy) / scale
-        squares = crop_squares(boxes, size_wh=(gray.shape[1], gray.shape[0]))
+        squares = crop_squares(boxes_xyxy, size_wh=size_wh)
         if not len(squares):
             count = await self._points()
             return np.empty((0, count, 2), np.float32), np.empty((0, count), np.float32)
-        crops = cut_crops(gray, squares)
+        crops = cut_crops(gray, squares / np.float32(scale))
         points, peaks = [], []
         for start in range(0, len(crops), MAX_BATCH_SIZE):
             part = await self._run(crops[start : start + MAX_BATCH_SIZE])
             points.append(part[0])
             peaks.append(part[1])
-        return to_photo(np.concatenate(points), squares) * scale, np.concatenate(peaks)
+        return to_photo(np.concatenate(points), squares), np.concatenate(peaks)
 
     async def _run(self, crops: FloatArray) -> tuple[FloatArray, FloatArray]:
         points, peaks = await call(

@@ -60,7 +60,10 @@ class TritonPythonModel:
         if scale > 1 and (finer := reduction_for_faces(photo, boxes_xyxy)) < scale:
             # Faces too small in what the detector was content with.
             scale, picture = finer, await gray_picture(photo, finer)
-        points, peaks = await self._landmarks.estimate(picture, boxes_xyxy, scale)
+        height, width, _ = photo.size_hwc
+        points, peaks = await self._landmarks.estimate(
+            picture, boxes_xyxy, size_wh=(width, height), scale=scale
+        )
         return boxes_xyxy, scores.as_numpy()[0, :, 0], points, peaks
 
 

@@ -57,4 +57,6 @@ class TritonPythonModel:
         check_boxes(boxes_xyxy, size_wh=(width, height))
         scale = reduction_for_faces(photo, boxes_xyxy) if self._reduces else 1
         picture = await gray_picture(photo, scale)
-        return await self._landmarks.estimate(picture, boxes_xyxy, scale)
+        return await self._landmarks.estimate(
+            picture, boxes_xyxy, size_wh=(width, height), scale=scale
+        )

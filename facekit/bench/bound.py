@@ -77,9 +77,9 @@ class BoundWorker:
         if scale > 1 and (finer := reduction_for_faces(checked, found.boxes_xyxy)) < scale:
             scale, data = finer, reduce(checked, finer, "gray")
             (gray,) = _run_dali(self._photo_gray, data, checked.orientation)
-        height, width = gray.shape[1:]
-        squares = crop_squares(found.boxes_xyxy / scale, size_wh=(width, height))
-        crops = cut_crops(gray[0], squares)
+        height, width, _ = checked.size_hwc
+        squares = crop_squares(found.boxes_xyxy, size_wh=(width, height))
+        crops = cut_crops(gray[0], squares / np.float32(scale))
         parts = [
             _run_onnx(self._fpenet, "input_face_images", crops[i : i + MAX_BATCH_SIZE], _POINTS)
             for i in range(0, len(crops), MAX_BATCH_SIZE)
@@ -87,7 +87,7 @@ class BoundWorker:
         if not parts:
             return found, np.empty((0, 0, 2), np.float32), np.empty((0, 0), np.float32)
         points, peaks = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return found, to_photo(points, squares) * scale, peaks
+        return found, to_photo(points, squares), peaks
 
     def _scale(self, checked: CheckedPhoto) -> int:
         return reduction_for_network(checked) if self._reduces else 1

@@ -75,8 +75,12 @@ def reduction(photo: CheckedPhoto, frame_wh: tuple[float, float]) -> int:
     if not is_jpeg(photo):
         return 1
     height, width, _ = photo.size_hwc
-    spare = min(width / frame_wh[0], height / frame_wh[1])
-    return next((scale for scale in _SCALES if scale <= spare), 1)
+    spare = min(width / frame_wh[0], height / frame_wh[1], width, height)
+    # The decoder reduces stored pixels from their first corner. Where turning moves that corner,
+    # only a scale that leaves no part of a pixel over keeps every point in its place.
+    turned = photo.orientation != 1
+    fitting = (k for k in _SCALES if k <= spare and not (turned and (width % k or height % k)))
+    return next(fitting, 1)
 
 
 def reduction_for_network(photo: CheckedPhoto) -> int:
@@ -91,11 +95,10 @@ def reduction_for_faces(photo: CheckedPhoto, boxes_xyxy: FloatArray) -> int:
         photo: A checked photo.
         boxes_xyxy: (N, 4), pixels of the upright photo; the smallest face decides.
     """
-    if not len(boxes_xyxy):
-        return _SCALES[0]
-    smallest = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).max(axis=1).min()
+    sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).max(axis=1, initial=0)
     height, width, _ = photo.size_hwc
-    least = MIN_FACE_SIDE / max(float(smallest), 1.0)
+    # Without a face any picture will do.
+    least = MIN_FACE_SIDE / max(float(sides.min()), 1.0) if len(sides) else 0.01
     return reduction(photo, (least * width, least * height))
 
 

@@ -9,8 +9,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from facekit.shared_pages import PREFIX
+
 SHM = Path("/dev/shm")
-_LOCK_PREFIX = "facekit-"
+_LOCK_PREFIX = PREFIX
 _FOLDER_PREFIX = "facekit-server-"
 
 

@@ -13,9 +13,7 @@ COLORS = ("gray", "rgb")
 
 _PIPELINE = re.compile(r'^(\s*default_model_filename\s*:\s*")(\w+)(\.\w+\.dali")', re.MULTILINE)
 # Large JPEGs are decoded before DALI sees them, in the color that FaceNet is fed.
-_REDUCED = re.compile(
-    r'^(\s*parameters.*"reduced_decode".*string_value\s*:\s*")(\w+)(")', re.MULTILINE
-)
+_REDUCED = re.compile(r'("reduced_decode"[^"]*string_value\s*:\s*")(\w+)(")')
 
 
 def lay_out(

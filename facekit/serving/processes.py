@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,14 +74,14 @@ def wanted_seconds(group: Iterable[Process]) -> float:
     """
     wanted_ns = 0
     for process in group:
-        try:
-            for thread in (_PROC / str(process.pid) / "task").iterdir():
+        for thread in (_PROC / str(process.pid) / "task").glob("*/schedstat"):
+            try:
                 # Time on a core, time waiting for one, number of turns (kernel: sched-stats.rst).
-                ran_ns, waited_ns, *_ = (thread / "schedstat").read_text("ascii").split()
-                wanted_ns += int(ran_ns) + int(waited_ns)
-        except (OSError, ValueError):
-            # It has just ended, or this kernel keeps no such counts.
-            continue
+                ran_ns, waited_ns, *_ = thread.read_text("ascii").split()
+            except (OSError, ValueError):
+                # It has just ended, or this kernel keeps no such counts.
+                continue
+            wanted_ns += int(ran_ns) + int(waited_ns)
     return wanted_ns / 1e9
 
 
@@ -101,6 +102,14 @@ def model_instance(pid: int) -> str:
     command = arguments(pid)
     # The last argument but one.
     return command[-2] if len(command) > 1 and Path(command[0]).name == _STUB else ""
+
+
+def exit_reason(code: int) -> str:
+    """Say how a process ended, by its exit code, which is negative after a signal."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    hint = " (is there enough memory?)" if -code == signal.SIGKILL else ""
+    return f"was ended by {signal.Signals(-code).name}{hint}"
 
 
 def adopt_orphans() -> None:

@@ -109,9 +109,7 @@ class TritonServer(ABC):
         process = self._process
         if process is None or process.poll() is None:
             return ""
-        killed = process.returncode == -signal.SIGKILL
-        hint = " (killed: is there enough memory?)" if killed else ""
-        return f"the server has ended with exit code {process.returncode}{hint}"
+        return f"the server {processes.exit_reason(process.returncode)}"
 
     def connection(self, timeout_s: float) -> Connection:
         """Return how this process reaches the gRPC endpoint.
@@ -204,7 +202,8 @@ class TritonServer(ABC):
         backends = BackendWatch(process.pid)
         while not answers_ready(self.http_url):
             if process.poll() is not None:
-                self._fail(f"The server ended with exit code {process.returncode} at its start")
+                reason = processes.exit_reason(process.returncode)
+                self._fail(f"The server {reason} at its start")
             ended = backends.ended()
             if ended:
                 lines = self.log_tail(_LOG_LINES)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -77,7 +76,4 @@ def _exit_reason(pid: int) -> str:
         code = os.waitstatus_to_exitcode(int(text.split()[-1]))
     except (OSError, ValueError):  # its parent has taken it away
         return "ended"
-    if code >= 0:
-        return f"ended with exit code {code}"
-    hint = " (is there enough memory?)" if -code == signal.SIGKILL else ""
-    return f"was ended by {signal.Signals(-code).name}{hint}"
+    return processes.exit_reason(code)

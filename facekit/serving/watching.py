@@ -80,8 +80,9 @@ def _descriptor(process: Process) -> int | None:
     """Return what becomes readable when the process ends; ``None`` if there is no such thing."""
     try:
         descriptor = os.pidfd_open(process.pid)
-    except OSError:
-        # It has ended, or the kernel is older than 5.3, or a sandbox forbids it.
+    except (OSError, AttributeError):
+        # It has ended, or the kernel is older than 5.3, or a sandbox forbids it; or this Python was
+        # built where the kernel's headers did not have the call.
         return None
     if still_runs(process):
         return descriptor

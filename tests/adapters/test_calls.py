@@ -203,6 +203,34 @@ def test_photo_that_failed_among_others_is_asked_for_again(
     assert [one["orientation"].tolist() for one in asked] == [[[1, *PROBE_HW]]] * 3
 
 
+def test_photo_that_dali_can_not_decode_is_asked_for_once(
+    models: dict[str, Any], pb_utils: SimpleNamespace
+) -> None:
+    asked = []
+
+    def fail(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        asked.append(inputs)
+        text = "in ensemble 'faces_detect', photo 1 of 1 in `photo` cannot be decoded: damaged"
+        raise pb_utils.TritonError(text, "INTERNAL")
+
+    models["faces_detect"] = fail
+    (response,) = execute("faces", [{"image": GOOD[:1]}])
+    assert str(response.error) == "photo 1 of 1: it cannot be decoded: damaged"
+    assert response.error.code == "INVALID_ARG"
+    assert len(asked) == 1
+
+
+def test_landmarks_of_a_box_at_the_last_pixel_of_a_photo_that_is_reduced(
+    models: dict[str, Any],
+) -> None:
+    models["photo_gray"] = lambda inputs: {"gray": np.zeros((1, 750, 1000), np.uint8)}
+    image = batch([encode(picture((4001, 3001)), "JPEG")])
+    boxes = np.array([[[4000.5, 2000, 4500, 2400]]], np.float32)
+    (response,) = execute("landmarks", [{"image": image, "boxes": boxes}], reduced_decode="gray")
+    assert response.error is None
+    np.testing.assert_allclose(response.tensors["keypoints"][0, 0, 0], [4250.25, 2200], atol=0.1)
+
+
 def test_landmarks_names_photo_and_box(models: dict[str, Any]) -> None:
     photo = GOOD[:1]
     inverted = BOXES[:, :, ::-1].copy()

@@ -134,11 +134,9 @@ def test_no_other_model_needs_the_mask_detector() -> None:
     assert not any('"facemask' in path.read_text() for path in adapters.glob("*.py"))
 
 
-@pytest.mark.parametrize("name", [n for n, s in MODELS.items() if s.backend == "python"])
+@pytest.mark.parametrize("name", ["photo_reduce", "faces", "landmarks", "facenet_postprocess"])
 def test_cpu_config_of_a_python_model_adds_parameters_and_instances_alone(name: str) -> None:
     path = REPOSITORY / name / "configs" / "cpu.pbtxt"
-    if not path.exists():
-        return
     cpu, gpu = read_config(path), read_config(REPOSITORY / name / "config.pbtxt")
     for config in (cpu, gpu):
         config.ClearField("parameters")

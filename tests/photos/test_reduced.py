@@ -82,6 +82,37 @@ def test_smallest_face_decides_how_far_a_photo_is_reduced() -> None:
     assert reduction_for_faces(photo, np.empty((0, 4))) == 8
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_point_of_an_odd_sized_photo_stays_in_its_place(orientation: int) -> None:
+    # A white bar, whose middle is looked for in the reduced picture.
+    pixels = np.zeros((2403, 4003, 3), np.uint8)
+    pixels[1000:1040, 2180:2220] = 255
+    photo = check_photo(oriented_jpeg(Image.fromarray(pixels), orientation))
+    scale = reduction_for_network(photo)
+    assert scale == (4 if orientation == 1 else 1)
+    if scale > 1:
+        reduced = np.asarray(decode_reduced(photo, scale, "gray"), float)
+        rows, columns = np.nonzero(reduced > 128)
+        assert abs((columns.mean() + 0.5) * scale - 2200) < 1
+        assert abs((rows.mean() + 0.5) * scale - 1020) < 1
+
+
+@pytest.mark.parametrize("size_wh", [(3, 3), (7, 7), (4000, 6), (1, 4000)])
+@pytest.mark.parametrize("boxes", [[], [[0, 0, 4000, 4000]]])
+def test_thin_photo_is_reduced_no_further_than_to_a_pixel(
+    size_wh: tuple[int, int], boxes: list[list[int]]
+) -> None:
+    photo = checked(size_wh)
+    scale = reduction_for_faces(photo, np.array(boxes, float).reshape(-1, 4))
+    assert min(size_wh) // scale >= 1
+    assert scale == 1 or min(decode_reduced(photo, scale, "gray").size) >= 1
+
+
+def test_png_without_a_face_is_decoded_whole() -> None:
+    png = check_photo(encode(picture((2400, 1600)), "PNG"))
+    assert reduction_for_faces(png, np.empty((0, 4))) == 1
+
+
 def test_damaged_pixels_are_that_photo_s_error() -> None:
     photo = checked((2400, 1600))
     cut = photo.data[: len(photo.data) // 2]

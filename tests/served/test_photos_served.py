@@ -15,6 +15,7 @@ from PIL import Image
 from facekit.contract import MODELS, TensorSpec
 from facekit.data import probe_photo
 from facekit.serving.embedded import EmbeddedServer
+from facekit.shared_pages import LEAST_BYTES
 from tests import photo_files
 from tests.served.conftest import Call
 from tests.triton import batch, infer
@@ -179,6 +180,27 @@ def test_steps_by_hand_equal_the_ensemble(call: Call) -> None:
     for name, array in ensemble.items():
         np.testing.assert_allclose(by_hand[name], array, atol=1e-4)
         np.testing.assert_allclose(resized[name], array, atol=1e-4)
+
+
+def test_large_batch_answers_each_photo_as_alone(call: Call) -> None:
+    # Inputs of this size give their shared memory back before the models have read all of them.
+    colors = [(value, 255 - value, 90) for value in (10, 90, 170, 250)]
+    photos = [photo_files.encode(Image.new("RGB", (1100, 900), color), "BMP") for color in colors]
+    whole = [*photos, probe_photo()]
+    assert batch(whole).nbytes > LEAST_BYTES
+    together = call("faces", {"image": batch(whole)})
+    alone = call("faces", {"image": batch(whole[4:])})
+    assert together["count"].tolist() == [[0]] * 4 + alone["count"].tolist()
+    checked = call("photo_check", {"image": batch([probe_photo()] * 5)})
+    sizes = checked.pop("true_image_size")
+    network_input = call("facenet_preprocess", checked)["input_1"].copy()
+    network_input[1:4] = 0
+    assert network_input.nbytes > LEAST_BYTES
+    found = call("facenet_resized", {"input_1": network_input, "true_image_size": sizes})
+    alone = call("facenet_resized", {"input_1": network_input[:1], "true_image_size": sizes[:1]})
+    count = int(alone["true_count"][0, 0])
+    assert found["true_count"].tolist() == [[count], [0], [0], [0], [count]]
+    np.testing.assert_array_equal(found["true_boxes"][4], alone["true_boxes"][0])
 
 
 def test_landmarks_of_own_boxes_equal_fpenet_ensemble_and_faces(call: Call) -> None:

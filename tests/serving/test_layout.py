@@ -24,7 +24,7 @@ def repository(tmp_path: Path) -> Path:
     write(folder / "pre/config.pbtxt", setting.format(device="gpu"))
     write(folder / "pre/configs/cpu.pbtxt", setting.format(device="cpu"))
     write(folder / "pre/1/gray.cpu.dali", "gray")
-    reduced = 'parameters { key: "reduced_decode" value: { string_value: "gray" } }\n'
+    reduced = 'parameters [ {\n key: "reduced_decode"\n value: {\n string_value: "gray" } } ]\n'
     write(folder / "check/configs/cpu.pbtxt", reduced)
     return folder
 

@@ -12,7 +12,13 @@ from nvidia.dali import types
 from nvidia.dali.pipeline import Pipeline
 
 from facekit.backends.model_config import ModelConfig
-from facekit.errors import ConfigError, FacekitError, PhotoError, ResponseError
+from facekit.errors import (
+    CANNOT_BE_DECODED,
+    ConfigError,
+    FacekitError,
+    PhotoError,
+    ResponseError,
+)
 
 Array = NDArray[Any]
 Inputs = Mapping[str, Array]
@@ -179,8 +185,8 @@ class DaliPipeline:
             except RuntimeError as error:
                 self._pipeline = self._load()
                 return PhotoError(
-                    f"photo {index + 1} of {count} in `{self._config.inputs[0].name}` cannot be "
-                    f"decoded: {_reason(error)}"
+                    f"photo {index + 1} of {count} in `{self._config.inputs[0].name}` "
+                    f"{CANNOT_BE_DECODED}: {_reason(error)}"
                 )
         return None
 
