@@ -2,8 +2,8 @@
 
 A JPEG stores 8x8 blocks of frequencies, and its decoder can leave out the high ones: the picture
 comes out at a half, a quarter or an eighth of its size, for a part of the time. FaceNet looks at
-736x416 pixels, so a phone's photo loses nothing that the network would have seen. On a GPU the
-decoder is fast enough without, and takes the JPEG itself.
+736x416 pixels, so a phone's photo loses next to nothing that the network would have seen. A GPU
+configuration leaves the JPEG to the GPU's decoder.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ the operators used here mean the same from 1.35 to 2.4, so that a graph written 
 in an old container. What has to be computed from the EXIF orientation is looked up in tables
 instead.
 
-Inputs of every pipeline (``facekit.contract``): ``photo``, the bytes that ``photo_check`` hands
-on, and ``orientation``, EXIF 1..8. Every ``external_source`` is named as its input in
-``config.pbtxt``.
+Inputs of every pipeline (``facekit.contract``): ``photo``, the bytes that the photo check hands on,
+and ``orientation``, EXIF 1..8, behind which those that give ``gray`` may get the height and width
+to pad it to. Every ``external_source`` is named as its input in ``config.pbtxt``.
 """
 
 from __future__ import annotations

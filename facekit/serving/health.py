@@ -36,7 +36,8 @@ PROBED = (
     "facenet_resized",
     "facemask_ensemble",
 )
-"""The models that callers use; together they run through every other one."""
+"""The models that callers use; together they run through every other one but ``photo_check``, which
+no model of the kit calls."""
 
 # What Triton says of a model in its repository that it could not load.
 _NOT_LOADED = "has no available versions"
