@@ -234,6 +234,9 @@ def _packed_rows(raw: bytes, page: Directory, layout: _Layout, plane: int) -> Sa
             _SAMPLES: (1,), _ROWS: (tile_length,), _STRIP_OFFSETS: offsets, _STRIP_BYTES: sizes,
         }  # fmt: skip
         image = TiffImageFile(io.BytesIO(_with_directory(raw, page.order, fields)))
+        # Pillow has a limit of its own, of pixels, while these are bytes; it looks where it has no
+        # memory for them yet.
+        image.im = Image.new("L", image.size).im
         data = np.asarray(image).reshape(-1)
     tiles = data.reshape(down if layout.tiled else 1, across, -1, layout.row_bytes)
     return tiles.transpose(0, 2, 1, 3).reshape(rows, across, layout.row_bytes)

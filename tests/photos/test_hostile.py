@@ -10,6 +10,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from facekit import limits
 from facekit.errors import PhotoError
@@ -21,7 +22,7 @@ from facekit.photos.jpeg_coding import OddJpegError
 from facekit.photos.orientation import read_orientation
 from tests.photo_files import encode, picture
 from tests.photos import metadata_files as meta
-from tests.photos.tiff_files import CMYK, GRAY, Tiff, tiff
+from tests.photos.tiff_files import CMYK, GRAY, RGB, Tiff, tiff
 
 UPRIGHT = picture((48, 64))
 
@@ -145,3 +146,10 @@ def test_bits_of_countless_samples_are_not_spelt_out() -> None:
     with pytest.raises(PhotoError, match="10000 samples a pixel") as caught:
         check_photo(tiff(page))
     assert len(str(caught.value)) < 200
+
+
+def test_packed_tiff_is_not_held_to_the_limit_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That is of pixels, and counts bytes of packed rows: 357 MB, of 64 megapixels of 16 bits."""
+    page = Tiff(np.asarray(UPRIGHT).astype(np.uint16) * 257, 16, RGB, compression="LZW")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert check_photo(tiff(page)).size_hwc == (64, 48, 3)
