@@ -20,6 +20,7 @@ from facekit.photos.header import read_photo_header
 from facekit.photos.jpeg import read_structure
 from facekit.photos.jpeg_coding import OddJpegError
 from facekit.photos.orientation import read_orientation
+from facekit.sheet.broken import broken_picture
 from tests.photo_files import encode, picture
 from tests.photos import metadata_files as meta
 from tests.photos.tiff_files import CMYK, GRAY, RGB, Tiff, tiff
@@ -85,6 +86,14 @@ def test_jpeg_of_many_scans_is_refused_before_it_is_decoded() -> None:
     assert check_photo(with_scans(20, at_start=True)).size_hwc == (64, 48, 1)
     with pytest.raises(PhotoError, match=f"more than {limits.MAX_SCANS} scans"):
         check_photo(with_scans(limits.MAX_SCANS, at_start=True))
+
+
+def test_jpeg_of_many_scans_is_not_decoded_for_a_contact_sheet(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(with_scans(20, at_start=True))
+    assert broken_picture(path) is not None
+    path.write_bytes(with_scans(limits.MAX_SCANS, at_start=True))
+    assert broken_picture(path) is None
 
 
 def test_scans_are_counted_up_to_the_end_of_the_picture() -> None:
