@@ -18,6 +18,10 @@ MAX_PROGRESSIVE_PIXELS = 110_000_000
 """Width times height of one progressive JPEG, whose decoder holds all coefficients in memory and
 goes over all pixels once a scan. Phones of 108 megapixels write 12032 x 9024 = 108.6 million."""
 
+MAX_SCANS = 100
+"""Of one JPEG, each of which may bring some bytes and makes a decoder go over the whole picture.
+Programs write up to some tens; libtiff has the same limit."""
+
 MAX_PHOTO_PIXELS = 67_108_864
 """Width times height of any other photo, which is handed on decoded. It is that of a phone of 64
 megapixels, 9248 x 6936 = 64.1 million, and a little more."""
@@ -71,3 +75,13 @@ def check_size(width: int, height: int, kind: str = "") -> None:
         )
     if max(width, height) > MAX_PHOTO_SIDE:
         raise PhotoError(f"{width} x {height} pixels; the longest side may be {MAX_PHOTO_SIDE:,}")
+
+
+def check_scans(count: int) -> None:
+    """Refuse a JPEG of too many scans.
+
+    Raises:
+        PhotoError: Says the limit.
+    """
+    if count > MAX_SCANS:
+        raise PhotoError(f"a JPEG of more than {MAX_SCANS} scans: save it as a baseline JPEG")

@@ -7,6 +7,7 @@ nothing. They read only the head of each block, so a photo on a disk is not read
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
@@ -22,9 +23,15 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ALONE = {0x01, *range(0xD0, 0xD9)}
 _SOS, _EOI = 0xDA, 0xD9
 _SOF = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# In coded data a zero follows every 0xFF byte that is no marker; any number of 0xFF bytes may stand
+# in front of one.
+MARKER = re.compile(rb"\xff[^\x00\xff]")
+_BETWEEN_DATA = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")  # no restart markers
 _SEARCHED_BYTES = 4096
-_MOST_BLOCKS = 1 << 20
+MOST_BLOCKS = 1 << 17
 """Of one file; a phone's has some tens."""
+_FARTHEST = 1 << 40
+"""Offset that a file is read at; no file system and no stream takes all that a field can hold."""
 
 
 class Block(NamedTuple):
@@ -80,6 +87,8 @@ class MemoryStream(io.RawIOBase):
 
 def read_at(stream: BinaryIO, offset: int, count: int) -> bytes:
     """Return up to ``count`` bytes from an offset; fewer where the file ends."""
+    if offset > _FARTHEST:
+        return b""
     stream.seek(offset)
     return stream.read(count)
 
@@ -87,13 +96,14 @@ def read_at(stream: BinaryIO, offset: int, count: int) -> bytes:
 def jpeg_segments(stream: BinaryIO) -> Iterator[Block]:
     """Give the segments of a JPEG in front of its first scan; the last one is the scan's head."""
     at = 2
-    for _ in range(_MOST_BLOCKS):
+    for _ in range(MOST_BLOCKS):
         head = read_at(stream, at, 4)
         # Bytes between segments are passed over, as libjpeg does.
-        while len(head) == 4 and (head[0] != 0xFF or head[1] in (0x00, 0xFF)):
-            window = read_at(stream, at + 1, _SEARCHED_BYTES)
-            skip = window.find(b"\xff")
-            at += 1 + (skip if skip >= 0 else len(window))
+        while len(head) == 4 and not MARKER.match(head):
+            window = read_at(stream, at, _SEARCHED_BYTES)
+            found = MARKER.search(window)
+            # The window's last byte may be a marker's first.
+            at += found.start() if found else len(window) - 1
             head = read_at(stream, at, 4)
         if len(head) < 4 or head[1] == _EOI:
             return
@@ -112,7 +122,7 @@ def jpeg_segments(stream: BinaryIO) -> Iterator[Block]:
 def png_chunks(stream: BinaryIO) -> Iterator[Block]:
     """Give the chunks of a PNG up to its end; the last one may be cut off."""
     at = len(PNG_SIGNATURE)
-    for _ in range(_MOST_BLOCKS):
+    for _ in range(MOST_BLOCKS):
         head = read_at(stream, at, 8)
         if len(head) < 8:
             return
@@ -126,7 +136,7 @@ def png_chunks(stream: BinaryIO) -> Iterator[Block]:
 def webp_chunks(stream: BinaryIO) -> Iterator[Block]:
     """Give the chunks of a WebP."""
     at = 12
-    for _ in range(_MOST_BLOCKS):
+    for _ in range(MOST_BLOCKS):
         head = read_at(stream, at, 8)
         if len(head) < 8:
             return
@@ -152,4 +162,16 @@ def essential_jpeg(raw: bytes, *, scans: bool = True) -> bytes:
         )
         if colors or not (0xE0 <= block.name[0] <= 0xEF or block.name == b"\xfe"):
             kept.append(raw[block.start : end])
-    return raw  # There is no scan: whatever it is, it is told as it stands.
+    return b"".join(kept)  # There is no scan, which Pillow tells.
+
+
+def count_scans(jpeg: bytes) -> int:
+    """Return how many scans of a JPEG a decoder goes through: those in front of its end."""
+    at, scans = 2, 0
+    while (found := _BETWEEN_DATA.search(jpeg, at)) is not None:
+        marker, at = jpeg[found.start() + 1], found.end()
+        if marker == _EOI:
+            break
+        scans += marker == _SOS
+        at += int.from_bytes(jpeg[at : at + 2], "big")
+    return scans

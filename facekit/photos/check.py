@@ -25,7 +25,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from facekit import limits
 from facekit.errors import PhotoError
-from facekit.photos.blocks import Bytes, MemoryStream, essential_jpeg
+from facekit.photos.blocks import Bytes, MemoryStream, count_scans, essential_jpeg
 from facekit.photos.formats import HEAD_BYTES, SUFFIXES, Kind, name_format, refusal
 from facekit.photos.header import Header, read_photo_header
 from facekit.photos.jpeg import read_whole_jpeg
@@ -88,7 +88,7 @@ def check_photo(
     raw = bytes(data)
     header = _read_header(raw, io.BytesIO(raw), pixels_before, max_pixels)
     with naming_damage(header.kind):
-        pixels, channels = _decode(raw, header.kind)
+        pixels, channels = _decode(raw, header)
         return _hand_on(turn_upright(pixels, header.orientation), channels)
 
 
@@ -160,7 +160,7 @@ def _check_jpeg(raw: memoryview, header: Header) -> CheckedPhoto:
     except OddJpegError as odd:
         # Pillow decodes more kinds than DALI does, and fails for this one alone.
         try:
-            return _decode_jpeg(bytes(raw), header.orientation)
+            return _decode_jpeg(bytes(raw), header)
         except PhotoError:
             raise
         except Exception as error:
@@ -179,20 +179,23 @@ def _pass_jpeg(raw: memoryview, header: Header) -> CheckedPhoto:
     return CheckedPhoto(data, header.orientation, (height, width, structure.components))
 
 
-def _decode_jpeg(raw: bytes, orientation: int) -> CheckedPhoto:
+def _decode_jpeg(raw: bytes, header: Header) -> CheckedPhoto:
     image = open_jpeg(raw)
+    _check_one_size(image, header)
     limits.check_size(*image.size)
+    limits.check_scans(count_scans(raw))
     channels = _CHANNELS.get(image.mode, 3)
     image.load()
-    return _hand_on(turn_upright(_to_8_bit(image), orientation), channels)
+    return _hand_on(turn_upright(_to_8_bit(image), header.orientation), channels)
 
 
 def _hand_on(pixels: Image.Image, channels: int) -> CheckedPhoto:
     return CheckedPhoto(to_pnm(pixels), 1, (pixels.height, pixels.width, channels))
 
 
-def _decode(raw: bytes, kind: Kind) -> tuple[Image.Image, int]:
+def _decode(raw: bytes, header: Header) -> tuple[Image.Image, int]:
     """Return the pixels as stored, in mode L or RGB, and the channels that the file has."""
+    kind = header.kind
     if kind == "TIFF":
         picture = decode_tiff(raw)
         return _to_8_bit(picture.image), picture.channels
@@ -201,12 +204,19 @@ def _decode(raw: bytes, kind: Kind) -> tuple[Image.Image, int]:
         image = open_png(raw)
     else:
         image = _open_bmp(raw) if kind == "BMP" else WebPImageFile(io.BytesIO(raw))
+    _check_one_size(image, header)
     channels = _CHANNELS.get(image.mode, 3)
     image.load()
     if kind == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
         # Programs that know of no alpha leave its bytes zero.
         image = image.convert("RGB")
     return _to_8_bit(image), channels
+
+
+def _check_one_size(image: Image.Image, header: Header) -> None:
+    """Refuse a file that tells its size twice, since the limits are held against the first."""
+    if image.size != header.stored_wh:
+        raise ValueError("its headers tell different sizes")
 
 
 def _open_bmp(raw: bytes) -> Image.Image:

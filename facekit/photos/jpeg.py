@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from facekit import limits
 from facekit.errors import PhotoError
-from facekit.photos.blocks import Bytes
+from facekit.photos.blocks import MARKER, MOST_BLOCKS, Bytes
 from facekit.photos.jpeg_coding import DHT, DQT, DRI, FRAMES, SOS, JpegCoding, OddJpegError
 from facekit.photos.jpeg_end import end_of_file, has_all_data, is_known_trailer
 
@@ -25,9 +26,7 @@ _TABLES_AND_NOTES = {DHT, DQT, DRI, 0xFE, *range(0xE0, 0xF0)}
 _CUT_OFF = "truncated JPEG: its data end before the picture does"
 _EXIF = b"Exif\0\0"
 _FIRST_RESTART = 0xD0
-# In coded data a zero follows every 0xFF byte that is no marker; any number of 0xFF bytes may stand
-# in front of one.
-_MARKER = re.compile(rb"\xff[^\x00\xff]")
+_FILLING = re.compile(rb"\xff*")
 _LEAST_LEAP = 1 << 12
 _LEAP = 1 << 18  # bytes, whose mask stays in a core's own cache
 
@@ -79,7 +78,8 @@ def read_whole_jpeg(raw: memoryview) -> tuple[memoryview, JpegStructure]:
     Raises:
         OddJpegError: One frame of Huffman-coded 8-bit gray or three-color pixels with all its
             tables is what every decoder reads; this is something else.
-        PhotoError: Picture data are missing, or a progressive JPEG has too many pixels.
+        PhotoError: Picture data are missing, or there are too many scans or pixels of a progressive
+            JPEG.
     """
     limit = end_of_file(raw)
     structure = read_structure(raw, limit)
@@ -110,7 +110,7 @@ def read_structure(raw: Bytes, limit: int | None = None) -> JpegStructure:
     Raises:
         OddJpegError: See ``read_whole_jpeg``.
         PhotoError: The last scan lacks restart markers at its end, and so the data between them, or
-            a progressive JPEG has too many pixels.
+            a progressive JPEG has too many pixels, or any too many scans.
     """
     walk = _Walk(raw, len(raw) if limit is None else limit)
     try:
@@ -134,6 +134,7 @@ class _Walk:
         self._limit = limit
         self._coding = JpegCoding()
         self._at = 2
+        self._tables = 0
 
     def read_header(self) -> None:
         """Read all segments in front of the first scan."""
@@ -150,7 +151,8 @@ class _Walk:
         structure.scan_start = structure.scan_start or self._at
         structure.components = self._coding.components
         structure.scans += 1
-        restarts = self._skip_data()
+        limits.check_scans(structure.scans)
+        restarts = self._skip_data(count)
         in_order = restarts == expected
         structure.end = self._at
         structure.has_all_scans = in_order and self._coding.is_complete
@@ -178,8 +180,8 @@ class _Walk:
     def _read_marker(self) -> int:
         """Read a marker and stand behind it."""
         start = self._at
-        while self._raw[self._at] == 0xFF:
-            self._at += 1
+        filling = _FILLING.match(self._raw, start)
+        self._at = filling.end() if filling else start
         if self._at == start or self._at >= self._limit:
             raise OddJpegError("bytes between segments")
         self._at += 1
@@ -194,6 +196,9 @@ class _Walk:
         return bytes(self._raw[start : self._at])
 
     def _read_table(self, marker: int) -> None:
+        self._tables += 1
+        if self._tables > MOST_BLOCKS:
+            raise OddJpegError("too many segments")
         start = self._at + 2
         body = self._read_segment()
         if marker == _APP1 and body.startswith(_EXIF):
@@ -202,17 +207,23 @@ class _Walk:
             self.structure.adobe_transform = body[11]
         self._coding.read(marker, body)
 
-    def _skip_data(self) -> bytes:
-        """Stand at the marker behind a scan's data, and return the restart markers within."""
+    def _skip_data(self, restarts: int) -> bytes:
+        """Stand at the marker behind a scan's data, and return the restart markers within.
+
+        Raises:
+            OddJpegError: They are more than there may be.
+        """
         start = self._leap()
         codes = bytearray()
         self._at = self._limit
-        for found in _MARKER.finditer(self._raw, start, self._limit):
+        for found in MARKER.finditer(self._raw, start, self._limit):
             code = self._raw[found.start() + 1]
             if code & 0xF8 != _FIRST_RESTART:
                 self._at = found.start()
                 break
             codes.append(code)
+            if len(codes) > restarts:
+                raise OddJpegError("too many restart markers")
         return bytes(codes)
 
     def _leap(self) -> int:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 MAX_METADATA_BYTES = 1 << 20
 """Of one block that are looked at: EXIF of a phone is 1 to 64 KB, and its first entries tell."""
 
+_MOST_TEXTS = 4
+"""Of one PNG that are unpacked; there is one."""
+
 _JPEG_EXIF = b"Exif\0\0"
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _PNG_XMP = b"XML:com.adobe.xmp"
@@ -112,12 +115,13 @@ def _jpeg_stated(stream: BinaryIO) -> Generator[int, None, list[bytes]]:
 
 
 def _png_stated(stream: BinaryIO) -> Generator[int, None, list[bytes]]:
-    xmp, texts = [], []
+    xmp: list[bytes] = []
+    texts: list[bytes] = []
     for block in png_chunks(stream):
         if block.name == b"eXIf":
             body = _body(stream, block)
             yield from _exif_orientation(body[6:] if body[:6] == _JPEG_EXIF else body)
-        elif block.name in (b"iTXt", b"zTXt", b"tEXt"):
+        elif block.name in (b"iTXt", b"zTXt", b"tEXt") and len(xmp) + len(texts) < _MOST_TEXTS:
             keyword, _, rest = _body(stream, block).partition(b"\0")
             if keyword == _PNG_XMP and block.name == b"iTXt":
                 xmp.append(_itxt(rest))

@@ -175,12 +175,12 @@ def _check_readable(
     odd = [kind for kind in page.integers(_FORMAT) if kind not in (1, 4)]
     if odd:
         raise _refuse(f"{_FORMAT_NAMES.get(odd[0], 'unknown')} samples")
-    if len(set(bits)) > 1 and len(bits) >= samples:
-        raise _refuse(f"{'/'.join(map(str, bits[:samples]))} bits a sample")
     if photometric not in _COLORS or (photometric == _YCBCR and compression != _JPEG):
         raise _refuse(_PHOTOMETRIC_NAMES.get(photometric, f"photometric {photometric}"))
     if samples < _COLORS[photometric] or samples > _COLORS[photometric] + 8:
         raise _refuse(f"{samples} samples a pixel of photometric {photometric}")
+    if len(set(bits)) > 1 and len(bits) >= samples:
+        raise _refuse(f"{'/'.join(map(str, bits[:samples]))} bits a sample")
     if coded:
         # What libtiff itself decodes to pixels; fax has one bit, and the others have eight.
         kind = "fax" if compression in _FAX else "JPEG"
@@ -198,7 +198,15 @@ def _check_readable(
 
 
 def _check_bytes(layout: _Layout) -> None:
-    taken = layout.size_wh[0] * layout.size_wh[1] * layout.samples * max(1, layout.bits // 8)
+    pixels, in_tiles = 1, 1
+    for side, tile_side in zip(layout.size_wh, layout.tile_wh, strict=True):
+        if tile_side < 1:
+            raise ValueError("strips or tiles of no size")
+        pixels *= side
+        in_tiles *= -(-side // tile_side) * tile_side
+    if layout.tiled and in_tiles > 2 * limits.MAX_PHOTO_PIXELS:
+        raise _refuse(f"{in_tiles:,} pixels in its tiles, for {pixels:,} of the picture")
+    taken = pixels * layout.samples * max(1, layout.bits // 8)
     if taken > limits.MAX_SAMPLE_BYTES:
         raise PhotoError(f"{taken:,} bytes of samples; the limit is {limits.MAX_SAMPLE_BYTES:,}")
 
@@ -206,8 +214,6 @@ def _check_bytes(layout: _Layout) -> None:
 def _packed_rows(raw: bytes, page: Directory, layout: _Layout, plane: int) -> Samples:
     """Return one plane's rows of bytes, unpacked but not yet read; uint8 (rows, across, bytes)."""
     (width, length), (tile_width, tile_length) = layout.size_wh, layout.tile_wh
-    if min(tile_width, tile_length) < 1:
-        raise ValueError("strips or tiles of no size")
     across, down = -(-width // tile_width), -(-length // tile_length)
     named = (_TILE_OFFSETS, _TILE_BYTES) if layout.tiled else (_STRIP_OFFSETS, _STRIP_BYTES)
     count = across * down
@@ -228,6 +234,9 @@ def _packed_rows(raw: bytes, page: Directory, layout: _Layout, plane: int) -> Sa
             _SAMPLES: (1,), _ROWS: (tile_length,), _STRIP_OFFSETS: offsets, _STRIP_BYTES: sizes,
         }  # fmt: skip
         image = TiffImageFile(io.BytesIO(_with_directory(raw, page.order, fields)))
+        # Pillow has a limit of its own, of pixels, while these are bytes; it looks where it has no
+        # memory for them yet.
+        image.im = Image.new("L", image.size).im
         data = np.asarray(image).reshape(-1)
     tiles = data.reshape(down if layout.tiled else 1, across, -1, layout.row_bytes)
     return tiles.transpose(0, 2, 1, 3).reshape(rows, across, layout.row_bytes)

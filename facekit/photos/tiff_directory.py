@@ -26,6 +26,8 @@ MAX_VALUES = 1 << 20
 """Of one field: more strips or tiles than a photo within the limits can have."""
 
 _MOST_PAGES = 256
+_MOST_ENTRIES = 1024
+"""Of one directory; a camera's has about a hundred."""
 # The second of each is found in the wild, with its last two bytes in the other order.
 _MAGIC = {b"\0*": False, b"*\0": False, b"\0+": True, b"+\0": True}
 
@@ -130,7 +132,9 @@ def _directory(stream: BinaryIO, order: str, big: bool, offset: int) -> Director
     head = read_at(stream, offset, head_size)
     if len(head) < head_size or offset == 0:
         raise ValueError("a directory lies beyond the file's end")
-    count = min(struct.unpack(order + count_letter, head)[0], 0xFFFF)
+    (count,) = struct.unpack(order + count_letter, head)
+    if count > _MOST_ENTRIES:
+        raise ValueError(f"a directory of {count} entries")
     entry_size = 20 if big else 12
     inline = 8 if big else 4
     data = read_at(stream, offset + head_size, count * entry_size + inline)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from facekit import limits
 from facekit.client.photos import read_photo
+from facekit.photos.blocks import count_scans
 
 _END_OF_IMAGE = b"\xff\xd9"
 
@@ -27,6 +28,8 @@ def broken_picture(path: Path) -> Image.Image | None:
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
                 limits.check_size(image.width, image.height, image.format or "")
+                if data.startswith(b"\xff\xd8"):
+                    limits.check_scans(count_scans(data))
                 try:
                     picture: Image.Image = image.convert("RGB")
                 except OSError:

@@ -46,6 +46,7 @@ _SIZES = """## How large
 | a progressive JPEG | {progressive:,} pixels | all coefficients lie in memory; 12032 x 9024 fits |
 | any other photo | {other:,} pixels | it goes on decoded; 9248 x 6936 fits |
 | a side | {side:,} pixels | codecs store sides in 16 bits |
+| a JPEG | {scans} scans | a decoder goes over the whole picture for each |
 | a request | {batch:,} pixels | a few photos at a time are decoded; 32 of 16 megapixels fit |
 | of `fpenet_ensemble`, `photo_check` | {request:,} pixels | all are decoded to one tensor |
 | a request, padded | {padded} MiB | each photo takes as much as the largest of its request |
@@ -76,7 +77,7 @@ def page() -> str:
     sizes = _SIZES.format(
         bytes=limits.MAX_PHOTO_BYTES >> 20, jpeg=limits.MAX_JPEG_PIXELS,
         progressive=limits.MAX_PROGRESSIVE_PIXELS, other=limits.MAX_PHOTO_PIXELS,
-        side=limits.MAX_PHOTO_SIDE, request=limits.MAX_REQUEST_PIXELS,
+        side=limits.MAX_PHOTO_SIDE, scans=limits.MAX_SCANS, request=limits.MAX_REQUEST_PIXELS,
         batch=limits.MAX_BATCH_PIXELS, padded=limits.MAX_PADDED_BYTES >> 20,
     )  # fmt: skip
     return "\n".join([*lines, "", sizes])
