@@ -15,9 +15,9 @@ from facekit.errors import SetupError
 
 _EXTRA = 'pip install "facekit[server]"'
 _SHM = Path("/dev/shm")
-# Measured with every model of the kit: 45 MiB at the start, 719 MiB while every model has a batch of
-# 32 photos, 1,037 MiB with four at a time; and as much again as large inputs may have taken. A full
-# one fails every later request.
+# Measured with every model of the kit: 45 MiB at the start, 719 MiB while every model has a batch
+# of 32 photos, 1,037 MiB with four at a time; and as much again as large inputs may have taken. A
+# full one fails every later request.
 _SHM_MINIMUM = 384 * 2**20
 _SHM_AMPLE = 2560 * 2**20
 _SHM_ADVICE = "make it larger (Docker: --shm-size 3g; else mount -o remount,size=3g /dev/shm)"
