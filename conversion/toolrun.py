@@ -161,7 +161,7 @@ def _start(argv: list[str], environment: dict[str, str], output: int) -> subproc
         )
     try:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *argv],
+            [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), "--", *argv],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,

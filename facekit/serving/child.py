@@ -27,7 +27,7 @@ def spawn(
 
     def keep() -> None:
         launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
-        launcher += limits.arguments()
+        launcher += [*limits.arguments(), "--"]
         try:
             process = subprocess.Popen(
                 [*launcher, *command],

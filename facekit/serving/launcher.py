@@ -1,6 +1,10 @@
-"""Replaces itself by the server, with its limits set and bound to end with its parent.
+"""Replaces itself by another program, bound to end with its parent, and with limits of its own.
 
-Run as a file with ``python -I -S``: it must start fast and import nothing but the standard library.
+::
+
+    python -I -S launcher.py PARENT [STACK_BYTES OPEN_FILES] -- COMMAND...
+
+It must start fast and import nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -14,15 +18,24 @@ import sys
 _PR_SET_PDEATHSIG = 1
 
 
-def main(parent: int, stack_bytes: int, open_files: int, command: list[str]) -> None:
-    """Execute ``command`` under these soft limits; it dies when the process ``parent`` does."""
+def main(parent: int, soft_limits: list[int], command: list[str]) -> None:
+    """Execute ``command``; it dies when the process ``parent`` does.
+
+    Args:
+        parent: The process that starts this one.
+        soft_limits: Of the stack in bytes and of open files, or none to keep those there are.
+        command: The program's file and its arguments.
+    """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died before the line above took effect
         sys.exit(1)
-    for kind, soft in ((resource.RLIMIT_STACK, stack_bytes), (resource.RLIMIT_NOFILE, open_files)):
+    for kind, soft in zip(
+        (resource.RLIMIT_STACK, resource.RLIMIT_NOFILE), soft_limits, strict=False
+    ):
         resource.setrlimit(kind, (soft, resource.getrlimit(kind)[1]))
     os.execv(command[0], command)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
+    end = sys.argv.index("--")
+    main(int(sys.argv[1]), [int(text) for text in sys.argv[2:end]], sys.argv[end + 1 :])
