@@ -18,8 +18,9 @@ from facekit.contract import CROP_SIDE, NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.landmarks.crops import FloatArray
 from facekit.photos.check import CheckedPhoto, is_jpeg, naming_damage, open_jpeg, to_pnm
 
-OVERSAMPLING = 1.25
-"""Least side of the reduced picture over the frame's, for box edges that stay where they are."""
+OVERSAMPLING = 2.0
+"""Least side of the reduced picture over the frame's. With 1.25, a quarter of 4032x3024, 10 % of
+the boxes move by more than half a pixel of the frame; with 2 it is 2 %."""
 
 MIN_FACE_SIDE = 1.25 * CROP_SIDE
 """Least longer side of a face in the reduced picture, in its pixels: with it no landmark of 95 % of

@@ -132,8 +132,8 @@ def test_photo_reduce_decodes_large_jpegs_smaller_where_it_is_told_to() -> None:
     (reduced,) = model.execute([Request(request, names)])
     assert reduced.tensors["true_image_size"][0].tolist() == [3024, 4032, 3]
     gray, color = (reduced.tensors[name] for name in names[:2])
-    assert gray[0].tobytes().startswith(b"P5\n1008 756\n")
-    assert color[0].tobytes().startswith(b"P6\n1008 756\n")
+    assert gray[0].tobytes().startswith(b"P5\n2016 1512\n")
+    assert color[0].tobytes().startswith(b"P6\n2016 1512\n")
     # A small one is left to DALI.
     assert gray[1].tobytes().rstrip(b"\0") == color[1].tobytes().rstrip(b"\0") == probe_photo()
 
@@ -141,11 +141,11 @@ def test_photo_reduce_decodes_large_jpegs_smaller_where_it_is_told_to() -> None:
 def test_photo_reduce_decodes_what_is_too_large_for_dali_in_colors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    size_wh = (1840, 1040)
+    size_wh = (2944, 1664)
     jpeg = encode(picture(size_wh), "JPEG")
     request = Request({"image": batch([jpeg])}, ["reduced_photo", "reduced_color_photo"])
     model = make_model("photo_reduce", "photo_reduce")
-    for most, color_head in ((3 * 1840 * 1040, jpeg[:2]), (3 * 1840 * 1040 - 1, b"P6\n920 520\n")):
+    for most, color_head in ((3 * 2944 * 1664, jpeg[:2]), (3 * 2944 * 1664 - 1, b"P6\n1472 832\n")):
         monkeypatch.setattr("facekit.photos.reduced.MAX_DECODED_BYTES", most)
         (response,) = model.execute([request])
         assert response.tensors["reduced_color_photo"][0].tobytes().startswith(color_head)
