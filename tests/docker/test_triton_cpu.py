@@ -220,7 +220,7 @@ def test_container_is_limited_in_memory_processes_and_logs(container: str) -> No
     host = engine.inspect(container)["HostConfig"]
     assert host["Memory"] == 6 * 2**30
     assert host["PidsLimit"] == 8192
-    assert host["ShmSize"] == 512 * 2**20
+    assert host["ShmSize"] == 3 * 2**30
     assert host["LogConfig"]["Type"] == "json-file"
     assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
     assert host["RestartPolicy"]["Name"] == "unless-stopped"
