@@ -4,7 +4,7 @@
 
 - ``errors``, ``catalog`` (what can be converted), ``catalog_file`` (``models.yaml``), ``releases``
   (``releases.yaml``: which versions fit together), ``choice`` (``--weights``), ``places`` (folders)
-- ``fetch``: ``ngc``, ``ngc_client``, ``download``, ``licence``
+- ``fetch``: ``ngc``, ``ngc_client``, ``download``, ``license``
 - ``build``: ``commands`` (the tools' arguments), ``toolrun``, ``reasons`` (whether to build at all)
 - ``serialize`` and ``device_placement`` (DALI), ``verify``, ``lock``
 - ``plan``, ``planning``, ``stages``, ``cli``

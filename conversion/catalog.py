@@ -29,7 +29,7 @@ class Precision(str, Enum):
 
 
 @dataclass(frozen=True)
-class Licence:
+class License:
     """Whose terms a download is under; ``accept`` tells whether they must be accepted first."""
 
     name: str
@@ -81,7 +81,7 @@ class Weights:
         precision: what the engine shall compute in.
         key: what an ``.etlt`` is encrypted with.
         key_is_public: whether the key may be printed.
-        licence: under which terms.
+        license: under which terms.
         ngc: where it is downloaded from; ``None`` for a file of this machine.
         folder: where a file of this machine lies; ``None`` for a download.
         outputs: output name to dims without batch.
@@ -97,7 +97,7 @@ class Weights:
     precision: Precision
     key: str | None
     key_is_public: bool
-    licence: Licence
+    license: License
     ngc: NgcVersion | None
     folder: Path | None
     outputs: Mapping[str, tuple[int, ...]]

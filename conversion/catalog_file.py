@@ -1,4 +1,4 @@
-"""Read the catalogue: the kit's own ``models.yaml``, and a user's files over it.
+"""Read the catalog: the kit's own ``models.yaml``, and a user's files over it.
 
 A file may add weights to a model that is known, or a model of its own.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 from conversion.catalog import (
     Catalog,
     Format,
-    Licence,
+    License,
     Model,
     NgcVersion,
     Precision,
@@ -30,7 +30,7 @@ REPOSITORY = "{repository}"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _NGC = re.compile(rf"({_NAME.pattern})/({_NAME.pattern})/({_NAME.pattern}):({_NAME.pattern})")
-_QUANTISES = b"QuantizeLinear"
+_QUANTIZES = b"QuantizeLinear"
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _WEIGHTS_KEYS = ("ngc", "files", "calibration", "format", "key", "public_key", "outputs")
 _SUFFIXES = {
@@ -40,7 +40,7 @@ _SUFFIXES = {
 
 
 def load(extra: Sequence[Path] = (), *, repository: Path, built_in: Path = BUILT_IN) -> Catalog:
-    """Return the catalogue.
+    """Return the catalog.
 
     Args:
         extra: a user's files; what they say wins over the kit's, and a later file over an earlier.
@@ -50,10 +50,10 @@ def load(extra: Sequence[Path] = (), *, repository: Path, built_in: Path = BUILT
     Raises:
         CatalogError: a file is wrong; names file, line, key and what was expected, all at once.
     """
-    licences: dict[str, Licence] = {}
+    licenses: dict[str, License] = {}
     models: dict[str, Model] = {}
     for path in (built_in, *extra):
-        _File(path, repository, licences, models).merge()
+        _File(path, repository, licenses, models).merge()
     return Catalog(models)
 
 
@@ -61,17 +61,17 @@ class _File:
     """One file, merged into what the files before it gave."""
 
     def __init__(
-        self, path: Path, repository: Path, licences: dict[str, Licence], models: dict[str, Model]
+        self, path: Path, repository: Path, licenses: dict[str, License], models: dict[str, Model]
     ) -> None:
         self._path, self._repository = path, repository
-        self._licences, self._models = licences, models
+        self._licenses, self._models = licenses, models
 
     def merge(self) -> None:
         root = read(self._path, CatalogError)
-        fields = root.fields(("models",), ("licences",))
-        if "licences" in fields:
-            for name, entry in fields["licences"].entries().items():
-                self._licences[name] = _licence(entry)
+        fields = root.fields(("models",), ("licenses",))
+        if "licenses" in fields:
+            for name, entry in fields["licenses"].entries().items():
+                self._licenses[name] = _license(entry)
         if "models" in fields:
             entries = fields["models"].entries()
             if not entries:
@@ -102,19 +102,19 @@ class _File:
         return Model(name, shape.input, shape.input_dims, shape.batch, weights)
 
     def _weights(self, model: str, name: str, entry: Entry, shape: Shape) -> Weights:
-        fields = entry.fields(("file", "precision", "licence"), (*_WEIGHTS_KEYS, "config", "note"))
+        fields = entry.fields(("file", "precision", "license"), (*_WEIGHTS_KEYS, "config", "note"))
         ngc, folder, network = self._source(fields)
         format_ = _format(network, entry, fields)
         precision = Precision.FP32
         if "precision" in fields:
             word = fields["precision"].choice([p.value for p in Precision])
             precision = Precision(word) if word else precision
-        licence = Licence("", "", False)
-        if "licence" in fields:
-            label = fields["licence"].text()
-            if label and label not in self._licences:
-                fields["licence"].expected(f"one of {listed(self._licences)}")
-            licence = self._licences.get(label, licence)
+        license = License("", "", False)
+        if "license" in fields:
+            label = fields["license"].text()
+            if label and label not in self._licenses:
+                fields["license"].expected(f"one of {listed(self._licenses)}")
+            license = self._licenses.get(label, license)
         outputs = shape.outputs
         if "outputs" in fields:
             outputs = read_outputs(model, fields["outputs"])
@@ -132,7 +132,7 @@ class _File:
             precision=precision,
             key=_key(entry, fields, format_),
             key_is_public=fields["public_key"].flag() if "public_key" in fields else False,
-            licence=licence,
+            license=license,
             ngc=ngc,
             folder=folder,
             outputs=outputs,
@@ -163,14 +163,14 @@ class _File:
         return None, path.parent, path.name
 
 
-def _licence(entry: Entry) -> Licence:
+def _license(entry: Entry) -> License:
     fields = entry.fields(("name", "url", "accept"))
     name = fields["name"].text() if "name" in fields else ""
     url = ""
     # "" says that there is no text to point at.
     if "url" in fields and not getattr(fields["url"].node, "value", None) == "":
         url = fields["url"].text('an address, or ""')
-    return Licence(name, url, fields["accept"].flag() if "accept" in fields else False)
+    return License(name, url, fields["accept"].flag() if "accept" in fields else False)
 
 
 def _ngc(fields: Mapping[str, Entry]) -> NgcVersion | None:
@@ -239,10 +239,10 @@ def _calibration(
     network: str,
 ) -> str | None:
     if "calibration" not in fields:
-        if precision is Precision.INT8 and not (folder and _is_quantised(folder / network)):
+        if precision is Precision.INT8 and not (folder and _is_quantized(folder / network)):
             entry.add(
                 "missing: calibration, the INT8 calibration cache of this network (a .onnx of this "
-                "machine that is quantised already, with QuantizeLinear in it, needs none)"
+                "machine that is quantized already, with QuantizeLinear in it, needs none)"
             )
         return None
     name = fields["calibration"].text("a file's name")
@@ -256,11 +256,11 @@ def _calibration(
     return name
 
 
-def _is_quantised(path: Path) -> bool:
-    """Whether an ONNX file holds the operator that quantises, looked for as bytes."""
+def _is_quantized(path: Path) -> bool:
+    """Whether an ONNX file holds the operator that quantizes, looked for as bytes."""
     # An ONNX file has the names of its operators as they are; to parse it takes a library.
     try:
-        return path.suffix.lower() == ".onnx" and _QUANTISES in path.read_bytes()
+        return path.suffix.lower() == ".onnx" and _QUANTIZES in path.read_bytes()
     except OSError:  # who looks for the file tells
         return False
 

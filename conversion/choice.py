@@ -21,7 +21,7 @@ def choose(
     models: Sequence[str],
     environment: Mapping[str, str] = os.environ,
 ) -> list[Job]:
-    """Return the engines to make, in the catalogue's order.
+    """Return the engines to make, in the catalog's order.
 
     Args:
         catalog: what there is.

@@ -212,7 +212,7 @@ def say(text: str) -> None:
 def _plan(args: argparse.Namespace) -> int:
     import json
 
-    from conversion import choice, licence, places, plan_text, planning
+    from conversion import choice, license, places, plan_text, planning
     from conversion.catalog_file import load
     from facekit.engines.machine import probe_machine
 
@@ -228,7 +228,7 @@ def _plan(args: argparse.Namespace) -> int:
             repository=repository,
             weights_dir=args.weights_dir or places.weights_dir(),
             machine=probe_machine(),
-            accepted=args.accept_eula or licence.accepted_by(),
+            accepted=args.accept_eula or license.accepted_by(),
             force=args.force,
             device=args.device,
             triton=args.triton,
@@ -253,7 +253,7 @@ def _given(args: argparse.Namespace) -> list[str]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from conversion import choice, licence, places
+    from conversion import choice, license, places
     from conversion.catalog_file import load
     from conversion.ngc import api_key
     from conversion.stages import Options, run
@@ -266,7 +266,7 @@ def _run(args: argparse.Namespace) -> int:
         weights_dir=args.weights_dir or places.weights_dir(),
         source=args.source,
         key=api_key() if args.command in ("fetch", "all") else None,
-        accepted=args.accept_eula or licence.accepted_by(),
+        accepted=args.accept_eula or license.accepted_by(),
         force=args.force,
         device=args.device,
         wait=not args.no_wait,

@@ -168,7 +168,7 @@ def _engine_remarks(detector: Detector, network: str, engine: str) -> dict[str, 
     one = dataclasses.replace(detector.job.model, batch=Batch(_BATCH, _BATCH, _BATCH))
     argv = trtexec_build_command(TRTEXEC, weights, one, network, None, engine, weights.precision)
     return {
-        "# The network is quantised, and nvinfer itself builds INT8 by a calibration cache": None,
+        "# The network is quantized, and nvinfer itself builds INT8 by a calibration cache": None,
         "# alone. So make the engine in this folder first:": None,
         f"# {shell(argv)}": None,
         stale: None,

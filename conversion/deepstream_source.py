@@ -14,7 +14,7 @@ from facekit.detection.parameters import ClusteringParameters, parse_parameters
 from facekit.engines.configs import DEFAULT_FILE, read_config
 
 MODEL = "facemask"
-"""The detector in the catalogue and in the model repository."""
+"""The detector in the catalog and in the model repository."""
 
 SAMPLE_VIDEO = "file:///opt/nvidia/deepstream/deepstream/samples/streams/sample_1080p_h264.mp4"
 """A video that comes with DeepStream."""
@@ -51,7 +51,7 @@ class Detector:
 
 
 def read_detector(job: Job, repository: Path, weights_dir: Path) -> Detector:
-    """Put together what the catalogue and the postprocess's configuration say.
+    """Put together what the catalog and the postprocess's configuration say.
 
     Raises:
         ConfigError: the postprocess's configuration or its label file can't be read, a parameter is

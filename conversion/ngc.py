@@ -36,7 +36,7 @@ class Artifact:
 
     @classmethod
     def of(cls, ngc: NgcVersion) -> Artifact:
-        """Return the model version that a catalogue names."""
+        """Return the model version that a catalog names."""
         return cls("models", ngc.org, ngc.team, ngc.model, ngc.version)
 
     @property

@@ -28,8 +28,8 @@ class EnginePlan:
         model: the model in the repository.
         weights: the name of the source.
         note: one sentence about the weights.
-        licence: the name of the terms.
-        licence_url: where they are to be read.
+        license: the name of the terms.
+        license_url: where they are to be read.
         accepted: whether they are accepted; ``None`` where nothing is asked.
         source: as NGC names it, or the file of this machine.
         downloads: the files that are fetched.
@@ -49,8 +49,8 @@ class EnginePlan:
     model: str
     weights: str
     note: str
-    licence: str
-    licence_url: str
+    license: str
+    license_url: str
     accepted: bool | None
     source: str
     downloads: tuple[Download, ...]
@@ -69,7 +69,7 @@ class EnginePlan:
 
 @dataclass(frozen=True)
 class PipelineFile:
-    """One DALI pipeline to serialise, and whether an earlier one lies there."""
+    """One DALI pipeline to serialize, and whether an earlier one lies there."""
 
     path: Path
     present: bool

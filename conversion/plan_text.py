@@ -87,7 +87,7 @@ def _row(label: str, words: str) -> str:
 
 
 def _terms(engine: EnginePlan) -> str:
-    terms = ", ".join(filter(None, (engine.licence, engine.licence_url)))
+    terms = ", ".join(filter(None, (engine.license, engine.license_url)))
     if engine.accepted is None:
         return terms
     if engine.accepted:
@@ -101,7 +101,7 @@ def _summary(plan: Plan) -> str:
     parts = [
         f"{counted(len(files), 'file')} to fetch",
         f"{counted(len(to_build), 'engine')} to build" + (" (minutes each)" if to_build else ""),
-        f"{counted(len(plan.pipelines), 'pipeline')} to serialise",
+        f"{counted(len(plan.pipelines), 'pipeline')} to serialize",
     ]
     broken = sum(engine.problem is not None for engine in plan.engines)
     if broken:

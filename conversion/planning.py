@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from conversion import catalog_file, commands, places, releases
-from conversion.catalog import Catalog, Format, Job, Licence, Precision, Weights
+from conversion.catalog import Catalog, Format, Job, License, Precision, Weights
 from conversion.errors import ConversionError
 from conversion.plan import Download, EnginePlan, PipelineFile, Plan
 from conversion.reasons import precision_for, reason_to_build
@@ -74,7 +74,7 @@ def make_plan(
 def pipeline_files(repository: Path, device: str) -> list[PipelineFile]:
     """Return the DALI files that are written for a device.
 
-    Each colour of a pipeline is committed for the CPU, so those files name all there are; the
+    Each color of a pipeline is committed for the CPU, so those files name all there are; the
     configuration names what is served. DALI itself would take seconds to ask.
     """
     found = []
@@ -148,7 +148,7 @@ def _engine(
         downloads = tuple(_downloads(weights, about.weights_dir, version, environment))
     except ConversionError as error:
         problem = problem or str(error)
-    licence = _terms(
+    license = _terms(
         weights, any(d.path.name == TAO_CONVERTER and not d.present for d in downloads)
     )
     reason = reason_to_build(job, network, about.repository, machine, about.force)
@@ -156,9 +156,9 @@ def _engine(
         model=weights.model,
         weights=weights.name,
         note=weights.note,
-        licence=licence.name,
-        licence_url=licence.url,
-        accepted=about.accepted if licence.accept else None,
+        license=license.name,
+        license_url=license.url,
+        accepted=about.accepted if license.accept else None,
         source=weights.ngc.label if weights.ngc else str(_network(weights, about.weights_dir)),
         downloads=downloads,
         tool=TRTEXEC if weights.format is Format.ONNX else TAO_CONVERTER,
@@ -200,9 +200,9 @@ def _downloads(
     return found
 
 
-def _terms(weights: Weights, fetches_tool: bool) -> Licence:
+def _terms(weights: Weights, fetches_tool: bool) -> License:
     """Return the terms of all that is fetched for some weights."""
-    own, tool = weights.licence, releases.TOOL_LICENCE
+    own, tool = weights.license, releases.TOOL_LICENSE
     if not fetches_tool or own == tool:
         return own
     words = ", ".join(filter(None, (own.name, own.url)))

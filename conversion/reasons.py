@@ -67,7 +67,7 @@ def precision_for(weights: Weights, machine: Machine) -> tuple[Precision, str | 
         return asked, None
     if weights.holds_scales:
         return asked, (
-            f"{_words(gpu)} has no fast INT8, and the network is quantised, so that it can't be "
+            f"{_words(gpu)} has no fast INT8, and the network is quantized, so that it can't be "
             "built in another precision; if the build fails, take the network as it was before"
         )
     return chosen, (

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from conversion.catalog import Format, Licence, Weights
+from conversion.catalog import Format, License, Weights
 from conversion.errors import ReleaseError
 from conversion.yaml_nodes import Entry, listed, read
 
@@ -25,7 +25,7 @@ ARCHITECTURES = ("x86_64", "aarch64")
 UFF_ENDS = 9
 """First major version of TensorRT without a UFF reader (tao_deploy: ``UFF_ENABLED = trt < 9``)."""
 
-TOOL_LICENCE = Licence(
+TOOL_LICENSE = License(
     name="NVIDIA TAO Toolkit Model EULA",
     url="https://developer.nvidia.com/deep-learning-models-license-agreement",
     accept=True,
@@ -48,7 +48,7 @@ class Release:
         tag: of ``nvcr.io/nvidia/tritonserver:<tag>-py3``.
         tensorrt: what the image holds, such as ``8.6.3``.
         dali: what the image's DALI backend is.
-        dali_wheel: the PyPI wheel whose serialised pipelines that backend reads.
+        dali_wheel: the PyPI wheel whose serialized pipelines that backend reads.
         tao_converter: its version on NGC by processor; empty where none fits.
     """
 

@@ -18,7 +18,7 @@ _FILE_MODE = 0o644
 def serialize_pipelines(
     repository: Path, device: str, say: Say, environment: Mapping[str, str] = os.environ
 ) -> list[Path]:
-    """Write every pipeline in each of its colours for one device, and return the files.
+    """Write every pipeline in each of its colors for one device, and return the files.
 
     The caller holds the repository's lock, so what a killed run left is nobody's and is removed.
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from conversion import licence, places, releases
+from conversion import license, places, releases
 from conversion.atomic import Say
 from conversion.catalog import Format, Job
 from conversion.errors import ConversionError, FetchError, ReleaseError
@@ -287,11 +287,11 @@ class _Run:
             return
         copies = options.source is not None
         if copies or network is None:
-            licence.require(weights, options.accepted)
+            license.require(weights, options.accepted)
         if version and (copies or find_tao_converter(version, options.weights_dir) is None):
             name = f"tao-converter, needed for {job.model.name}"
-            tool = dataclasses.replace(weights, model=name, licence=releases.TOOL_LICENCE)
-            licence.require(tool, options.accepted)
+            tool = dataclasses.replace(weights, model=name, license=releases.TOOL_LICENSE)
+            license.require(tool, options.accepted)
 
     def _network(self, job: Job) -> Path | None:
         return places.network_of(job.weights, self._options.weights_dir)

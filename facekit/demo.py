@@ -26,9 +26,9 @@ _PORTRAITS = (
     ("grace_hopper", "matplotlib", "mpl-data/sample_data/grace_hopper.jpg", (66, 16, 446, 396)),
 )
 _WALL_SIZE = (1280, 840)
-_WALL_COLOUR = (196, 188, 176)
-_FRAME_COLOUR = (250, 248, 243)
-# Which portrait, centre in the picture, side in pixels, tilt in degrees, mirrored.
+_WALL_COLOR = (196, 188, 176)
+_FRAME_COLOR = (250, 248, 243)
+# Which portrait, center in the picture, side in pixels, tilt in degrees, mirrored.
 _HANGINGS = (
     (0, (185, 215), 270, 0, False),
     (1, (490, 205), 230, 5, False),
@@ -134,7 +134,7 @@ def demo_photos(folder: Path) -> list[Path]:
 
 def hang(portraits: Sequence[Image.Image]) -> Image.Image:
     """Return a wall of framed portraits, in several sizes, tilted and mirrored."""
-    wall = Image.new("RGB", _WALL_SIZE, _WALL_COLOUR)
+    wall = Image.new("RGB", _WALL_SIZE, _WALL_COLOR)
     for which, center, side, tilt, mirrored in _HANGINGS:
         edge = max(6, side // 18)
         framed = _frame(portraits[which % len(portraits)], side, edge, tilt, mirrored=mirrored)
@@ -153,7 +153,7 @@ def _frame(
     if mirrored:
         picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     outer = 3 * (side + 2 * edge)
-    framed = Image.new("RGBA", (outer, outer), _FRAME_COLOUR)
+    framed = Image.new("RGBA", (outer, outer), _FRAME_COLOR)
     framed.paste(picture, (3 * edge, 3 * edge))
     return framed.rotate(tilt, Image.Resampling.BICUBIC, expand=True).reduce(3)
 

@@ -14,12 +14,12 @@ from facekit.faces import Face, Faces
 from facekit.landmarks.scheme import POINT_COUNTS, groups, skeleton
 from facekit.photos.check import check_photo, decode_checked
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-BOX_COLOUR: Colour = (255, 214, 64)
+BOX_COLOR: Color = (255, 214, 64)
 """Boxes and the tags with their scores, where the model tells no classes."""
 
-CLASS_COLOURS: tuple[Colour, ...] = (
+CLASS_COLORS: tuple[Color, ...] = (
     (38, 214, 160),
     (255, 122, 72),
     (86, 196, 255),
@@ -27,8 +27,8 @@ CLASS_COLOURS: tuple[Colour, ...] = (
 )
 """Boxes and tags of the first class, the second, and so on; further ones begin again."""
 
-# Okabe and Ito's palette, which colour-blind eyes tell apart, lightened to stand out on skin.
-PART_COLOURS: dict[str, Colour] = {
+# Okabe and Ito's palette, which color-blind eyes tell apart, lightened to stand out on skin.
+PART_COLORS: dict[str, Color] = {
     "jaw": (245, 245, 245),
     "right_eyebrow": (255, 176, 46),
     "left_eyebrow": (255, 176, 46),
@@ -41,10 +41,10 @@ PART_COLOURS: dict[str, Colour] = {
     "ears": (214, 160, 255),
     "extra_eyes": (160, 222, 255),
 }
-_DARK: Colour = (18, 20, 26)
-_LIGHT: Colour = (245, 245, 245)
+_DARK: Color = (18, 20, 26)
+_LIGHT: Color = (245, 245, 245)
 _DARK_BELOW = 90
-"""Luma of a tag's colour, of 255, below which dark letters can't be read on it."""
+"""Luma of a tag's color, of 255, below which dark letters can't be read on it."""
 # Pillow draws hard edges: marks are drawn this much larger and scaled down, unless the layer would
 # then take more than a few megapixels.
 _OVERSAMPLING = 4
@@ -96,13 +96,13 @@ def draw_into(image: Image.Image, faces: Faces, *, scores: bool = True) -> None:
     tags = place_tags(image, list(faces), order[::-1], scores)
     # Weakest first, so that where faces overlap the surer one lies on top.
     for index in order:
-        colour = BOX_COLOUR
+        color = BOX_COLOR
         if faces.class_names:
-            colour = CLASS_COLOURS[faces.labels[index] % len(CLASS_COLOURS)]
-        _draw_face(image, faces[index], colour, tags.get(index))
+            color = CLASS_COLORS[faces.labels[index] % len(CLASS_COLORS)]
+        _draw_face(image, faces[index], color, tags.get(index))
 
 
-def _draw_face(image: Image.Image, face: Face, colour: Colour, tag: Tag | None) -> None:
+def _draw_face(image: Image.Image, face: Face, color: Color, tag: Tag | None) -> None:
     """Draw one face into the image by way of a larger, transparent layer around it."""
     unit = _unit(image, face)
     margin = 4 * unit
@@ -120,33 +120,33 @@ def _draw_face(image: Image.Image, face: Face, colour: Colour, tag: Tag | None) 
     scale = max(1, min(_OVERSAMPLING, int(math.sqrt(_MAX_LAYER_PIXELS / area))))
     layer = Image.new("RGBA", ((right - left) * scale, (bottom - top) * scale))
     pen = _Pen(ImageDraw.Draw(layer), left, top, scale)
-    _draw_box(pen, face, colour, unit)
+    _draw_box(pen, face, color, unit)
     _draw_points(pen, face, unit)
     if tag is not None:
-        _write_tag(pen, tag, colour)
+        _write_tag(pen, tag, color)
     _lay(image, layer, left, top, scale)
 
 
-def draw_tag(image: Image.Image, tag: Tag, colour: Colour) -> None:
+def draw_tag(image: Image.Image, tag: Tag, color: Color) -> None:
     """Draw a face's tag into the image, without the face.
 
     Args:
         image: Is changed.
         tag: From ``place_tags``.
-        colour: Of the background; the letters are dark, or light on a dark one.
+        color: Of the background; the letters are dark, or light on a dark one.
     """
     left, top = max(0, math.floor(tag.left)), max(0, math.floor(tag.top))
     size = math.ceil(tag.box[2]) - left, math.ceil(tag.box[3]) - top
     layer = Image.new("RGBA", (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
-    _write_tag(_Pen(ImageDraw.Draw(layer), left, top, _OVERSAMPLING), tag, colour)
+    _write_tag(_Pen(ImageDraw.Draw(layer), left, top, _OVERSAMPLING), tag, color)
     _lay(image, layer, left, top, _OVERSAMPLING)
 
 
-def _write_tag(pen: _Pen, tag: Tag, colour: Colour) -> None:
-    pen.panel(tag.box, colour, 0.25 * tag.tall)
+def _write_tag(pen: _Pen, tag: Tag, color: Color) -> None:
+    pen.panel(tag.box, color, 0.25 * tag.tall)
     middle = (tag.left + tag.wide / 2, tag.top + tag.tall / 2)
     # Weights of ITU-R BT.601's luma.
-    luma = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+    luma = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
     pen.text(*middle, tag.text, tag.text_px, _DARK if luma > _DARK_BELOW else _LIGHT)
 
 
@@ -190,24 +190,24 @@ class _Pen:
     def _at(self, x: float, y: float) -> tuple[float, float]:
         return (x - self._left) * self._scale, (y - self._top) * self._scale
 
-    def line(self, points: list[tuple[float, float]], colour: Colour, width: float) -> None:
+    def line(self, points: list[tuple[float, float]], color: Color, width: float) -> None:
         """Draw a line through points."""
         self._draw.line(
             [self._at(x, y) for x, y in points],
-            fill=(*colour, 255),
+            fill=(*color, 255),
             width=max(1, round(width * self._scale)),
             joint="curve",
         )
 
-    def dot(self, x: float, y: float, radius: float, colour: Colour) -> None:
+    def dot(self, x: float, y: float, radius: float, color: Color) -> None:
         """Draw a filled circle."""
         cx, cy = self._at(x, y)
         r = radius * self._scale
-        self._draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=(*colour, 255))
+        self._draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=(*color, 255))
 
     def panel(
-        self, box: tuple[float, float, float, float], colour: Colour | None, radius: float,
-        outline: Colour | None = None, width: float = 0,
+        self, box: tuple[float, float, float, float], color: Color | None, radius: float,
+        outline: Color | None = None, width: float = 0,
     ) -> None:  # fmt: skip
         """Draw a rectangle with round corners, filled or as an outline."""
         x1, y1 = self._at(box[0], box[1])
@@ -215,19 +215,19 @@ class _Pen:
         self._draw.rounded_rectangle(
             (x1, y1, max(x1, x2), max(y1, y2)),
             radius=radius * self._scale,
-            fill=None if colour is None else (*colour, 255),
+            fill=None if color is None else (*color, 255),
             outline=None if outline is None else (*outline, 255),
             width=max(1, round(width * self._scale)),
         )
 
-    def text(self, x: float, y: float, text: str, height: float, colour: Colour) -> None:
-        """Write a text, centred on a point."""
+    def text(self, x: float, y: float, text: str, height: float, color: Color) -> None:
+        """Write a text, centerd on a point."""
         self._draw.text(
-            self._at(x, y), text, fill=(*colour, 255), font=font(height * self._scale), anchor="mm"
+            self._at(x, y), text, fill=(*color, 255), font=font(height * self._scale), anchor="mm"
         )
 
 
-def _draw_box(pen: _Pen, face: Face, colour: Colour, unit: float) -> None:
+def _draw_box(pen: _Pen, face: Face, color: Color, unit: float) -> None:
     x1, y1, x2, y2 = face.box_xyxy.tolist()
     grown = (x1 - unit, y1 - unit, x2 + unit, y2 + unit)
     radius = min(4 * unit, face.width / 8)
@@ -236,22 +236,22 @@ def _draw_box(pen: _Pen, face: Face, colour: Colour, unit: float) -> None:
         (x1 - unit / 2, y1 - unit / 2, x2 + unit / 2, y2 + unit / 2),
         None,
         radius,
-        outline=colour,
+        outline=color,
         width=2 * unit,
     )
 
 
 def _draw_points(pen: _Pen, face: Face, unit: float) -> None:
     points = [(float(x), float(y)) for x, y in face.points_xy]
-    colours = [BOX_COLOUR] * len(points)
+    colors = [BOX_COLOR] * len(points)
     if len(points) in POINT_COUNTS:
         for name, span in groups(len(points)).items():
-            colours[span.start : span.stop] = [PART_COLOURS[name]] * len(span)
+            colors[span.start : span.stop] = [PART_COLORS[name]] * len(span)
         for start, end in skeleton(len(points)):
-            pen.line([points[start], points[end]], colours[start], 0.6 * unit)
+            pen.line([points[start], points[end]], colors[start], 0.6 * unit)
     # On a small face the points would cover what they mark.
     radius = min(1.1 * unit, max(face.width, face.height) / 90)
     for x, y in points:
         pen.dot(x, y, 1.4 * radius, _DARK)
-    for (x, y), colour in zip(points, colours, strict=True):
-        pen.dot(x, y, radius, colour)
+    for (x, y), color in zip(points, colors, strict=True):
+        pen.dot(x, y, radius, color)

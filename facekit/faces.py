@@ -131,7 +131,7 @@ class Faces:
         labels: int32 (N,), the place of each face's class in ``class_names``; (0,) where the model
             tells no classes.
         class_names: The classes that the model tells apart; () for none.
-        channels: Of the photo as stored: 1 gray, 2 gray and alpha, 3 colour, 4 colour and alpha, or
+        channels: Of the photo as stored: 1 gray, 2 gray and alpha, 3 color, 4 color and alpha, or
             CMYK; 0 where nobody tells. No part of what ``==`` compares.
     """
 

@@ -20,7 +20,7 @@ _CLASSES_AFTER = 3
 _NAME_WIDTH = 48
 _NOTE_WIDTH = 100
 _BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
-# A name or a server's text must not move the cursor, change colours or turn the reading direction
+# A name or a server's text must not move the cursor, change colors or turn the reading direction
 # on a terminal: all control characters but tab and line feed, and Unicode's for the direction.
 _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 

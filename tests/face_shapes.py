@@ -11,7 +11,7 @@ from facekit.faces import Faces
 def points_68(
     center_xy: tuple[float, float], eye_distance: float, rotation_deg: float = 0.0
 ) -> np.ndarray:
-    """A plain face of 68 points: eyes around their centre, jaw below, brows above."""
+    """A plain face of 68 points: eyes around their center, jaw below, brows above."""
     points = np.zeros((68, 2))
     angles = np.linspace(np.pi, 0, 17)
     points[0:17] = np.stack([1.15 * np.cos(angles), 0.1 + 1.65 * np.sin(angles)], axis=1)

@@ -13,7 +13,7 @@ SIZE_WH = (200, 120)
 
 
 def picture(size_wh: tuple[int, int] = SIZE_WH) -> Image.Image:
-    """A smooth picture in colour whose four corners all differ."""
+    """A smooth picture in color whose four corners all differ."""
     width, height = size_wh
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     planes = [220 * x + 20, 200 * y + 30, 120 + 100 * np.sin(6 * x + 4 * y)]
@@ -128,7 +128,7 @@ def odd_jpegs() -> dict[str, tuple[bytes, str]]:
             jpeg[:frame_end] + jpeg[frame:frame_end] + jpeg[frame_end:],
             "corrupt: two frames",
         ),
-        "no quantisation tables": (without_segments(jpeg, 0xDB), "a quantization table is missing"),
+        "no quantization tables": (without_segments(jpeg, 0xDB), "a quantization table is missing"),
         "scan of an unknown component": (
             jpeg[: scan + 5] + b"\x77" + jpeg[scan + 6 :],
             "a scan of unknown components",

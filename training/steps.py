@@ -159,7 +159,7 @@ def _fit(options: RunOptions, recipe: Recipe) -> Path:
 
 
 class _Run:
-    """A run's state: weights, their average, the optimiser, and what was measured so far."""
+    """A run's state: weights, their average, the optimizer, and what was measured so far."""
 
     def __init__(self, options: RunOptions, recipe: Recipe, model: nn.Module) -> None:
         self.options, self.recipe, self.model = options, recipe, model

@@ -35,7 +35,7 @@ come from the environment and from .env, as for docker compose; .env.example nam
 
   scripts/convert --check                  look at this machine, do nothing
   scripts/convert plan                     say what would be done, and why
-  scripts/convert --accept-eula            NVIDIA's networks, after reading their licence
+  scripts/convert --accept-eula            NVIDIA's networks, after reading their license
   scripts/convert all --weights open       the kit's own networks: no account, any TensorRT
   scripts/convert --from DIR               from files that were downloaded elsewhere
 """

@@ -13,7 +13,7 @@ that would be xywh, but in which such boxes reach more than a tenth of the photo
 while none would as ltrb; the kit's own files are never doubted.
 
 **What a file does not tell.** A face without ``score`` has 1. The points of an ltrb file are those
-in ``segmentation``, of others those in ``keypoints``; a point that is not labelled (visibility 0)
+in ``segmentation``, of others those in ``keypoints``; a point that is not labeled (visibility 0)
 is 0, 0 with a point score of 0, and any other without ``keypoint_scores`` has 1. The state of a
 photo's file is unknown, so every :class:`FileStamp` is of 0 bytes and time 0. Crowds are left out,
 they are no single faces.

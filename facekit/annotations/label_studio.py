@@ -1,4 +1,4 @@
-"""Label Studio's import format: tasks with predictions, and the labelling configuration for them.
+"""Label Studio's import format: tasks with predictions, and the labeling configuration for them.
 
 Label Studio counts in percent of the photo, from 0 to 100, and refuses what lies outside, so points
 beyond the photo's border are moved onto it and boxes cut at it; all other formats keep them. Each
@@ -44,14 +44,14 @@ _OTHER_COLOR = "#78d9ec"
 
 
 def config_path(path: Path) -> Path:
-    """Return where the labelling configuration of a task file lies: beside it."""
+    """Return where the labeling configuration of a task file lies: beside it."""
     return path.with_name(f"{path.stem}.config.xml")
 
 
 def write_label_studio(
     path: Path, photos: PhotoSource, info: DatasetInfo, *, image_url: str | None = None
 ) -> None:
-    """Write the tasks, one a line of a JSON list, and beside them the labelling configuration.
+    """Write the tasks, one a line of a JSON list, and beside them the labeling configuration.
 
     Args:
         path: The tasks' file; see :func:`config_path` for the other.
@@ -146,7 +146,7 @@ def _percent(pixels: float, side: int) -> float:
 
 
 def _config(layout: Layout) -> str:
-    """Return the labelling configuration: a control for the boxes, and one for the points."""
+    """Return the labeling configuration: a control for the boxes, and one for the points."""
     lines = [
         "<View>",
         '  <Image name="image" value="$image" zoom="true" zoomControl="true"/>',

@@ -54,7 +54,7 @@ class ModelConfig:
         )
 
     def check_parameters(self, known: Iterable[str], prefixes: tuple[str, ...] = ()) -> None:
-        """Refuse parameters that nothing reads: a misspelt one would be ignored in silence.
+        """Refuse parameters that nothing reads: a misspelled one would be ignored in silence.
 
         Raises:
             ConfigError: there is one.

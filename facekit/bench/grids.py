@@ -32,11 +32,11 @@ def face_grids(rng: np.random.Generator, faces: int, *, jitter: float = 0.05) ->
     rows, columns = np.mgrid[:GRID_ROWS, :GRID_COLUMNS]
     for _ in range(faces):
         size = np.exp(rng.uniform(np.log(16), np.log(200)))
-        centre = rng.uniform((0, 0), (NETWORK_WIDTH, NETWORK_HEIGHT))
+        center = rng.uniform((0, 0), (NETWORK_WIDTH, NETWORK_HEIGHT))
         half = size * np.array([0.5, rng.uniform(0.5, 0.8)])
-        box = np.concatenate([centre - half, centre + half])
-        near = np.abs(columns * GRID_STRIDE - centre[0]) < max(half[0] * 0.7, 9)
-        near &= np.abs(rows * GRID_STRIDE - centre[1]) < max(half[1] * 0.7, 9)
+        box = np.concatenate([center - half, center + half])
+        near = np.abs(columns * GRID_STRIDE - center[0]) < max(half[0] * 0.7, 9)
+        near &= np.abs(rows * GRID_STRIDE - center[1]) < max(half[1] * 0.7, 9)
         cells = np.flatnonzero(near)
         boxes = box + rng.normal(0, jitter * size, (len(cells), 4))
         bbox.reshape(4, -1)[:, cells] = encode_boxes(boxes, cells, GRID_COLUMNS)

@@ -55,7 +55,7 @@ class Sender:
         # As the kit's clients do, and unlike a bare channel: no proxy to this machine's servers.
         direct = NO_PROXY if on_this_machine(url) else ()
         self._channel = grpc.insecure_channel(url, options=_OPTIONS + direct)
-        # No serialisers: bytes in, bytes out.
+        # No serializers: bytes in, bytes out.
         self._call = self._channel.unary_unary(_METHOD)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ the way down the inner square, which is the chip less its margin on every side. 
 largest at which all landmarks of the face, jaw and brows included, lie in the inner square. A scale
 by the eyes' distance alone would blow up faces in profile, whose eyes are close together.
 
-Pixels count from the corner of the first one, as everywhere in the kit: its centre is at 0.5.
+Pixels count from the corner of the first one, as everywhere in the kit: its center is at 0.5.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ LEFT_OUT = "chips.failures.jsonl"
 """One line for each face or photo without a chip; there is no such file where there is none."""
 
 _SAVING: dict[str, dict[str, Any]] = {
-    # Colours as fine as the brightness: a chip is small, and networks look at both.
+    # Colors as fine as the brightness: a chip is small, and networks look at both.
     "jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
     "png": {"format": "PNG"},
 }
@@ -152,7 +152,7 @@ def _align_photo(
         if small or round(face.score, SCORE_DIGITS) < options.min_score:
             continue
         try:
-            affine = chip_from_photo(_labelled(face), face.box_xyxy, options.size, options.margin)
+            affine = chip_from_photo(_labeled(face), face.box_xyxy, options.size, options.margin)
         except DegenerateFaceError as e:
             missing.append(LeftOut(record.photo, number, str(e)))
         else:
@@ -180,7 +180,7 @@ def _align_photo(
     return rows, missing
 
 
-def _labelled(face: Face) -> FloatArray:
+def _labeled(face: Face) -> FloatArray:
     """Return a face's points, NaN for those that a data set of others does not tell."""
     missing = (face.point_scores == 0) & (face.points_xy == 0).all(axis=1)
     return np.where(missing[:, None], np.float32(np.nan), face.points_xy)

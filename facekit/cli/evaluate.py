@@ -32,7 +32,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "evaluate",
         help="score what a server finds against labels",
-        description="Send labelled photos to one server or several, and print the average "
+        description="Send labeled photos to one server or several, and print the average "
         "precision of the faces found by class and size, and the error of the landmarks. What the "
         "labels mark as difficult (VOC), a crowd (COCO) or DontCare (KITTI) is neither missed nor "
         "wrong to find. Labels count in the pixels as a photo stores them, or in those of the "
@@ -140,9 +140,9 @@ def run(args: argparse.Namespace) -> int:
         if path is not None:
             check_output(path)
     classes = ClassMap(parse_class_map(args.class_map) if args.class_map is not None else None)
-    unlabelled: list[Path] = []
-    found = find_labels(args.labels, args.photos, unlabelled.append)
-    selection = select(found, unlabelled, split=args.split, list_file=args.list)
+    unlabeled: list[Path] = []
+    found = find_labels(args.labels, args.photos, unlabeled.append)
+    selection = select(found, unlabeled, split=args.split, list_file=args.list)
     if not selection.labels:
         if selection.errors:
             raise selection.errors[0]
@@ -220,7 +220,7 @@ def _score(
     rules = ScoringRules(args.iou, args.min_height, args.mode)
     servers = tuple(score(name, photos, own, classes, rules) for name, own in usable.items())
     there = sum(int(((classes.faces(p.class_names) == 0) & ~p.ignored).sum()) for p in photos)
-    remarks = Remarks.of(photos, len(selection.unlabelled))
+    remarks = Remarks.of(photos, len(selection.unlabeled))
     return Evaluation(
         str(args.labels), rules, len(photos), there, servers, tuple(failures), remarks
     )

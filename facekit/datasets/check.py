@@ -17,18 +17,18 @@ from facekit.labels.listing import list_files
 from facekit.labels.photo_labels import PhotoLabels
 from facekit.progress import ProgressBar
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-# Okabe and Ito's palette, lightened: colour-blind eyes tell these apart, also in the dark.
-COLOURS: dict[str, Colour] = {
+# Okabe and Ito's palette, lightened: color-blind eyes tell these apart, also in the dark.
+COLORS: dict[str, Color] = {
     "mask": (38, 214, 160),
     "no-mask": (255, 110, 150),
     "incorrect-mask": (255, 176, 46),
     DONT_CARE.lower(): (128, 132, 140),
 }
-_OTHER: Colour = (86, 196, 255)
-_BACKGROUND: Colour = (18, 20, 26)
-_TEXT: Colour = (214, 218, 226)
+_OTHER: Color = (86, 196, 255)
+_BACKGROUND: Color = (18, 20, 26)
+_TEXT: Color = (214, 218, 226)
 _TILE_PX, _CAPTION_PX, _GAP_PX = 320, 18, 6
 _COLUMNS = 6
 _TOLERANCE_PX = 0.01
@@ -143,7 +143,7 @@ def sample(photos: Sequence[PhotoLabels], count: int = TILES) -> list[PhotoLabel
 
 
 def drawn(labels: PhotoLabels) -> Image.Image:
-    """Return a photo with its boxes, in a colour for each class.
+    """Return a photo with its boxes, in a color for each class.
 
     Raises:
         DataError: The photo can't be decoded.
@@ -158,7 +158,7 @@ def drawn(labels: PhotoLabels) -> Image.Image:
         # A rectangle is drawn inwards, so that its outer edge is the box.
         if x2 - x1 >= 1 and y2 - y1 >= 1:
             corners = (x1, y1, x2 - 1, y2 - 1)
-            pen.rectangle(corners, outline=COLOURS.get(name.lower(), _OTHER), width=width)
+            pen.rectangle(corners, outline=COLORS.get(name.lower(), _OTHER), width=width)
     return image
 
 
@@ -203,6 +203,6 @@ def _legend(pen: ImageDraw.ImageDraw, counts: Counter[str]) -> None:
     x = float(_GAP_PX)
     for name in sorted(counts, key=lambda name: -counts[name]):
         text = f"{name} {counts[name]}"
-        pen.rectangle((x, 12, x + 16, 28), fill=COLOURS.get(name.lower(), _OTHER))
+        pen.rectangle((x, 12, x + 16, 28), fill=COLORS.get(name.lower(), _OTHER))
         pen.text((x + 22, 9), text, fill=_TEXT, font=font)
         x += 22 + pen.textlength(text, font=font) + 24

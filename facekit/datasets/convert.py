@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from facekit.datasets.source import COUNTED, Box, SourceFace, SourcePhoto
 from facekit.errors import DataError
 from facekit.labels.kitti import DONT_CARE, kitti_line, written_box
-from facekit.labels.orientation import labelled_upright, stored_view, upright_boxes
+from facekit.labels.orientation import labeled_upright, stored_view, upright_boxes
 from facekit.photos.check import check_photo, decode_checked
 from facekit.photos.formats import HEAD_BYTES, kind_of
 
@@ -68,9 +68,9 @@ def convert_photo(source: SourcePhoto, size_wh: tuple[int, int], dont_care: bool
         for face in faces
         if dont_care or face.class_name != DONT_CARE
     ]
-    labelled = [face.box_xyxy for face in faces if face.class_name != DONT_CARE]
-    for region in source.unlabelled_xyxy:
-        for part in without(_cut(region, window), labelled):
+    labeled = [face.box_xyxy for face in faces if face.class_name != DONT_CARE]
+    for region in source.unlabeled_xyxy:
+        for part in without(_cut(region, window), labeled):
             if (box := written_box(_in_frame(part, window, size_wh))) is not None:
                 lines.append(kitti_line(DONT_CARE, box))
     frame = image.resize(size_wh, Image.Resampling.BICUBIC, box=window)
@@ -122,7 +122,7 @@ def _upright(source: SourcePhoto) -> tuple[Image.Image, SourcePhoto]:
     expected = source.size_wh
     try:
         stored, orientation = _stored_view(path)
-        turned = source.upright or labelled_upright(expected, stored, orientation)
+        turned = source.upright or labeled_upright(expected, stored, orientation)
         if expected is not None and expected != stored and not turned:
             says = f"{source.labels.name} says {expected[0]} x {expected[1]}"
             raise DataError(path, f"is {stored[0]} x {stored[1]}, {says}")
@@ -199,16 +199,16 @@ def _window(source: SourcePhoto, size_wh: tuple[int, int]) -> Box:
 def _placed(
     source: SourcePhoto, photo_wh: tuple[int, int], window: Box, frame_wh: tuple[int, int]
 ) -> tuple[list[SourceFace], list[DataError]]:
-    """Return the faces whose centre is in the window, cut to it, and what is wrong with others."""
+    """Return the faces whose center is in the window, cut to it, and what is wrong with others."""
     faces: list[SourceFace] = []
     problems: list[DataError] = []
     left, top, right, bottom = window
     for face in source.faces:
         problem = _outside(face, source, photo_wh)
         x1, y1, x2, y2 = face.box_xyxy
-        centre_x, centre_y = (x1 + x2) / 2, (y1 + y2) / 2
-        inside = left <= centre_x < right and top <= centre_y < bottom
-        # A subject may have its centre beyond the photo's edge, and the window ends there.
+        center_x, center_y = (x1 + x2) / 2, (y1 + y2) / 2
+        inside = left <= center_x < right and top <= center_y < bottom
+        # A subject may have its center beyond the photo's edge, and the window ends there.
         elsewhere = source.subject is not None and not inside and face != source.subject
         if problem is None and elsewhere:
             continue

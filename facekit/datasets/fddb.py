@@ -46,18 +46,18 @@ def read_fddb(folder: Path, report: Report) -> list[SourcePhoto]:
     return photos
 
 
-def ellipse_box(major: float, minor: float, angle: float, centre_x: float, centre_y: float) -> Box:
+def ellipse_box(major: float, minor: float, angle: float, center_x: float, center_y: float) -> Box:
     """Return the upright box that touches an ellipse on its four sides.
 
     An ellipse's point at parameter t has x = major cos(angle) cos t - minor sin(angle) sin t from
-    the centre, whose largest value is the root of the squares of both factors; y likewise.
+    the center, whose largest value is the root of the squares of both factors; y likewise.
 
     Args:
         major: Half of the longer axis in pixels.
         minor: Half of the shorter axis.
         angle: From the x axis to the longer axis in radians.
-        centre_x: The centre in pixels.
-        centre_y: The centre in pixels.
+        center_x: The center in pixels.
+        center_y: The center in pixels.
 
     Returns:
         x1, y1, x2, y2 in pixels.
@@ -66,15 +66,15 @@ def ellipse_box(major: float, minor: float, angle: float, centre_x: float, centr
     half_width = math.hypot(major * cosine, minor * sine)
     half_height = math.hypot(major * sine, minor * cosine)
     return (
-        centre_x - half_width,
-        centre_y - half_height,
-        centre_x + half_width,
-        centre_y + half_height,
+        center_x - half_width,
+        center_y - half_height,
+        center_x + half_width,
+        center_y + half_height,
     )
 
 
 def _checked(numbers: tuple[float, ...]) -> Box:
-    major, minor, angle, centre_x, centre_y = numbers[:5]
+    major, minor, angle, center_x, center_y = numbers[:5]
     if major <= 0 or minor <= 0:  # reported as the empty box that it is
-        return (centre_x, centre_y, centre_x, centre_y)
-    return ellipse_box(major, minor, angle, centre_x, centre_y)
+        return (center_x, center_y, center_x, center_y)
+    return ellipse_box(major, minor, angle, center_x, center_y)

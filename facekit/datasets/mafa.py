@@ -1,4 +1,4 @@
-"""MAFA: masked faces, labelled in MATLAB structs."""
+"""MAFA: masked faces, labeled in MATLAB structs."""
 
 from __future__ import annotations
 

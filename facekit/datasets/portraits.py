@@ -21,7 +21,7 @@ LEAST_ASPECT, MOST_ASPECT = 2 / 3, 4 / 3
 """How many times as wide as high it is: from upright to landscape photos."""
 
 BESIDE_SHARE = 0.25
-"""Further beside a face than this share of its width, a portrait counts as not labelled."""
+"""Further beside a face than this share of its width, a portrait counts as not labeled."""
 
 
 def read_portraits(folder: Path, report: Report) -> list[SourcePhoto]:
@@ -30,9 +30,9 @@ def read_portraits(folder: Path, report: Report) -> list[SourcePhoto]:
     A photo's other faces often have no points, and would be trained as background. So a window is
     cut out around each annotated face: 1.5 to 2.5 times as high as the face's longer side, 2/3 to
     4/3 times as wide as high, the face somewhere in it, all by the SHA-1 of its name, which is
-    that of the ``.pts`` file; moved and cut to lie in the photo. Other annotated faces whose centre
-    is in the window are labelled too. What is further beside the face than a quarter of its width
-    is marked as ``DontCare``, but for labelled faces: there other people stand.
+    that of the ``.pts`` file; moved and cut to lie in the photo. Other annotated faces whose center
+    is in the window are labeled too. What is further beside the face than a quarter of its width
+    is marked as ``DontCare``, but for labeled faces: there other people stand.
 
     Args:
         folder: Holds the photos and their ``.pts`` files.
@@ -75,7 +75,7 @@ def _windows(photo: Path, files: list[Path], report: Report) -> list[SourcePhoto
         except DataError as error:
             report(error)
             continue
-        # Turned first: a face's forehead and its neighbours are where they are when it is upright.
+        # Turned first: a face's forehead and its neighbors are where they are when it is upright.
         x1, y1, x2, y2 = face_box(upright_points(points, size_wh, orientation)).tolist()
         face = face_of((x1, y1, x2, y2), NO_MASK, file, None, report)
         if face is not None:
@@ -88,7 +88,7 @@ def _windows(photo: Path, files: list[Path], report: Report) -> list[SourcePhoto
             tuple(faces.values()),
             window_xyxy=portrait_window(file.stem, face.box_xyxy),
             subject=face,
-            unlabelled_xyxy=_beside(face.box_xyxy),
+            unlabeled_xyxy=_beside(face.box_xyxy),
             upright=True,
         )
         for file, face in faces.items()

@@ -15,7 +15,7 @@ from facekit.datasets.voc_sets import read_mask_detection, read_medical_masks
 from facekit.datasets.wider import MOST_FACES, PICKED_EVENTS, read_wider
 
 _FACES = "Total Mask faces: {mask} and No-Mask faces:{no_mask}"
-_LABELLED = "Mask Labelled:{mask} and No-Mask Labelled:{no_mask}"
+_LABELED = "Mask Labelled:{mask} and No-Mask Labelled:{no_mask}"
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ def training_sets(folders: Folders, rules: Rules) -> list[FaceSet]:
         sets.append(_mafa(folders.mafa, rules, evaluation=False))
     if (folder := folders.portraits) is not None:
         read = partial(read_portraits, folder)
-        sets.append(FaceSet("portraits", f"Portraits: {_LABELLED}", folder, read))
+        sets.append(FaceSet("portraits", f"Portraits: {_LABELED}", folder, read))
     if (folder := folders.fddb) is not None:
         read = partial(read_fddb, folder)
-        sets.append(FaceSet("fddb", f"FDDB Dataset: {_LABELLED}", folder, read))
+        sets.append(FaceSet("fddb", f"FDDB Dataset: {_LABELED}", folder, read))
     if folders.wider is not None:
         sets.append(_wider(folders.wider, rules, evaluation=False))
     if (empty := folders.empty) is not None:
-        sets.append(FaceSet("empty", f"No Faces: {_LABELLED}", empty, lambda _: read_empty(empty)))
+        sets.append(FaceSet("empty", f"No Faces: {_LABELED}", empty, lambda _: read_empty(empty)))
     return sets
 
 
@@ -103,4 +103,4 @@ def _wider(folder: Path, rules: Rules, *, evaluation: bool) -> FaceSet:
         events=rules.wider_events,
         most_faces=rules.wider_most_faces,
     )
-    return FaceSet("wider", f"WideFace: Total {_LABELLED}", folder, read)
+    return FaceSet("wider", f"WideFace: Total {_LABELED}", folder, read)

@@ -26,7 +26,7 @@ Report = Callable[[DataError], None]
 
 @dataclass(frozen=True)
 class SourceFace:
-    """A labelled face.
+    """A labeled face.
 
     Attributes:
         box_xyxy: x1, y1, x2, y2 in pixels of the photo; may reach beyond it.
@@ -54,8 +54,8 @@ class SourcePhoto:
             photo whose coordinates are ``upright`` has one.
         subject: The face that the window is cut out around; None without a window. Only what is
             wrong with this face is reported, as every other one has a window of its own.
-        unlabelled_xyxy: Regions in which there may be faces that nobody labelled, in pixels of the
-            photo and as far beyond as they like; written as ``DontCare``, but for the labelled
+        unlabeled_xyxy: Regions in which there may be faces that nobody labeled, in pixels of the
+            photo and as far beyond as they like; written as ``DontCare``, but for the labeled
             faces in them.
         wide_only: Leave the photo out if it is higher than wide.
         empty: It is wanted for having no face.
@@ -70,7 +70,7 @@ class SourcePhoto:
     size_wh: tuple[int, int] | None = None
     window_xyxy: Box | None = None
     subject: SourceFace | None = None
-    unlabelled_xyxy: tuple[Box, ...] = ()
+    unlabeled_xyxy: tuple[Box, ...] = ()
     wide_only: bool = False
     empty: bool = False
     upright: bool = False
@@ -82,7 +82,7 @@ class SourcePhoto:
 
     @property
     def counts(self) -> Counter[str]:
-        """Number of labelled faces of each counted class; of a window only its subject.
+        """Number of labeled faces of each counted class; of a window only its subject.
 
         Which other faces lie in a window is only known once the photo's size is.
         """

@@ -3,7 +3,7 @@
 DBSCAN runs on the distance 1 - IoU with the coverage as weight, as TAO's own code does
 (tao_tensorflow1_backend, cv/detectnet_v2/postprocessor/cluster.py: scikit-learn's DBSCAN with
 ``metric="precomputed"``), and gives the same labels. It is written here in NumPy because only few
-pairs of cells can be neighbours at all, and those are found by one sort instead of a full matrix.
+pairs of cells can be neighbors at all, and those are found by one sort instead of a full matrix.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def dbscan(
     Args:
         boxes_xyxy: float64 (N, 4), network pixels, x2 > x1 and y2 > y1.
         weights: float64 (N,), coverage of each box.
-        eps: Largest distance between neighbours, 0..1.
-        min_samples: Weight that the neighbourhood of a core box adds up to; cut to a whole number
+        eps: Largest distance between neighbors, 0..1.
+        min_samples: Weight that the neighborhood of a core box adds up to; cut to a whole number
             of at least 1.
 
     Returns:
@@ -42,10 +42,10 @@ def dbscan(
     order = boxes_xyxy[:, 0].argsort(kind="stable")
     back = np.empty(count, np.intp)
     back[order] = np.arange(count)
-    near = _neighbours(boxes_xyxy.take(order, axis=0), eps + _EPS_SLACK)
+    near = _neighbors(boxes_xyxy.take(order, axis=0), eps + _EPS_SLACK)
     one, other = near
     weights = weights.take(order)
-    # A box is its own neighbour as well.
+    # A box is its own neighbor as well.
     around = weights + np.bincount(one, weights.take(other), count)
     around += np.bincount(other, weights.take(one), count)
     core = around >= max(int(min_samples), 1)
@@ -92,7 +92,7 @@ def _components(count: int, one: IntArray, other: IntArray) -> IntArray:
         other: The higher end.
     """
     roots = np.arange(count)
-    # The lowest neighbour of each (of several values NumPy keeps the last, so: backwards), then
+    # The lowest neighbor of each (of several values NumPy keeps the last, so: backwards), then
     # that one's own: in a cluster whose boxes nearly all overlap these are all the same.
     roots[other[::-1]] = one[::-1]
     while True:
@@ -118,11 +118,11 @@ def _root(parents: list[int], box: int) -> int:
     return box
 
 
-def _neighbours(boxes: Float64Array, eps: float) -> tuple[IntArray, IntArray]:
+def _neighbors(boxes: Float64Array, eps: float) -> tuple[IntArray, IntArray]:
     """Return every pair of boxes within ``eps`` once, the lower index first and ascending.
 
     The left edges of two boxes with IoU of at least 1 - eps are no further apart than eps times
-    the width of the one that starts first: the neighbours that follow a box stand in one short run
+    the width of the one that starts first: the neighbors that follow a box stand in one short run
     behind it.
 
     Args:

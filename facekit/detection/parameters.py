@@ -25,8 +25,8 @@ class ClusteringParameters:
         clustering_algorithm: ``DBSCAN``, ``NMS`` or ``HYBRID`` (DBSCAN decides what is a face, NMS
             which of its boxes stands for it).
         coverage_threshold: Cells at or below this coverage are ignored, 0..1.
-        dbscan_eps: Largest 1 - IoU between neighbours, 0..1.
-        dbscan_min_samples: Coverage that a neighbourhood must add up to, at least 1; fractions are
+        dbscan_eps: Largest 1 - IoU between neighbors, 0..1.
+        dbscan_min_samples: Coverage that a neighborhood must add up to, at least 1; fractions are
             cut off, as TAO does.
         dbscan_confidence_threshold: Coverage that a cluster must add up to; a sum, so it may
             exceed 1.

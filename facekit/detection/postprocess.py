@@ -93,7 +93,7 @@ def _one_class(
     scores = coverage.take(cells).astype(np.float64)
     if chosen.clustering_algorithm != "NMS":
         labels = dbscan(boxes, scores, eps=chosen.dbscan_eps, min_samples=chosen.dbscan_min_samples)
-        clusters, sums, peaks = _summarise(boxes, scores, labels)
+        clusters, sums, peaks = _summarize(boxes, scores, labels)
         passed = (sums >= chosen.dbscan_confidence_threshold) & _tall(clusters, chosen)
         if chosen.clustering_algorithm == "DBSCAN":
             return clusters[passed], peaks[passed]
@@ -110,11 +110,11 @@ def _tall(boxes: Float64Array, chosen: ClusteringParameters) -> npt.NDArray[np.b
     return boxes[:, 3] - boxes[:, 1] > chosen.minimum_bounding_box_height
 
 
-def _summarise(
+def _summarize(
     boxes: Float64Array, scores: Float64Array, labels: npt.NDArray[np.intp]
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return each cluster's coverage-weighted mean box, summed coverage and highest coverage."""
-    # Noise, labelled -1, comes first when the boxes are ordered by their labels.
+    # Noise, labeled -1, comes first when the boxes are ordered by their labels.
     ends = np.bincount(labels + 1).cumsum()
     if len(ends) < 2:
         return np.empty((0, 4)), np.empty(0), np.empty(0)

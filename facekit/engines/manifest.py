@@ -52,7 +52,7 @@ class EngineManifest:
 
     Attributes:
         model: the model's name in the repository, such as ``facenet``.
-        weights: the name of the source in the converter's catalogue, such as ``nvidia``.
+        weights: the name of the source in the converter's catalog, such as ``nvidia``.
         config: the set of ``configs/<name>.pbtxt`` that fits; "" for ``config.pbtxt``.
         source: the network's file name.
         source_sha256: of the network's file.

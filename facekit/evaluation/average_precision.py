@@ -32,7 +32,7 @@ class FrameResult:
         counted: bool [m]; a face not counted is neither missed nor a false detection.
         counted_boxes: bool [n]; a detection not counted is dropped unless it finds a
             counted face.
-        forgiven: float32 [k, 4], boxes around what is not labelled one by one; a detection that
+        forgiven: float32 [k, 4], boxes around what is not labeled one by one; a detection that
             lies in one of them is no false detection.
     """
 
@@ -148,7 +148,7 @@ def curve(results: Sequence[FrameResult], iou: float) -> Curve:
     order = np.argsort(-scores, kind="stable")
     scores = scores[order]
     hits = np.cumsum(np.array([found for _, found in outcome], dtype=bool)[order])
-    # Detections of one score pass a threshold together; a quantised network gives many such.
+    # Detections of one score pass a threshold together; a quantized network gives many such.
     last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])
     precision = hits[last] / (last + 1)
     return Curve(scores[last], precision, hits[last] / max(faces, 1), faces)

@@ -17,17 +17,17 @@ class Remarks:
     """Numbers of what is not measured.
 
     Attributes:
-        unlabelled: Photos beside the others that have no label file.
+        unlabeled: Photos beside the others that have no label file.
         ignored: Objects that their labels mark as difficult, as a crowd or as ``DontCare``.
         other_points: Objects by their number of points, where no face scheme has so many.
     """
 
-    unlabelled: int = 0
+    unlabeled: int = 0
     ignored: int = 0
     other_points: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, photos: Sequence[PhotoLabels], unlabelled: int) -> Remarks:
+    def of(cls, photos: Sequence[PhotoLabels], unlabeled: int) -> Remarks:
         """Count what the labels of some photos hold."""
         sizes = Counter(
             len(points)
@@ -36,13 +36,13 @@ class Remarks:
             if points is not None and len(points) not in POINT_COUNTS
         )
         ignored = sum(int(photo.ignored.sum()) for photo in photos)
-        return cls(unlabelled, ignored, dict(sorted(sizes.items())))
+        return cls(unlabeled, ignored, dict(sorted(sizes.items())))
 
     def lines(self) -> list[str]:
         """Return a line for each kind that there is."""
         lines = []
-        if self.unlabelled:
-            lines.append(f"{count(self.unlabelled, 'photo')} without a label file: not looked at.")
+        if self.unlabeled:
+            lines.append(f"{count(self.unlabeled, 'photo')} without a label file: not looked at.")
         if self.ignored:
             lines.append(
                 f"{count(self.ignored, 'object')} marked as difficult, as a crowd or as DontCare: "
@@ -59,7 +59,7 @@ class Remarks:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
         return {
-            "photos_without_labels": self.unlabelled,
+            "photos_without_labels": self.unlabeled,
             "ignored_objects": self.ignored,
             "objects_by_points_of_no_scheme": {str(k): n for k, n in self.other_points.items()},
         }

@@ -56,7 +56,7 @@ class Evaluation:
         labels: Where the labels are from.
         rules: What counted as found.
         photos: Number of photos that every server answered.
-        faces: Number of labelled faces in them, of all sizes and classes.
+        faces: Number of labeled faces in them, of all sizes and classes.
         servers: One entry a server and model.
         failures: What does not count and why, an entry for each server that failed on it.
         remarks: What else is not measured.
@@ -114,7 +114,7 @@ class Evaluation:
         }
 
     def _score_rows(self) -> list[list[str]]:
-        rows = [["class", "server", "labelled", "AP", "precision", "recall", "lowest score"]]
+        rows = [["class", "server", "labeled", "AP", "precision", "recall", "lowest score"]]
         for name in class_names(self.servers):
             for server in self.servers:
                 for score in (score for score in server.classes if score.name == name):
@@ -128,7 +128,7 @@ class Evaluation:
         return rows
 
     def _band_rows(self) -> list[list[str]]:
-        rows = [["class", "height", "labelled", *map(_head, self.servers)]]
+        rows = [["class", "height", "labeled", *map(_head, self.servers)]]
         for name in class_names(self.servers):
             bands = [_bands_of(server, name) for server in self.servers]
             for number, band in enumerate(next(filter(None, bands), ())):

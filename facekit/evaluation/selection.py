@@ -1,4 +1,4 @@
-"""Which of the labelled photos are looked at: those of a split, or of a list."""
+"""Which of the labeled photos are looked at: those of a split, or of a list."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Selection:
     Attributes:
         labels: One entry a photo, each with its photo's file.
         errors: What can't be used.
-        unlabelled: Photos that have no labels.
+        unlabeled: Photos that have no labels.
     """
 
     labels: list[PhotoLabels]
     errors: list[DataError]
-    unlabelled: list[Path]
+    unlabeled: list[Path]
 
 
 def select(
     found: Sequence[PhotoLabels | DataError],
-    unlabelled: Sequence[Path] = (),
+    unlabeled: Sequence[Path] = (),
     *,
     split: str | None = None,
     list_file: Path | None = None,
@@ -41,7 +41,7 @@ def select(
 
     Args:
         found: Labels, and what is wrong with some.
-        unlabelled: The photos that it found no labels of.
+        unlabeled: The photos that it found no labels of.
         split: ``evaluation``, ``calibration`` or ``training`` of ``facekit.datasets.splits``.
         list_file: A text file with a photo's name a line, with or without its suffix and folder;
             empty lines and those that start with ``#`` say nothing.
@@ -71,7 +71,7 @@ def select(
             for stem, line in listed.items()
             if stem not in known
         ]
-    return Selection(chosen, failed, [photo for photo in unlabelled if wanted(photo.stem)])
+    return Selection(chosen, failed, [photo for photo in unlabeled if wanted(photo.stem)])
 
 
 def _stems(path: Path) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What a server answers for labelled photos, and how good that is."""
+"""What a server answers for labeled photos, and how good that is."""
 
 from __future__ import annotations
 

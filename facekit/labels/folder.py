@@ -22,7 +22,7 @@ from facekit.landmarks.scheme import POINT_COUNTS
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 POINTS_CLASS = "face"
-"""Class name of a face that is labelled by its points alone."""
+"""Class name of a face that is labeled by its points alone."""
 
 _SUFFIXES = (".xml", ".pts", ".json", ".txt")
 _LABEL_FOLDERS = ("labels", "annotations")
@@ -32,7 +32,7 @@ _PHOTO_FOLDERS = ("images", "photos", "JPEGImages")
 def find_labels(
     path: Path,
     photo_folder: Path | None = None,
-    unlabelled: Callable[[Path], None] | None = None,
+    unlabeled: Callable[[Path], None] | None = None,
 ) -> list[PhotoLabels | DataError]:
     """Read all labels under a path, and find their photos.
 
@@ -45,8 +45,8 @@ def find_labels(
     Args:
         path: A folder, or one label file.
         photo_folder: Folder of the photos, where they lie elsewhere.
-        unlabelled: Takes each photo of those folders that has no labels. One label file that is
-            not COCO's is of one photo, and leaves no other unlabelled.
+        unlabeled: Takes each photo of those folders that has no labels. One label file that is
+            not COCO's is of one photo, and leaves no other unlabeled.
 
     Returns:
         One entry a photo, by label file name (COCO: in the file's order): its labels, with
@@ -66,9 +66,9 @@ def find_labels(
     else:
         read = _voc if suffix == ".xml" else _kitti
         found = [_attempt(read, file, photos) for file in files]
-    if unlabelled is not None and (suffix == ".json" or not path.is_file()):
+    if unlabeled is not None and (suffix == ".json" or not path.is_file()):
         for photo in photos.unasked():
-            unlabelled(photo)
+            unlabeled(photo)
     return found
 
 

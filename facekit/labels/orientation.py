@@ -65,7 +65,7 @@ def upright_boxes(
     return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
 
-def labelled_upright(labels_wh: Size | None, stored_wh: Size, orientation: int) -> bool:
+def labeled_upright(labels_wh: Size | None, stored_wh: Size, orientation: int) -> bool:
     """Tell whether labels are of the upright photo already.
 
     They are if the size that they state is that of the upright photo and not of the stored one.
@@ -91,7 +91,7 @@ def upright_labels(labels: PhotoLabels, stored_wh: Size, orientation: int) -> Ph
         The same labels where there is nothing to turn, or where they state a size that the photo
         has in no orientation; ``size_wh`` is turned too where it is stated.
     """
-    if orientation == 1 or labelled_upright(labels.size_wh, stored_wh, orientation):
+    if orientation == 1 or labeled_upright(labels.size_wh, stored_wh, orientation):
         return labels
     if labels.size_wh not in (None, stored_wh):
         return labels

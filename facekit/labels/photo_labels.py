@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class PhotoLabels:
-    """The labelled objects of one photo.
+    """The labeled objects of one photo.
 
-    Readers give coordinates as they stand in the file. The public sets were labelled on the pixels
+    Readers give coordinates as they stand in the file. The public sets were labeled on the pixels
     as they are stored, whatever EXIF orientation a photo carries, so that is what they count in;
     only where ``size_wh`` fits nothing but the upright photo they are of that one.
     ``facekit.labels.orientation.upright_labels`` turns them to what a server sees.

@@ -19,7 +19,7 @@ FACE_LABELS: tuple[str, ...] = ("with_mask", "without_mask", "mask_weared_incorr
 
 @dataclass(frozen=True)
 class VocAnnotation:
-    """The labelled objects of one photo.
+    """The labeled objects of one photo.
 
     Attributes:
         boxes: float32 [n, 4]: x1, y1, x2, y2 in pixels of the photo.

@@ -1,8 +1,8 @@
 """Square face crops for FPENet, and the way back from crop pixels to photo pixels.
 
-NVIDIA's own inference code cuts a square on the longer side of the box, centred on it
+NVIDIA's own inference code cuts a square on the longer side of the box, centerd on it
 (tao_tensorflow1_backend, cv/fpenet/inferencer/fpenet_inferencer.py). At the photo's border that
-code shrinks the square, which changes the scale and moves the centre; here the border is padded
+code shrinks the square, which changes the scale and moves the center; here the border is padded
 instead, by repeating the edge pixels, so that every face keeps its proportions.
 
 Landmark ``p`` in pixels of a crop with left ``x`` and side ``s`` lies at ``x + p * s / 80``: the
@@ -42,7 +42,7 @@ _REDUCED_SIDE = 4 * CROP_SIDE
 def crop_squares(
     boxes_xyxy: npt.ArrayLike, *, size_wh: tuple[int, int], expand: float = EXPAND
 ) -> FloatArray:
-    """Lay a square around each box: on the longer side, centred, not clipped.
+    """Lay a square around each box: on the longer side, centerd, not clipped.
 
     Args:
         boxes_xyxy: (N, 4), pixels of the upright photo.
@@ -184,13 +184,13 @@ def _weights(start: float, side: float, count: int) -> FloatArray:
     ``start`` is the square's edge in pixels of the patch, whose first pixel spans 0..1.
     """
     scale = side / CROP_SIDE
-    centres = start + (np.arange(CROP_SIDE) + 0.5) * scale
-    distance = np.abs(_pixel_centres(count)[None, :] - centres[:, None])
+    centers = start + (np.arange(CROP_SIDE) + 0.5) * scale
+    distance = np.abs(_pixel_centers(count)[None, :] - centers[:, None])
     weights = np.maximum(0.0, 1.0 - distance / max(scale, 1.0))
-    normalised: FloatArray = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return normalised
+    normalized: FloatArray = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return normalized
 
 
 @lru_cache(maxsize=256)
-def _pixel_centres(count: int) -> npt.NDArray[np.float64]:
+def _pixel_centers(count: int) -> npt.NDArray[np.float64]:
     return np.arange(count) + 0.5

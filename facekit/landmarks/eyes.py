@@ -48,7 +48,7 @@ def centers_xy(points_xy: FloatArray) -> FloatArray:
 
 
 def _eyes(points_xy: FloatArray) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the centres of the subject's right and left eyes, float64 (N, 2) each.
+    """Return the centers of the subject's right and left eyes, float64 (N, 2) each.
 
     The mean of an eye's six points is steadier than one corner, and a closed or half-closed eye
     does not move it along the eye line.

@@ -18,7 +18,7 @@ POINT_COUNTS = (68, 80, 104)
 """How many points FPENet's versions give."""
 
 OUTER_EYE_CORNERS = (36, 45)
-"""Outer corners of the right and the left eye: the usual length to normalise errors by."""
+"""Outer corners of the right and the left eye: the usual length to normalize errors by."""
 
 _GROUPS: dict[str, range] = {
     "jaw": range(0, 17),

@@ -1,4 +1,4 @@
-"""The DALI pipelines: those of the model repository, serialised, and those of loops over photos.
+"""The DALI pipelines: those of the model repository, serialized, and those of loops over photos.
 
 ``folder_batches`` decodes a folder in batches; ``coco_training`` reads a COCO file for training.
 """

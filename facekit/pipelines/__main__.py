@@ -13,7 +13,7 @@ from facekit.pipelines.serialize import write_all
 
 def main() -> int:
     """Write the files, name them, and return the exit code."""
-    parser = argparse.ArgumentParser(description="Serialise the DALI pipelines.")
+    parser = argparse.ArgumentParser(description="Serialize the DALI pipelines.")
     parser.add_argument("repository", type=Path, help="the model repository to write into")
     parser.add_argument("--device", choices=DEVICES, default="cpu")
     args = parser.parse_args()

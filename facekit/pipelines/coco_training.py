@@ -12,7 +12,7 @@
 The polygons are the file's ``segmentation``, which ``facekit annotate --seed-fields`` fills with
 the landmarks in their order. Every photo is decoded once before the first epoch, so that none
 stops a training after hours; the pixels are upright, as DALI 2 decodes them, and transparent ones
-have the colour that is stored beneath.
+have the color that is stored beneath.
 """
 
 from __future__ import annotations

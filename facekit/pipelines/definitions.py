@@ -21,7 +21,7 @@ from facekit.contract import MAX_BATCH_SIZE, NETWORK_HEIGHT, NETWORK_WIDTH, PIXE
 
 COLORS = ("gray", "rgb")
 """What FaceNet is fed: gray in all three channels, as its model card says and the published
-Triton repositories do, or the photo's colours, as TAO and DeepStream do."""
+Triton repositories do, or the photo's colors, as TAO and DeepStream do."""
 
 DEVICES = ("cpu", "gpu")
 
@@ -47,7 +47,7 @@ def facenet_preprocess(device: str, color: str | None) -> Node:
 
 
 def facemask_preprocess(device: str, color: str | None = None) -> Node:
-    """Return the pipeline photo, orientation -> ``input_1``, always in the photo's colours.
+    """Return the pipeline photo, orientation -> ``input_1``, always in the photo's colors.
 
     The mask network is trained on them, whatever FaceNet is fed.
     """
@@ -99,7 +99,7 @@ PIPELINES = {
     "photo_gray": photo_gray,
     "faces_preprocess": faces_preprocess,
 }
-"""Model name to the function that builds its pipeline from device and colour."""
+"""Model name to the function that builds its pipeline from device and color."""
 
 COLORS_OF: dict[str, tuple[str | None, ...]] = {
     "facenet_preprocess": COLORS,
@@ -107,7 +107,7 @@ COLORS_OF: dict[str, tuple[str | None, ...]] = {
     "photo_gray": (None,),
     "faces_preprocess": COLORS,
 }
-"""Model name to the colours it is written in; None where there is nothing to choose."""
+"""Model name to the colors it is written in; None where there is nothing to choose."""
 
 
 def _pipeline(device: str) -> Callable[[Callable[[], Node]], Callable[[], Node]]:
@@ -129,7 +129,7 @@ def inputs() -> tuple[Node, Node]:
 
 
 def decode(photo: Node, device: str, color: str | None) -> Node:
-    """Return the stored pixels of checked photo bytes, gray or in colours."""
+    """Return the stored pixels of checked photo bytes, gray or in colors."""
     # "mixed" reads on the CPU and decodes on the GPU.
     return fn.decoders.image(
         photo,
@@ -157,7 +157,7 @@ def _network_input(stored: Node, orientation: Node, color: str | None) -> Node:
         dtype=types.FLOAT,
         output_layout="CHW",
     )
-    # Gray is replicated last: three times less to resize and to normalise.
+    # Gray is replicated last: three times less to resize and to normalize.
     return planes if color == "rgb" else fn.cat(planes, planes, planes, axis=0)
 
 

@@ -1,6 +1,6 @@
-"""Write the DALI pipelines into a model repository, one file a colour and device.
+"""Write the DALI pipelines into a model repository, one file a color and device.
 
-``<model>/1/<color>.<device>.dali``, or ``<device>.dali`` where there is no colour to choose;
+``<model>/1/<color>.<device>.dali``, or ``<device>.dali`` where there is no color to choose;
 ``default_model_filename`` in the model's configuration picks one. The CPU files are committed, so
 that a server can start from a clone; GPU files need a CUDA device to be written on.
 """
@@ -39,13 +39,13 @@ def serialize(model: str, *, device: str, color: str | None) -> bytes:
             data = pipeline.serialize()
     except RuntimeError as e:
         if device == "gpu":
-            raise SetupError(f"a GPU pipeline can only be serialised where CUDA is: {e}") from e
+            raise SetupError(f"a GPU pipeline can only be serialized where CUDA is: {e}") from e
         raise
     return data if isinstance(data, bytes) else bytes(data, "latin-1")
 
 
 def write_all(repository: Path, *, devices: tuple[str, ...] = DEVICES) -> list[Path]:
-    """Write every pipeline in each of its colours for the devices named, each file atomically.
+    """Write every pipeline in each of its colors for the devices named, each file atomically.
 
     Returns:
         The files written.

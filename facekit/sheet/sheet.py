@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from facekit.draw import BOX_COLOUR, CLASS_COLOURS, PART_COLOURS, Colour
+from facekit.draw import BOX_COLOR, CLASS_COLORS, PART_COLORS, Color
 from facekit.errors import ConfigError
 from facekit.landmarks.eyes import has_eyes
 from facekit.progress import ProgressBar
@@ -27,7 +27,7 @@ _PARTS = {
     "outer_mouth": "mouth",
     "inner_mouth": "inner lips",
 }
-"""Parts of the face that the legend names, and how; both sides have one colour."""
+"""Parts of the face that the legend names, and how; both sides have one color."""
 
 
 def contact_sheet(
@@ -68,14 +68,14 @@ def contact_sheet(
         raise ConfigError(f"a sheet of {width} x {height} pixels is too large: show fewer photos")
     sheet = Image.new("RGB", (width, height), GROUND)
     draw = ImageDraw.Draw(sheet)
-    for text, letters, y, colour in (
+    for text, letters, y, color in (
         (writable(title), 1.75 * size.letters, 0.0, BRIGHT),
         (writable(subtitle), 1.05 * size.letters, 2.3 * size.letters, DIM),
     ):
         # On a sheet of one photo, rather smaller letters than a text with a hole in it.
         height_px = smaller(text, letters, width - 2 * gap, 0.7 * letters)
         line = fitted(text, height_px, width - 2 * gap)
-        draw.text((gap, gap + y), line, fill=colour, font=font_for(line, height_px))
+        draw.text((gap, gap + y), line, fill=color, font=font_for(line, height_px))
     legend.draw(draw, gap, gap + 4.2 * size.letters)
     for k, pick in enumerate(picks):
         at = gap + k % across * (size.width + gap), top + k // across * (size.height + gap)
@@ -85,36 +85,36 @@ def contact_sheet(
     return sheet
 
 
-def _legend(picks: Sequence[Pick]) -> list[tuple[str, Colour]]:
+def _legend(picks: Sequence[Pick]) -> list[tuple[str, Color]]:
     found = [p.record.faces for p in picks if p.record.faces is not None and len(p.record.faces)]
     names = dict.fromkeys(name for faces in found for name in faces.class_names)
-    entries = [(name, CLASS_COLOURS[k % len(CLASS_COLOURS)]) for k, name in enumerate(names)] or (
-        [("box and score", BOX_COLOUR)] if found else []
+    entries = [(name, CLASS_COLORS[k % len(CLASS_COLORS)]) for k, name in enumerate(names)] or (
+        [("box and score", BOX_COLOR)] if found else []
     )
     if any(has_eyes(faces.points_xy.shape[1]) for faces in found):
-        entries += [(shown, PART_COLOURS[part]) for part, shown in _PARTS.items()]
+        entries += [(shown, PART_COLORS[part]) for part, shown in _PARTS.items()]
     return entries
 
 
 class _Legend:
-    """Coloured dots and what they stand for, in as many rows as need be."""
+    """Colored dots and what they stand for, in as many rows as need be."""
 
-    def __init__(self, entries: Sequence[tuple[str, Colour]], width: float, letters: float) -> None:
+    def __init__(self, entries: Sequence[tuple[str, Color]], width: float, letters: float) -> None:
         self._letters, x, y = letters, 0.0, 0.0
-        self._places: list[tuple[float, float, str, Colour]] = []
-        for name, colour in entries:
+        self._places: list[tuple[float, float, str, Color]] = []
+        for name, color in entries:
             wide = (1.2 + 1.6) * letters + font_for(name, letters).getlength(name)
             if x and x + wide - 1.6 * letters > width:
                 x, y = 0.0, y + 1.6 * letters
-            self._places.append((x, y, writable(name), colour))
+            self._places.append((x, y, writable(name), color))
             x += wide
         self.height = y + 1.6 * letters if entries else 0.0
 
     def draw(self, draw: ImageDraw.ImageDraw, left: float, top: float) -> None:
         letters = self._letters
-        for x, y, name, colour in self._places:
+        for x, y, name, color in self._places:
             dot = 0.36 * letters
             cx, cy = left + x + dot, top + y + 0.6 * letters
-            draw.ellipse((cx - dot, cy - dot, cx + dot, cy + dot), fill=colour)
+            draw.ellipse((cx - dot, cy - dot, cx + dot, cy + dot), fill=color)
             at = (left + x + 1.2 * letters, cy)
             draw.text(at, name, fill=DIM, font=font_for(name, letters), anchor="lm")

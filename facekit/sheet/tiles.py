@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from facekit.annotations.record import PhotoRecord
-from facekit.draw import Colour, draw_into, open_upright
+from facekit.draw import Color, draw_into, open_upright
 from facekit.errors import PhotoError
 from facekit.faces import Faces
 from facekit.report import count, one_line
@@ -17,12 +17,12 @@ from facekit.sheet.broken import broken_picture
 from facekit.sheet.pick import Pick, farthest_rotation, lowest_score
 from facekit.sheet.text import fitted, font_for, wrapped, writable
 
-GROUND: Colour = (13, 15, 19)
-PANEL: Colour = (24, 27, 33)
-BRIGHT: Colour = (236, 239, 244)
-DIM: Colour = (148, 156, 168)
-_FAILED: Colour = (255, 122, 110)
-_FAILED_PANEL: Colour = (40, 24, 26)
+GROUND: Color = (13, 15, 19)
+PANEL: Color = (24, 27, 33)
+BRIGHT: Color = (236, 239, 244)
+DIM: Color = (148, 156, 168)
+_FAILED: Color = (255, 122, 110)
+_FAILED_PANEL: Color = (40, 24, 26)
 _SHADE = 0.72
 _LARGEST_ZOOM = 2.0
 
@@ -104,8 +104,8 @@ def _fitted_picture(image: Image.Image, frame: tuple[int, int]) -> Image.Image:
     return image.resize(wanted, Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def _framed(picture: Image.Image, size: TileSize, colour: Colour) -> Image.Image:
-    frame = Image.new("RGB", size.picture, colour)
+def _framed(picture: Image.Image, size: TileSize, color: Color) -> Image.Image:
+    frame = Image.new("RGB", size.picture, color)
     left, top = (frame.width - picture.width) // 2, (frame.height - picture.height) // 2
     frame.paste(picture, (left, top))
     return frame
@@ -149,7 +149,7 @@ def _about(faces: Faces) -> str:
     return " \N{MIDDLE DOT} ".join(parts)
 
 
-def _caption(tile: Image.Image, pick: Pick, about: str, colour: Colour, size: TileSize) -> None:
+def _caption(tile: Image.Image, pick: Pick, about: str, color: Color, size: TileSize) -> None:
     draw = ImageDraw.Draw(tile)
     letters, room = size.letters, float(size.width)
     top = size.picture[1] + 0.55 * letters
@@ -169,7 +169,7 @@ def _caption(tile: Image.Image, pick: Pick, about: str, colour: Colour, size: Ti
     name = fitted(writable(pick.record.photo), letters, room)
     draw.text((0, top), name, fill=BRIGHT, font=font_for(name, letters))
     about = fitted(about, 0.85 * letters, size.width)
-    draw.text((0, top + 1.4 * letters), about, fill=colour, font=font_for(about, 0.85 * letters))
+    draw.text((0, top + 1.4 * letters), about, fill=color, font=font_for(about, 0.85 * letters))
 
 
 def _round_corners(size_wh: tuple[int, int], radius: float) -> Image.Image:

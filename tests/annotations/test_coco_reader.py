@@ -46,7 +46,7 @@ def seeds_file(points: int = 80) -> dict[str, Any]:
 
 
 def persons_file() -> dict[str, Any]:
-    """A file of COCO's own kind: persons with three points, one of them not labelled."""
+    """A file of COCO's own kind: persons with three points, one of them not labeled."""
     return {
         "images": [{"id": 12, "height": 300, "width": 400, "file_name": "a.jpg"}],
         "annotations": [
@@ -136,7 +136,7 @@ def test_a_file_of_windows_begins_with_a_mark(tmp_path: Path) -> None:
     assert len(read_dataset(tmp_path / "in.json").photos) == 1
 
 
-def test_points_that_are_not_labelled_stay_so(tmp_path: Path) -> None:
+def test_points_that_are_not_labeled_stay_so(tmp_path: Path) -> None:
     dataset = read(tmp_path, persons_file())
     write_coco(tmp_path / "out.json", lambda: iter(dataset.photos), dataset.info)
     data = json.loads((tmp_path / "out.json").read_bytes())

@@ -137,7 +137,7 @@ def test_another_tools_file_of_the_same_format_is_not_replaced(tmp_path: Path, k
     assert out.read_bytes() == before
 
 
-def test_a_labelling_configuration_of_ones_own_stays(
+def test_a_labeling_configuration_of_ones_own_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path, config = written_file(tmp_path), tmp_path / "tasks.config.xml"

@@ -126,7 +126,7 @@ def test_weak_and_small_faces_are_left_out_without_a_word(folder: Path, tmp_path
     assert not list((tmp_path / "out").glob("*.png"))
 
 
-def test_points_that_nobody_labelled_are_no_face(folder: Path, tmp_path: Path) -> None:
+def test_points_that_nobody_labeled_are_no_face(folder: Path, tmp_path: Path) -> None:
     faces = faces_of([GOOD[0]], SIZE_WH, [1.0])
     faces.points_xy[0, 5], faces.point_scores[0, 5] = 0, 0
     summary = align_faces([record_of("a.jpg", faces)], folder, tmp_path / "out")

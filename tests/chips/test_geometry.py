@@ -83,7 +83,7 @@ def test_chip_shows_the_eyes_where_they_belong(eye_distance: float, rotation: fl
     for channel, span in ((0, slice(36, 42)), (1, slice(42, 48))):
         cx, cy = points[span].mean(axis=0)
         distance = np.hypot(x - cx, y - cy)
-        # A cone has its centre of mass in its middle however it is sampled.
+        # A cone has its center of mass in its middle however it is sampled.
         values[..., channel] = 255 * np.clip(1 - distance / (0.25 * eye_distance), 0, 1)
     affine = chip_from_photo(points, (*points.min(axis=0), *points.max(axis=0)), 128)
     chip = np.asarray(cut_chip(Image.fromarray(values), affine, 128), float)

@@ -21,7 +21,7 @@ from facekit.cli import build_parser, main, status
 from facekit.cli.status import describe
 from facekit.client.calls import DETECTORS
 from facekit.data import probe_photo
-from facekit.draw import CLASS_COLOURS
+from facekit.draw import CLASS_COLORS
 from facekit.errors import ServerError
 from facekit.serving.health import Health, ModelHealth
 from tests.fake_triton import FakeTriton, faces_answer, masks_answer, slow
@@ -154,8 +154,8 @@ def test_detect_with_the_mask_detector_counts_draws_and_writes_the_classes(
     (entry,) = json.loads(path.read_text("utf-8"))["photos"]
     assert [face["class_name"] for face in entry["faces"]] == ["no-mask", "mask"]
     picture = np.asarray(Image.open(entry["drawing"]), int)
-    for colour in CLASS_COLOURS[:2]:
-        assert (np.abs(picture - colour).sum(axis=2) < 60).sum() > 30
+    for color in CLASS_COLORS[:2]:
+        assert (np.abs(picture - color).sum(axis=2) < 60).sum() > 30
 
 
 def test_detect_bad_photos_are_reported_and_stop_nothing(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from facekit import Faces, InputError, PhotoError
 from facekit.data import probe_photo
-from facekit.draw import BOX_COLOUR, CLASS_COLOURS, PART_COLOURS, draw_faces, open_upright
+from facekit.draw import BOX_COLOR, CLASS_COLORS, PART_COLORS, draw_faces, open_upright
 from facekit.landmarks.scheme import groups
 from facekit.runs import Drawings, PhotoResult
 from tests import photo_files
@@ -62,15 +62,15 @@ def test_draw_marks_box_points_and_score_and_nothing_far_away() -> None:
 
 
 @pytest.mark.parametrize("points", [68, 80, 104])
-def test_draw_colours_each_part(points: int) -> None:
+def test_draw_colors_each_part(points: int) -> None:
     black = np.zeros((1200, 1440, 3), np.uint8)
     faces = enlarged(probe_faces(points=points), 4)
     picture = np.asarray(draw_faces(black, faces, scores=False), int)
     for name, span in groups(points).items():
         x, y = faces.points_xy[0, span.start].round().astype(int)
-        close = np.abs(picture[y - 2 : y + 3, x - 2 : x + 3] - PART_COLOURS[name]).sum(axis=2)
+        close = np.abs(picture[y - 2 : y + 3, x - 2 : x + 3] - PART_COLORS[name]).sum(axis=2)
         assert close.min() < 60, name
-    assert (np.abs(picture - BOX_COLOUR).sum(axis=2) < 20).sum() > 300
+    assert (np.abs(picture - BOX_COLOR).sum(axis=2) < 20).sum() > 300
 
 
 @pytest.mark.parametrize("points", [0, 5])
@@ -140,12 +140,12 @@ def masked(box: tuple[float, ...], labels: list[int]) -> Faces:
 
 
 @pytest.mark.parametrize("label", [0, 1, 2])
-def test_draw_gives_each_class_its_colour(label: int) -> None:
+def test_draw_gives_each_class_its_color(label: int) -> None:
     black = np.zeros((1200, 1440, 3), np.uint8)
     faces = enlarged(masked((130, 74, 224, 180), [label]), 4)
     picture = np.asarray(draw_faces(black, faces, scores=False), int)
-    assert (np.abs(picture - CLASS_COLOURS[label]).sum(axis=2) < 20).sum() > 300
-    assert not (np.abs(picture - BOX_COLOUR).sum(axis=2) < 20).any()
+    assert (np.abs(picture - CLASS_COLORS[label]).sum(axis=2) < 20).sum() > 300
+    assert not (np.abs(picture - BOX_COLOR).sum(axis=2) < 20).any()
 
 
 def test_draw_writes_the_class_s_name_beside_the_score() -> None:

@@ -23,7 +23,7 @@ def make_faces(count: int, points: int = 68, seed: int = 0) -> Faces:
 
 
 def face_with_eyes(right: tuple[float, float], left: tuple[float, float]) -> Faces:
-    """Return one face whose eyes are small rings around these centres."""
+    """Return one face whose eyes are small rings around these centers."""
     points = np.zeros((1, 68, 2))
     ring = np.array([[-2, 0], [-1, -1], [1, -1], [2, 0], [1, 1], [-1, 1]])
     points[0, 36:42] = np.array(right) + ring

@@ -75,7 +75,7 @@ def test_detect_bytes_path_and_pixels_give_the_same_faces(client: Client, tmp_pa
     path.write_bytes(probe_photo())
     encoded = client.detect(probe_photo())
     assert client.detect(path) == encoded == client.detect(bytearray(probe_photo()))
-    # Pillow and DALI round colours a little differently.
+    # Pillow and DALI round colors a little differently.
     pixels = client.detect(np.asarray(open_upright(probe_photo())))
     assert pixels.size_wh == encoded.size_wh
     assert np.allclose(pixels.boxes_xyxy[0], encoded.boxes_xyxy[0], atol=1.5)

@@ -106,7 +106,7 @@ def test_image_names_carry_the_version_of_the_package() -> None:
     assert all(name.endswith(f":{version()}") for name in names)
 
 
-def test_images_are_labelled_with_the_version_of_the_package() -> None:
+def test_images_are_labeled_with_the_version_of_the_package() -> None:
     label = r'org\.opencontainers\.image\.version="([^"$]+)"'
     assert re.findall(label, DOCKERFILES["Dockerfile.triton"]) == [version()] * 2
     assert re.findall(label, DOCKERFILES["Dockerfile.jupyter"]) == [version()]

@@ -1,4 +1,4 @@
-"""The kit's own catalogue, and a user's file over it."""
+"""The kit's own catalog, and a user's file over it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from facekit.engines.manifest import Batch
 from tests.conversion.conftest import REPOSITORY
 
 Stanza = Callable[..., Path]
-MINE = {"file": "mine.onnx", "precision": "fp16", "licence": "mine"}
+MINE = {"file": "mine.onnx", "precision": "fp16", "license": "mine"}
 ETLT = {**MINE, "file": "mine.etlt", "format": "onnx-etlt", "key": "k"}
 
 
@@ -28,13 +28,13 @@ def problem(path: Path) -> str:
     return str(caught.value).replace(f"{path}", "FILE")
 
 
-def test_built_in_facenet_is_the_quantised_network_with_its_cache(catalog: Catalog) -> None:
+def test_built_in_facenet_is_the_quantized_network_with_its_cache(catalog: Catalog) -> None:
     weights = catalog.models["facenet"].weights["nvidia"]
     assert weights.ngc is not None
     assert weights.ngc.label == "nvidia/tao/facenet:pruned_quantized_v2.0.1"
     assert (weights.format, weights.precision) == (Format.UFF_ETLT, Precision.INT8)
     assert (weights.calibration, weights.key) == ("int8_calibration.txt", "nvidia_tlt")
-    assert weights.licence.accept
+    assert weights.license.accept
 
 
 def test_built_in_fpenet_is_the_third_version_in_fp16(catalog: Catalog) -> None:
@@ -92,7 +92,7 @@ def test_user_s_weights_of_a_built_in_name_win(tmp_path: Path) -> None:
     (tmp_path / "a.onnx").touch()
     path = tmp_path / "mine.yaml"
     path.write_text(
-        "models: {facenet: {weights: {nvidia: {file: a.onnx, precision: fp32, licence: mine}}}}"
+        "models: {facenet: {weights: {nvidia: {file: a.onnx, precision: fp32, license: mine}}}}"
     )
     assert load(path).models["facenet"].weights["nvidia"].network == "a.onnx"
 
@@ -111,7 +111,7 @@ def test_example_of_the_built_in_file_is_one_that_loads(tmp_path: Path) -> None:
     assert list(models["facemask"].weights) == ["open", "mine"]
 
 
-def test_quantised_onnx_needs_no_calibration(stanza: Stanza, tmp_path: Path) -> None:
+def test_quantized_onnx_needs_no_calibration(stanza: Stanza, tmp_path: Path) -> None:
     path = stanza(**{**MINE, "file": "mine.onnx", "precision": "int8"})
     assert "missing: calibration" in problem(path)
     (tmp_path / "mine.onnx").write_bytes(b"\x08\x08 QuantizeLinear")
@@ -134,7 +134,7 @@ def test_user_s_own_model_brings_its_tensors(tmp_path: Path) -> None:
         "    input_dims: [1, 64, 64]\n"
         "    batch: {minimum: 1, optimum: 4, maximum: 32}\n"
         "    outputs: {logits: [7]}\n"
-        "    weights: {mine: {file: e.onnx, precision: fp16, licence: mine}}\n"
+        "    weights: {mine: {file: e.onnx, precision: fp16, license: mine}}\n"
     )
     model = load(path).models["emotion"]
     assert (model.input, model.input_dims) == ("face", (1, 64, 64))
@@ -169,10 +169,10 @@ def test_file_of_the_repository_is_not_looked_for_before_it_is_chosen(tmp_path: 
     [
         ({"precision": "fp17"}, "precision: expected int8, fp16 or fp32, got 'fp17'"),
         ({"precision": 16}, "precision: expected int8, fp16 or fp32, got the number 16"),
-        ({"precison": "fp16"}, "precison: unknown key; known are file, precision, licence, ngc"),
+        ({"precison": "fp16"}, "precison: unknown key; known are file, precision, license, ngc"),
         (
-            {"licence": "nvidia"},
-            "licence: expected one of nvidia-model-eula, open-research, open-research-masks, mine",
+            {"license": "nvidia"},
+            "license: expected one of nvidia-model-eula, open-research, open-research-masks, mine",
         ),
         ({"format": "onnx-etlt"}, "format: expected onnx for .onnx, got 'onnx-etlt'"),
         ({"key": "k"}, "key: is for an .etlt alone"),
@@ -248,7 +248,7 @@ def test_mistake_brings_no_other_with_it(stanza: Stanza, fields: dict[str, objec
 
 def test_stanza_without_a_file_asks_for_it(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("models: {facenet: {weights: {mine: {precision: fp16, licence: mine}}}}")
+    path.write_text("models: {facenet: {weights: {mine: {precision: fp16, license: mine}}}}")
     assert problem(path) == "FILE:1: models.facenet.weights.mine: missing: file"
 
 
@@ -263,7 +263,7 @@ def test_batch_that_refuses_single_photos_is_refused(tmp_path: Path) -> None:
         "models:\n"
         "  facenet:\n"
         "    batch: {minimum: 2, optimum: 40, maximum: 16}\n"
-        "    weights: {a: {file: a.onnx, precision: fp16, licence: mine}}\n"
+        "    weights: {a: {file: a.onnx, precision: fp16, license: mine}}\n"
     )
     (tmp_path / "a.onnx").touch()
     assert problem(path).splitlines() == [
@@ -283,7 +283,7 @@ def test_input_other_than_the_contract_s_is_refused(tmp_path: Path) -> None:
         "  facenet:\n"
         "    input: input_1:0\n"
         "    input_dims: [1, 416, 736]\n"
-        "    weights: {a: {file: a.onnx, precision: fp16, licence: mine}}\n"
+        "    weights: {a: {file: a.onnx, precision: fp16, license: mine}}\n"
     )
     (tmp_path / "a.onnx").touch()
     first, second = problem(path).splitlines()
@@ -316,7 +316,7 @@ def test_key_twice_names_both_lines(tmp_path: Path) -> None:
         (b"a: \x01", "FILE: not YAML: "),
         (b"[" * 5000, "FILE: not such a file: lists within lists"),
         (b"- models\n", "FILE:1: expected keys and values, got a list"),
-        (b"model: {}\n", "FILE:1: model: unknown key; known are models, licences"),
+        (b"model: {}\n", "FILE:1: model: unknown key; known are models, licenses"),
         (b"models: {}\n", "FILE:1: models: expected at least one model"),
         (b"models: {facenet: {weights: {}}}\n", "weights: expected at least one source of weights"),
         (b"models: {../x: {}}\n", "models.../x: expected a name of letters"),
@@ -324,7 +324,7 @@ def test_key_twice_names_both_lines(tmp_path: Path) -> None:
         (b"models: *x\n", "FILE:1: not YAML: "),
     ],
 )
-def test_file_that_is_no_catalogue_says_so(tmp_path: Path, content: bytes, words: str) -> None:
+def test_file_that_is_no_catalog_says_so(tmp_path: Path, content: bytes, words: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_bytes(content)
     assert words in problem(path)

@@ -99,13 +99,13 @@ def test_model_of_one_s_own_needs_no_choice(repository: Path, tmp_path: Path) ->
     path.write_text(
         "models: {emotion: {input: face, input_dims: [1, 64, 64], outputs: {logits: [7]}, "
         "batch: {minimum: 1, optimum: 4, maximum: 32}, "
-        "weights: {mine: {file: e.onnx, precision: fp16, licence: mine}}}}"
+        "weights: {mine: {file: e.onnx, precision: fp16, license: mine}}}}"
     )
     catalog = catalog_file.load([path], repository=repository)
     assert chosen(catalog)["emotion"] == "mine"
 
 
-def test_choice_is_in_the_catalogue_s_order(catalog: Catalog) -> None:
+def test_choice_is_in_the_catalog_s_order(catalog: Catalog) -> None:
     assert list(chosen(catalog, models=["fpenet", "facenet"])) == ["facenet", "fpenet"]
 
 
@@ -124,7 +124,7 @@ def test_mask_detector_is_the_kit_s_whatever_the_others_are_until_it_is_chosen(
     version = repository / "facemask" / "1"
     version.mkdir(parents=True)
     (version / "model.onnx").write_bytes(b"network")
-    models = stanza("facemask", file="mine.onnx", precision="fp16", licence="mine")
+    models = stanza("facemask", file="mine.onnx", precision="fp16", license="mine")
     catalog = catalog_file.load([models], repository=repository)
     assert chosen(catalog, selections)["facemask"] == expected
 

@@ -98,7 +98,7 @@ def test_int8_without_a_cache_says_where_to_name_one(catalog: Catalog) -> None:
         commands.tao_converter_command("t", chosen, of, "n", None, "e", Precision.INT8)
 
 
-def test_quantised_onnx_is_built_in_int8_without_a_cache(
+def test_quantized_onnx_is_built_in_int8_without_a_cache(
     catalog: Catalog, files: Mapping[str, str]
 ) -> None:
     chosen, of = weights(catalog, "facenet", "open")
@@ -116,7 +116,7 @@ def test_quantised_onnx_is_built_in_int8_without_a_cache(
 
 @pytest.mark.parametrize("capability", ["8.6", "6.0"])
 @pytest.mark.parametrize("tensorrt", ["8.6.3", "11.2.1"])
-def test_quantised_network_counts_as_int8_everywhere(
+def test_quantized_network_counts_as_int8_everywhere(
     catalog: Catalog, capability: str, tensorrt: str
 ) -> None:
     chosen, _ = weights(catalog, "facenet", "open")
@@ -125,7 +125,7 @@ def test_quantised_network_counts_as_int8_everywhere(
     precision, remark = precision_for(of_scales, machine)
     assert precision is Precision.INT8
     slow = capability == "6.0" and tensorrt == "8.6.3"
-    assert (remark is not None and "the network is quantised" in remark) == slow
+    assert (remark is not None and "the network is quantized" in remark) == slow
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_own_etlt_is_named_with_its_key_and_cache(
     (tmp_path / "cache.txt").touch()
     models = stanza(
         "facemask", file="mine.etlt", format=format_, key="my_key", precision="int8",
-        calibration="cache.txt", licence="mine",
+        calibration="cache.txt", license="mine",
     )  # fmt: skip
     output, video = tmp_path / "edge", tmp_path / "a b.mp4"
     video.touch()
@@ -247,7 +247,7 @@ def test_weights_with_a_key_are_not_written_beside_the_kit_s_files(
     before = {path.name: path.read_text() for path in FOLDER.iterdir()}
     models = stanza(
         "facemask", file="mine.etlt", format="onnx-etlt", key="my_key", precision="fp16",
-        licence="mine",
+        license="mine",
     )  # fmt: skip
     assert cli.main(["deepstream", "--models", str(models), "--weights", "facemask=mine"]) == 2
     said = capsys.readouterr().err
@@ -255,10 +255,10 @@ def test_weights_with_a_key_are_not_written_beside_the_kit_s_files(
     assert {path.name: path.read_text() for path in FOLDER.iterdir()} == before
 
 
-def test_quantised_onnx_needs_no_cache_and_names_how_to_make_its_engine(
+def test_quantized_onnx_needs_no_cache_and_names_how_to_make_its_engine(
     stanza: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    models = stanza("facemask", file="mine.onnx", precision="int8", licence="mine")
+    models = stanza("facemask", file="mine.onnx", precision="int8", license="mine")
     argv = ["deepstream", "--models", str(models), "--weights", "facemask=mine"]
     argv += ["--output", str(tmp_path / "edge")]
     assert cli.main(argv) == 2

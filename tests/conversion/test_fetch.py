@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from conversion import licence
+from conversion import license
 from conversion.atomic import folder_lock, writable_problem
-from conversion.catalog import Format, Licence, NgcVersion, Precision, RemoteFile, Weights
+from conversion.catalog import Format, License, NgcVersion, Precision, RemoteFile, Weights
 from conversion.errors import FetchError
 from conversion.fetch import Fetched, fetch_tao_converter, fetch_weights, find_tao_converter
 from tests.conversion.downloads import FOLDER, NETWORK, write_files
@@ -31,7 +31,7 @@ NVIDIA = Weights(
     precision=Precision.INT8,
     key="nvidia_tlt",
     key_is_public=True,
-    licence=Licence("the EULA", "https://example.com/eula", accept=True),
+    license=License("the EULA", "https://example.com/eula", accept=True),
     ngc=NgcVersion("nvidia", "tao", "facenet", "pruned_quantized_v2.0.1", FILES),
     folder=None,
     outputs={},
@@ -347,9 +347,9 @@ def test_folder_below_a_file_can_not_be_written(tmp_path: Path) -> None:
     )
 
 
-def test_licence_that_is_not_accepted_names_terms_and_both_ways() -> None:
+def test_license_that_is_not_accepted_names_terms_and_both_ways() -> None:
     with pytest.raises(FetchError) as caught:
-        licence.require(NVIDIA, accepted=False)
+        license.require(NVIDIA, accepted=False)
     for words in (
         "the EULA",
         "https://example.com/eula",
@@ -359,16 +359,16 @@ def test_licence_that_is_not_accepted_names_terms_and_both_ways() -> None:
         assert words in str(caught.value)
 
 
-def test_licence_that_is_accepted_or_asks_for_nothing_passes() -> None:
-    licence.require(NVIDIA, accepted=True)
-    licence.require(replace(NVIDIA, licence=Licence("open", "", accept=False)), accepted=False)
+def test_license_that_is_accepted_or_asks_for_nothing_passes() -> None:
+    license.require(NVIDIA, accepted=True)
+    license.require(replace(NVIDIA, license=License("open", "", accept=False)), accepted=False)
 
 
 @pytest.mark.parametrize(("text", "accepted"), [("yes", True), ("TRUE", True), ("", False)])
-def test_licence_is_accepted_by_the_variable(text: str, accepted: bool) -> None:
-    assert licence.accepted_by({"FACEKIT_ACCEPT_EULA": text}) is accepted
+def test_license_is_accepted_by_the_variable(text: str, accepted: bool) -> None:
+    assert license.accepted_by({"FACEKIT_ACCEPT_EULA": text}) is accepted
 
 
-def test_licence_variable_of_another_word_is_refused() -> None:
+def test_license_variable_of_another_word_is_refused() -> None:
     with pytest.raises(FetchError, match="FACEKIT_ACCEPT_EULA: expected yes or no, got 'maybe'"):
-        licence.accepted_by({"FACEKIT_ACCEPT_EULA": "maybe"})
+        license.accepted_by({"FACEKIT_ACCEPT_EULA": "maybe"})

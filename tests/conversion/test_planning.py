@@ -111,7 +111,7 @@ def test_plan_finds_the_tool_in_either_folder_of_ngc(repository: Path, start: st
 def test_plan_of_an_own_etlt_names_the_tool_that_is_fetched_and_its_terms(
     repository: Path, stanza: Callable[..., Path]
 ) -> None:
-    models = stanza(file="mine.etlt", format="uff-etlt", key="k", precision="fp16", licence="mine")
+    models = stanza(file="mine.etlt", format="uff-etlt", key="k", precision="fp16", license="mine")
     catalog = catalog_file.load([models], repository=repository)
     jobs = choose(catalog, ["facenet=mine"], ["facenet"], {})
     about = planning.Circumstances(repository, repository.parent / "weights", NOTHING)
@@ -166,7 +166,7 @@ def test_plan_of_an_etlt_for_tensorrt_10_says_the_ways_out(repository: Path) -> 
     text = plan_text.text(plan)
     assert "TensorRT 10.3.0 cannot read a UFF or .etlt model. Ways out: --weights open" in text
     assert (
-        "1 engine to build (minutes each), 1 pipeline to serialise, 1 model with a problem" in text
+        "1 engine to build (minutes each), 1 pipeline to serialize, 1 model with a problem" in text
     )
 
 
@@ -213,7 +213,7 @@ def test_key_that_is_not_public_is_not_shown(repository: Path, tmp_path: Path) -
     path = tmp_path / "mine.yaml"
     path.write_text(
         "models: {facenet: {weights: {mine: {file: a.etlt, format: uff-etlt, key: geheim, "
-        "precision: fp16, licence: mine}}}}"
+        "precision: fp16, license: mine}}}}"
     )
     catalog = catalog_file.load([path], repository=repository)
     jobs = choose(catalog, ["facenet=mine"], ["facenet"], {})

@@ -124,7 +124,7 @@ def test_release_of_the_image_is_told_by_its_variable() -> None:
 
 
 def test_terms_of_the_tool_are_those_of_nvidia_s_networks(catalog: Catalog) -> None:
-    assert weights(catalog, "facenet=nvidia").licence == releases.TOOL_LICENCE
+    assert weights(catalog, "facenet=nvidia").license == releases.TOOL_LICENSE
 
 
 ROW = "{tensorrt: 8.6.3, dali: '1.36', dali_wheel: 1.35.0, tao_converter: {x86_64: v5}}"

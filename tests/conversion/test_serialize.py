@@ -48,7 +48,7 @@ def test_repository_of_some_models_gets_their_pipelines_alone(tmp_path: Path) ->
 
 @pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has a GPU")
 def test_gpu_without_cuda_says_what_to_do(models: Path) -> None:
-    with pytest.raises(SetupError, match=r"only be serialised where CUDA is(.|\n)*--device cpu"):
+    with pytest.raises(SetupError, match=r"only be serialized where CUDA is(.|\n)*--device cpu"):
         serialize_pipelines(models, "gpu", lambda line: None)
     assert not [path for path in models.rglob("*") if path.is_file()]
 

@@ -285,7 +285,7 @@ def test_build_finds_the_tool_where_ngc_s_command_line_leaves_it(stages: Stages)
 @pytest.fixture
 def own(stages: Stages, stanza: Callable[..., Path]) -> list[Job]:
     """FaceNet from an .etlt of somebody's own."""
-    models = stanza(file="mine.etlt", format="uff-etlt", key="k", precision="fp16", licence="mine")
+    models = stanza(file="mine.etlt", format="uff-etlt", key="k", precision="fp16", license="mine")
     catalog = catalog_file.load([models], repository=stages.repository)
     return choose(catalog, ["facenet=mine"], ["facenet"], {})
 

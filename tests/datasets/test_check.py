@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from facekit.cli import main
-from facekit.datasets.check import COLOURS, TILES, check_folder, drawn, sample
+from facekit.datasets.check import COLORS, TILES, check_folder, drawn, sample
 from facekit.errors import DataError
 from facekit.labels.kitti import kitti_line
 from tests.datasets.face_sets import write_photo
@@ -39,7 +39,7 @@ def test_a_sample_takes_every_set_alike(tmp_path: Path) -> None:
     assert len({photo.source for photo in chosen}) == 21
 
 
-def test_boxes_are_drawn_where_they_are_in_the_colour_of_their_class(tmp_path: Path) -> None:
+def test_boxes_are_drawn_where_they_are_in_the_color_of_their_class(tmp_path: Path) -> None:
     (photo,) = check_folder(write_folder(tmp_path, ["a_1"])).photos
     picture = np.asarray(drawn(photo))
     plain = np.asarray(Image.open(tmp_path / "images" / "a_1.jpg"))
@@ -47,8 +47,8 @@ def test_boxes_are_drawn_where_they_are_in_the_colour_of_their_class(tmp_path: P
     rows, columns = np.nonzero(changed)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (20, 79, 10, 139)
     assert not changed[:, 60:90].any() and not changed[25:75, 15:55].any()
-    assert tuple(picture[20, 30]) == COLOURS["mask"]
-    assert tuple(picture[20, 100]) == COLOURS["no-mask"]
+    assert tuple(picture[20, 30]) == COLORS["mask"]
+    assert tuple(picture[20, 100]) == COLORS["no-mask"]
 
 
 def test_contact_picture_of_each_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +61,7 @@ def test_contact_picture_of_each_part(tmp_path: Path, capsys: pytest.CaptureFixt
     with Image.open(tmp_path / "train" / "check.png") as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     for name in ("mask", "no-mask"):
-        assert (pixels == COLOURS[name]).all(axis=2).sum() > 200  # the legend's squares and more
+        assert (pixels == COLORS[name]).all(axis=2).sum() > 200  # the legend's squares and more
     # Six photos beside each other, and two below.
     assert sheet.width > 6 * 320 and 2 * 180 < sheet.height < 3 * 180 + 60
     assert (tmp_path / "test" / "check.png").is_file()

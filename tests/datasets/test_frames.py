@@ -97,7 +97,7 @@ def test_boxes_without_area_once_they_are_rounded(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
     Image.new("RGB", (4000, 50)).save(path)
     thin, good = (10.0, 5.0, 10.1, 9.0), (20.0, 5.0, 30.0, 9.0)
-    source = photo_of(path, thin, good, unlabelled_xyxy=((40, 5, 40.1, 9), (50, 5, 60, 9)))
+    source = photo_of(path, thin, good, unlabeled_xyxy=((40, 5, 40.1, 9), (50, 5, 60, 9)))
     converted = convert_photo(source, (100, 50), dont_care=False)
     assert rows(converted) == [("Mask", (0.5, 5, 0.75, 9)), ("DontCare", (1.25, 5, 1.5, 9))]
     (problem,) = converted.problems

@@ -42,7 +42,7 @@ def test_portraits_are_cut_around_each_face(tmp_path: Path) -> None:
     assert one.window_xyxy is not None
     left, top, right, bottom = one.window_xyxy
     assert left <= 100 and right >= 150 and top <= 80 and bottom >= 180
-    assert [region[0::2] for region in one.unlabelled_xyxy] == [
+    assert [region[0::2] for region in one.unlabeled_xyxy] == [
         (-math.inf, 87.5),
         (162.5, math.inf),
     ]
@@ -166,7 +166,7 @@ def test_which_faces_are_in_a_window(tmp_path: Path) -> None:
     others = [
         SourceFace(box, "No-Mask")
         for box in (
-            (90, 0, 110, 20),  # its centre is on the window's left edge, which is inside
+            (90, 0, 110, 20),  # its center is on the window's left edge, which is inside
             (190, 0, 210, 20),  # and on its right edge, which is not
             (80, 0, 110, 20),
             (250, 0, 270, 20),
@@ -179,7 +179,7 @@ def test_which_faces_are_in_a_window(tmp_path: Path) -> None:
     assert converted.counts == {"No-Mask": 2} and converted.problems == ()
 
 
-def test_a_subject_whose_centre_is_beyond_the_edge_is_labelled(tmp_path: Path) -> None:
+def test_a_subject_whose_center_is_beyond_the_edge_is_labeled(tmp_path: Path) -> None:
     Image.new("RGB", (200, 100)).save(tmp_path / "x.png")
     subject = SourceFace((190, 40, 230, 60), "No-Mask")
     source = window_of([subject], photo=tmp_path / "x.png")
@@ -187,12 +187,12 @@ def test_a_subject_whose_centre_is_beyond_the_edge_is_labelled(tmp_path: Path) -
     assert rows(converted) == [("No-Mask", (90, 40, 100, 60))]
 
 
-def test_what_nobody_labelled_is_cut_around_labelled_faces(tmp_path: Path) -> None:
+def test_what_nobody_labeled_is_cut_around_labeled_faces(tmp_path: Path) -> None:
     Image.new("RGB", (300, 100)).save(tmp_path / "x.png")
     subject = SourceFace((140, 40, 160, 60), "No-Mask")
     beside = SourceFace((170, 20, 190, 40), "No-Mask")
     strips = ((-math.inf, -math.inf, 135.0, math.inf), (165.0, -math.inf, math.inf, math.inf))
-    source = window_of([subject, beside], photo=tmp_path / "x.png", unlabelled_xyxy=strips)
+    source = window_of([subject, beside], photo=tmp_path / "x.png", unlabeled_xyxy=strips)
     found = rows(convert_photo(source, (100, 100), dont_care=False))
     covered = np.zeros((100, 100), int)
     for name, (x1, y1, x2, y2) in found:

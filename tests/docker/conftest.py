@@ -100,7 +100,7 @@ def redis_image(debian_image: str) -> str:
 
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
-    """A portrait in colour."""
+    """A portrait in color."""
     return np.asarray(skimage.data.astronaut())
 
 

@@ -1,4 +1,4 @@
-"""Serialises the kit's pipelines, and runs serialised ones: with the DALI of whoever calls it.
+"""Serializes the kit's pipelines, and runs serialized ones: with the DALI of whoever calls it.
 
 ``pixels.py write FOLDER`` writes every CPU pipeline. ``pixels.py run FOLDER PHOTOS OUT`` runs those
 in FOLDER on the photos of PHOTOS (an .npz of bytes, named ``<name>.<orientation>``), each photo on

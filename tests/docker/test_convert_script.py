@@ -137,7 +137,7 @@ def test_script_with_downloads_and_networks_in_its_own_folders_finds_them(
         os.chown(path, USER, USER)
     script.ngc.stop()
     own = script.repository / "mine.yaml"
-    stanza = {"file": "facenet/1/model.onnx", "precision": "fp32", "licence": "mine"}
+    stanza = {"file": "facenet/1/model.onnx", "precision": "fp32", "license": "mine"}
     own.write_text(json.dumps({"models": {"facenet": {"weights": {"mine": stanza}}}}))
     options = ("--from", str(weights), "--models", str(own), "--weights", "facenet=mine")
     code, out, err = script("--gpu", "none", *options, "all", "--device", "cpu")

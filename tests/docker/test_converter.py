@@ -149,7 +149,7 @@ def test_wrong_checksum_is_refused_and_not_kept(
         "        ngc: nvidia/tao/facenet:pruned_quantized_v2.0.1\n"
         f"        files: {{ model.etlt: {{ sha256: {digest} }} }}\n"
         "        file: model.etlt\n        format: uff-etlt\n        key: nvidia_tlt\n"
-        "        precision: fp16\n        licence: nvidia-model-eula\n"
+        "        precision: fp16\n        license: nvidia-model-eula\n"
     )
     words = ("fetch", "--models", "/pinned.yaml", "--weights", "facenet=pinned", "facenet")
     mount = ("--volume", f"{models}:/pinned.yaml:ro")
@@ -170,7 +170,7 @@ def test_server_that_is_away_is_named(converter: Converter) -> None:
     assert "--from" in done
 
 
-def test_licence_that_is_not_accepted_is_named(converter: Converter) -> None:
+def test_license_that_is_not_accepted_is_named(converter: Converter) -> None:
     done = converter.all(FACEKIT_ACCEPT_EULA="")
     assert done.code == 2, done.output
     assert "https://developer.nvidia.com/deep-learning-models-license-agreement" in done

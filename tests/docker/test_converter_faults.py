@@ -102,7 +102,7 @@ def test_another_gpu_builds_again_without_force(converter: Converter) -> None:
 def test_pipelines_of_a_gpu_without_cuda_fail_alone(converter: Converter) -> None:
     done = converter.run("all")
     assert done.code == 1, done.output
-    assert "a GPU pipeline can only be serialised where CUDA is" in done
+    assert "a GPU pipeline can only be serialized where CUDA is" in done
     assert converter.engine("facenet").weights == "nvidia"
     assert converter.leftovers() == []
 

@@ -1,6 +1,6 @@
 """The converter's DALI and this machine's newest make the same pictures of the same photos.
 
-An engine's input comes from a pipeline that the converter's DALI serialises, and the stand-ins of a
+An engine's input comes from a pipeline that the converter's DALI serializes, and the stand-ins of a
 machine without a GPU use a newer one: what one of them was tried with must hold for the other.
 """
 
@@ -86,7 +86,7 @@ def results(converter_image: str, tmp_path_factory: pytest.TempPathFactory) -> R
 
 
 def write_photos(path: Path) -> None:
-    """Write photos as ``photo_check`` hands them on: formats, colours, sizes and orientations."""
+    """Write photos as ``photo_check`` hands them on: formats, colors, sizes and orientations."""
     encoded = {name: data for name, (data, _) in photo_files.good_photos().items()}
     for name in ("astronaut", "coffee", "camera"):
         pixels = getattr(skimage.data, name)()

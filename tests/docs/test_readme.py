@@ -140,7 +140,7 @@ def test_tools_commands_are_the_ones_the_converter_runs() -> None:
     assert block.splitlines() == command_lines()
 
 
-def test_weights_table_names_every_choice_of_the_catalogue() -> None:
+def test_weights_table_names_every_choice_of_the_catalog() -> None:
     catalog = load(repository=ROOT / "model_repository")
     names = {name for model in catalog.models.values() for name in model.weights}
     (table,) = re.findall(r"^\| `--weights` .*\n\|-.*\n((?:\|.*\n)+)", README, re.M)

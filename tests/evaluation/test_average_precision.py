@@ -83,10 +83,10 @@ def test_iou() -> None:
         # A face not counted is neither missed nor false.
         ([result([A, B], [0.9, 0.8], [A, B], [False, True])], 1, 1),
         ([result([B], [0.8], [A, B], [False, True])], 1, 1),
-        # Whatever lies in a crowd that is not labelled one by one is forgiven; beside it is not.
+        # Whatever lies in a crowd that is not labeled one by one is forgiven; beside it is not.
         ([result([FAR, FAR, A], [0.9, 0.8, 0.7], [A], None, [CROWD])], 1, 1),
         ([result([B, A], [0.9, 0.8], [A], None, [CROWD])], 0.5, 0.5),
-        # A labelled face in a crowd counts.
+        # A labeled face in a crowd counts.
         ([result([FAR], [0.9], [FAR], None, [CROWD])], 1, 1),
         # A box that holds the crowd is false: three quarters of it lie outside.
         ([result([[0, 0, 100, 100], A], [0.9, 0.8], [A], None, [CROWD])], 0.5, 0.5),

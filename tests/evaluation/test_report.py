@@ -71,7 +71,7 @@ def test_servers_stand_side_by_side() -> None:
     # Heads of two lines over their columns.
     table = text.split("AP by height\n\n")[1].splitlines()
     assert table[0].split() == ["facemask_ensemble", "faces"]
-    assert table[1].split() == ["class", "height", "labelled", "a:1", "b:2"]
+    assert table[1].split() == ["class", "height", "labeled", "a:1", "b:2"]
     assert set(table[2]) == {"-"}
     assert len(table[1]) == len(table[2]) == len(table[-1])
 

@@ -105,8 +105,8 @@ def test_photos_without_labels_are_those_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("a\nb\n")
     without = [Path("b.jpg"), Path("c.jpg")]
-    assert select([labels("a.jpg")], without).unlabelled == without
-    assert select([labels("a.jpg")], without, list_file=path).unlabelled == without[:1]
+    assert select([labels("a.jpg")], without).unlabeled == without
+    assert select([labels("a.jpg")], without, list_file=path).unlabeled == without[:1]
 
 
 def test_a_listed_photo_whose_labels_are_broken_is_one_error(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ A, B, C = [0, 0, 40, 40], [100, 0, 140, 40], [200, 0, 240, 40]
 SMALL = [300, 0, 315, 15]
 
 
-def labelled(
+def labeled(
     *objects: tuple[Box, str],
     ignored: list[bool] | None = None,
     points: list[np.ndarray | None] | None = None,
@@ -64,7 +64,7 @@ def scored(
 
 
 def test_nothing_scores_nothing() -> None:
-    for photos in ([], [(labelled(), served())]):
+    for photos in ([], [(labeled(), served())]):
         result = scored(photos)
         assert [row.name for row in result.classes] == ["any face"]
         assert result.classes[0].curve.faces == 0
@@ -80,7 +80,7 @@ def test_nothing_scores_nothing() -> None:
 
 
 def test_a_model_without_classes_is_scored_on_all_faces() -> None:
-    photo = labelled((A, "with_mask"), (B, "without_mask"), (C, "mask_weared_incorrect"))
+    photo = labeled((A, "with_mask"), (B, "without_mask"), (C, "mask_weared_incorrect"))
     result = scored([(photo, served((A, 0.9), (B, 0.8), (SMALL, 0.7), ([400, 0, 440, 40], 0.6)))])
     (row,) = result.classes
     # Two of three faces, one false one; that of 15 px does not count.
@@ -91,7 +91,7 @@ def test_a_model_without_classes_is_scored_on_all_faces() -> None:
 
 
 def test_a_model_with_classes_is_scored_by_class_and_on_all_faces() -> None:
-    photo = labelled((A, "Mask"), (B, "No-Mask"), (C, "incorrect-mask"))
+    photo = labeled((A, "Mask"), (B, "No-Mask"), (C, "incorrect-mask"))
     found = served((A, 0.9, 0), (B, 0.8, 0), (C, 0.7, 0), classes=("mask", "no-mask"))
     result = scored([(photo, found)])
     figures = {row.name: (row.curve.faces, row.average_precision) for row in result.classes}
@@ -102,7 +102,7 @@ def test_a_model_with_classes_is_scored_by_class_and_on_all_faces() -> None:
 
 
 def test_bands_begin_at_the_least_height() -> None:
-    photo = labelled((A, "face"), (SMALL, "face"), ([400, 0, 500, 100], "face"))
+    photo = labeled((A, "face"), (SMALL, "face"), ([400, 0, 500, 100], "face"))
     found = served((A, 0.9), (SMALL, 0.8))
 
     def bands(least: float) -> list[tuple[float, int, float]]:
@@ -118,7 +118,7 @@ def test_bands_begin_at_the_least_height() -> None:
 
 def test_rules_are_those_asked_for() -> None:
     shifted = [20, 0, 60, 40]  # an overlap of 1/3
-    photo = labelled((A, "face"), (B, "face"))
+    photo = labeled((A, "face"), (B, "face"))
     for rules, expected in (
         (ScoringRules(), 0),
         (ScoringRules(minimum_overlap=0.3), 0.5),
@@ -129,7 +129,7 @@ def test_rules_are_those_asked_for() -> None:
 
 
 def test_what_is_left_out_neither_counts_nor_punishes() -> None:
-    photo = labelled((A, "face"), (B, "face"), (C, "car"), ignored=[False, True, False])
+    photo = labeled((A, "face"), (B, "face"), (C, "car"), ignored=[False, True, False])
     found = served((A, 0.7), (B, 0.8), (C, 0.9))
     result = scored([(photo, found)], classes=ClassMap({"car": ""}))
     assert result.classes[0].curve.faces == 1
@@ -145,7 +145,7 @@ def points(count: int, down: float = 0.0) -> np.ndarray:
 
 
 def test_landmarks_of_the_faces_found() -> None:
-    photo = labelled(
+    photo = labeled(
         (A, "face"), (B, "face"), (C, "face"), (SMALL, "face"), ([400, 0, 440, 40], "face"),
         ignored=[False, False, True, False, False],
         points=[points(68), None, points(68), points(68), points(68)],
@@ -164,7 +164,7 @@ def test_landmarks_of_the_faces_found() -> None:
 
 @pytest.mark.parametrize(("labels", "model"), [(68, 80), (80, 68)])
 def test_landmarks_of_two_schemes_are_compared_where_they_agree(labels: int, model: int) -> None:
-    photo = labelled((A, "face"), points=[points(labels)])
+    photo = labeled((A, "face"), points=[points(labels)])
     errors = scored([(photo, served((A, 0.9), points=[points(model, 1)]))]).landmarks
     assert errors is not None
     assert np.isfinite(errors.crop_pixels).sum() == 68
@@ -174,14 +174,14 @@ def test_landmarks_of_two_schemes_are_compared_where_they_agree(labels: int, mod
 def test_points_of_no_face_scheme_are_not_compared() -> None:
     # COCO's 17 of a body, and a model without points.
     body = np.zeros((17, 2), np.float32)
-    photo = labelled((A, "face"), points=[body])
+    photo = labeled((A, "face"), points=[body])
     assert scored([(photo, served((A, 0.9), points=[points(68)]))]).landmarks is None
-    photo = labelled((A, "face"), points=[points(68)])
+    photo = labeled((A, "face"), points=[points(68)])
     assert scored([(photo, served((A, 0.9)))]).landmarks is None
 
 
 def test_all_faces_missed() -> None:
-    photo = labelled((A, "face"), points=[points(68)])
+    photo = labeled((A, "face"), points=[points(68)])
     none = Faces.empty(SIZE)
     errors = scored([(photo, none)]).landmarks
     assert errors is not None
@@ -189,20 +189,20 @@ def test_all_faces_missed() -> None:
 
 
 def test_boxes_are_cut_to_the_photo() -> None:
-    photo = labelled(([-5, -5, 30, 30], "face"), ([800, 400, 900, 500], "face"))
+    photo = labeled(([-5, -5, 30, 30], "face"), ([800, 400, 900, 500], "face"))
     boxes = fitted(photo, SIZE).boxes_xyxy
     assert boxes.tolist() == [[0, 0, 30, 30], [800, 400, 832, 416]]
-    assert fitted(labelled(size_wh=SIZE), SIZE).boxes_xyxy.shape == (0, 4)
+    assert fitted(labeled(size_wh=SIZE), SIZE).boxes_xyxy.shape == (0, 4)
 
 
 def test_labels_that_do_not_fit_their_photo() -> None:
     with pytest.raises(DataError, match="a.xml: labels of a photo of 416x832 pixels.* 832x416"):
-        fitted(labelled((A, "face"), size_wh=(416, 832)), SIZE)
+        fitted(labeled((A, "face"), size_wh=(416, 832)), SIZE)
     outside = [900, 0, 940, 40]
     with pytest.raises(DataError, match=r"box 2 \(900, 0, 940, 40\) lies outside .* 832x416"):
-        fitted(labelled((A, "face"), (outside, "face")), SIZE)
+        fitted(labeled((A, "face"), (outside, "face")), SIZE)
     # What is left out anyhow may lie anywhere.
-    fitted(labelled((outside, "DontCare"), ignored=[True]), SIZE)
+    fitted(labeled((outside, "DontCare"), ignored=[True]), SIZE)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -212,4 +212,4 @@ def test_boxes_that_are_not_finite_are_refused(value: float, ignored: bool) -> N
         box = [10.0, 10.0, 40.0, 40.0]
         box[place] = value
         with pytest.raises(DataError, match="a.xml: box 2 is not finite"):
-            fitted(labelled((A, "face"), (box, "face"), ignored=[False, ignored]), SIZE)
+            fitted(labeled((A, "face"), (box, "face"), ignored=[False, ignored]), SIZE)

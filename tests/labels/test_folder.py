@@ -182,7 +182,7 @@ def test_voc_says_which_photo_is_meant(tmp_path: Path) -> None:
             assert "may be of any of 2 photos" in str(found)
         else:
             assert isinstance(found, PhotoLabels) and found.photo == tmp_path / expected
-    # A single photo is the one, whatever it was called when it was labelled.
+    # A single photo is the one, whatever it was called when it was labeled.
     (tmp_path / "a.png").unlink()
     assert [entry.photo for entry in usable(tmp_path)] == [tmp_path / "a.jpg"]
 

@@ -1,4 +1,4 @@
-"""Face crops: square, centred, padded, antialiased; and the way back."""
+"""Face crops: square, centerd, padded, antialiased; and the way back."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ GRAY = np.asarray(picture(SIZE_WH).convert("L"))
 
 def random_boxes(count: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    centres = rng.uniform((0, 0), SIZE_WH, (count, 2))
+    centers = rng.uniform((0, 0), SIZE_WH, (count, 2))
     halves = rng.uniform(3, 300, (count, 2))
-    return np.concatenate([centres - halves, centres + halves], axis=1)
+    return np.concatenate([centers - halves, centers + halves], axis=1)
 
 
 def test_squares_of_no_box_are_none() -> None:
@@ -27,12 +27,12 @@ def test_squares_of_no_box_are_none() -> None:
     assert cut_crops(GRAY, squares).shape == (0, 1, 80, 80)
 
 
-def test_squares_are_centred_on_the_longer_side() -> None:
+def test_squares_are_centerd_on_the_longer_side() -> None:
     boxes = random_boxes(100)
     squares = crop_squares(boxes, size_wh=SIZE_WH)
     np.testing.assert_allclose(squares[:, 2], (boxes[:, 2:] - boxes[:, :2]).max(1), rtol=1e-5)
-    centres = squares[:, :2] + squares[:, 2:] / 2
-    np.testing.assert_allclose(centres, (boxes[:, :2] + boxes[:, 2:]) / 2, atol=1e-3)
+    centers = squares[:, :2] + squares[:, 2:] / 2
+    np.testing.assert_allclose(centers, (boxes[:, :2] + boxes[:, 2:]) / 2, atol=1e-3)
 
 
 def test_squares_expand() -> None:

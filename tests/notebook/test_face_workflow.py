@@ -138,7 +138,7 @@ def test_store_answers_the_questions(executed: tuple[Path, Any]) -> None:
 def test_chips_and_the_sheet_are_shown(executed: tuple[Path, Any]) -> None:
     chips, sheet = pictures(executed[1])
     assert chips.size == (960, 240)
-    # Eleven chips of sixteen places, and a face is no even colour.
+    # Eleven chips of sixteen places, and a face is no even color.
     tiles = np.asarray(chips.convert("L")).reshape(2, 120, 8, 120).swapaxes(1, 2).reshape(16, -1)
     assert (tiles.std(axis=1) > 10).tolist() == [True] * 11 + [False] * 5
     assert sheet.width >= 1000

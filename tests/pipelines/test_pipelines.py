@@ -54,7 +54,7 @@ def test_preprocess_turns_every_orientation_upright(color: str) -> None:
     (network_input,) = run(load(committed("facenet_preprocess", color)), photos)
     assert network_input.shape == (8, 3, 416, 736)
     assert network_input.dtype == np.float32
-    # Gray repeated three times, or the three colours.
+    # Gray repeated three times, or the three colors.
     planes = upright.convert("L" if color == "gray" else "RGB").convert("RGB")
     resized = planes.resize((736, 416), Image.Resampling.BILINEAR)
     expected = np.asarray(resized, np.float32).transpose(2, 0, 1) / 255
@@ -120,7 +120,7 @@ def test_no_jpeg_with_a_broken_header_gets_past_the_check_to_fail_here(progressi
 
 
 @pytest.mark.parametrize(("model", "color"), VARIANTS)
-def test_committed_file_is_what_the_pipeline_serialises_to(model: str, color: str | None) -> None:
+def test_committed_file_is_what_the_pipeline_serializes_to(model: str, color: str | None) -> None:
     photos = [check_photo(photo_files.oriented_jpeg(photo_files.picture(), o)) for o in (1, 5, 8)]
     fresh = run(load(serialize(model, device="cpu", color=color)), photos)
     for ours, theirs in zip(run(load(committed(model, color)), photos), fresh, strict=True):
@@ -143,7 +143,7 @@ def test_write_all_writes_every_variant(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has a GPU")
 def test_gpu_variant_without_cuda_says_so() -> None:
-    with pytest.raises(SetupError, match="can only be serialised where CUDA is"):
+    with pytest.raises(SetupError, match="can only be serialized where CUDA is"):
         serialize("photo_gray", device="gpu", color=None)
 
 

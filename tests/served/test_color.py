@@ -1,4 +1,4 @@
-"""The colour setting, served: what ``facekit serve --color rgb`` starts."""
+"""The color setting, served: what ``facekit serve --color rgb`` starts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def network_input(planes: Image.Image) -> np.ndarray:
     return np.asarray(resized, np.float32).transpose(2, 0, 1) / 255
 
 
-def test_gray_is_the_default_and_rgb_keeps_the_colours(
+def test_gray_is_the_default_and_rgb_keeps_the_colors(
     call: Call, rgb: grpcclient.InferenceServerClient
 ) -> None:
     photo = {
@@ -48,7 +48,7 @@ def test_gray_is_the_default_and_rgb_keeps_the_colours(
     ("model", "tensor", "boxes"),
     [("facenet_ensemble", "input_image_data", "true_boxes"), ("faces", "image", "boxes")],
 )
-def test_both_colours_find_the_face(
+def test_both_colors_find_the_face(
     call: Call, rgb: grpcclient.InferenceServerClient, model: str, tensor: str, boxes: str
 ) -> None:
     photo = {tensor: batch([probe_photo()])}

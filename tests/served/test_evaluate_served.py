@@ -47,7 +47,7 @@ def test_a_portrait_is_found_with_its_landmarks(
     regions = faces["landmarks"]["by_region"]
     assert regions["eyes"]["eye_share"] < 0.05
     assert regions["mouth"]["eye_share"] < 0.05
-    # Nothing of the nose was labelled.
+    # Nothing of the nose was labeled.
     assert regions["nose"]["crop_pixels"] is None
     assert "any face" in capsys.readouterr().out
 

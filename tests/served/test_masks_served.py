@@ -53,7 +53,7 @@ def test_ensemble_is_its_steps_one_after_the_other(call: Call) -> None:
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
-def test_network_is_fed_the_photo_s_colours_whatever_facenet_is_fed(call: Call) -> None:
+def test_network_is_fed_the_photo_s_colors_whatever_facenet_is_fed(call: Call) -> None:
     photo = {
         "photo": batch([encode(picture(), "JPEG", quality=95)]),
         "orientation": np.ones((1, 1), np.int32),

@@ -16,12 +16,12 @@ OBJECT = """<object><name>{name}</name><bndbox><xmin>{0}</xmin><ymin>{1}</ymin><
 <ymax>{3}</ymax></bndbox></object>"""
 
 
-def face_points(centre: tuple[float, float], side: float) -> np.ndarray:
+def face_points(center: tuple[float, float], side: float) -> np.ndarray:
     """Return 68 points on an ellipse and, for the eyes, on its inside: float32 [68, 2]."""
     angles = np.linspace(0, 2 * np.pi, 68, endpoint=False)
     points = np.stack([np.cos(angles), np.sin(angles)], axis=1) * side / 2
     points[36:48] *= 0.4
-    return (points + centre).astype(np.float32)
+    return (points + center).astype(np.float32)
 
 
 def draw_face(image: Image.Image, box: tuple[int, int, int, int]) -> None:

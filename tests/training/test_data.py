@@ -103,16 +103,16 @@ def bright_box(image: Image.Image) -> list[int]:
     return [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
 
 
-@pytest.mark.parametrize("labelled_stored", [True, False])
-def test_photos_are_turned_upright_with_their_boxes(tmp_path: Path, labelled_stored: bool) -> None:
+@pytest.mark.parametrize("labeled_stored", [True, False])
+def test_photos_are_turned_upright_with_their_boxes(tmp_path: Path, labeled_stored: bool) -> None:
     stem = next(s for k in range(99) if split_of(s := f"maksssksksss{k}") == "training")
     folder = tmp_path / "face-mask-detection"
     box = (8, 16, 24, 40)
     sideways(folder / f"images/{stem}.jpg", with_square((96, 64), box))
     # The stored pixels are 64 wide and 96 high: x is what y was, y counts from the right.
-    size, labelled = ((64, 96), (16, 72, 40, 88)) if labelled_stored else ((96, 64), box)
+    size, labeled = ((64, 96), (16, 72, 40, 88)) if labeled_stored else ((96, 64), box)
     (folder / "annotations").mkdir()
-    objects = OBJECT.format(*labelled, name="with_mask")
+    objects = OBJECT.format(*labeled, name="with_mask")
     text = VOC.format(w=size[0], h=size[1], objects=objects)
     (folder / f"annotations/{stem}.xml").write_text(text)
     (photo,) = voc_photos(tmp_path, "training")
@@ -128,7 +128,7 @@ def test_portraits_are_turned_upright_with_their_points(tmp_path: Path) -> None:
         if turned:
             sideways(tmp_path / f"{name}.jpg", image)
             # Upright (x, y) lies at (y, width - x) of the pixels that are stored; a .pts file's
-            # own origin is the centre of the first pixel.
+            # own origin is the center of the first pixel.
             stored = np.stack([points[:, 1], 120 - points[:, 0]], axis=1)
         else:
             image.save(tmp_path / f"{name}.jpg", quality=95)

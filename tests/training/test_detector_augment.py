@@ -11,14 +11,14 @@ from PIL import Image
 pytest.importorskip("torch")
 
 from tests.training.tiny_detector import COLORS, SIZE, write_kitti  # noqa: E402
-from training.detector.augment import Frame, draw_frame, recolour  # noqa: E402
-from training.detector.frames import IGNORED, LabelledPhoto, read_photos  # noqa: E402
+from training.detector.augment import Frame, draw_frame, recolor  # noqa: E402
+from training.detector.frames import IGNORED, LabeledPhoto, read_photos  # noqa: E402
 from training.experiment.settings import Augmentation, Dataset, DataSource  # noqa: E402
 
 PLAIN = Augmentation(*SIZE)
 
 
-def read(source: DataSource) -> tuple[LabelledPhoto, ...]:
+def read(source: DataSource) -> tuple[LabeledPhoto, ...]:
     names = ("mask", "no-mask")
     dataset = Dataset((source,), (), "png", names, {name: name for name in names})
     return read_photos(dataset, "training").photos
@@ -55,7 +55,7 @@ def test_boxes_follow_the_picture(tmp_path: Path, changes: dict[str, float]) -> 
                 continue
             found = colored_box(frame.image, COLORS[("Mask", "No-Mask")[index]])
             if (found[2:] - found[:2] > 50).any():
-                continue  # the frame's chance filling is of the same colour
+                continue  # the frame's chance filling is of the same color
             np.testing.assert_allclose(box, found, atol=2.0)
             compared += 1
     assert compared >= 12
@@ -74,7 +74,7 @@ def test_a_rotated_box_is_that_of_the_ellipse_in_it(tmp_path: Path) -> None:
         box = frame.boxes_xyxy[kept][0]
         found = colored_box(frame.image, COLORS["Mask"])
         if (np.abs(np.subtract(frame.fill, COLORS["Mask"])) < 60).all():
-            continue  # the chance filling is of the same colour
+            continue  # the chance filling is of the same color
         if (box[:2] <= 0).any() or (box[2:] >= SIZE).any():
             continue  # the frame cuts rectangle and ellipse differently
         compared += 1
@@ -101,7 +101,7 @@ def test_a_whole_frame_shows_any_part_of_a_photo(tmp_path: Path) -> None:
     assert (corner.max(axis=0) <= (SIZE[0] / 2 + 1, SIZE[1] / 2 + 1)).all()
 
 
-def test_a_rotation_brings_in_the_chance_colour(tmp_path: Path) -> None:
+def test_a_rotation_brings_in_the_chance_color(tmp_path: Path) -> None:
     photos = read(write_kitti(tmp_path, 1))
     turned = replace(PLAIN, rotate_rad_max=1.0)
     compared = 0
@@ -145,19 +145,19 @@ def test_most_crops_show_a_face_and_a_mosaic_four_photos(tmp_path: Path) -> None
     assert (boxes[:, 2:] <= SIZE).all()
 
 
-def test_colours_change_as_asked() -> None:
+def test_colors_change_as_asked() -> None:
     rng = np.random.default_rng(0)
     image = Image.new("RGB", (4, 4), (200, 100, 50))
-    assert recolour(rng, image, PLAIN) is image
-    gray = np.asarray(recolour(rng, image, replace(PLAIN, gray_probability=1.0)))
+    assert recolor(rng, image, PLAIN) is image
+    gray = np.asarray(recolor(rng, image, replace(PLAIN, gray_probability=1.0)))
     assert (gray == gray[..., :1]).all()
-    hue = np.asarray(recolour(rng, image, replace(PLAIN, hue_rotation_max=40.0)), float)[0, 0]
+    hue = np.asarray(recolor(rng, image, replace(PLAIN, hue_rotation_max=40.0)), float)[0, 0]
     luma = np.array([0.299, 0.587, 0.114])
     assert abs(hue @ luma - np.array([200, 100, 50]) @ luma) < 2
     assert np.abs(hue - [200, 100, 50]).max() > 5
     contrast = replace(PLAIN, contrast_scale_max=0.5, contrast_center=0.4)
     middle = Image.new("RGB", (1, 1), (102, 102, 102))
-    assert np.asarray(recolour(rng, middle, contrast)).tolist() == [[[102, 102, 102]]]
+    assert np.asarray(recolor(rng, middle, contrast)).tolist() == [[[102, 102, 102]]]
 
 
 def test_frame_adds_nothing_by_itself() -> None:

@@ -72,7 +72,7 @@ def test_a_wider_network_begins_with_what_the_narrow_one_computes() -> None:
     for index in range(2):
         torch.testing.assert_close(found_coverage[:, index : index + 1], coverage)
         torch.testing.assert_close(found_box[:, 4 * index : 4 * index + 4], box)
-    # What the narrow one did not have stays as initialised, and can learn.
+    # What the narrow one did not have stays as initialized, and can learn.
     assert torch.equal(wide.stage3[0].conv1.weight[8:], fresh)
 
 
@@ -110,7 +110,7 @@ def test_an_onnx_file_comes_back_as_the_same_network(tmp_path: Path) -> None:
             torch.testing.assert_close(one, two, atol=1e-4, rtol=1e-4)
 
 
-def test_unfolded_norms_change_nothing_and_normalise_in_training(tmp_path: Path) -> None:
+def test_unfolded_norms_change_nothing_and_normalize_in_training(tmp_path: Path) -> None:
     model = read_network(write(lively(1), tmp_path / "model.onnx")).build()
     images = frames(6)
     with torch.no_grad():

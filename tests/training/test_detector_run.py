@@ -265,7 +265,7 @@ def test_frozen_parts_stay_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "power"), [("L1", 0), ("L2", 1)])
-def test_the_regulariser_is_its_sums_derivative(tmp_path: Path, kind: str, power: int) -> None:
+def test_the_regularizer_is_its_sums_derivative(tmp_path: Path, kind: str, power: int) -> None:
     source = write_kitti(tmp_path / "data", 3)
     experiment = make_experiment(source, tmp_path)
     made = one_step(experiment, tmp_path / kind)
@@ -273,7 +273,7 @@ def test_the_regulariser_is_its_sums_derivative(tmp_path: Path, kind: str, power
     grad = kernel.grad.clone()
     regular = replace(experiment.training, regularizer=kind, regularizer_weight=0.01)
     made.experiment = replace(experiment, training=regular)
-    made._regularise()
+    made._regularize()
     sum_of = kernel.abs().sum() if power == 0 else (kernel**2).sum()
     (wanted,) = torch.autograd.grad(0.01 * sum_of, kernel)
     torch.testing.assert_close(kernel.grad - grad, wanted, atol=1e-6, rtol=1e-4)

@@ -107,7 +107,7 @@ def test_what_has_no_effect_is_named_once(tmp_path: Path, caplog: pytest.LogCapt
 
 
 REFUSED = [
-    # A misspelt field, in a group, in a map's entry, and at the top.
+    # A misspelled field, in a group, in a map's entry, and at the top.
     ("zoom_min:", "zoom_mim:", r"unknown field 'zoom_mim' of .*; did you mean 'zoom_min'\?"),
     ("dbscan_eps:", "dbscan_epsilon:", "did you mean 'dbscan_eps'"),
     ("random_seed:", "seed:", r"unknown field 'seed'.*random_seed"),

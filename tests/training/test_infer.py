@@ -60,7 +60,7 @@ def test_labels_and_pictures_of_every_photo(tmp_path: Path) -> None:
         assert photo.getpixel((80, 150)) != (1, 200, 30)
 
 
-def test_the_network_sees_the_upright_photo_in_colour(tmp_path: Path) -> None:
+def test_the_network_sees_the_upright_photo_in_color(tmp_path: Path) -> None:
     photo = write_photo(tmp_path / "a.png", (100, 60), seed=4)
     with Image.open(photo) as image:
         turned = image.transpose(Image.Transpose.ROTATE_90)
@@ -175,7 +175,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "1 photos unusable" in capsys.readouterr().out
 
 
-def test_a_tag_has_the_colour_of_its_class_and_covers_no_other_face(tmp_path: Path) -> None:
+def test_a_tag_has_the_color_of_its_class_and_covers_no_other_face(tmp_path: Path) -> None:
     spec = spec_of(tmp_path)
     image = Image.new("RGB", (640, 384), (90, 90, 90))
     boxes = np.array([(80, 100, 180, 220), (80, 232, 180, 380)], np.float32)
@@ -183,13 +183,13 @@ def test_a_tag_has_the_colour_of_its_class_and_covers_no_other_face(tmp_path: Pa
     drawn = np.asarray(command.draw(image, found, spec)).astype(int)
     color = np.array(spec.classes[0].color_rgb)
 
-    def coloured(top: int, bottom: int) -> int:
+    def colored(top: int, bottom: int) -> int:
         area = drawn[top:bottom, 85:175]
         return int((np.abs(area - color).sum(axis=2) < 12).sum())
 
     # The first has room above it; the second has its tag within, not between or over the other.
-    assert coloured(70, 98) > 200
-    assert coloured(222, 230) == 0
-    assert coloured(236, 280) > 200
-    assert coloured(104, 210) == 0
+    assert colored(70, 98) > 200
+    assert colored(222, 230) == 0
+    assert colored(236, 280) > 200
+    assert colored(104, 210) == 0
     assert image.getextrema() == ((90, 90),) * 3

@@ -188,7 +188,7 @@ def test_effects_measure_what_filters_do() -> None:
             without[:, k] = 0
             given.append(whole - block.norm2(block.conv2(without)))
             effects.append(float((given[-1] ** 2).sum(dim=1).mean().sqrt()))
-    # Neighbouring values of a rectified channel are alike, so the sum of the taps is larger than
+    # Neighboring values of a rectified channel are alike, so the sum of the taps is larger than
     # of independent ones; the order is the same all the same.
     assert np.corrcoef(effects, stage.inners[0])[0, 1] > 0.8
 

@@ -30,7 +30,7 @@ def sample(field: Any) -> str:
 
 
 def without_effect(descriptor: Any, within: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Yield the path of every field that is known but not honoured, and a value as its end."""
+    """Yield the path of every field that is known but not honored, and a value as its end."""
     for field in descriptor.fields:
         path = (*within, field.name)
         if field.GetOptions().deprecated:

@@ -1,4 +1,4 @@
-"""TLT's rasteriser: what its published parts say, worked out by hand."""
+"""TLT's rasterizer: what its published parts say, worked out by hand."""
 
 from __future__ import annotations
 

@@ -248,7 +248,7 @@ def train_pruned(spec: Path, out: Path) -> Path:
 def step_7_evaluate_again(
     folder: Path, spec: Path, pruned: Path, retrained: Path, before: dict[str, float]
 ) -> None:
-    """What pruning cost is learnt again."""
+    """What pruning cost is learned again."""
     cut = precisions(folder, spec, pruned, "--use_training_set")
     after = precisions(folder, spec, retrained, "--use_training_set")
     # Without the training the test would fail: the cut network alone finds next to nothing.

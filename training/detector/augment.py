@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.detector.frames import IGNORED, LabelledPhoto
+from training.detector.frames import IGNORED, LabeledPhoto
 from training.experiment.settings import Augmentation
 
 KEPT_SHARE = 0.5
@@ -29,7 +29,7 @@ class Frame:
 
     Attributes:
         image: Mode RGB.
-        fill: Colour of what no photo covers, RGB.
+        fill: Color of what no photo covers, RGB.
         boxes_xyxy: float32 [n, 4], frame pixels, clipped to the frame.
         classes: int64 [n], index of each box's class, ``IGNORED`` for none.
     """
@@ -47,7 +47,7 @@ class Frame:
 
 def draw_frame(
     rng: np.random.Generator,
-    photos: tuple[LabelledPhoto, ...],
+    photos: tuple[LabeledPhoto, ...],
     augmentation: Augmentation,
     size_wh: tuple[int, int],
 ) -> Frame:
@@ -92,14 +92,14 @@ def draw_frame(
     shown = frame.boxes_xyxy[:, 2:] - frame.boxes_xyxy[:, :2]
     least = (augmentation.min_bbox_width, augmentation.min_bbox_height)
     frame.classes[(shown < np.array(least)).any(axis=1)] = IGNORED
-    frame.image = recolour(rng, frame.image, augmentation)
+    frame.image = recolor(rng, frame.image, augmentation)
     return frame
 
 
 def _paste(
     rng: np.random.Generator,
     frame: Frame,
-    photo: LabelledPhoto,
+    photo: LabeledPhoto,
     augmentation: Augmentation,
     place: tuple[int, int, int, int],
 ) -> None:
@@ -144,7 +144,7 @@ def _paste(
 
 
 def _aim(
-    rng: np.random.Generator, photo: LabelledPhoto, shown: NDArray[np.float64]
+    rng: np.random.Generator, photo: LabeledPhoto, shown: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Draw the middle of a view: mostly near a face, each class of the photo as often."""
     faces = np.flatnonzero(photo.classes != IGNORED)
@@ -206,20 +206,20 @@ def _rotate(frame: Frame, angle_rad: float) -> None:
     if len(frame.classes) == 0:
         return
     low, high = frame.boxes_xyxy[:, :2], frame.boxes_xyxy[:, 2:]
-    centre = ((low + high) / 2 - middle) @ back + middle
+    center = ((low + high) / 2 - middle) @ back + middle
     half = (high - low) / 2
     reach = np.sqrt((half**2) @ (back**2))
-    boxes = np.concatenate([centre - reach, centre + reach], axis=1).astype(np.float32)
+    boxes = np.concatenate([center - reach, center + reach], axis=1).astype(np.float32)
     limit = np.array([width, height, width, height], dtype=np.float32)
     frame.boxes_xyxy, frame.classes = clip_boxes(boxes, frame.classes, limit)
 
 
-def recolour(
+def recolor(
     rng: np.random.Generator, image: Image.Image, augmentation: Augmentation
 ) -> Image.Image:
     """Shift the channels, rotate the hue, and change saturation and contrast of a picture.
 
-    All of it is one affine map of a pixel's colour, which Pillow applies in one pass.
+    All of it is one affine map of a pixel's color, which Pillow applies in one pass.
 
     Args:
         rng: Source of chance.
@@ -232,7 +232,7 @@ def recolour(
     hue = np.deg2rad(float(rng.uniform(-1, 1)) * augmentation.hue_rotation_max)
     contrast = 1 + float(rng.uniform(-1, 1)) * augmentation.contrast_scale_max
     shift = rng.normal(0, 1, size=3) * augmentation.color_shift_stddev
-    matrix = contrast * _colour_matrix(hue, saturation)
+    matrix = contrast * _color_matrix(hue, saturation)
     offset = 255 * (shift + augmentation.contrast_center * (1 - contrast))
     if np.allclose(matrix, np.eye(3)) and np.allclose(offset, 0):
         return image
@@ -240,16 +240,16 @@ def recolour(
     return image.convert("RGB", tuple(float(value) for value in rows.reshape(-1)))
 
 
-def _colour_matrix(hue_rad: float, saturation: float) -> NDArray[np.float64]:
-    """Return the 3x3 matrix that rotates colours about gray and scales their saturation.
+def _color_matrix(hue_rad: float, saturation: float) -> NDArray[np.float64]:
+    """Return the 3x3 matrix that rotates colors about gray and scales their saturation.
 
-    The brightness stays: what is rotated and scaled is each colour less its gray.
+    The brightness stays: what is rotated and scaled is each color less its gray.
     """
     gray = np.outer(np.ones(3), _LUMA)
     axis = np.ones(3) / np.sqrt(3)
     cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
     cos, sin = np.cos(hue_rad), np.sin(hue_rad)
     rotation = cos * np.eye(3) + sin * cross + (1 - cos) * np.outer(axis, axis)
-    colour = np.eye(3) - gray
-    matrix: NDArray[np.float64] = gray + saturation * (colour @ rotation @ colour)
+    color = np.eye(3) - gray
+    matrix: NDArray[np.float64] = gray + saturation * (color @ rotation @ color)
     return matrix

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from facekit.contract import GRID_STRIDE
 from facekit.errors import DataError
 from training.detector.augment import Frame, draw_frame
-from training.detector.frames import IGNORED, LabelledPhoto
+from training.detector.frames import IGNORED, LabeledPhoto
 from training.detector.targets import GridTargets, build_targets, coverage_rules
 from training.detector.tlt_targets import build_tlt_targets
 from training.experiment.settings import Experiment
@@ -34,7 +34,7 @@ class Batches(Dataset[dict[str, Tensor]]):
     once (by every process that makes batches), and the next one stands in for it.
     """
 
-    def __init__(self, photos: tuple[LabelledPhoto, ...], experiment: Experiment) -> None:
+    def __init__(self, photos: tuple[LabeledPhoto, ...], experiment: Experiment) -> None:
         """Deal out the photos of a run."""
         self.photos, self.experiment = photos, experiment
         self.seed = experiment.random_seed

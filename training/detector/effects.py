@@ -1,7 +1,7 @@
 """How much each filter matters to what follows it, from the weights alone.
 
 The norm of a filter's weights says little where a batch norm follows, which undoes any factor: a
-filter as initialised may weigh more than one that has learnt something. So here a filter counts by
+filter as initialized may weigh more than one that has learned something. So here a filter counts by
 the root mean square of what it gives, which its batch norm tells (a mean of ``bias``, a deviation
 of ``weight``, taken as normally distributed), behind the rectifier, times the norm of the weights
 that read it, with their own batch norms folded in.

@@ -33,7 +33,7 @@ Part = Literal["training", "validation"]
 
 
 @dataclass(frozen=True)
-class LabelledPhoto:
+class LabeledPhoto:
     """A photo and its faces.
 
     Attributes:
@@ -70,7 +70,7 @@ class PhotoSet:
         unmapped: Number of objects by their name in the labels, of names that are no class.
     """
 
-    photos: tuple[LabelledPhoto, ...]
+    photos: tuple[LabeledPhoto, ...]
     problems: tuple[DataError, ...]
     unmapped: dict[str, int] = field(default_factory=dict)
 
@@ -112,7 +112,7 @@ def read_photos(
     keys = [(photo.resolve(), label.resolve()) for photo, label in files]
     unique = dict(zip(reversed(keys), reversed(files), strict=True))
     order = list(dict.fromkeys(keys))
-    found: dict[tuple[Path, Path], LabelledPhoto] = {}
+    found: dict[tuple[Path, Path], LabeledPhoto] = {}
     problems: list[DataError] = []
     unmapped: Counter[str] = Counter()
     kept = 0
@@ -172,7 +172,7 @@ def _held_out(photos: list[Path], dataset: Dataset) -> set[Path]:
 
 def _read(
     path: Path, label: Path, dataset: Dataset
-) -> tuple[LabelledPhoto | None, list[str], list[DataError]]:
+) -> tuple[LabeledPhoto | None, list[str], list[DataError]]:
     """Read one photo and its label.
 
     Returns:
@@ -207,5 +207,5 @@ def _read(
         for name, ignored in zip(labels.class_names, labels.ignored, strict=True)
         if not ignored and name.lower() not in dataset.class_of
     ]
-    found = LabelledPhoto(path, image.size, boxes[inside], classes[inside], np.asarray(image))
+    found = LabeledPhoto(path, image.size, boxes[inside], classes[inside], np.asarray(image))
     return found, others, wrong

@@ -176,7 +176,7 @@ def label_text(found: Detections, spec: InferenceSpec) -> str:
 
 
 def draw(image: Image.Image, found: Detections, spec: InferenceSpec) -> Image.Image:
-    """Return a copy of a photo with boxes in the spec's colours and width, the surest on top.
+    """Return a copy of a photo with boxes in the spec's colors and width, the surest on top.
 
     Tags are the kit's: a class and its score, or less where that would cover another face.
     """

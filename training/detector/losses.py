@@ -30,7 +30,7 @@ LEAST_FACES = 8.0
 def overlap(
     first: Tensor, second: Tensor, dim: int = 1, epsilon: float = 1e-4
 ) -> tuple[Tensor, Tensor]:
-    """Return IoU and generalised IoU of boxes given as corners along ``dim``.
+    """Return IoU and generalized IoU of boxes given as corners along ``dim``.
 
     Args:
         first: Predicted corners; may be inverted, which counts as empty.
@@ -63,7 +63,7 @@ def detection_loss(
     """Return the parts of the kit's own loss of a batch; tensors as the module says.
 
     Coverage is trained towards how well the cell's own box fits (so that the surest cell has
-    the best box), with focus on the cells that are wrong; boxes by generalised IoU and by L1
+    the best box), with focus on the cells that are wrong; boxes by generalized IoU and by L1
     relative to the face's size.
 
     Returns:
@@ -80,7 +80,7 @@ def box_overlap_losses(
     """Return the box losses of each class, and how well each cell's box fits.
 
     Returns:
-        Generalised IoU's loss [C] and the relative L1's [C], as means over the faces of all
+        Generalized IoU's loss [C] and the relative L1's [C], as means over the faces of all
         classes; and the quality, [n, C, h, w] without a gradient, 0 where there is no box.
     """
     mask = box_weight > 0
@@ -149,7 +149,7 @@ def box_l1_loss(predicted: Tensor, boxes: Tensor, box_weight: Tensor) -> Tensor:
     """Return TLT's box loss of each class, [C]: the mean over all cells and sides.
 
     Source: ``weighted_L1_cost`` of tao_tensorflow1_backend, on offsets in units of 35 pixels,
-    weighted by the normalised coverage.
+    weighted by the normalized coverage.
     """
     distance = (predicted - boxes).abs() / BOX_SCALE
     # A cell without a face has no box: nothing to be far from, whatever the weight.

@@ -1,4 +1,4 @@
-"""Measuring a detector on labelled photos as a spec's evaluation_config says."""
+"""Measuring a detector on labeled photos as a spec's evaluation_config says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from facekit.evaluation.class_scores import (
     score_classes,
 )
 from facekit.progress import ProgressBar
-from training.detector.frames import LabelledPhoto, PhotoSet
+from training.detector.frames import LabeledPhoto, PhotoSet
 from training.detector.inference import Network, TorchNetwork, find_boxes
 from training.experiment.settings import Experiment
 
@@ -41,7 +41,7 @@ class Measured:
         return {score.name: score.average_precision for score in self.classes}
 
 
-def score_photo(network: Network, photo: LabelledPhoto, experiment: Experiment) -> ScoredPhoto:
+def score_photo(network: Network, photo: LabeledPhoto, experiment: Experiment) -> ScoredPhoto:
     """Return what a network finds in a photo, beside the photo's labels."""
     image = photo.image()
     found = find_boxes(network, image, experiment.clustering)
@@ -58,12 +58,12 @@ def score_photo(network: Network, photo: LabelledPhoto, experiment: Experiment) 
     )
 
 
-def measure(network: Network, photos: Sequence[LabelledPhoto], experiment: Experiment) -> Measured:
+def measure(network: Network, photos: Sequence[LabeledPhoto], experiment: Experiment) -> Measured:
     """Score every class.
 
     Args:
         network: The network.
-        photos: The photos with their faces, labelled in the classes of ``experiment``.
+        photos: The photos with their faces, labeled in the classes of ``experiment``.
         experiment: Clustering, overlaps, sizes that count, and the way of averaging.
     """
     scored = []

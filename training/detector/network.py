@@ -228,14 +228,14 @@ class DetectNet(nn.Module):
             inputs = stage.outputs
         self.bbox = nn.Conv2d(inputs, 4 * self.classes, 1)
         self.coverage = nn.Conv2d(inputs, self.classes, 1)
-        self._initialise()
+        self._initialize()
 
     @property
     def stages(self) -> list[nn.Sequential]:
         """The stages in order."""
         return [self.get_submodule(f"stage{k + 1}") for k in range(len(self.layout.stages))]
 
-    def _initialise(self) -> None:
+    def _initialize(self) -> None:
         """Start from He weights, faces rare, and boxes of about 30 pixels."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

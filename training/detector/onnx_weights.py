@@ -40,7 +40,7 @@ def read_onnx_network(path: Path) -> Network:
     folded bias, and ``Network.folded`` is set.
 
     Raises:
-        DataError: The file is missing, damaged, quantised, or not a DetectNet_v2 of this kit.
+        DataError: The file is missing, damaged, quantized, or not a DetectNet_v2 of this kit.
     """
     try:
         model = onnx.load(path)

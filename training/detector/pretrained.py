@@ -1,4 +1,4 @@
-"""``pretrained``: weights to begin with, from a network that has learnt something already."""
+"""``pretrained``: weights to begin with, from a network that has learned something already."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def load_pretrained(model: DetectNet, network: Network, classes: tuple[str, ...]
 
     The pretrained filters become the first channels of each layer. In a model at least as wide
     they do not look at the channels they did not know, and compute what they computed before; the
-    other filters stay as initialised. A narrower model gets the first of the filters, without
+    other filters stay as initialized. A narrower model gets the first of the filters, without
     the inputs that it lacks, and computes something else. Every class begins with the head of the
     same name if the pretrained network has them all; else with the head in the same place if
     there are as many, else with the first.

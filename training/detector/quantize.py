@@ -1,7 +1,7 @@
-"""An exported detector in INT8, by onnxruntime's quantiser, calibrated with photos.
+"""An exported detector in INT8, by onnxruntime's quantizer, calibrated with photos.
 
 The file keeps its inputs and outputs in float32 and its precision in pairs of QuantizeLinear and
-DequantizeLinear, which onnxruntime runs in INT8 and TensorRT takes as explicit quantisation; the
+DequantizeLinear, which onnxruntime runs in INT8 and TensorRT takes as explicit quantization; the
 zero points are 0, as TensorRT needs them. The heads stay in float32: a box offset counts in units
 of 35 pixels, of which 8 bits would leave steps of some pixels.
 """
@@ -39,7 +39,7 @@ QUANTIZED = ("Conv", "Add", "Relu")
 
 
 class _Frames(CalibrationDataReader):  # type: ignore[misc]
-    """Hands photos to the quantiser one at a time, as the served network would see them."""
+    """Hands photos to the quantizer one at a time, as the served network would see them."""
 
     def __init__(
         self, name: str, paths: list[Path], count: int, size_wh: tuple[int, int], gray: bool
@@ -147,7 +147,7 @@ def _finish(graph: onnx.ModelProto, source: onnx.ModelProto, used: int) -> None:
     graph.doc_string = source.doc_string
     versions = {opset.domain: opset.version for opset in graph.opset_import}
     if versions.get("") != OPSET:
-        raise ValueError(f"the quantiser changed the opset to {versions}")
+        raise ValueError(f"the quantizer changed the opset to {versions}")
     del graph.metadata_props[:]
     graph.metadata_props.extend(source.metadata_props)
     graph.metadata_props.add(key="int8_calibration_photos", value=str(used))
@@ -156,7 +156,7 @@ def _finish(graph: onnx.ModelProto, source: onnx.ModelProto, used: int) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the quantiser's advice, which it writes to the root logger, from the user."""
+    """Keep the quantizer's advice, which it writes to the root logger, from the user."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(logging.ERROR)

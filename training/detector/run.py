@@ -1,4 +1,4 @@
-"""A run of a spec: its network, optimiser and cost, and how far it has come."""
+"""A run of a spec: its network, optimizer and cost, and how far it has come."""
 
 from __future__ import annotations
 
@@ -177,15 +177,15 @@ class Run:
         total, losses = self.cost(predicted, logit, batch)
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(total)
-        self._regularise()
+        self._regularize()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.model)
         return numbers({"loss": total, **losses})
 
-    def _regularise(self) -> None:
-        """Add the regulariser's derivative: as if the loss held its sum over the kernels."""
+    def _regularize(self) -> None:
+        """Add the regularizer's derivative: as if the loss held its sum over the kernels."""
         training = self.experiment.training
         if training.regularizer == "NO_REG" or training.regularizer_weight == 0:
             return
@@ -206,7 +206,7 @@ class Run:
         """Return what a loss that is no number comes from, and what to do."""
         spec = self.experiment.path
         if self.step == 0:
-            start = self.experiment.model.pretrained or "as initialised"
+            start = self.experiment.model.pretrained or "as initialized"
             return f"so the network that {spec} begins with gives none ({start})"
         saved = f"; {self.path} is from before" if self.path.exists() else ""
         return f"the network has diverged: lower max_learning_rate of {spec}{saved}"

@@ -37,7 +37,7 @@ def make_layout(model: Model, classes: int) -> Layout:
 def begin(
     model: Model, classes: tuple[str, ...], device: torch.device, images: Iterable[Tensor]
 ) -> DetectNet:
-    """Return the network to train: as initialised, or from a pretrained one.
+    """Return the network to train: as initialized, or from a pretrained one.
 
     Args:
         model: The spec's.

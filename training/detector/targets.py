@@ -102,9 +102,9 @@ def decode(bbox: Tensor) -> Tensor:
     rows, columns = bbox.shape[-2:]
     y = torch.from_numpy(cell_positions(rows)).to(bbox.device)[:, None].expand(rows, columns)
     x = torch.from_numpy(cell_positions(columns)).to(bbox.device)[None, :].expand(rows, columns)
-    centre = torch.stack([x, y, x, y])
+    center = torch.stack([x, y, x, y])
     sign = torch.tensor([-1.0, -1.0, 1.0, 1.0], device=bbox.device)[:, None, None]
-    return centre + BOX_SCALE * sign * bbox.unflatten(1, (-1, 4))
+    return center + BOX_SCALE * sign * bbox.unflatten(1, (-1, 4))
 
 
 def ignored_cells(ignored: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.bool_]:
@@ -130,7 +130,7 @@ def build_targets(
     classes: NDArray[np.int64] | None = None,
     rules: Sequence[CoverageRule] = (FACE_RULE,),
 ) -> GridTargets:
-    """Rasterise the faces of a frame by the kit's rule.
+    """Rasterize the faces of a frame by the kit's rule.
 
     Args:
         boxes: float32 [n, 4], faces in frame pixels.

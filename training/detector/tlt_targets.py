@@ -1,7 +1,7 @@
-"""What the grid should say for a frame with known faces, as TLT's rasteriser puts it.
+"""What the grid should say for a frame with known faces, as TLT's rasterizer puts it.
 
 Source: ``bbox_from_rumpy_params`` and the description of ``BboxRasterizer`` in
-tao_tensorflow1_backend; the rasteriser itself is not published there. Coverage is the share of a
+tao_tensorflow1_backend; the rasterizer itself is not published there. Coverage is the share of a
 cell's 4x4 samples that lie in a face's ellipse. Classes know nothing of each other. Within a class
 faces are drawn by the lower edge of their boxes, so that of two that cover a cell alike the lower
 one, which should be nearer, has it; else the one that covers more. The dead zone around a
@@ -79,7 +79,7 @@ def build_tlt_targets(
     classes: NDArray[np.int64],
     rasterizer: Rasterizer,
 ) -> GridTargets:
-    """Rasterise the faces of a frame.
+    """Rasterize the faces of a frame.
 
     Args:
         boxes: float32 [n, 4], faces in frame pixels.

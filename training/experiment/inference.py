@@ -23,7 +23,7 @@ class ClassDrawing:
     Attributes:
         clustering: How its cells become boxes.
         name: What label files call it (``output_map``).
-        color_rgb: Colour of its boxes.
+        color_rgb: Color of its boxes.
     """
 
     clustering: ClusteringParameters
@@ -61,7 +61,7 @@ class InferenceSpec:
 def read_inference(path: Path) -> InferenceSpec:
     """Read a spec of TLT's DetectNet_v2 inference.
 
-    A field that is known but not honoured is named in a warning. An engine that the spec names is
+    A field that is known but not honored is named in a warning. An engine that the spec names is
     taken as the model's file like any other; whoever opens it finds that it is none.
 
     Raises:

@@ -74,7 +74,7 @@ def read_experiment(
 ) -> Experiment:
     """Read a spec of TLT's DetectNet_v2 training.
 
-    A field that is known but not honoured is named in a warning.
+    A field that is known but not honored is named in a warning.
 
     Args:
         path: The spec.

@@ -75,7 +75,7 @@ class Augmentation:
         saturation_shift_max: Largest relative change of the saturation.
         contrast_scale_max: Largest relative change of the contrast.
         contrast_center: The value, as a share of white, that the contrast change leaves.
-        gray_probability: Not TLT's. Chance to drop the colour.
+        gray_probability: Not TLT's. Chance to drop the color.
         mosaic_probability: Not TLT's. Chance that a frame shows four photos, each in a quarter.
         crop_width: Not TLT's. Width of the part of a frame to train on, 0 for all of it.
         crop_height: Not TLT's. Height likewise.
@@ -182,7 +182,7 @@ class Cost:
         min_objective_weight: Lower bound.
         coverage_loss: ``CROSS_ENTROPY`` is TLT's; ``QUALITY_FOCAL`` is not: coverage is trained
             towards the overlap of the cell's own box, with focus on wrong cells.
-        bbox_loss: ``L1`` is TLT's; ``GIOU`` is not: generalised IoU and L1 relative to the size.
+        bbox_loss: ``L1`` is TLT's; ``GIOU`` is not: generalized IoU and L1 relative to the size.
     """
 
     classes: tuple[ClassCost, ...]

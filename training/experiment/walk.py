@@ -1,8 +1,8 @@
 """The structure of a spec: every field's line, checked against the schema.
 
 ``google.protobuf.text_format`` reads the values but keeps no lines, and it does not say what a
-misspelt field was meant to be. So the text is walked along the schema first, with the tokenizer of
-that module.
+misspelled field was meant to be. So the text is walked along the schema first, with the tokenizer
+of that module.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Place:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean X?`` for a misspelt name, or what there is.
+    """Return ``; did you mean X?`` for a misspelled name, or what there is.
 
     >>> nearest("zoom_mim", ["zoom_min", "zoom_max"])
     "; did you mean 'zoom_min'?"
@@ -67,10 +67,10 @@ class Walk:
                 hint = nearest(name, descriptor.fields_by_name)
                 raise DataError(self.path, f"unknown field {name!r}{where}{hint}", line)
             dotted = f"{within}.{name}" if within else name
-            honoured = known and not declared.GetOptions().deprecated
-            if known and not honoured:
+            honored = known and not declared.GetOptions().deprecated
+            if known and not honored:
                 self.without_effect.setdefault(dotted, []).append(line)
-            for place in self.values(declared, dotted, honoured):
+            for place in self.values(declared, dotted, honored):
                 places.setdefault(name, []).append(place)
             if not tokens.TryConsume(","):
                 tokens.TryConsume(";")
@@ -102,7 +102,7 @@ class Walk:
                 )
         if group is None:
             tokens.TryConsume("-")
-            # Neighbouring strings are one string.
+            # Neighboring strings are one string.
             while tokens.token[:1] in "'\"" and tokens.token:
                 place.key = (place.key or "") + tokens.ConsumeString()
             if place.key is None:

@@ -1,4 +1,4 @@
-"""Photometric changes: from modern colour to grainy old gray."""
+"""Photometric changes: from modern color to grainy old gray."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def degrade(
     Args:
         image: Mode RGB.
         rng: Source of chance.
-        gray: Force gray (True) or colour (False); None draws one, mostly gray.
+        gray: Force gray (True) or color (False); None draws one, mostly gray.
 
     Returns:
         uint8 [3, height, width]; the three channels are equal when gray.

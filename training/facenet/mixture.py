@@ -126,7 +126,7 @@ class Mixture(Dataset[dict[str, Tensor]]):
         }
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int], late: bool = False) -> Frame:
-        """Draw one frame, colour not yet degraded.
+        """Draw one frame, color not yet degraded.
 
         Args:
             rng: Source of chance.
@@ -167,8 +167,8 @@ class Mixture(Dataset[dict[str, Tensor]]):
         if rng.random() < 0.2:
             stretch = scenes.random_stretch(rng)
         scale_y = zoom * NETWORK_HEIGHT / height
-        centre = self._aim(rng, photo, size, (scale_y * stretch, scale_y))
-        scenes.paste_view(frame, photo, rng, (scale_y * stretch, scale_y), centre)
+        center = self._aim(rng, photo, size, (scale_y * stretch, scale_y))
+        scenes.paste_view(frame, photo, rng, (scale_y * stretch, scale_y), center)
         if rng.random() < 0.35:
             self._scatter(rng, frame, stretch)
         return frame
@@ -212,9 +212,9 @@ class Mixture(Dataset[dict[str, Tensor]]):
         typical = log_uniform(rng, 10, 60)
         for _ in range(int(rng.integers(1, 7))):
             height = typical * float(np.exp(rng.normal(0, 0.2)))
-            centre = (rng.uniform(0, frame.image.width), rng.uniform(0, frame.image.height))
+            center = (rng.uniform(0, frame.image.width), rng.uniform(0, frame.image.height))
             patch = self._patch(rng, height)
-            scenes.paste_patch(frame, patch, rng, centre, height, stretch)
+            scenes.paste_patch(frame, patch, rng, center, height, stretch)
 
     def _group(self, rng: np.random.Generator, size: tuple[int, int]) -> Frame:
         """Return a made-up group photo: rows of heads over bodies, or heads scattered."""
@@ -244,12 +244,12 @@ class Mixture(Dataset[dict[str, Tensor]]):
         rng: np.random.Generator,
         frame: Frame,
         draw: ImageDraw.ImageDraw,
-        centre: tuple[float, float],
+        center: tuple[float, float],
         height: float,
         stretch: float,
     ) -> None:
         """Draw a body and paste a head on it, unless it would hide a face."""
-        x, y = centre
+        x, y = center
         head = np.array([x, y, x, y]) + 0.5 * height * np.array([-stretch, -1, stretch, 1])
         if frame.overlaps(head.astype(np.float32), 0.05):
             return
@@ -263,7 +263,7 @@ class Mixture(Dataset[dict[str, Tensor]]):
                 if (np.minimum(known[2:], body[2:]) > np.maximum(known[:2], body[:2])).all():
                     frame.ignored.append(known)
             frame.boxes = [b for b in frame.boxes if not any(b is i for i in frame.ignored)]
-        scenes.paste_patch(frame, patch, rng, centre, height, stretch, allow_overlap=True)
+        scenes.paste_patch(frame, patch, rng, center, height, stretch, allow_overlap=True)
 
     def _portrait(self, rng: np.random.Generator, size: tuple[int, int], smallest: float) -> Frame:
         """Return a view of a photo with annotated points: a face of any size up to the frame."""
@@ -277,11 +277,11 @@ class Mixture(Dataset[dict[str, Tensor]]):
         height = log_uniform(rng, smallest, 0.95 * size[1])
         scale_y = height / float(y2 - y1)
         scale = (scale_y * stretch, scale_y)
-        centre = self._aim(rng, photo, size, scale)
+        center = self._aim(rng, photo, size, scale)
         if height > 0.4 * size[1]:
             reach = np.array(size) / np.array(scale) * rng.uniform(-0.15, 0.15, size=2)
-            centre = (float((x1 + x2) / 2 + reach[0]), float((y1 + y2) / 2 + reach[1]))
-        scenes.paste_view(frame, photo, rng, scale, centre)
+            center = (float((x1 + x2) / 2 + reach[0]), float((y1 + y2) / 2 + reach[1]))
+        scenes.paste_view(frame, photo, rng, scale, center)
         return frame
 
     def _empty(self, rng: np.random.Generator, size: tuple[int, int]) -> Frame:
@@ -294,6 +294,6 @@ class Mixture(Dataset[dict[str, Tensor]]):
         scenes.paste_view(frame, photo, rng, (scale * stretch, scale))
         for _ in range(int(rng.integers(0, 5))):
             patch = self._distractor(rng)
-            centre = (rng.uniform(0, size[0]), rng.uniform(0, size[1]))
-            scenes.paste_patch(frame, patch, rng, centre, log_uniform(rng, 10, 120), stretch)
+            center = (rng.uniform(0, size[0]), rng.uniform(0, size[1]))
+            scenes.paste_patch(frame, patch, rng, center, log_uniform(rng, 10, 120), stretch)
         return frame

@@ -64,18 +64,18 @@ def group_photos(data: Path) -> Iterator[Photo]:
         draw = ImageDraw.Draw(frame.image)
         for _ in range(people):
             tall = typical * float(np.exp(rng.normal(0, 0.1)))
-            centre = (
+            center = (
                 float(rng.uniform(0.6 * tall, size[0] - 0.6 * tall)),
                 float(rng.uniform(0.7 * tall, size[1] - 0.8 * tall)),
             )
-            x, y = centre
+            x, y = center
             body = (x - tall, y + 0.5 * tall, x + tall, y + 4 * tall)
             around = np.array([x - tall, y - tall, x + tall, y + tall], dtype=np.float32)
             if frame.overlaps(around) or frame.overlaps(np.array(body, dtype=np.float32)):
                 continue
             patch = _head(rng, crops, portraits, tall)
             draw.rounded_rectangle(body, 0.4 * tall, fill=(int(rng.integers(20, 200)),) * 3)
-            scenes.paste_patch(frame, patch, rng, centre, tall, 1.0, allow_overlap=True)
+            scenes.paste_patch(frame, patch, rng, center, tall, 1.0, allow_overlap=True)
         pixels = degrade(frame.image, rng, gray=True)
         boxes = np.array([tighten(box) for box in frame.boxes], dtype=np.float32)
         image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))

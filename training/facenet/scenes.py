@@ -96,7 +96,7 @@ def paste_view(
     photo: Photo,
     rng: np.random.Generator,
     scale: tuple[float, float],
-    centre: tuple[float, float] | None = None,
+    center: tuple[float, float] | None = None,
 ) -> None:
     """Paste a scaled part of a photo over the frame and add its faces.
 
@@ -105,7 +105,7 @@ def paste_view(
         photo: The photo.
         rng: Source of chance.
         scale: Frame pixels per photo pixel, across and down.
-        centre: Photo point to keep near the middle; None draws one.
+        center: Photo point to keep near the middle; None draws one.
     """
     origin, source, target = [], [], []
     for axis in range(2):
@@ -113,7 +113,7 @@ def paste_view(
         if shown >= length:
             start = -(shown - length) * rng.random()
         else:
-            middle = centre[axis] if centre is not None else rng.uniform(0, length)
+            middle = center[axis] if center is not None else rng.uniform(0, length)
             start = min(max(middle - shown / 2, 0.0), length - shown)
         first, last = max(start, 0.0), min(start + shown, float(length))
         origin.append(start)
@@ -222,7 +222,7 @@ def paste_patch(
     frame: Frame,
     patch: Patch,
     rng: np.random.Generator,
-    centre: tuple[float, float],
+    center: tuple[float, float],
     height: float,
     stretch: float,
     allow_overlap: bool = False,
@@ -233,7 +233,7 @@ def paste_patch(
         frame: Where to paste.
         patch: What to paste.
         rng: Source of chance.
-        centre: Centre of the face in frame pixels.
+        center: Center of the face in frame pixels.
         height: Height of the face (of a web-face crop's face for a distractor), frame pixels.
         stretch: Width of a patch pixel over its height.
         allow_overlap: Paste even over known faces.
@@ -248,7 +248,7 @@ def paste_patch(
     scale_y = height / float(face[3] - face[1])
     scale = np.array([scale_y * stretch, scale_y] * 2, dtype=np.float32)
     placed = face * scale
-    corner = np.array(centre) - (placed[:2] + placed[2:]) / 2
+    corner = np.array(center) - (placed[:2] + placed[2:]) / 2
     box = (placed + np.tile(corner, 2)).astype(np.float32)
     if not allow_overlap and frame.overlaps(box, 0.15):
         return False

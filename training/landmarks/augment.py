@@ -39,7 +39,7 @@ class FacePatch:
     """A face and its surroundings, gray, at a size close to that of a crop.
 
     Attributes:
-        image: Mode L, 208x208; the box's centre in the middle, its longer side 80 pixels.
+        image: Mode L, 208x208; the box's center in the middle, its longer side 80 pixels.
         points: float32 [points, 2] in patch pixels, measured from the patch's top left corner;
             NaN for a point that is not annotated.
     """

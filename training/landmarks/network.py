@@ -17,7 +17,7 @@ MAP_SIZE = 20
 
 
 def interpolation_matrix(small: int, large: int) -> NDArray[np.float32]:
-    """Return the cubic interpolation of ``small`` samples at ``large`` pixel centres.
+    """Return the cubic interpolation of ``small`` samples at ``large`` pixel centers.
 
     Args:
         small: Number of samples.

@@ -1,4 +1,4 @@
-"""Runs a serialised DALI pipeline on the CPU, request by request or many at once."""
+"""Runs a serialized DALI pipeline on the CPU, request by request or many at once."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_addresses_that_are_no_use(empty_redis, tmp_path):
         (f"redis://:secret@127.0.0.1:{port}x/0", "is no address", StoreError),
         (f"redis://:secret@127.0.0.1:{port}/mine", "is no address", StoreError),
         (f"redis://:secret@127.0.0.1:{port}/0/1", "is no address", StoreError),
-        (f"redis://:secret@127.0.0.1:{port}/0?colour=red", "is no address", StoreError),
+        (f"redis://:secret@127.0.0.1:{port}/0?color=red", "is no address", StoreError),
         (f"rediss://:secret@127.0.0.1:{port}/0?ssl_cert_reqs=x", "Certificate", StoreError),
         (f"unix://:secret@{tmp_path}/none.sock", "does not answer", StoreUnavailableError),
     ):

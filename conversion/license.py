@@ -34,11 +34,11 @@ def require(weights: Weights, accepted: bool) -> None:
     Raises:
         FetchError: they must be and are not; it names them, their address and both ways to accept.
     """
-    licence = weights.licence
-    if not licence.accept or accepted:
+    license = weights.license
+    if not license.accept or accepted:
         return
     raise FetchError(
-        f"{weights.model}={weights.name} is under the {licence.name}: {licence.url}. Read it, then "
+        f"{weights.model}={weights.name} is under the {license.name}: {license.url}. Read it, then "
         f"accept it with --accept-eula or with {VARIABLE}=yes in .env. "
         "The kit's own networks ask for nothing: --weights open"
     )
