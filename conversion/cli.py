@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TextIO
 
-from facekit.errors import FacekitError
+from facekit.errors import FacekitError, install_hint
 
 EXIT_FAILED = 1
 """Some of the work failed; the output says what."""
@@ -183,8 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         extra = _EXTRAS.get(package)
         if extra is None and package not in _OWN:
             raise
-        what = f"facekit[{extra}]" if extra else "facekit"
-        say(f"conversion: {error.name} is not installed: pip install '{what}'")
+        say(f"conversion: {error.name} is not installed: {install_hint(extra or '')}")
         return EXIT_UNUSABLE
     except _Stopped:
         say("conversion: stopped by SIGTERM; engines that were there before still are")

@@ -22,6 +22,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+DISTRIBUTION = "facekit-triton"
+"""Name of the installed package; PyPI has another one called ``facekit``."""
+
+
+def install_hint(extra: str = "") -> str:
+    """Return how the package with an extra is installed, for messages about a missing module."""
+    brackets = f"[{extra}]" if extra else ""
+    return f"install {DISTRIBUTION}{brackets} (in the clone: pip install '.{brackets}')"
+
 
 class FacekitError(Exception):
     """Root of all errors raised by facekit."""

@@ -25,9 +25,7 @@ def with_libraries(run: Callable[[], int]) -> int:
         library = LIBRARIES.get((error.name or "").partition(".")[0])
         if library is None:
             raise
-        sys.stderr.write(
-            f"needs {library}: scripts/setup train (or pip install 'facekit[train]')\n"
-        )
+        sys.stderr.write(f"needs {library}: scripts/setup train (or pip install '.[train]')\n")
         return 1
 
 

@@ -21,7 +21,7 @@ from typing import Any
 from facekit import limits
 from facekit.annotate.walk import Found
 from facekit.annotations.record import FileStamp
-from facekit.errors import DataError, SetupError
+from facekit.errors import DataError, SetupError, install_hint
 from facekit.report import one_line
 
 SCHEMES = ("s3", "gs", "file")
@@ -120,7 +120,7 @@ def _open(uri: str) -> tuple[Any, str]:
 @functools.lru_cache(maxsize=64)
 def _system(scheme: str, bucket: str) -> Any:
     if importlib.util.find_spec("pyarrow") is None:
-        raise SetupError('pyarrow is not installed: pip install "facekit[parquet]"')
+        raise SetupError(f"pyarrow is not installed: {install_hint('parquet')}")
     from pyarrow import fs
 
     try:

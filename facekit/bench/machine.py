@@ -8,8 +8,10 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+from facekit.errors import DISTRIBUTION
+
 _PACKAGES = (
-    "facekit",
+    DISTRIBUTION,
     "numpy",
     "nvidia-pytriton",
     "nvidia-dali-cuda120",

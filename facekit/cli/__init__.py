@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import facekit
-from facekit.errors import FacekitError
+from facekit.errors import FacekitError, install_hint
 
 EXIT_FAILED = 1
 """Some of the work failed; the output says what."""
@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if extras is None:
             raise
         extra = args.command if args.command in extras else extras[0]
-        show(f"facekit: {e.name} is not installed: pip install 'facekit[{extra}]'", sys.stderr)
+        show(f"facekit: {e.name} is not installed: {install_hint(extra)}", sys.stderr)
         return EXIT_UNUSABLE
     except KeyboardInterrupt:
         with suppress(OSError, ValueError):  # the terminal may be gone

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import facekit
-from facekit.errors import SetupError
+from facekit.errors import SetupError, install_hint
 
 _KNOCK_S = 10.0
 
@@ -51,7 +51,7 @@ def connect(address: str) -> Iterator[Cluster]:
         SetupError: Ray is not installed, or no such cluster answers.
     """
     if importlib.util.find_spec("ray") is None:
-        raise SetupError('Ray is not installed: pip install "facekit[ray]"')
+        raise SetupError(f"Ray is not installed: {install_hint('ray')}")
     # Read by Ray as it is imported, or by the processes that it starts.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

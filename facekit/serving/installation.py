@@ -11,9 +11,9 @@ import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-from facekit.errors import SetupError
+from facekit.errors import SetupError, install_hint
 
-_EXTRA = 'pip install "facekit[server]"'
+_EXTRA = install_hint("server")
 _SHM = Path("/dev/shm")
 # Measured with every model of the kit: 45 MiB at the start, 719 MiB while every model has a batch
 # of 32 photos, 1,037 MiB with four at a time; and as much again as large inputs may have taken. A

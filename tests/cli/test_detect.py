@@ -316,7 +316,7 @@ def test_missing_module_names_its_extra(
 
     monkeypatch.setattr(status, "run", run)
     assert main(["status"]) == 2
-    assert f"{module} is not installed: pip install 'facekit[{extra}]'" in capsys.readouterr().err
+    assert f"{module} is not installed: install facekit-triton[{extra}] " in capsys.readouterr().err
     pyproject = (Path(facekit.__file__).parents[1] / "pyproject.toml").read_text("utf-8")
     assert f"\n{extra} = [" in pyproject
 
@@ -343,7 +343,7 @@ def test_missing_extra_is_named(url: str, photo: Path) -> None:
     assert plain.returncode == 0, plain.stderr
     drawing = run("--draw", str(photo.parent))
     assert drawing.returncode == 2
-    assert "PIL is not installed: pip install 'facekit[draw]'" in drawing.stderr
+    assert "PIL is not installed: install facekit-triton[draw] " in drawing.stderr
 
 
 def test_interrupt_ends_the_run_at_once_though_requests_hang(photo: Path) -> None:

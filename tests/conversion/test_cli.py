@@ -144,7 +144,7 @@ def test_missing_package_names_the_extra_that_brings_it(
     monkeypatch.setitem(sys.modules, "conversion.catalog_file", None)
     monkeypatch.setitem(cli._EXTRAS, "conversion", "convert")
     assert run("plan") == cli.EXIT_UNUSABLE
-    assert "is not installed: pip install 'facekit[convert]'" in capsys.readouterr().err
+    assert "is not installed: install facekit-triton[convert] " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

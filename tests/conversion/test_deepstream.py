@@ -206,7 +206,7 @@ def test_errors_are_told_in_words(
     monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
     assert cli.main(["deepstream", "--output", str(tmp_path / "edge")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("conversion: tritonclient") and line.endswith("pip install 'facekit'")
+    assert line.startswith("conversion: tritonclient") and line.endswith("pip install '.')")
 
 
 def test_label_file_of_other_classes_is_refused(catalog: Catalog, tmp_path: Path) -> None:

@@ -156,7 +156,8 @@ def test_without_scipy_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "scipy.io", None)
     assert convert(tmp_path / "out", *options) == 2
     assert capsys.readouterr().err == (
-        "facekit: scipy.io is not installed: pip install 'facekit[data]'\n"
+        "facekit: scipy.io is not installed: install facekit-triton[data] "
+        "(in the clone: pip install '.[data]')\n"
     )
     # Text lists and VOC files need no SciPy.
     del options[2:4]

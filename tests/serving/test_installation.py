@@ -24,7 +24,7 @@ def test_find_installation_without_the_wheel_names_the_extra(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
-    with pytest.raises(SetupError, match=r'pip install "facekit\[server\]"'):
+    with pytest.raises(SetupError, match=r"pip install '\.\[server\]'"):
         installation.find_installation()
 
 

@@ -71,7 +71,7 @@ def test_a_missing_library_is_named_in_one_line(trainer: str, missing: str, name
         [sys.executable, "-c", textwrap.dedent(WITHOUT), missing, f"training.{trainer}", *command],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    expected = f"needs {named}: scripts/setup train (or pip install 'facekit[train]')\n"
+    expected = f"needs {named}: scripts/setup train (or pip install '.[train]')\n"
     assert (done.returncode, done.stderr) == (1, expected)
 
 

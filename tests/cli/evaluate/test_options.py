@@ -96,7 +96,7 @@ def test_what_needs_a_package_names_the_extra_of_the_subcommand(
         monkeypatch.setitem(sys.modules, "PIL", None)
         assert main(["evaluate", "--labels", str(data), "--url", fake.url]) == 2
         assert fake.received == []
-    expected = "PIL is not installed: pip install 'facekit[evaluate]'"
+    expected = "PIL is not installed: install facekit-triton[evaluate] "
     assert expected in capsys.readouterr().err
 
 
@@ -123,4 +123,4 @@ def test_the_extra_is_that_of_the_subcommand(
 
     monkeypatch.setattr(f"facekit.cli.{argv[0]}.run", run)
     assert main(argv) == 2
-    assert capsys.readouterr().err.endswith(f"pip install 'facekit[{extra}]'\n")
+    assert capsys.readouterr().err.endswith(f"(in the clone: pip install '.[{extra}]')\n")
