@@ -20,6 +20,9 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 DISTRIBUTION = "facekit-triton"
@@ -101,3 +104,49 @@ class StoreUnavailableError(StoreError):
 
 class SetupError(FacekitError):
     """The embedded server can't start on this machine; the message says what is missing."""
+
+
+@contextmanager
+def reading(path: Path, kind: type[FacekitError] = DataError) -> Iterator[None]:
+    """Raise what stops a block from reading a file as an error that names the file.
+
+    Args:
+        path: The file or folder that the block reads.
+        kind: Class of the error.
+
+    Raises:
+        FacekitError: Of class ``kind``: the block raised an OSError, or the text is not UTF-8.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise _file_error(kind, path, "no such file") from error
+    except OSError as error:
+        raise _file_error(kind, path, f"cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        reason = f"cannot be read as text: byte {error.start} is not {error.encoding.upper()}"
+        raise _file_error(kind, path, reason) from error
+
+
+@contextmanager
+def writing(path: Path, kind: type[FacekitError] = DataError) -> Iterator[None]:
+    """Raise what stops a block from writing a file as an error that names the file.
+
+    Args:
+        path: The file or folder that the block writes, and not a temporary one beside it.
+        kind: Class of the error.
+
+    Raises:
+        FacekitError: Of class ``kind``: the block raised an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "; free some space and run the same command again" if full else ""
+        reason = f"cannot be written: {error.strerror or error}{remedy}"
+        raise _file_error(kind, path, reason) from error
+
+
+def _file_error(kind: type[FacekitError], path: Path, reason: str) -> FacekitError:
+    return kind(path, reason) if issubclass(kind, DataError) else kind(f"{path}: {reason}")

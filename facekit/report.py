@@ -112,14 +112,8 @@ def write_json(path: Path, results: Iterable[PhotoResult], **about: Any) -> None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
-
-    A link is followed; a device or a pipe is written to, never replaced.
-
-    Raises:
-        OSError: The file can't be written.
-    """
-    write_whole(path, text.encode())
+    """Write a file, as :func:`facekit.files.write_whole` does."""
+    write_whole(path, text)
 
 
 def to_json(results: Iterable[PhotoResult], **about: Any) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from facekit.errors import DataError, FacekitError
-from facekit.folder_lock import filling
+from facekit.files import FolderLock
 from facekit.progress import ProgressBar
 from training.devices import choose_device
 from training.record import PLOT_FILE, Record, plot_record
@@ -130,7 +130,7 @@ def fit(options: RunOptions, recipe: Recipe) -> Path:
         ConfigError: There is no such device.
         FacekitError: The loss is no longer a number.
     """
-    with filling(options.out):
+    with FolderLock(options.out):
         return _fit(options, recipe)
 
 

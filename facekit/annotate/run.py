@@ -25,7 +25,7 @@ from facekit.annotations.journal import (
 )
 from facekit.annotations.record import PhotoRecord
 from facekit.errors import DataError, ModelMissingError
-from facekit.folder_lock import filling
+from facekit.files import FolderLock
 from facekit.photos.formats import ACCEPTED
 from facekit.runs import missing_model_remedy
 
@@ -77,7 +77,7 @@ def annotate(
     place = outputs.coco.resolve().parent
     with ExitStack() as stack:
         stack.enter_context(empty_folders_removed(place))
-        stack.enter_context(filling(place, f".{outputs.coco.name}.lock"))
+        stack.enter_context(FolderLock(place, f".{outputs.coco.name}.lock"))
         try:
             index = PhotoIndex(
                 outputs.index, hash_content=options.hash_content, retry_failed=options.retry_failed

@@ -26,8 +26,7 @@ from facekit.chips.options import FORMATS, ChipOptions
 from facekit.draw import open_upright
 from facekit.errors import DataError, PhotoError
 from facekit.faces import Face
-from facekit.files import write_whole
-from facekit.folder_lock import LOCK_FILE, filling
+from facekit.files import LOCK_FILE, FolderLock, write_whole
 from facekit.landmarks.crops import FloatArray
 from facekit.progress import ProgressBar
 
@@ -118,7 +117,7 @@ def align_faces(
     photos = 0
     try:
         jobs = chosen.jobs or len(os.sched_getaffinity(0))
-        with filling(out), ThreadPoolExecutor(jobs) as pool:
+        with FolderLock(out), ThreadPoolExecutor(jobs) as pool:
             _mark(out)
             for made, missing in _in_order(
                 pool, lambda r: _align_photo(r, photo_folder, out, chosen), records, 4 * jobs
@@ -175,7 +174,7 @@ def _align_photo(
     for number, face, affine in maps:
         name = chip_name(record.photo, number, FORMATS[options.format])
         chip = cut_chip(image, affine, options.size)
-        write_whole(out / name, _encoded(chip, options.format))
+        write_whole(out / name, _encoded(chip, options.format), sync=False)
         rows.append(_row(name, record.photo, number, face, affine.round(_DIGITS).tolist()))
     return rows, missing
 

@@ -13,12 +13,13 @@ import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import facekit
-from facekit.errors import FacekitError, install_hint
+from facekit.errors import DataError, FacekitError, install_hint, writing
+from facekit.files import check_writable
 
 EXIT_FAILED = 1
 """Some of the work failed; the output says what."""
@@ -113,51 +114,17 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
 
 
 def check_output(path: Path) -> None:
-    """Check before long work that a file can be written after it; missing folders are no fault.
-
-    A nameless file is made in its folder: rights alone don't tell of a file system that takes none.
+    """Check before long work that a file can be written after it; - is standard output.
 
     Raises:
-        SetupError: It is a folder, or can't be written.
+        DataError: It is a folder, or cannot be written.
     """
-    import tempfile
-
-    from facekit.errors import SetupError
-
     if path == Path("-"):
         return
     if path.is_dir():
-        raise SetupError(f"{path}: is a folder")
-    place = path if path.exists() else path.parent
-    while not place.exists():
-        place = place.parent
-    if place != path and not place.is_dir():
-        raise SetupError(f"{place}: is no folder")
-    if not os.access(place, os.W_OK):
-        raise SetupError(f"{place}: cannot be written to")
-    if place == path and not path.is_file():  # a device or a pipe, which is written to as it is
-        return
-    folder = place if place != path else path.resolve().parent
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as e:
-        raise SetupError(f"{path}: cannot be written: {e.strerror or e}") from e
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Name the file that could not be written.
-
-    Raises:
-        SetupError: Something raised an OSError.
-    """
-    from facekit.errors import SetupError
-
-    try:
-        yield
-    except OSError as e:
-        # Not the error's own name, which may be that of a half file.
-        raise SetupError(f"{path}: {e.strerror or e}") from e
+        raise DataError(path, "is a folder; give the name of a file")
+    with writing(path):
+        check_writable(path)
 
 
 def add_tls_certificate(parser: argparse.ArgumentParser) -> None:

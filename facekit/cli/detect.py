@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from facekit.cli import add_json, add_timeout, add_tls_certificate, check_output, number, writing
+from facekit.cli import add_json, add_timeout, add_tls_certificate, check_output, number
+from facekit.errors import writing
 
 # Those of `facekit.client.calls.DETECTORS`, which takes long to import.
 _MODELS = ("faces", "facemask_ensemble", "facenet_ensemble")

@@ -14,11 +14,10 @@ from facekit.cli import (
     add_tls_certificate,
     check_output,
     number,
-    writing,
 )
+from facekit.errors import DataError, FacekitError, InputError, ServerError, writing
 
 if TYPE_CHECKING:
-    from facekit.errors import FacekitError
     from facekit.evaluation.label_classes import ClassMap
     from facekit.evaluation.report import Evaluation
     from facekit.evaluation.selection import Selection
@@ -122,7 +121,6 @@ def run(args: argparse.Namespace) -> int:
         SetupError: The embedded server can't start, or a file that was asked for can't be written.
     """
     from facekit.client.calls import check_model
-    from facekit.errors import DataError
     from facekit.evaluation.label_classes import ClassMap, parse_class_map
     from facekit.evaluation.selection import select
     from facekit.labels.folder import find_labels
@@ -156,7 +154,6 @@ def _ask(
     args: argparse.Namespace, models: list[str], selection: Selection, classes: ClassMap
 ) -> dict[str, Answers]:
     """Return the answers of every model of every server, by the name that tells them apart."""
-    from facekit.errors import InputError, ServerError
     from facekit.evaluation.served import ask, check_served
     from facekit.report import show
     from facekit.runs import connect
@@ -189,7 +186,6 @@ def _score(
     answers: dict[str, Answers],
 ) -> Evaluation:
     """Score all servers on the photos that each of them answered and whose labels fit."""
-    from facekit.errors import DataError
     from facekit.evaluation.remarks import Remarks
     from facekit.evaluation.report import Evaluation, Failure
     from facekit.evaluation.served import ScoringRules, fitted, score

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facekit.cli import add_json, check_output, number, writing
+from facekit.cli import add_json, check_output, number
+from facekit.errors import ConfigError, StoreError, writing
 
 if TYPE_CHECKING:
     from facekit.store import Store
@@ -83,7 +84,6 @@ def run(args: argparse.Namespace) -> int:
             category.
         SetupError: The file that was asked for can't be written.
     """
-    from facekit.errors import ConfigError
     from facekit.report import show, write_text
     from facekit.store import open_store
 
@@ -147,8 +147,6 @@ def _dataset(store: Store, asked: str | None) -> str:
     Raises:
         StoreError: There is none, or it can't be told which one.
     """
-    from facekit.errors import StoreError
-
     names = [each.dataset for each in store.datasets()]
     if not names:
         raise StoreError(f"{store.name}: holds no dataset yet")
@@ -166,7 +164,6 @@ def _check_category(store: Store, dataset: str, category: str) -> None:
         StoreError: Names those that there are.
     """
     from facekit.annotations.dataset import utf8_name
-    from facekit.errors import StoreError
 
     names = [each.category for each in store.categories(dataset)]
     if utf8_name(category) not in names:
@@ -182,8 +179,6 @@ def _check_rotations(store: Store, dataset: str) -> None:
     Raises:
         StoreError: The faces have no landmarks, by which they would be turned.
     """
-    from facekit.errors import StoreError
-
     best = next(iter(store.faces(dataset, limit=1)), None)
     if best is not None and not best.points_xy:
         raise StoreError(

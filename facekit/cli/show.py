@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from facekit.cli import check_output, number, writing
+from facekit.cli import check_output, number
+from facekit.errors import ConfigError, writing
 
 # Those of `facekit.sheet.pick`, which needs Pillow.
 _PICKS = ("mixture", "spread", "most-faces", "rotation", "lowest-score", "failures")
@@ -73,7 +74,6 @@ def run(args: argparse.Namespace) -> int:
     """
     import io
 
-    from facekit.errors import ConfigError
     from facekit.files import write_whole
     from facekit.progress import ProgressBar
     from facekit.report import show
@@ -110,7 +110,6 @@ def run(args: argparse.Namespace) -> int:
 def _keep_photos(args: argparse.Namespace) -> None:
     """Refuse to write over a photo of the data set."""
     from facekit.annotations import read_dataset
-    from facekit.errors import ConfigError
 
     dataset = read_dataset(args.dataset, args.photos)
     folder = Path(dataset.info.photo_folder)

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TextIO
 
 from facekit.errors import DataError
-from facekit.folder_lock import FolderLock
+from facekit.files import FolderLock
 
 SOURCES_FILE = "sources.json"
 JOURNAL_FILE = "sources.journal"

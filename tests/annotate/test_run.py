@@ -25,7 +25,7 @@ from facekit.annotations.journal import read_header, read_heads
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.cli import main
 from facekit.errors import ConfigError, DataError
-from facekit.folder_lock import FolderLock
+from facekit.files import FolderLock
 from tests.annotate.folders import (
     by_content,
     coco_photos,

@@ -161,7 +161,7 @@ def test_folder_of_photos_is_no_place_for_chips(folder: Path) -> None:
 def test_full_disk_is_an_error_with_its_place(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, *, sync: bool) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("facekit.chips.run.write_whole", full)

@@ -261,7 +261,10 @@ def test_detect_draws_each_photo_under_a_name_of_its_own(
 
 @pytest.mark.parametrize(
     ("option", "code", "message"),
-    [("--json", 2, "facekit: photo.jpg: is no folder"), ("--draw", 1, "below: Not a directory")],
+    [
+        ("--json", 2, "photo.jpg/below: cannot be written: Not a directory"),
+        ("--draw", 1, "below: Not a directory"),
+    ],
 )
 def test_detect_output_that_cannot_be_written_is_named(
     url: str,

@@ -17,7 +17,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from facekit.errors import DataError  # noqa: E402
-from facekit.folder_lock import filling  # noqa: E402
+from facekit.files import FolderLock  # noqa: E402
 from tests.training.spec_edits import edited, quoted  # noqa: E402
 from tests.training.tiny_detector import make_experiment, write_kitti  # noqa: E402
 from training.detector.__main__ import main  # noqa: E402
@@ -78,7 +78,7 @@ def test_a_missing_library_is_named_in_one_line(trainer: str, missing: str, name
 def test_two_trainings_cannot_have_one_folder(tmp_path: Path) -> None:
     experiment = tiny(tmp_path)
     busy = rf"run: is being filled by process {os.getpid()} on "
-    with filling(tmp_path / "run"):
+    with FolderLock(tmp_path / "run"):
         with pytest.raises(DataError, match=busy):
             train(experiment, options(tmp_path / "run"))
         with pytest.raises(DataError, match=busy):
@@ -91,9 +91,9 @@ def test_two_trainings_cannot_have_one_folder(tmp_path: Path) -> None:
 def test_a_worker_that_outlives_its_run_does_not_keep_the_lock(tmp_path: Path) -> None:
     code = f"""
         import os, pathlib, time
-        from facekit.folder_lock import filling
+        from facekit.files import FolderLock
 
-        with filling(pathlib.Path({str(tmp_path)!r})):
+        with FolderLock(pathlib.Path({str(tmp_path)!r})):
             child = os.fork()
             if child:
                 print(child, flush=True)
@@ -106,7 +106,7 @@ def test_a_worker_that_outlives_its_run_does_not_keep_the_lock(tmp_path: Path) -
     try:
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            with suppress(DataError), filling(tmp_path):
+            with suppress(DataError), FolderLock(tmp_path):
                 return
             time.sleep(0.05)
         pytest.fail("the lock is still held")

@@ -15,7 +15,7 @@ from facekit.detection.postprocess import Detections
 from facekit.draw import draw_tag, place_tags
 from facekit.errors import DataError, FacekitError
 from facekit.faces import Face
-from facekit.folder_lock import filling
+from facekit.files import FolderLock
 from facekit.labels.kitti import kitti_line, written_box
 from facekit.progress import ProgressBar
 from facekit.runs import SUFFIXES
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     """
     say_key_unused(options)
     spec = read_inference(options.inference_spec)
-    with filling(options.inference_output):
+    with FolderLock(options.inference_output):
         return _run(options, spec)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from facekit.errors import DataError
-from facekit.folder_lock import filling
+from facekit.files import FolderLock
 from training.arguments import whole_number
 from training.detector.batches import Batches
 from training.detector.frames import PhotoSet, read_photos
@@ -74,7 +74,7 @@ def train(experiment: Experiment, options: RunOptions) -> Path:
         FacekitError: The loss is no longer a number.
     """
     check_paths(experiment, resuming=(options.out / CHECKPOINT).exists())
-    with filling(options.out):
+    with FolderLock(options.out):
         return _train(experiment, options)
 
 

@@ -143,7 +143,7 @@ def test_json_that_cannot_be_written_is_named(
         assert main(argv) == 2
     out, err = capsys.readouterr()
     # What was measured is not lost with it.
-    assert "any face" in out and f"{target}: Is a directory" in err
+    assert "any face" in out and f"{target}: cannot be written: Is a directory" in err
 
 
 def test_an_error_of_the_system_names_its_file(
