@@ -1,6 +1,6 @@
-"""Walk the blocks of JPEG, PNG and WebP files: where each one lies, and nothing of what it says.
+"""Walk the blocks of JPEG, PNG and WebP files: where each lies, not what it says.
 
-The walks hold for damaged files too: they end where a file makes no sense any more, and raise
+The walks also take damaged files: they end where a file makes no sense any more, and raise
 nothing. They read only the head of each block, so a photo on a disk is not read whole.
 """
 
@@ -31,7 +31,7 @@ _SEARCHED_BYTES = 4096
 MOST_BLOCKS = 1 << 17
 """Of one file; a phone's has some tens."""
 _FARTHEST = 1 << 40
-"""Offset that a file is read at; no file system and no stream takes all that a field can hold."""
+"""Largest offset that is read; a field can hold larger ones than a file system takes."""
 
 
 class Block(NamedTuple):
@@ -39,9 +39,9 @@ class Block(NamedTuple):
 
     Attributes:
         name: Four letters, or for a JPEG the marker's second byte.
-        start: Offset of the block's own head.
+        start: Offset of the block's head.
         body: Offset of its content.
-        length: Of its content in bytes, as the head says; the file may end before.
+        length: Bytes of content, as the head says; the file may end before.
     """
 
     name: bytes
@@ -56,18 +56,18 @@ class Block(NamedTuple):
 
 
 class MemoryStream(io.RawIOBase):
-    """Reads memory as a file without a copy of it, which ``io.BytesIO`` makes."""
+    """A file over memory, without the copy that ``io.BytesIO`` makes."""
 
     def __init__(self, memory: memoryview) -> None:
         self._memory = memory
         self._at = 0
 
     def readable(self) -> bool:
-        """Say so."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say so."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
@@ -77,7 +77,7 @@ class MemoryStream(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill a buffer as far as there are bytes, and return how many they are."""
+        """Fill a buffer as far as there are bytes, and return their number."""
         target = memoryview(buffer)
         source = self._memory[self._at : self._at + len(target)]
         target[: len(source)] = source
@@ -94,7 +94,7 @@ def read_at(stream: BinaryIO, offset: int, count: int) -> bytes:
 
 
 def jpeg_segments(stream: BinaryIO) -> Iterator[Block]:
-    """Give the segments of a JPEG in front of its first scan; the last one is the scan's head."""
+    """Yield the segments of a JPEG in front of its first scan; the last one is the scan's head."""
     at = 2
     for _ in range(MOST_BLOCKS):
         head = read_at(stream, at, 4)
@@ -120,7 +120,7 @@ def jpeg_segments(stream: BinaryIO) -> Iterator[Block]:
 
 
 def png_chunks(stream: BinaryIO) -> Iterator[Block]:
-    """Give the chunks of a PNG up to its end; the last one may be cut off."""
+    """Yield the chunks of a PNG up to its end; the last one may be cut off."""
     at = len(PNG_SIGNATURE)
     for _ in range(MOST_BLOCKS):
         head = read_at(stream, at, 8)
@@ -134,7 +134,7 @@ def png_chunks(stream: BinaryIO) -> Iterator[Block]:
 
 
 def webp_chunks(stream: BinaryIO) -> Iterator[Block]:
-    """Give the chunks of a WebP."""
+    """Yield the chunks of a WebP."""
     at = 12
     for _ in range(MOST_BLOCKS):
         head = read_at(stream, at, 8)
@@ -145,28 +145,27 @@ def webp_chunks(stream: BinaryIO) -> Iterator[Block]:
         at = block.body + block.length + block.length % 2
 
 
-def essential_jpeg(raw: bytes, *, scans: bool = True) -> bytes:
-    """Return a JPEG without its metadata, which Pillow reads and may stumble over.
+def essential_jpeg(raw: bytes) -> bytes:
+    """Return a JPEG without its metadata, over which Pillow may stumble.
 
-    JFIF's and Adobe's segments stay: they tell how colors are stored. Without ``scans`` it ends
-    with the head of the first one, which is all that Pillow needs to open it.
+    JFIF's and Adobe's segments stay: they tell how colors are stored.
     """
-    kept, end = [raw[:2]], 2
+    kept = [raw[:2]]
     for block in jpeg_segments(io.BytesIO(raw)):
-        end = block.body + block.length
         if block.name == b"\xda":
-            return b"".join([*kept, raw[block.start : None if scans else end]])
+            return b"".join([*kept, raw[block.start :]])
+        end = block.body + block.length
         content = raw[block.body : end]
         colors = (block.name == b"\xe0" and content[:5] == b"JFIF\0" and len(content) >= 14) or (
             block.name == b"\xee" and content[:5] == b"Adobe" and len(content) >= 12
         )
         if colors or not (0xE0 <= block.name[0] <= 0xEF or block.name == b"\xfe"):
             kept.append(raw[block.start : end])
-    return b"".join(kept)  # There is no scan, which Pillow tells.
+    return b"".join(kept)  # Without a scan; Pillow reports that.
 
 
 def count_scans(jpeg: bytes) -> int:
-    """Return how many scans of a JPEG a decoder goes through: those in front of its end."""
+    """Return how many scans a decoder goes through: those in front of the JPEG's end."""
     at, scans = 2, 0
     while (found := _BETWEEN_DATA.search(jpeg, at)) is not None:
         marker, at = jpeg[found.start() + 1], found.end()

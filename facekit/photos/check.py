@@ -1,15 +1,17 @@
 """Check one encoded photo, and hand on bytes that every DALI version decodes alike.
 
-A decode error inside DALI fails every request that was merged into the same batch, and what DALI
-does with EXIF, palettes, alpha, 16 bits and CMYK differs from version to version. So the bytes are
-checked here first. Of an ordinary JPEG all segments are walked, its picture data are searched for
-markers, and it passes as it is. Anything else, odd JPEGs among them, is decoded here with Pillow
-and handed on as an uncompressed PNM, which leaves DALI nothing to fail on.
+A decode error inside DALI fails every request that was merged into the same batch, and DALI's
+handling of EXIF, palettes, alpha, 16 bits and CMYK differs from version to version. So the bytes
+are checked here first. Of an ordinary JPEG all segments are walked, its picture data are searched
+for markers, and it passes as it is. Anything else, odd JPEGs among them, is decoded here with
+Pillow and handed on as an uncompressed PNM, on which DALI can't fail.
 """
 
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,24 +22,39 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 from PIL.PpmImagePlugin import PpmImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from facekit import limits
 from facekit.errors import PhotoError
-from facekit.photos.blocks import Bytes, MemoryStream, count_scans, essential_jpeg
-from facekit.photos.formats import HEAD_BYTES, SUFFIXES, Kind, name_format, refusal
-from facekit.photos.header import Header, read_photo_header
+from facekit.photos.blocks import (
+    PNG_SIGNATURE,
+    Bytes,
+    MemoryStream,
+    count_scans,
+    essential_jpeg,
+    png_chunks,
+)
+from facekit.photos.formats import (
+    EMPTY,
+    HEAD_BYTES,
+    SUFFIXES,
+    Kind,
+    explain_unread_jpeg,
+    name_format,
+    refusal,
+)
+from facekit.photos.header import Header, read_photo_header, turn_upright
 from facekit.photos.jpeg import read_whole_jpeg
 from facekit.photos.jpeg_coding import OddJpegError
-from facekit.photos.jpeg_kinds import explain_unread_jpeg
-from facekit.photos.orientation import turn_upright
-from facekit.photos.png import open_png
 from facekit.photos.tiff import decode_tiff
 
-_EMPTY = "empty: it holds no bytes but padding"
 _HIDDEN = np.frombuffer(b"none", np.uint8)
 _CHANNELS = {"1": 1, "L": 1, "LA": 2, "I;16": 1, "I;16B": 1, "I": 1, "RGBA": 4, "CMYK": 4}
+# Color types of the PNG specification, third edition.
+_PNG_GRAY, _PNG_RGB, _PNG_PALETTE = 0, 2, 3
+_PNG_END = struct.pack(">I", 0) + b"IEND" + struct.pack(">I", zlib.crc32(b"IEND"))
 
 
 @dataclass(frozen=True)
@@ -77,7 +94,7 @@ def check_photo(
         raise PhotoError(f"{len(data):,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
     reason = refusal(bytes(data[:HEAD_BYTES]), SUFFIXES[0])
     if reason:
-        raise PhotoError(reason if bytes(data).strip(b"\0") else _EMPTY)
+        raise PhotoError(reason if bytes(data).strip(b"\0") else EMPTY)
     if bytes(data[:2]) == b"\xff\xd8":
         # One copy and no more: fresh memory for a second one takes longer than the whole check.
         array = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
@@ -89,7 +106,7 @@ def check_photo(
     header = _read_header(raw, io.BytesIO(raw), pixels_before, max_pixels)
     with naming_damage(header.kind):
         pixels, channels = _decode(raw, header)
-        return _hand_on(turn_upright(pixels, header.orientation), channels)
+        return _to_checked(pixels, header, channels)
 
 
 def _read_header(raw: Bytes, stream: BinaryIO, pixels_before: int, max_pixels: int) -> Header:
@@ -116,10 +133,7 @@ def decode_checked(checked: CheckedPhoto) -> Image.Image:
     data = checked.data.tobytes()
     image: Image.Image
     with naming_damage():
-        if is_jpeg(checked):
-            image = open_jpeg(data)
-        else:
-            image = PpmImageFile(io.BytesIO(data))
+        image = open_jpeg(data) if is_jpeg(checked) else PpmImageFile(io.BytesIO(data))
         image.load()
     return turn_upright(image, checked.orientation)
 
@@ -142,8 +156,7 @@ def naming_damage(kind: Kind = "JPEG") -> Iterator[None]:
     except PhotoError:
         raise
     # Pillow's decoders raise many kinds of errors on broken files, SyntaxError and struct.error
-    # among them; whichever it is, this photo can't be read and the next one must be. An OSError
-    # that got out of here would be taken for one of whatever is written next.
+    # among them. An OSError that left here would be taken for one of whatever is written next.
     except Exception as error:
         raise PhotoError(f"truncated or corrupt {kind}: {error}") from error
 
@@ -186,35 +199,36 @@ def _decode_jpeg(raw: bytes, header: Header) -> CheckedPhoto:
     limits.check_scans(count_scans(raw))
     channels = _CHANNELS.get(image.mode, 3)
     image.load()
-    return _hand_on(turn_upright(_to_8_bit(image), header.orientation), channels)
+    return _to_checked(_to_8_bit(image), header, channels)
 
 
-def _hand_on(pixels: Image.Image, channels: int) -> CheckedPhoto:
-    return CheckedPhoto(to_pnm(pixels), 1, (pixels.height, pixels.width, channels))
+def _to_checked(pixels: Image.Image, header: Header, channels: int) -> CheckedPhoto:
+    """Return stored pixels of mode L or RGB as an upright PNM."""
+    upright = turn_upright(pixels, header.orientation)
+    return CheckedPhoto(to_pnm(upright), 1, (upright.height, upright.width, channels))
 
 
 def _decode(raw: bytes, header: Header) -> tuple[Image.Image, int]:
     """Return the pixels as stored, in mode L or RGB, and the channels that the file has."""
     kind = header.kind
     if kind == "TIFF":
-        picture = decode_tiff(raw)
-        return _to_8_bit(picture.image), picture.channels
-    image: Image.Image
+        image, channels = decode_tiff(raw)
+        return _to_8_bit(image), channels
     if kind == "PNG":
-        image = open_png(raw)
+        image = _open_png(raw)
     else:
         image = _open_bmp(raw) if kind == "BMP" else WebPImageFile(io.BytesIO(raw))
     _check_one_size(image, header)
     channels = _CHANNELS.get(image.mode, 3)
     image.load()
     if kind == "BMP" and image.mode == "RGBA" and not image.getchannel("A").getbbox():
-        # Programs that know of no alpha leave its bytes zero.
+        # Programs that do not know alpha leave its bytes zero.
         image = image.convert("RGB")
     return _to_8_bit(image), channels
 
 
 def _check_one_size(image: Image.Image, header: Header) -> None:
-    """Refuse a file that tells its size twice, since the limits are held against the first."""
+    """Refuse a file that states two sizes, since only the first was held against the limits."""
     if image.size != header.stored_wh:
         raise ValueError("its headers tell different sizes")
 
@@ -226,6 +240,57 @@ def _open_bmp(raw: bytes) -> Image.Image:
         if not str(error).startswith("Unsupported"):
             raise
         raise PhotoError(f"{error} is not read: save it as JPEG") from error
+
+
+def _open_png(raw: bytes) -> Image.Image:
+    """Open a PNG from those of its chunks that make the picture, whatever is in the others.
+
+    Of an animated one it is the picture that all viewers show. Pixels of a color that a gray or RGB
+    file declares to be transparent are white.
+
+    Raises:
+        PhotoError: The file is cut off, or a chunk of the picture itself is damaged.
+    """
+    kept, clear, header = [], b"", b""
+    for block in png_chunks(io.BytesIO(raw)):
+        end = block.body + block.length + 4
+        # The case of the first letter tells which chunks are part of the picture.
+        critical = block.name[:1].isupper() and block.name != b"IEND"
+        if not critical and block.name != b"tRNS":
+            continue
+        body = raw[block.body : end - 4]
+        whole = end <= len(raw)
+        if not whole or raw[end - 4 : end] != struct.pack(">I", zlib.crc32(block.name + body)):
+            if not critical:
+                continue  # as libpng does
+            what = "a wrong checksum in" if whole else "the file ends within"
+            name = block.name.decode("ascii", "replace")
+            raise PhotoError(f"truncated or corrupt PNG: {what} its chunk {name}")
+        if block.name == b"IHDR":
+            header = body
+        if block.name == b"tRNS" and header[9:10] != bytes([_PNG_PALETTE]):
+            clear = body
+        else:
+            kept.append(raw[block.start : end])
+    image = PngImageFile(io.BytesIO(b"".join([PNG_SIGNATURE, *kept, _PNG_END])))
+    bits, color = header[8], header[9]
+    if len(clear) != {_PNG_GRAY: 2, _PNG_RGB: 6}.get(color):
+        return image
+    return _whitened(image, bits, struct.unpack(f">{len(clear) // 2}H", clear))
+
+
+def _whitened(image: Image.Image, bits: int, color: tuple[int, ...]) -> Image.Image:
+    """Return a gray or RGB picture with all pixels of one color made white."""
+    if bits == 16 and len(color) == 3:
+        # Pillow keeps only the upper half of each sample, and the lower one matters here.
+        raise PhotoError("PNG with 16-bit RGB and a transparent color is not read: save it as JPEG")
+    # Samples of less than 8 bits are stretched, and so is the color.
+    scale = 255 // (2**bits - 1) if bits < 8 else 1
+    pixels = np.array(image.convert("L") if bits < 8 else image)
+    key = np.array(color) * scale
+    clear = pixels == key[0] if len(color) == 1 else (pixels == key).all(axis=2)
+    pixels[clear] = 65535 if bits == 16 else 255
+    return Image.fromarray(pixels)
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

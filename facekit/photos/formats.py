@@ -1,11 +1,10 @@
-"""What a file is, told from its first bytes and never from its name; without a picture library."""
+"""Tell what a file is from its first bytes, without Pillow, and name what is not read."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Literal
-
-from facekit.photos.jpeg_kinds import explain_unread_jpeg
 
 Kind = Literal["JPEG", "PNG", "BMP", "WebP", "TIFF"]
 
@@ -14,8 +13,9 @@ SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """Names that promise an accepted photo."""
 HEAD_BYTES = 32
 """How much of a file is looked at."""
+EMPTY = "empty: it holds no bytes but padding"
 
-# Tab, line ends, the printable ASCII, and all that UTF-8 uses beyond it.
+# Tab, line ends, printable ASCII, and the other bytes of UTF-8.
 _TEXT = {9, 10, 13, *range(32, 127), *range(128, 248)}
 BMP_HEADERS = (12, 16, 40, 52, 56, 64, 108, 124)
 """Sizes in bytes of the headers that follow a BMP's first 14 bytes."""
@@ -40,17 +40,29 @@ _PICTURES: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
         ),
     ),
 )
-# These are TIFF files whose first picture is a thumbnail; only the name tells them apart.
+# TIFF files whose first picture is a thumbnail; only the name tells them apart.
 _RAW_SUFFIXES = (".nef", ".nrw", ".arw", ".sr2", ".dng", ".pef", ".srw", ".3fr", ".iiq", ".erf")
 
 
+# Frame headers (ITU-T T.81, table B.1) of what is not read.
+_JPEG_KINDS = {
+    0xC3: "a lossless JPEG",
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF, 0xDE), "a hierarchical JPEG"),
+    **dict.fromkeys((0xC9, 0xCA), "an arithmetic-coded JPEG"),
+    0xCB: "a lossless arithmetic-coded JPEG",
+    0xF7: "a JPEG-LS picture",
+}
+_START_OF_SCAN, _HIERARCHICAL = 0xDA, 0xDE
+_JPEG_FRAMES = {0xC0, 0xC1, 0xC2, *_JPEG_KINDS} - {_HIERARCHICAL}
+
+
 def refusal(head: bytes, suffix: str) -> str | None:
-    """Say why a file can't be annotated: "" where it can, None where it is no picture at all.
+    """Say why a file is not read: "" where it is, None where it is not a picture at all.
 
     Args:
         head: Its first ``HEAD_BYTES`` bytes.
-        suffix: Of its name, lower case. A file of another kind is a refused photo where its name
-            promises one.
+        suffix: Lower-case suffix of its name. A file of another kind is a refused photo where its
+            name promises one.
     """
     for name, matches in _PICTURES:
         if matches(head):
@@ -61,7 +73,7 @@ def refusal(head: bytes, suffix: str) -> str | None:
         return ""
     if suffix not in SUFFIXES:
         return None
-    return name_format(head) if head.strip(b"\0") else "empty: it holds no bytes but padding"
+    return name_format(head) if head.strip(b"\0") else EMPTY
 
 
 def is_photo(head: bytes, suffix: str = "") -> bool:
@@ -88,7 +100,7 @@ def kind_of(head: bytes) -> Kind | None:
 
 
 def name_format(raw: bytes) -> str:
-    """Say what bytes are that are taken for no photo."""
+    """Name the format of bytes that can't be read as a photo."""
     if raw[:2] == b"\xff\xd8":
         return explain_unread_jpeg(raw)
     signatures: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
@@ -104,9 +116,42 @@ def name_format(raw: bytes) -> str:
     )
     for name, matches in signatures:
         if matches(raw):
-            return (
-                f"not a photo but {name}; {ACCEPTED}"
-                if "broken" not in name
-                else f"{name}, truncated or corrupt"
-            )
+            if "broken" in name:
+                return f"{name}, truncated or corrupt"
+            return f"not a photo but {name}; {ACCEPTED}"
     return f"no known photo format; {ACCEPTED}"
+
+
+def explain_unread_jpeg(raw: bytes, fault: str = "a JPEG with a broken header") -> str:
+    """Say why a JPEG is not read, in the standard's terms.
+
+    Args:
+        raw: The file, or its first bytes.
+        fault: What is wrong with it where its kind is not the reason.
+    """
+    try:
+        kind = _unread_kind(raw)
+    except (IndexError, struct.error):
+        kind = None
+    if kind is None:
+        return f"truncated or corrupt: {fault}"
+    return f"{kind}, which can't be decoded: convert it to an 8-bit baseline or progressive JPEG"
+
+
+def _unread_kind(raw: bytes) -> str | None:
+    at = 2
+    while raw[at] == 0xFF:
+        marker = raw[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        if marker in _JPEG_FRAMES:
+            precision, height = struct.unpack_from(">BH", raw, at + 4)
+            if precision != 8 and marker not in (0xC3, 0xCB, 0xF7):
+                return f"a {precision}-bit JPEG"
+            if height == 0:
+                return "a JPEG whose height is only given by a DNL marker"
+        if marker in _JPEG_FRAMES or marker in (_START_OF_SCAN, _HIERARCHICAL):
+            return _JPEG_KINDS.get(marker)
+        at += 2 + struct.unpack_from(">H", raw, at + 2)[0]
+    return None

@@ -1,19 +1,65 @@
-"""A photo's kind, size and orientation from its header alone; without a picture library.
+"""Read a photo's kind, size and orientation from its header alone, without Pillow.
 
-Pillow's sizes won't do: it turns those of TIFF files on its own, and opens no file whose metadata
-it stumbles over.
+Pillow's sizes won't do: it turns TIFF files by itself, and opens no file whose metadata it stumbles
+over. Orientation is decided here for the server, drawings and labels. Metadata never refuses a
+photo: what can't be understood is passed over, and a value beyond 1..8 is 1.
 """
 
 from __future__ import annotations
 
+import io
+import re
 import struct
+import zlib
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from facekit.photos.blocks import jpeg_segments, read_at, webp_chunks
+from facekit.photos.blocks import (
+    PNG_SIGNATURE,
+    Block,
+    jpeg_segments,
+    png_chunks,
+    read_at,
+    webp_chunks,
+)
 from facekit.photos.formats import BMP_HEADERS, HEAD_BYTES, Kind, kind_of
-from facekit.photos.orientation import read_orientation
-from facekit.photos.tiff_directory import LENGTH, WIDTH, full_page
+from facekit.photos.tiff_directory import (
+    LENGTH,
+    ORIENTATION,
+    WIDTH,
+    XMP,
+    first_directory,
+    full_page,
+)
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MAX_METADATA_BYTES = 1 << 20
+"""Read of one block: EXIF of a phone has 1 to 64 KB, and its first entries tell."""
+
+_MOST_TEXTS = 4
+"""Text chunks of one PNG that are unpacked; one is usual."""
+
+_JPEG_EXIF = b"Exif\0\0"
+_JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_PNG_XMP = b"XML:com.adobe.xmp"
+_PNG_EXIF_TEXT = b"Raw profile type exif"  # of ImageMagick, before PNG had a chunk for it
+_XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
+# Flags of a WebP's VP8X chunk.
+_WEBP_EXIF, _WEBP_XMP = 0x08, 0x04
+
+# The ``Image.Transpose`` that turns the stored pixels upright, by EXIF orientation.
+_TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}
 
 
 @dataclass(frozen=True)
@@ -37,10 +83,7 @@ class Header:
 
 
 def read_photo_header(stream: BinaryIO) -> Header:
-    """Read a photo's header.
-
-    Args:
-        stream: A whole file.
+    """Read the header of a photo's file.
 
     Raises:
         PhotoError: A TIFF is a camera's raw picture.
@@ -49,7 +92,7 @@ def read_photo_header(stream: BinaryIO) -> Header:
     head = read_at(stream, 0, HEAD_BYTES)
     kind = kind_of(head)
     if kind is None:
-        raise ValueError("no photo of an accepted kind")
+        raise ValueError("not a photo of an accepted kind")
     try:
         stored_wh = _SIZES[kind](stream, head)
     except struct.error as error:
@@ -92,10 +135,8 @@ def _webp_size(stream: BinaryIO, head: bytes) -> tuple[int, int]:
 def _bmp_size(stream: BinaryIO, head: bytes) -> tuple[int, int]:
     if int.from_bytes(head[14:18], "little") not in BMP_HEADERS:
         raise ValueError("no header of a BMP")  # Many a text begins as a BMP does.
-    if head[14:18] == b"\x0c\0\0\0":
-        width, height = struct.unpack_from("<HH", head, 18)
-    else:
-        width, height = struct.unpack_from("<ii", head, 18)
+    letters = "<HH" if head[14:18] == b"\x0c\0\0\0" else "<ii"
+    width, height = struct.unpack_from(letters, head, 18)
     return width, abs(height)  # Rows from the top down have a negative height.
 
 
@@ -111,3 +152,113 @@ _SIZES = {
     "BMP": _bmp_size,
     "TIFF": _tiff_size,
 }
+
+
+def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Return stored pixels turned upright by their EXIF orientation 1..8; itself for 1."""
+    from PIL import Image
+
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(Image.Transpose[turn])
+
+
+def read_orientation(stream: BinaryIO) -> int:
+    """Return the EXIF orientation 1..8 of a file, that of its XMP where EXIF has none, or else 1.
+
+    Only metadata is read.
+    """
+    try:
+        for value in _orientations(stream):
+            return value if 1 <= value <= 8 else 1
+    # Whatever is wrong with it, or with the file around it, the pixels are what they are.
+    except Exception:
+        pass
+    return 1
+
+
+def _orientations(stream: BinaryIO) -> Iterator[int]:
+    """Yield the orientations that a photo states, the one that counts first."""
+    head = read_at(stream, 0, 12)
+    if head[:2] in (b"II", b"MM"):
+        page = full_page(stream)
+        if ORIENTATION in page.entries:
+            yield page.integer(ORIENTATION) or 1
+        xmp = [page.bytes(XMP, MAX_METADATA_BYTES)]
+    elif head[:2] == b"\xff\xd8":
+        xmp = yield from _jpeg_orientations(stream)
+    elif head[:8] == PNG_SIGNATURE:
+        xmp = yield from _png_orientations(stream)
+    elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        xmp = yield from _webp_orientations(stream)
+    else:
+        return
+    yield from (int(found[1]) for found in map(_XMP_ORIENTATION.search, xmp) if found)
+
+
+def _jpeg_orientations(stream: BinaryIO) -> Generator[int, None, list[bytes]]:
+    """Yield those of EXIF, and return the blocks of XMP."""
+    xmp = []
+    for block in jpeg_segments(stream):
+        if block.name == b"\xe1":
+            body = _body(stream, block)
+            if body[:6] == _JPEG_EXIF:
+                yield from _exif_orientation(body)
+            elif body.startswith(_JPEG_XMP):
+                xmp.append(body)
+    return xmp
+
+
+def _png_orientations(stream: BinaryIO) -> Generator[int, None, list[bytes]]:
+    xmp: list[bytes] = []
+    texts: list[bytes] = []
+    for block in png_chunks(stream):
+        if block.name == b"eXIf":
+            yield from _exif_orientation(_body(stream, block))
+        elif block.name in (b"iTXt", b"zTXt", b"tEXt") and len(xmp) + len(texts) < _MOST_TEXTS:
+            keyword, _, rest = _body(stream, block).partition(b"\0")
+            if keyword == _PNG_XMP and block.name == b"iTXt":
+                # Whether it is compressed, how, and two names that end with a zero byte.
+                text = rest[2:].split(b"\0", 2)[-1]
+                xmp.append(_inflated(text) if rest[:1] == b"\1" else text)
+            elif keyword == _PNG_EXIF_TEXT and block.name != b"iTXt":
+                texts.append(_inflated(rest[1:]) if block.name == b"zTXt" else rest)
+    for text in texts:
+        # An empty line, the profile's name, its length, and then its bytes in hexadecimal digits.
+        try:
+            body = bytes.fromhex(b"".join(text.split(b"\n")[3:]).decode("ascii"))
+        except ValueError:
+            continue
+        yield from _exif_orientation(body)
+    return xmp
+
+
+def _webp_orientations(stream: BinaryIO) -> Generator[int, None, list[bytes]]:
+    xmp, flags = [], 0
+    for block in webp_chunks(stream):
+        if block.name == b"VP8X":
+            flags = (_body(stream, block) or b"\0")[0]
+        elif block.name == b"EXIF" and flags & _WEBP_EXIF:
+            yield from _exif_orientation(_body(stream, block))
+        elif block.name == b"XMP " and flags & _WEBP_XMP:
+            xmp.append(_body(stream, block))
+    return xmp
+
+
+def _exif_orientation(exif: bytes) -> Iterator[int]:
+    try:
+        directory = first_directory(io.BytesIO(exif.removeprefix(_JPEG_EXIF)))
+    except ValueError:
+        return
+    if ORIENTATION in directory.entries:
+        yield directory.integer(ORIENTATION) or 1
+
+
+def _inflated(data: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(data, MAX_METADATA_BYTES)
+    except zlib.error:
+        return b""
+
+
+def _body(stream: BinaryIO, block: Block) -> bytes:
+    return read_at(stream, block.body, min(block.length, MAX_METADATA_BYTES))

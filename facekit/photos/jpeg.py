@@ -2,8 +2,8 @@
 
 Decoders disagree about odd JPEGs: lossless or arithmetic coding, missing tables, two frames, scans
 in a wrong order. What is not plainly in order is decoded by Pillow instead of being handed to DALI,
-so that no odd file can fail a batch of others. The picture data between the segments are searched
-for markers alone.
+so that no odd file can fail a batch of others. The picture data between the segments are only
+searched for markers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import struct
 import threading
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,7 +31,7 @@ _LEAP = 1 << 18  # bytes, whose mask stays in a core's own cache
 
 
 class _Scratch(threading.local):
-    """Memory that is written for every photo: to get it fresh would take longer than the search."""
+    """Memory that is written for every photo: fresh memory would take longer than the search."""
 
     def __init__(self) -> None:
         self.mask = np.empty(_LEAP, bool)
@@ -41,43 +40,14 @@ class _Scratch(threading.local):
 _scratch = _Scratch()
 
 
-@dataclass
-class JpegStructure:
-    """Where the parts of a JPEG stand.
-
-    Attributes:
-        scan_start: Offset of the first scan's picture data.
-        scans: How many scans there are.
-        components: 1 for gray, 3 for color.
-        adobe_transform: What Adobe's segment says of how colors are stored: 1 for luma and chroma;
-            None without one.
-        exif_starts: Offsets of every ``Exif`` block's name.
-        end: Offset behind the end-of-image marker; without one, behind the last scan's data.
-        has_end: Whether there is an end-of-image marker.
-        has_all_scans: Whether every bit of every coefficient has its scan, and the last scan its
-            restart markers.
-        stop: Marker at ``end`` that has no place there; None at the end of the file.
-    """
-
-    scan_start: int = 0
-    scans: int = 0
-    components: int = 0
-    adobe_transform: int | None = None
-    exif_starts: list[int] = field(default_factory=list)
-    end: int = 0
-    has_end: bool = False
-    has_all_scans: bool = False
-    stop: int | None = None
-
-
 def read_whole_jpeg(raw: memoryview) -> tuple[memoryview, JpegStructure]:
     """Return a JPEG, with the end-of-image marker supplied where it alone is missing.
 
     Some programs drop the marker, and Samsung's panoramas have their trailer in its place.
 
     Raises:
-        OddJpegError: One frame of Huffman-coded 8-bit gray or three-color pixels with all its
-            tables is what every decoder reads; this is something else.
+        OddJpegError: It is something else than one frame of Huffman-coded 8-bit gray or
+            three-color pixels with all its tables, which is what every decoder reads.
         PhotoError: Picture data are missing, or there are too many scans or pixels of a progressive
             JPEG.
     """
@@ -85,7 +55,7 @@ def read_whole_jpeg(raw: memoryview) -> tuple[memoryview, JpegStructure]:
     structure = read_structure(raw, limit)
     end = structure.end
     if structure.has_end:
-        # A marker in a trailer that nobody knows may stand behind a picture that was cut off.
+        # A marker in an unknown trailer may stand behind a picture that was cut off.
         if is_known_trailer(raw, end, limit) or has_all_data(
             bytes(raw[: end - 2]), coarse=structure.scans == 1
         ):
@@ -108,28 +78,48 @@ def read_structure(raw: Bytes, limit: int | None = None) -> JpegStructure:
         limit: Offset behind the last byte to look at.
 
     Raises:
-        OddJpegError: See ``read_whole_jpeg``.
+        OddJpegError: See :func:`read_whole_jpeg`.
         PhotoError: The last scan lacks restart markers at its end, and so the data between them, or
             a progressive JPEG has too many pixels, or any too many scans.
     """
-    walk = _Walk(raw, len(raw) if limit is None else limit)
+    structure = JpegStructure(raw, len(raw) if limit is None else limit)
     try:
-        walk.read_header()
+        structure.read_header()
     except (IndexError, struct.error) as error:
         raise OddJpegError("the header ends too early") from error
     try:
-        while walk.read_scan():
+        while structure.read_scan():
             pass
     except (IndexError, struct.error, OddJpegError) as error:
         # Behind a whole picture anything may stand.
-        if not walk.structure.has_all_scans:
+        if not structure.has_all_scans:
             raise OddJpegError(str(error)) from error
-    return walk.structure
+    return structure
 
 
-class _Walk:
+class JpegStructure:
+    """Where the parts of a JPEG stand, as far as its segments were read.
+
+    Attributes:
+        scan_start: Offset of the first scan's picture data.
+        scans: How many scans there are.
+        components: 1 for gray, 3 for color.
+        adobe_transform: What Adobe's segment says of how colors are stored: 1 for luma and chroma;
+            None without one.
+        exif_starts: Offsets of every ``Exif`` block's name.
+        end: Offset behind the end-of-image marker; without one, behind the last scan's data.
+        has_end: Whether there is an end-of-image marker.
+        has_all_scans: Whether every bit of every coefficient has its scan, and the last scan its
+            restart markers.
+        stop: Marker at ``end`` that has no place there; None at the end of the file.
+    """
+
     def __init__(self, raw: Bytes, limit: int) -> None:
-        self.structure = JpegStructure()
+        self.scan_start = self.scans = self.components = self.end = 0
+        self.adobe_transform: int | None = None
+        self.exif_starts: list[int] = []
+        self.has_end = self.has_all_scans = False
+        self.stop: int | None = None
         self._raw = raw
         self._limit = limit
         self._coding = JpegCoding()
@@ -144,22 +134,21 @@ class _Walk:
             self._read_table(marker)
 
     def read_scan(self) -> bool:
-        """Read a scan and the segments behind it; whether another scan follows."""
-        structure = self.structure
+        """Read a scan and the segments behind it; return whether another scan follows."""
         count = self._coding.read_scan(self._read_segment())
         expected = bytes(_FIRST_RESTART + k % 8 for k in range(count))
-        structure.scan_start = structure.scan_start or self._at
-        structure.components = self._coding.components
-        structure.scans += 1
-        limits.check_scans(structure.scans)
+        self.scan_start = self.scan_start or self._at
+        self.components = self._coding.components
+        self.scans += 1
+        limits.check_scans(self.scans)
         restarts = self._skip_data(count)
         in_order = restarts == expected
-        structure.end = self._at
-        structure.has_all_scans = in_order and self._coding.is_complete
+        self.end = self._at
+        self.has_all_scans = in_order and self._coding.is_complete
         while self._at < self._limit:
             marker = self._read_marker()
             if marker not in _TABLES_AND_NOTES | {SOS, _DNL, _END}:
-                structure.stop = marker
+                self.stop = marker
                 return False
             if marker == _END and not in_order and expected.startswith(restarts):
                 raise PhotoError(_CUT_OFF)
@@ -172,7 +161,7 @@ class _Walk:
             if marker == _END:
                 if not self._coding.is_begun:
                     raise OddJpegError("a component without a scan")
-                structure.end, structure.has_end = self._at, True
+                self.end, self.has_end = self._at, True
                 return False
             self._read_table(marker)
         return False
@@ -202,9 +191,9 @@ class _Walk:
         start = self._at + 2
         body = self._read_segment()
         if marker == _APP1 and body.startswith(_EXIF):
-            self.structure.exif_starts.append(start)
+            self.exif_starts.append(start)
         elif marker == _APP14 and body.startswith(b"Adobe") and len(body) >= 12:
-            self.structure.adobe_transform = body[11]
+            self.adobe_transform = body[11]
         self._coding.read(marker, body)
 
     def _skip_data(self, restarts: int) -> bytes:

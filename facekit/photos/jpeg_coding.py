@@ -1,4 +1,4 @@
-"""What a JPEG's tables, frame and scans may say for every decoder to take them.
+"""Check that every decoder takes a JPEG's tables, frame and scans.
 
 libjpeg, which DALI decodes with on a CPU, forgives damaged picture data and gives up on damaged
 segments, of which a progressive JPEG has many behind its first scan. Source of all limits: ITU-T
@@ -34,7 +34,7 @@ class _Component:
 
 
 class JpegCoding:
-    """Tables, frame and progress of one JPEG, whose segments are read in their order.
+    """Tables, frame and scans of one JPEG, whose segments are read in their order.
 
     Attributes:
         components: How many components the frame has; 0 before it.

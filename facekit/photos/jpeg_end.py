@@ -1,6 +1,6 @@
-"""Where a JPEG's own bytes end, and whether its picture is whole.
+"""Find where a JPEG's own bytes end, and whether its picture is whole.
 
-Phones and programs append things to a JPEG: further pictures, a film, notes of their own.
+Phones and programs append further pictures, a film or notes to a JPEG.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from facekit.photos.blocks import Bytes, essential_jpeg
 _END_OF_IMAGE = b"\xff\xd9"
 _STRIP_HEIGHT = 256
 _BLOCK = 1 << 16
-"""Bytes that are looked at a time; a directory of Samsung's takes some hundreds."""
+"""Bytes read at a time; a directory of Samsung's takes some hundreds."""
 
 
 def end_of_file(raw: Bytes) -> int:
@@ -62,9 +62,9 @@ def _start_of_directory(raw: Bytes, end: int) -> int:
 
 
 def is_known_trailer(raw: Bytes, start: int, end: int) -> bool:
-    """Tell whether bytes behind an end-of-image marker show by themselves that it is the picture's.
+    """Tell whether bytes behind an end-of-image marker prove that it is the picture's own.
 
-    That is padding, another JPEG (of a multi-picture file) or a film (of a motion photo).
+    Padding does, another JPEG (of a multi-picture file) and a film (of a motion photo).
     """
     head = b""
     while start < end and not head:
@@ -82,8 +82,8 @@ def has_all_data(jpeg: bytes, *, coarse: bool = False) -> bool:
         coarse: Look at the averages of its blocks only, in an eighth of the time. That tells
             nothing of a scan that brings no averages.
     """
-    # Pillow can't tell what libjpeg only warns of. But bytes behind a whole scan change nothing,
-    # while a scan that lacks some is decoded from what stands in their place.
+    # Pillow hides what libjpeg only warns of. But bytes behind a whole scan change nothing, while a
+    # scan that lacks some is decoded from what stands in their place.
     noise = np.random.default_rng(0).integers(0, 255, 64, np.uint8).tobytes()
     jpeg = essential_jpeg(jpeg)
     try:

@@ -53,12 +53,7 @@ def reduce_for_network(photo: CheckedPhoto, color: str) -> npt.NDArray[np.uint8]
 
 
 def reduce(photo: CheckedPhoto, scale: int, color: str) -> npt.NDArray[np.uint8]:
-    """Return a photo decoded smaller, as an uncompressed PNM; with scale 1 its data as they are.
-
-    Args:
-        photo: A checked photo.
-        scale: 8, 4, 2 or 1.
-        color: ``gray`` or ``rgb``.
+    """Return a photo decoded at 1/``scale`` of its size as a PNM; with scale 1 its data as is.
 
     Raises:
         PhotoError: The coded pixels are damaged.
@@ -66,17 +61,12 @@ def reduce(photo: CheckedPhoto, scale: int, color: str) -> npt.NDArray[np.uint8]
     return photo.data if scale == 1 else to_pnm(decode_reduced(photo, scale, color))
 
 
-def reduction(photo: CheckedPhoto, frame_wh: tuple[float, float]) -> int:
-    """Return by how much a photo may be decoded smaller: 8, 4, 2, or 1 where it is not a JPEG.
-
-    Args:
-        photo: A checked photo.
-        frame_wh: The least width and height that it is needed in, upright.
-    """
+def _reduction(photo: CheckedPhoto, least_wh: tuple[float, float]) -> int:
+    """Return 8, 4, 2, or 1: the largest that keeps an upright width and height; 1 for no JPEG."""
     if not is_jpeg(photo):
         return 1
     height, width, _ = photo.size_hwc
-    spare = min(width / frame_wh[0], height / frame_wh[1], width, height)
+    spare = min(width / least_wh[0], height / least_wh[1], width, height)
     # The decoder reduces stored pixels from their first corner. Where turning moves that corner,
     # only a scale that leaves no part of a pixel over keeps every point in its place.
     turned = photo.orientation != 1
@@ -86,7 +76,7 @@ def reduction(photo: CheckedPhoto, frame_wh: tuple[float, float]) -> int:
 
 def reduction_for_network(photo: CheckedPhoto) -> int:
     """Return by how much a photo may be decoded smaller for FaceNet: 8, 4, 2 or 1."""
-    return reduction(photo, (OVERSAMPLING * NETWORK_WIDTH, OVERSAMPLING * NETWORK_HEIGHT))
+    return _reduction(photo, (OVERSAMPLING * NETWORK_WIDTH, OVERSAMPLING * NETWORK_HEIGHT))
 
 
 def reduction_for_faces(photo: CheckedPhoto, boxes_xyxy: FloatArray) -> int:
@@ -100,16 +90,11 @@ def reduction_for_faces(photo: CheckedPhoto, boxes_xyxy: FloatArray) -> int:
     height, width, _ = photo.size_hwc
     # Without a face any picture will do.
     least = MIN_FACE_SIDE / max(float(sides.min()), 1.0) if len(sides) else 0.01
-    return reduction(photo, (least * width, least * height))
+    return _reduction(photo, (least * width, least * height))
 
 
 def decode_reduced(photo: CheckedPhoto, scale: int, color: str) -> Image.Image:
-    """Decode a JPEG at a fraction of its size, its stored pixels as they lie.
-
-    Args:
-        photo: A checked photo whose ``data`` is a JPEG.
-        scale: 2, 4 or 8.
-        color: ``gray`` or ``rgb``.
+    """Decode a checked JPEG at 1/2, 1/4 or 1/8 of its size, its stored pixels as they lie.
 
     Raises:
         PhotoError: The coded pixels are damaged.

@@ -1,16 +1,15 @@
 """Decode a TIFF by what it says of its bits, their meaning and their place in the file.
 
 Pillow is given the packed rows alone, as if each byte were a gray pixel, under a directory that is
-written here; it unpacks them with libtiff. What the bytes mean is read here. Pictures that are
-coded as such (JPEG, fax) are decoded by libtiff whole. What can't be read right is refused by
-name. Source of all tags and values: TIFF 6.0 and its Technical Notes.
+written here; it unpacks them with libtiff. What the bytes mean is read here. Coded pictures (JPEG,
+fax) are decoded by libtiff whole. What can't be read right is refused by name. Source of all tags
+and values: TIFF 6.0 and its Technical Notes.
 """
 
 from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,8 +38,8 @@ _PHOTOMETRIC_NAMES = {
     9: "ICCLab pixels", 10: "ITULab pixels", 32844: "LogL pixels", 32845: "LogLuv pixels",
 }  # fmt: skip
 _FORMAT_NAMES = {2: "signed", 3: "floating-point", 5: "complex integer", 6: "complex"}
-# Compressions of bytes, whatever they mean, and those of pictures; libtiff has all of them in every
-# build of Pillow, which it has not of the further ones.
+# Compressions of bytes, whatever they mean, and those of pictures; libtiff has these in every
+# build of Pillow.
 _PACKED = (1, 5, 8, 32946, 32773)
 _PREDICTED = (5, 8, 32946)
 _FAX, _JPEG = (2, 3, 4), 7
@@ -60,155 +59,129 @@ _JPEG_TABLES = 347
 _MAX_JPEG_TABLES = 1 << 16
 
 
-def _refuse(what: str) -> PhotoError:
-    return PhotoError(f"TIFF with {what} is not read: save it as JPEG")
+def decode_tiff(raw: bytes) -> tuple[Image.Image, int]:
+    """Decode the first page that is not a thumbnail; pixels stay as stored, not turned.
 
-
-@dataclass(frozen=True)
-class TiffPicture:
-    """A decoded TIFF.
-
-    Attributes:
-        image: Mode L, RGB, LA or RGBA, as stored.
-        channels: As stored; 3 for a palette.
-    """
-
-    image: Image.Image
-    channels: int
-
-
-def decode_tiff(raw: bytes) -> TiffPicture:
-    """Decode the first page that is no thumbnail; pixels stay as stored, not turned.
+    Returns:
+        The picture in mode L, RGB, LA or RGBA, and its channels as stored, 3 for a palette.
 
     Raises:
         PhotoError: Names what of the file is not read.
         ValueError: The file is broken.
     """
     page = full_page(io.BytesIO(raw))
-    layout = _Layout.of(page)
-    # A tile is decoded whole, however little of it the photo shows.
-    limits.check_size(*layout.tile_wh)
-    _check_bytes(layout)
-    if layout.coded:
-        return TiffPicture(_decode_coded(raw, page, layout), layout.samples)
+    layout = _Layout(page)
+    if layout.compression not in _PACKED:
+        return _decode_coded(raw, page, layout), layout.samples
     planes = range(layout.samples) if layout.planar else range(1)
     parts = [_unpacked(_packed_rows(raw, page, layout, plane), layout) for plane in planes]
     samples = np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
     channels = 3 if layout.photometric == _PALETTE else layout.samples
-    return TiffPicture(Image.fromarray(_to_colors(samples, page, layout)), channels)
+    return Image.fromarray(_to_colors(samples, page, layout)), channels
 
 
-@dataclass(frozen=True)
+def _refuse(what: str) -> PhotoError:
+    return PhotoError(f"TIFF with {what} is not read: save it as JPEG")
+
+
 class _Layout:
-    """What a page says of its samples, and that it can be read."""
+    """What a page says of its samples.
 
-    size_wh: tuple[int, int]
-    tile_wh: tuple[int, int]
-    tiled: bool
-    order: str
-    compression: int
-    photometric: int
-    bits: int
-    samples: int
-    planar: bool
-    alpha: int | None
-    """Which sample is alpha."""
-    premultiplied: bool
-    predicted: bool
+    Attributes:
+        size_wh: Width and height of the picture.
+        tile_wh: Width and height of a strip or tile.
+        alpha: Which sample is alpha, or None.
+        row_samples: Samples that lie together for each pixel.
+        row_bytes: Of one row of a strip or tile.
 
-    @property
-    def coded(self) -> bool:
-        return self.compression not in _PACKED
+    Raises:
+        PhotoError: Names what is not read, or the limit that it exceeds.
+        ValueError: The page is broken.
+    """
 
-    @property
-    def row_samples(self) -> int:
-        """Samples that lie together for each pixel."""
-        return 1 if self.planar else self.samples
-
-    @property
-    def row_bytes(self) -> int:
-        """Of one row of a strip or tile."""
-        return (self.tile_wh[0] * self.row_samples * self.bits + 7) // 8
-
-    @classmethod
-    def of(cls, page: Directory) -> _Layout:
+    def __init__(self, page: Directory) -> None:
         def first(tag: int, default: int) -> int:
             value = page.integer(tag)
             return default if value is None else value
 
-        width, length = first(WIDTH, 0), first(LENGTH, 0)
+        width, length = self.size_wh = first(WIDTH, 0), first(LENGTH, 0)
         if width < 1 or length < 1:
             raise ValueError("the directory lacks its width or length")
-        compression = first(_COMPRESSION, 1)
-        samples, extra = first(_SAMPLES, 1), page.integers(_EXTRA)
-        colors = max(1, samples - len(extra))
+        self.order = page.order
+        self.compression = first(_COMPRESSION, 1)
+        self.samples, extra = first(_SAMPLES, 1), page.integers(_EXTRA)
+        colors = max(1, self.samples - len(extra))
         # What libtiff takes a file for that does not say.
-        guess = _RGB if colors >= 3 else _WHITE_IS_ZERO if compression in _FAX else _BLACK_IS_ZERO
-        photometric = first(PHOTOMETRIC, guess)
+        fax = self.compression in _FAX
+        guess = _RGB if colors >= 3 else _WHITE_IS_ZERO if fax else _BLACK_IS_ZERO
+        self.photometric = first(PHOTOMETRIC, guess)
         bits = page.integers(_BITS) or (1,)
-        predictor = first(_PREDICTOR, 1) if compression in _PREDICTED else 1
-        tiled = _TILE_OFFSETS in page.entries
-        planar = first(_PLANAR, 1) == 2 and samples > 1
-        _check_readable(page, compression, photometric, samples, bits, predictor, planar)
-        own = _COLORS[photometric]
+        self.bits = bits[0]
+        predictor = first(_PREDICTOR, 1) if self.compression in _PREDICTED else 1
+        self.predicted = predictor == 2
+        self.planar = first(_PLANAR, 1) == 2 and self.samples > 1
+        self._check_readable(page, bits, predictor)
+        self.tiled = _TILE_OFFSETS in page.entries
+        if self.tiled:
+            self.tile_wh = first(_TILE_WIDTH, 0), first(_TILE_LENGTH, 0)
+        else:
+            self.tile_wh = width, min(first(_ROWS, length), length)
+        own = _COLORS[self.photometric]
         # Old programs write four samples of RGB and do not say that the fourth is alpha.
-        kinds = extra or (2,) * (samples - own)
-        alpha = next((own + k for k, kind in enumerate(kinds) if kind in (1, 2, 999)), None)
-        return cls(
-            (width, length),
-            (first(_TILE_WIDTH, 0), first(_TILE_LENGTH, 0)) if tiled
-            else (width, min(first(_ROWS, length), length)),
-            tiled, page.order, compression, photometric, bits[0], samples, planar,
-            alpha if alpha is not None and alpha < samples else None,
-            alpha is not None and kinds[alpha - own] == 1, predictor == 2,
-        )  # fmt: skip
+        kinds = extra or (2,) * (self.samples - own)
+        alpha = next((k for k, kind in enumerate(kinds) if kind in (1, 2, 999)), None)
+        self.alpha = None if alpha is None or own + alpha >= self.samples else own + alpha
+        self.premultiplied = alpha is not None and kinds[alpha] == 1
+        self.row_samples = 1 if self.planar else self.samples
+        self.row_bytes = (self.tile_wh[0] * self.row_samples * self.bits + 7) // 8
+        # A tile is decoded whole, however little of it the photo shows.
+        limits.check_size(*self.tile_wh)
+        self._check_bytes()
 
+    def _check_readable(self, page: Directory, bits: tuple[int, ...], predictor: int) -> None:
+        compression, photometric, samples = self.compression, self.photometric, self.samples
+        coded = compression in (*_FAX, _JPEG)
+        if not coded and compression not in _PACKED:
+            raise _refuse(f"compression {_COMPRESSION_NAMES.get(compression, compression)}")
+        odd = [kind for kind in page.integers(_FORMAT) if kind not in (1, 4)]
+        if odd:
+            raise _refuse(f"{_FORMAT_NAMES.get(odd[0], 'unknown')} samples")
+        if photometric not in _COLORS or (photometric == _YCBCR and compression != _JPEG):
+            raise _refuse(_PHOTOMETRIC_NAMES.get(photometric, f"photometric {photometric}"))
+        if samples < _COLORS[photometric] or samples > _COLORS[photometric] + 8:
+            raise _refuse(f"{samples} samples a pixel of photometric {photometric}")
+        if len(set(bits)) > 1 and len(bits) >= samples:
+            raise _refuse(f"{'/'.join(map(str, bits[:samples]))} bits a sample")
+        if coded:
+            # What libtiff itself decodes to pixels; fax has one bit, and the others have eight.
+            kind = "fax" if compression in _FAX else "JPEG"
+            right_bits = bits[0] == (1 if kind == "fax" else 8)
+            if not right_bits or samples != _COLORS[photometric] or self.planar:
+                raise _refuse(f"{samples} samples of {bits[0]} bits in {kind} compression")
+            if photometric == _PALETTE or (photometric == _WHITE_IS_ZERO and kind == "JPEG"):
+                raise _refuse(f"photometric {photometric} in {kind} compression")
+            return
+        if bits[0] not in (1, 2, 4, 8, 12, 16) or (photometric == _PALETTE and bits[0] > 8):
+            raise _refuse(f"{bits[0]} bits a sample")
+        if predictor not in (1, 2) or (predictor == 2 and bits[0] not in (8, 16)):
+            raise _refuse(f"predictor {predictor} of {bits[0]} bits a sample")
+        if photometric == _CMYK and (page.integer(_INK_SET) or 1) != 1:
+            raise _refuse("other inks than CMYK")
 
-def _check_readable(
-    page: Directory, compression: int, photometric: int, samples: int, bits: tuple[int, ...],
-    predictor: int, planar: bool,
-) -> None:  # fmt: skip
-    name = f"compression {_COMPRESSION_NAMES.get(compression, compression)}"
-    coded = compression in (*_FAX, _JPEG)
-    if not coded and compression not in _PACKED:
-        raise _refuse(name)
-    odd = [kind for kind in page.integers(_FORMAT) if kind not in (1, 4)]
-    if odd:
-        raise _refuse(f"{_FORMAT_NAMES.get(odd[0], 'unknown')} samples")
-    if photometric not in _COLORS or (photometric == _YCBCR and compression != _JPEG):
-        raise _refuse(_PHOTOMETRIC_NAMES.get(photometric, f"photometric {photometric}"))
-    if samples < _COLORS[photometric] or samples > _COLORS[photometric] + 8:
-        raise _refuse(f"{samples} samples a pixel of photometric {photometric}")
-    if len(set(bits)) > 1 and len(bits) >= samples:
-        raise _refuse(f"{'/'.join(map(str, bits[:samples]))} bits a sample")
-    if coded:
-        # What libtiff itself decodes to pixels; fax has one bit, and the others have eight.
-        kind = "fax" if compression in _FAX else "JPEG"
-        if bits[0] != (1 if kind == "fax" else 8) or samples != _COLORS[photometric] or planar:
-            raise _refuse(f"{samples} samples of {bits[0]} bits in {kind} compression")
-        if photometric == _PALETTE or (photometric == _WHITE_IS_ZERO and kind == "JPEG"):
-            raise _refuse(f"photometric {photometric} in {kind} compression")
-        return
-    if bits[0] not in (1, 2, 4, 8, 12, 16) or (photometric == _PALETTE and bits[0] > 8):
-        raise _refuse(f"{bits[0]} bits a sample")
-    if predictor not in (1, 2) or (predictor == 2 and bits[0] not in (8, 16)):
-        raise _refuse(f"predictor {predictor} of {bits[0]} bits a sample")
-    if photometric == _CMYK and (page.integer(_INK_SET) or 1) != 1:
-        raise _refuse("other inks than CMYK")
-
-
-def _check_bytes(layout: _Layout) -> None:
-    pixels, in_tiles = 1, 1
-    for side, tile_side in zip(layout.size_wh, layout.tile_wh, strict=True):
-        if tile_side < 1:
-            raise ValueError("strips or tiles of no size")
-        pixels *= side
-        in_tiles *= -(-side // tile_side) * tile_side
-    if layout.tiled and in_tiles > 2 * limits.MAX_PHOTO_PIXELS:
-        raise _refuse(f"{in_tiles:,} pixels in its tiles, for {pixels:,} of the picture")
-    taken = pixels * layout.samples * max(1, layout.bits // 8)
-    if taken > limits.MAX_SAMPLE_BYTES:
-        raise PhotoError(f"{taken:,} bytes of samples; the limit is {limits.MAX_SAMPLE_BYTES:,}")
+    def _check_bytes(self) -> None:
+        pixels, in_tiles = 1, 1
+        for side, tile_side in zip(self.size_wh, self.tile_wh, strict=True):
+            if tile_side < 1:
+                raise ValueError("strips or tiles of no size")
+            pixels *= side
+            in_tiles *= -(-side // tile_side) * tile_side
+        if self.tiled and in_tiles > 2 * limits.MAX_PHOTO_PIXELS:
+            raise _refuse(f"{in_tiles:,} pixels in its tiles, for {pixels:,} of the picture")
+        taken = pixels * self.samples * max(1, self.bits // 8)
+        if taken > limits.MAX_SAMPLE_BYTES:
+            raise PhotoError(
+                f"{taken:,} bytes of samples; the limit is {limits.MAX_SAMPLE_BYTES:,}"
+            )
 
 
 def _packed_rows(raw: bytes, page: Directory, layout: _Layout, plane: int) -> Samples:

@@ -1,4 +1,4 @@
-"""Read the directories of a TIFF file, which EXIF is too: tags, and which page is the photo.
+"""Read the directories of a TIFF file or EXIF: tags, and which page is the photo.
 
 Source of all tags and types: TIFF 6.0, Adobe's TIFF Technical Notes, DNG 1.7 and TIFF/EP.
 """
@@ -20,10 +20,10 @@ _COLOR_FILTER_ARRAY, _LINEAR_RAW = 32803, 34892
 
 # Letter of ``struct`` and size by the type of a field: whole numbers alone.
 _INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
-# Bytes, text, and what is undefined; XMP is written as either.
+# Bytes, text, and undefined; XMP is written as any of them.
 _BYTES = (1, 2, 7)
 MAX_VALUES = 1 << 20
-"""Of one field: more strips or tiles than a photo within the limits can have."""
+"""Of one field: more than a photo within the limits has strips or tiles."""
 
 _MOST_PAGES = 256
 _MOST_ENTRIES = 1024
@@ -49,7 +49,7 @@ class Directory:
     following: int
 
     def integers(self, tag: int) -> tuple[int, ...]:
-        """Return the whole numbers of a field; none where it is missing, cut off or of others."""
+        """Return the integers of a field; none where it is missing, cut off or of another type."""
         kind, count, offset = self.entries.get(tag, (0, 0, 0))
         letter = _INTEGERS.get(kind)
         if letter is None or not 0 < count <= MAX_VALUES:
@@ -59,23 +59,23 @@ class Directory:
         return struct.unpack(f"{self.order}{count}{letter}", data) if len(data) == size else ()
 
     def integer(self, tag: int) -> int | None:
-        """Return the first whole number of a field, if there is one."""
+        """Return the first integer of a field, or None."""
         values = self.integers(tag)
         return values[0] if values else None
 
     def bytes(self, tag: int, most: int) -> bytes:
-        """Return up to so many bytes of a field; none where it is missing or no bytes."""
+        """Return up to ``most`` bytes of a field; none where it is missing or of another type."""
         kind, count, offset = self.entries.get(tag, (0, 0, 0))
         return read_at(self.stream, offset, min(count, most)) if kind in _BYTES else b""
 
     @property
     def is_full(self) -> bool:
-        """Whether it is a picture of its own: no thumbnail of another, no mask for another."""
+        """Whether it is a picture by itself, and neither a thumbnail nor a mask of another."""
         return not (self.integer(NEW_SUBFILE_TYPE) or 0) & 5 and self.integer(SUBFILE_TYPE) != 2
 
     @property
     def is_raw(self) -> bool:
-        """Whether it tells of a sensor's data, which a raw converter has to make a picture of."""
+        """Whether it holds a sensor's data, of which a raw converter makes a picture."""
         return _DNG_VERSION in self.entries or self.integer(PHOTOMETRIC) in (
             _COLOR_FILTER_ARRAY,
             _LINEAR_RAW,
@@ -86,7 +86,7 @@ def first_directory(stream: BinaryIO) -> Directory:
     """Return the first directory of a TIFF or BigTIFF.
 
     Raises:
-        ValueError: It has no header of one, or no directory.
+        ValueError: The header or the directory is missing.
     """
     head = read_at(stream, 0, 16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
@@ -98,11 +98,11 @@ def first_directory(stream: BinaryIO) -> Directory:
 
 
 def full_page(stream: BinaryIO) -> Directory:
-    """Return the first page that is a picture of its own, or the first of all if none is.
+    """Return the first page that is a picture by itself, or else the first page.
 
     Raises:
         PhotoError: The file is a camera's raw picture.
-        ValueError: It has no header of a TIFF, or no directory.
+        ValueError: The header or the directory is missing.
     """
     big = _MAGIC.get(read_at(stream, 2, 2), False)
     first = page = first_directory(stream)

@@ -86,5 +86,7 @@ def test_photos_that_cannot_be_looked_at_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"x.jpg: no such file"):
         stored_view(tmp_path / "x.jpg")
     (tmp_path / "x.jpg").write_text("no photo")
-    with pytest.raises(DataError, match=r"x.jpg: cannot be decoded: no photo of an accepted kind"):
+    with pytest.raises(
+        DataError, match=r"x.jpg: cannot be decoded: not a photo of an accepted kind"
+    ):
         stored_view(tmp_path / "x.jpg")

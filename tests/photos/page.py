@@ -25,7 +25,7 @@ _HEAD = """# What is a photo
 
 A photo is its pixels. Metadata of any kind and state leaves size and pixels as they are. Only the
 orientation is taken from EXIF, or from XMP where EXIF has none; one that can't be read is upright.
-Servers, drawings, labels and datasets turn photos alike (`facekit/photos/orientation.py`).
+Servers, drawings, labels and datasets turn photos alike (`facekit/photos/header.py`).
 
 An ordinary JPEG goes to DALI as it is; where its end marker alone is missing, it is supplied.
 Everything else is decoded before, to 8 bits, transparent pixels over white. A file is read as its

@@ -16,10 +16,9 @@ from facekit import limits
 from facekit.errors import PhotoError
 from facekit.photos import blocks, tiff_directory
 from facekit.photos.check import check_photo
-from facekit.photos.header import read_photo_header
+from facekit.photos.header import read_orientation, read_photo_header
 from facekit.photos.jpeg import read_structure
 from facekit.photos.jpeg_coding import OddJpegError
-from facekit.photos.orientation import read_orientation
 from facekit.sheet.broken import broken_picture
 from tests.photo_files import encode, picture
 from tests.photos import metadata_files as meta
@@ -109,7 +108,7 @@ def test_packed_texts_of_a_png_are_unpacked_a_few_times() -> None:
     for name, body in ((b"iTXt", xmp), (b"zTXt", profile)):
         data = meta.with_chunk(encode(UPRIGHT, "PNG"), *[meta.png_chunk(name, body)] * 100)
         with mock.patch(
-            "facekit.photos.orientation.zlib.decompressobj", side_effect=zlib.decompressobj
+            "facekit.photos.header.zlib.decompressobj", side_effect=zlib.decompressobj
         ) as unpack:
             assert read_orientation(io.BytesIO(data)) == 1
         assert 1 <= unpack.call_count <= 4

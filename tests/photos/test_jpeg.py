@@ -12,9 +12,9 @@ from PIL import Image
 from facekit.errors import PhotoError
 from facekit.photos import jpeg as jpeg_module
 from facekit.photos.check import check_photo
+from facekit.photos.formats import explain_unread_jpeg
 from facekit.photos.jpeg import read_structure
 from facekit.photos.jpeg_coding import JpegCoding, OddJpegError
-from facekit.photos.jpeg_kinds import explain_unread_jpeg
 from tests import photo_files
 from tests.photos.jpeg_damage import samsung_trailer, sound_jpegs, split
 from tests.photos.metadata_files import GARBAGE, jpeg_with_exif

@@ -14,8 +14,7 @@ from PIL import Image
 from facekit.draw import open_upright
 from facekit.labels.orientation import stored_view
 from facekit.photos.check import check_photo, decode_checked
-from facekit.photos.header import read_photo_header
-from facekit.photos.orientation import read_orientation
+from facekit.photos.header import read_orientation, read_photo_header
 from tests.photo_files import encode, exif, good_photos, picture, stored, with_segment
 from tests.photos import metadata_files as meta
 from tests.photos.kinds import bmp
