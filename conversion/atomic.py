@@ -14,7 +14,7 @@ from pathlib import Path
 from conversion.catalog import RemoteFile
 from conversion.errors import FetchError
 from facekit.engines.manifest import sha256_of
-from facekit.progress import byte_count
+from facekit.text import byte_count
 
 _WEIGHTS_DIR = "FACEKIT_WEIGHTS_DIR"
 

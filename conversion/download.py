@@ -25,7 +25,8 @@ from conversion.catalog import RemoteFile
 from conversion.errors import FetchError
 from conversion.patience import Policy, Setback
 from conversion.server_words import FETCH_ELSEWHERE
-from facekit.progress import TransferBar, byte_count
+from facekit.progress import ProgressBar
+from facekit.text import byte_count
 
 _PIECE = 256 * 1024
 _NOT_EXPECTED = (
@@ -159,7 +160,7 @@ def _attempt(source: Source, part: Path, state: Path, policy: Policy, say: Say) 
         with file:
             if total is not None:
                 _require_room(source, part, total - have)
-            with TransferBar(source.name, total, have, say) as bar:
+            with ProgressBar(total, source.name, already=have, of_bytes=True, say=say) as bar:
                 for piece in _pieces(response, policy, sized=total is not None):
                     with writing(part, source.error):
                         # A raw file may take less than it is given.

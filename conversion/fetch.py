@@ -21,7 +21,7 @@ from conversion.errors import FetchError
 from conversion.ngc import Artifact
 from conversion.patience import Policy
 from facekit.engines.manifest import sha256_of
-from facekit.progress import byte_count
+from facekit.text import byte_count
 
 if TYPE_CHECKING:
     from conversion.ngc_client import Ngc

@@ -16,8 +16,9 @@ from PIL import Image, ImageFilter
 
 from facekit.data import probe_photo
 from facekit.errors import FacekitError
-from facekit.report import show, table, write_json
+from facekit.report import results_table, write_json
 from facekit.runs import Drawings, connect, detect_all, find_photos
+from facekit.text import show
 
 # Public-domain portraits that installed packages carry: Eileen Collins (NASA) and Grace Hopper
 # (US Navy). The last entry is where the head and shoulders are.
@@ -97,7 +98,7 @@ def run(photos: Sequence[Path], output: Path, url: str | None = None) -> int:
         done = time.monotonic()
     write_json(output / "faces.json", results)
     show(
-        f"{table(results)}\n\n"
+        f"{results_table(results)}\n\n"
         f"Server ready in {ready - start:.1f} s, photos done in {done - ready:.1f} s.\n"
         f"Pictures and faces.json are in {output.resolve()}"
     )

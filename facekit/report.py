@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-import re
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from facekit.errors import FacekitError
 from facekit.faces import Faces
 from facekit.files import write_whole
+from facekit.text import count, one_line, table
 
-_HEADER = ("photo", "size", "faces", "scores", "largest", "note")
-_CLASSES_AFTER = 3
-"""Columns before those of the classes, one a class, which follow the number of faces."""
 _NAME_WIDTH = 48
 _NOTE_WIDTH = 100
-_BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
-# A name or a server's text must not move the cursor, change colors or turn the reading direction
-# on a terminal: all control characters but tab and line feed, and Unicode's for the direction.
-_CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 @dataclass(frozen=True)
@@ -53,20 +45,12 @@ class PhotoResult:
         return data
 
 
-def table(results: Sequence[PhotoResult]) -> str:
+def results_table(results: Sequence[PhotoResult]) -> str:
     """Return a table with a row a photo, a column for each class told, and a line of totals."""
     names = _class_names(results)
-    header = (*_HEADER[:_CLASSES_AFTER], *names, *_HEADER[_CLASSES_AFTER:])
+    header = ("photo", "size", "faces", *names, "scores", "largest", "note")
     rows = [header, *(_row(result, names) for result in results)]
-    # The last column is as long as it is; the others are padded.
-    widths = [max(len(row[column]) for row in rows) for column in range(len(header) - 1)]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:], strict=True)]
-        lines.append("  ".join([*cells, row[-1]]).rstrip())
-    lines.insert(1, "-" * sum([*widths, 2 * (len(widths) - 1)]))
-    return "\n".join([*lines, totals(results)])
+    return f"{table(rows, 'lrr' + 'r' * len(names) + 'rrl')}\n{totals(results)}"
 
 
 def totals(results: Sequence[PhotoResult]) -> str:
@@ -83,37 +67,13 @@ def totals(results: Sequence[PhotoResult]) -> str:
     return line + (f"; {count(failures, 'photo')} failed" if failures else "")
 
 
-def show(text: str, stream: TextIO | None = None) -> None:
-    """Print a text and a line end, with escapes for what the stream can't or must not show.
-
-    A file's name may hold any bytes, control characters among them, and a terminal may know no
-    more than ASCII.
-    """
-    out: TextIO | None = sys.stdout if stream is None else stream
-    if out is None:  # Python's own sign that the stream was closed before the start
-        return
-    encoding = out.encoding or "utf-8"
-    out.write(_escaped(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    out.flush()
-
-
-def one_line(text: str) -> str:
-    """Return a text in one line: its line ends and tabs become spaces, other controls escapes."""
-    return _escaped(_BREAKS.sub(" ", text))
-
-
 def write_json(path: Path, results: Iterable[PhotoResult], **about: Any) -> None:
-    """Write the results, and what else is said about the run, as :func:`write_text` does.
+    """Write the results, and what else is said about the run, as :func:`to_json` returns them.
 
     Raises:
-        OSError: The file can't be written.
+        OSError: The file cannot be written.
     """
-    write_text(path, to_json(results, **about) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, as :func:`facekit.files.write_whole` does."""
-    write_whole(path, text)
+    write_whole(path, to_json(results, **about) + "\n")
 
 
 def to_json(results: Iterable[PhotoResult], **about: Any) -> str:
@@ -155,14 +115,5 @@ def _row(entry: PhotoResult, names: Sequence[str]) -> tuple[str, ...]:
     return (name, size, str(len(result)), *classes, scores, size_of_largest, note)
 
 
-def _escaped(text: str) -> str:
-    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
-
-
 def _shortened(text: str, width: int) -> str:
     return text if len(text) <= width else "…" + text[-width + 1 :]
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number of things, such as ``1 photo`` or ``2,000 photos``."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

@@ -14,7 +14,8 @@ from facekit.engines.manifest import repair_command
 from facekit.errors import FacekitError, ModelMissingError, PhotoError, ServerUnavailableError
 from facekit.faces import Faces
 from facekit.progress import ProgressBar
-from facekit.report import PhotoResult, show
+from facekit.report import PhotoResult
+from facekit.text import show
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 """Files that count as a folder's photos; a file given by its own name may have any suffix."""

@@ -22,7 +22,7 @@ from facekit import limits
 from facekit.annotate.walk import Found
 from facekit.annotations.record import FileStamp
 from facekit.errors import DataError, SetupError, install_hint
-from facekit.report import one_line
+from facekit.text import one_line
 
 SCHEMES = ("s3", "gs", "file")
 _REQUESTS = 32

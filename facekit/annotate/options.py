@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from facekit.errors import ConfigError
-from facekit.report import count
+from facekit.text import count
 
 if TYPE_CHECKING:
     from facekit.store.follower import StoreOutcome

@@ -19,7 +19,7 @@ from facekit.client.photos import PhotoLike
 from facekit.errors import InputError, ModelMissingError, ServerError
 from facekit.faces import Faces
 from facekit.photos.formats import HEAD_BYTES, refusal
-from facekit.report import one_line
+from facekit.text import one_line
 
 
 @dataclass(frozen=True)

@@ -12,42 +12,19 @@ import argparse
 import importlib
 import os
 import pkgutil
-import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import facekit
-from facekit.errors import DataError, FacekitError, install_hint, writing
+from facekit.command import run_command
+from facekit.errors import DataError, writing
 from facekit.files import check_writable
 
-EXIT_FAILED = 1
-"""Some of the work failed; the output says what."""
-EXIT_UNUSABLE = 2
-"""Nothing could be done: wrong options, or something that is missing on this machine."""
-_EXIT_INTERRUPTED = 130
-
-_AGAIN = {
+_RESUME = {
     "annotate": "; the same command goes on where it stopped",
     "data": "; the same command again makes the folder whole",
 }
-"""What is said of subcommands that leave a part of their work."""
-
-_EXTRAS: dict[str, tuple[str, ...]] = {
-    "PIL": ("draw", "data", "evaluate"),
-    "pyarrow": ("parquet",),
-    "redis": ("redis",),
-    "ray": ("ray",),
-    "scipy": ("data",),
-    "nvidia": ("server",),
-    "pytriton": ("server",),
-    "onnxruntime": ("server",),
-    "sklearn": ("bench",),
-    "skimage": ("bench",),
-    "matplotlib": ("bench", "evaluate"),
-    "threadpoolctl": ("bench",),
-}
-"""Which extras bring a package: the one with a subcommand's own name is named, else the first."""
+"""What a user is told who stopped a subcommand in the middle."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -142,32 +119,7 @@ def add_tls_certificate(parser: argparse.ArgumentParser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit code."""
+    """Run the command line and return the exit status."""
     args = build_parser().parse_args(argv)
-    from facekit.report import show
-
-    try:
-        code: int = args.run(args)
-        return code
-    except FacekitError as e:
-        show(f"facekit: {e}", sys.stderr)
-        return EXIT_UNUSABLE
-    except ModuleNotFoundError as e:
-        extras = _EXTRAS.get((e.name or "").split(".")[0])
-        if extras is None:
-            raise
-        extra = args.command if args.command in extras else extras[0]
-        show(f"facekit: {e.name} is not installed: {install_hint(extra)}", sys.stderr)
-        return EXIT_UNUSABLE
-    except KeyboardInterrupt:
-        with suppress(OSError, ValueError):  # the terminal may be gone
-            show(f"facekit: stopped{_AGAIN.get(args.command, '')}", sys.stderr)
-        return _EXIT_INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would fail again on its own flush.
-        sys.stderr.close()
-        return EXIT_FAILED
-    except OSError as e:
-        what = "cannot write the output" if e.filename is None else e.filename
-        show(f"facekit: {what}: {e.strerror or e}", sys.stderr)
-        return EXIT_UNUSABLE
+    stopped = _RESUME.get(args.command, "")
+    return run_command(lambda: args.run(args), "facekit", extra=args.command, when_stopped=stopped)

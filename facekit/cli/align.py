@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     from facekit.errors import DataError
     from facekit.landmarks.eyes import has_eyes
     from facekit.progress import ProgressBar
-    from facekit.report import count, one_line, show
+    from facekit.text import count, one_line, show
 
     options = ChipOptions(
         args.size, args.margin, args.format, args.min_score, args.min_size, args.jobs

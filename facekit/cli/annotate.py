@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from facekit.cli import EXIT_FAILED, add_timeout, add_tls_certificate, check_output, number
+from facekit.cli import add_timeout, add_tls_certificate, check_output, number
+from facekit.command import EXIT_FAILED
 
 # Those of `facekit.client.calls.DETECTORS`, which takes long to import.
 _MODELS = ("faces", "facemask_ensemble", "facenet_ensemble")
@@ -136,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
         FacekitError: The run can't go on; what was found is kept, and the same command goes on.
     """
     from facekit.annotate import Options, Outputs, annotate
-    from facekit.report import show
+    from facekit.text import show
 
     outputs = Outputs(
         coco=args.coco,

@@ -114,8 +114,8 @@ def run(args: argparse.Namespace) -> int:
     from facekit.bench.report import configuration_text, results_text
     from facekit.bench.run import Bench
     from facekit.progress import ProgressBar
-    from facekit.report import show
     from facekit.serving.embedded import EmbeddedServer, default_model_repository
+    from facekit.text import show
 
     out = sys.stderr if args.json == Path("-") else sys.stdout
     sets = [own_photos(args.photos)] if args.photos else []

@@ -155,7 +155,7 @@ def run(args: argparse.Namespace) -> int:
     if not sets:
         raise ConfigError(f"no set to convert: give one of {', '.join(which)}")
     if args.val:
-        from facekit.report import show
+        from facekit.text import show
 
         given = [option for option, name, _ in _SETS if getattr(args, name) is not None]
         for option in given:
@@ -194,7 +194,7 @@ def _check(base: Path, name: str | None, workers: int) -> int:
     """Check each converted folder and draw a sample of it, or draw the photos of a name."""
     from facekit.datasets.check import check_folder, contact_picture, drawn, sample
     from facekit.errors import DataError
-    from facekit.report import show
+    from facekit.text import show
 
     folders = [base / part for part in ("train", "test") if (base / part).is_dir()]
     if not folders:
@@ -221,7 +221,7 @@ def _check_one(base: Path, folders: Sequence[Path], name: str) -> int:
     """Print and draw the photos of a name, with or without their set's name before it."""
     from facekit.datasets.check import check_folder, drawn
     from facekit.errors import DataError
-    from facekit.report import show
+    from facekit.text import show
 
     checks = [(folder, check_folder(folder, name)) for folder in folders]
     if not any(found.photos or found.problems for _, found in checks):

@@ -64,8 +64,9 @@ def run(args: argparse.Namespace) -> int:
         ServerUnavailableError: No server is ready at the given address.
         SetupError: The embedded server can't start, or a file that was asked for can't be written.
     """
-    from facekit.report import show, table, to_json, write_json
+    from facekit.report import results_table, to_json, write_json
     from facekit.runs import Drawings, connect, detect_all, find_photos
+    from facekit.text import show
 
     if args.json is not None:
         check_output(args.json)
@@ -78,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json == Path("-"):
         show(to_json(results))
     else:
-        show(table(results))
+        show(results_table(results))
         if args.json is not None:
             with writing(args.json):
                 write_json(args.json, results)

@@ -155,8 +155,8 @@ def _ask(
 ) -> dict[str, Answers]:
     """Return the answers of every model of every server, by the name that tells them apart."""
     from facekit.evaluation.served import ask, check_served
-    from facekit.report import show
     from facekit.runs import connect
+    from facekit.text import show
 
     urls = list(dict.fromkeys(args.url or [None]))
     files = {name: labels.source for labels in selection.labels for name in labels.class_names}
@@ -225,7 +225,8 @@ def _score(
 def _write(args: argparse.Namespace, evaluation: Evaluation) -> None:
     import json
 
-    from facekit.report import count, show, write_text
+    from facekit.files import write_whole
+    from facekit.text import count, show
 
     text = json.dumps(evaluation.to_dict(), indent=1)
     if args.json == Path("-"):
@@ -234,7 +235,7 @@ def _write(args: argparse.Namespace, evaluation: Evaluation) -> None:
         show(evaluation.text())
         if args.json is not None:
             with writing(args.json):
-                write_text(args.json, text + "\n")
+                write_whole(args.json, text + "\n")
     if args.plot is not None:
         from facekit.evaluation.plot import write_plot
 

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
             that facekit did not write.
     """
     import facekit.annotations as annotations
-    from facekit.report import count, show
+    from facekit.text import count, show
 
     outputs = _outputs(args)
     _check_replaceable(args.input, outputs)

@@ -84,8 +84,9 @@ def run(args: argparse.Namespace) -> int:
             category.
         SetupError: The file that was asked for can't be written.
     """
-    from facekit.report import show, write_text
+    from facekit.files import write_whole
     from facekit.store import open_store
+    from facekit.text import show
 
     if not args.store:
         raise ConfigError("name a store: --store URL, or the variable FACEKIT_STORE")
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
             show(text)
         else:
             with writing(args.json):
-                write_text(args.json, text + "\n")
+                write_whole(args.json, text + "\n")
     return 0
 
 
@@ -196,7 +197,7 @@ def _row(answer: Answer) -> dict[str, Any]:
 
 
 def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    from facekit.report import count, one_line
+    from facekit.text import count, one_line
 
     lines = [[column.removesuffix("_deg").removesuffix("_xywh") for column in columns]]
     lines += [[one_line(_cell(column, row[column])) for column in columns] for row in rows]

@@ -76,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
 
     from facekit.files import write_whole
     from facekit.progress import ProgressBar
-    from facekit.report import show
     from facekit.sheet import show_dataset, show_photo
+    from facekit.text import show
 
     check_output(args.out)
     if args.out.exists():

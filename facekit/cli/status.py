@@ -48,8 +48,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check and print; return the exit code."""
     # Here, so that `facekit --help` needs none of it.
-    from facekit.report import show
     from facekit.serving.health import check
+    from facekit.text import show
 
     health = check(args.url, timeout_s=args.timeout, once=args.once, tls_certificate=args.tls_cert)
     show(json.dumps(health.to_dict(), indent=2) if args.json else describe(health))
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 def describe(health: Health) -> str:
     """Return the report for people."""
-    from facekit.report import one_line
+    from facekit.text import one_line
 
     lines = [
         f"{model.name:<18} ok      {model.latency_ms:7.1f} ms"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -21,6 +21,7 @@ from facekit.client.photos import PhotoLike, read_photo
 from facekit.closing import Closing
 from facekit.errors import ConfigError, FacekitError, ServerError
 from facekit.faces import Faces
+from facekit.parallel import in_order
 
 Result = TypeVar("Result")
 
@@ -150,14 +151,9 @@ class Client(Closing):
         self, photos: Iterable[PhotoLike], concurrency: int, model: str
     ) -> Iterator[Faces | FacekitError]:
         pool = ThreadPoolExecutor(concurrency, thread_name_prefix="facekit")
-        waiting: deque[Future[Faces | FacekitError]] = deque()
         try:
-            for photo in photos:
-                waiting.append(pool.submit(self._detect_or_error, photo, model))
-                if len(waiting) >= 2 * concurrency:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            ask = functools.partial(self._detect_or_error, model=model)
+            yield from in_order(pool, ask, photos, ahead=2 * concurrency)
         finally:
             # The caller may stop in the middle: what has not been sent is dropped.
             pool.shutdown(wait=False, cancel_futures=True)

@@ -15,7 +15,7 @@ from facekit.datasets.kitti_folder import KittiFolder
 from facekit.datasets.source import MASK, NO_MASK, FaceSet, SourcePhoto
 from facekit.errors import DataError
 from facekit.progress import ProgressBar
-from facekit.report import show
+from facekit.text import show
 
 _AHEAD = 4
 """How many photos a worker may be ahead of what is written."""

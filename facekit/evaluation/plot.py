@@ -13,7 +13,7 @@ from facekit.errors import ConfigError, SetupError
 from facekit.evaluation.class_scores import ClassScore
 from facekit.evaluation.served import ServedScore, class_names
 from facekit.files import write_whole
-from facekit.report import count
+from facekit.text import count
 
 _COLORS = ("#2563a8", "#d9822b", "#2f8f5b", "#8a5fb0", "#c23b3b", "#5c6670")
 _GRAY = "#5c6670"

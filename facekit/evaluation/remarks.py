@@ -9,7 +9,7 @@ from typing import Any
 
 from facekit.labels.photo_labels import PhotoLabels
 from facekit.landmarks.scheme import POINT_COUNTS
-from facekit.report import count
+from facekit.text import count
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from facekit.evaluation.class_scores import ClassScore
 from facekit.evaluation.landmark_errors import FAILURE, LandmarkErrors
 from facekit.evaluation.remarks import Remarks
 from facekit.evaluation.served import BandScore, ScoringRules, ServedScore, class_names
-from facekit.report import count, one_line
+from facekit.text import count, one_line
 
 FORMAT_VERSION = 1
 """Of the JSON; it changes when a key changes its meaning or goes."""

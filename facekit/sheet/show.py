@@ -13,10 +13,10 @@ from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.draw import draw_faces
 from facekit.errors import ConfigError, DataError, InputError
 from facekit.progress import ProgressBar
-from facekit.report import count
 from facekit.sheet.pick import MIXTURE, Pick, pick
 from facekit.sheet.sheet import TILE_PX, contact_sheet
 from facekit.sheet.tiles import GROUND, TileSize, draw_tile
+from facekit.text import count
 
 COUNT = 12
 """Photos of a sheet."""

@@ -12,10 +12,10 @@ from facekit.annotations.record import PhotoRecord
 from facekit.draw import Color, draw_into, open_upright
 from facekit.errors import PhotoError
 from facekit.faces import Faces
-from facekit.report import count, one_line
 from facekit.sheet.broken import broken_picture
 from facekit.sheet.pick import Pick, farthest_rotation, lowest_score
 from facekit.sheet.text import fitted, font_for, wrapped, writable
+from facekit.text import count, one_line
 
 GROUND: Color = (13, 15, 19)
 PANEL: Color = (24, 27, 33)

@@ -12,10 +12,10 @@ from types import TracebackType
 from facekit.annotations.journal import read_header
 from facekit.annotations.record import PhotoRecord
 from facekit.errors import FacekitError, StoreError, StoreUnavailableError
-from facekit.report import count
 from facekit.store.address import check_dataset_name, masked, open_store
 from facekit.store.store import Position, Store
 from facekit.store.sync import Prepare, count_after, reconcile, sync_store
+from facekit.text import count
 
 _POLL_S = 1.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0

@@ -357,6 +357,7 @@ def test_interrupt_ends_the_run_at_once_though_requests_hang(photo: Path) -> Non
             cwd=Path(facekit.__file__).parents[1],
         )  # fmt: skip
         while not fake.received:
+            assert process.poll() is None
             time.sleep(0.01)
         start = time.monotonic()
         process.send_signal(signal.SIGINT)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from facekit import Faces, PhotoError
-from facekit.report import PhotoResult, show, table, to_json, totals, write_json
+from facekit.report import PhotoResult, results_table, to_json, totals, write_json
+from facekit.text import show
 
 
 def found(name: str, count: int) -> PhotoResult:
@@ -47,13 +48,15 @@ def test_totals_have_commas_in_thousands() -> None:
 
 
 def test_table_of_nothing_has_a_head_and_a_total() -> None:
-    lines = table([]).splitlines()
+    lines = results_table([]).splitlines()
     assert lines[0].split() == ["photo", "size", "faces", "scores", "largest", "note"]
     assert lines[-1] == "0 faces in 0 photos" and len(lines) == 3
 
 
 def test_table_has_a_row_a_photo_and_the_total() -> None:
-    text = table([found("a.jpg", 2), found("b.jpg", 0), found("c.jpg", 1), failed("d.jpg", "text")])
+    text = results_table(
+        [found("a.jpg", 2), found("b.jpg", 0), found("c.jpg", 1), failed("d.jpg", "text")]
+    )
     rows = [line.split() for line in text.splitlines()[2:]]
     assert rows == [
         ["a.jpg", "640x480", "2", "0.50-0.90", "20x40"],
@@ -65,7 +68,7 @@ def test_table_has_a_row_a_photo_and_the_total() -> None:
 
 
 def test_table_counts_the_classes_of_each_photo_and_in_all() -> None:
-    text = table([masked("a.jpg", [0, 1, 1]), masked("b.jpg", []), failed("d.jpg", "text")])
+    text = results_table([masked("a.jpg", [0, 1, 1]), masked("b.jpg", []), failed("d.jpg", "text")])
     head, _, *rows = (line.split() for line in text.splitlines())
     assert head == ["photo", "size", "faces", "mask", "no-mask", "scores", "largest", "note"]
     assert rows == [
@@ -77,7 +80,7 @@ def test_table_counts_the_classes_of_each_photo_and_in_all() -> None:
 
 
 def test_table_long_names_and_errors_stay_one_line_each() -> None:
-    lines = table([failed("x" * 300, "x" * 300 + ": one\ntwo " + "y" * 300)]).splitlines()
+    lines = results_table([failed("x" * 300, "x" * 300 + ": one\ntwo " + "y" * 300)]).splitlines()
     assert len(lines) == 4 and max(map(len, lines)) < 200
     assert "failed: one two yyy" in lines[2]
 
@@ -115,7 +118,7 @@ def test_names_and_texts_cannot_control_the_terminal() -> None:
     name = "a\x1b[2J\nb\r\x9bc\u202egpj.exe"
     drawn = PhotoResult(name, found("x", 1).result, f"out/{name}")
     stream = io.StringIO()
-    show(table([drawn, failed(name, f"{name}: bad\x1b]0;title\x07 \x7ftext")]), stream)
+    show(results_table([drawn, failed(name, f"{name}: bad\x1b]0;title\x07 \x7ftext")]), stream)
     lines = stream.getvalue().splitlines()
     assert len(lines) == 5
     shown = "a\\x1b[2J b \\x9bc\\u202egpj.exe"
@@ -135,7 +138,7 @@ def test_show_keeps_line_ends_and_tabs_and_escapes_other_controls() -> None:
 def test_names_that_cannot_be_shown_are_escaped(tmp_path: Path, encoding: str) -> None:
     name = "caf\u00e9 \udcff.jpg"  # The second is how Python keeps a byte that is no UTF-8.
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    show(table([found(name, 1)]), stream)
+    show(results_table([found(name, 1)]), stream)
     stream.seek(0)
     shown = stream.read()
     assert ("caf\u00e9" if encoding == "utf-8" else "caf\\xe9") in shown
