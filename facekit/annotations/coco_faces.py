@@ -11,7 +11,7 @@ import numpy as np
 
 from facekit.errors import DataError
 from facekit.faces import Faces
-from facekit.labels.coco_json import Entry, has_pairs, numbers, shown
+from facekit.labels.coco import Entry, has_pairs, numbers, shown
 
 BoxKind = Literal["ltrb", "xywh"]
 _MARKS = ("id", "area", "iscrowd")

@@ -44,7 +44,7 @@ from facekit.annotations.dataset import Dataset, DatasetInfo, NumberedPhoto, nam
 from facekit.annotations.output import DESCRIPTION
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.errors import DataError, InputError
-from facekit.labels.coco_json import Entry, is_id, is_side, load_coco, shown
+from facekit.labels.coco import Entry, is_id, is_side, load_coco, shown
 from facekit.landmarks.scheme import POINT_COUNTS, point_names
 
 _UNKNOWN = FileStamp(0, 0)

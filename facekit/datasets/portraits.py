@@ -9,11 +9,11 @@ from pathlib import Path
 
 from facekit.datasets.source import NO_MASK, Box, Report, SourceFace, SourcePhoto, face_of
 from facekit.errors import DataError
-from facekit.labels.folder import PHOTO_SUFFIXES
 from facekit.labels.listing import list_files
-from facekit.labels.orientation import stored_view, upright_points
+from facekit.labels.photo_labels import stored_view, upright_points
 from facekit.labels.pts import face_box, photo_stem, read_pts
 from facekit.landmarks.scheme import POINT_COUNTS
+from facekit.photos.formats import SUFFIXES as PHOTO_SUFFIXES
 
 LEAST_FACES_HIGH, MOST_FACES_HIGH = 1.5, 2.5
 """Height of a portrait's window in longer sides of its face."""

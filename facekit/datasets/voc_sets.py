@@ -16,10 +16,9 @@ from facekit.datasets.source import (
     SourceFace,
     SourcePhoto,
 )
-from facekit.datasets.splits import is_evaluation
 from facekit.errors import DataError
 from facekit.labels.kitti import DONT_CARE
-from facekit.labels.listing import list_files
+from facekit.labels.listing import list_files, split_of
 from facekit.labels.voc import read_voc
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -56,7 +55,7 @@ def read_mask_detection(folder: Path, report: Report, *, evaluation: bool) -> li
     Args:
         folder: The set's folder.
         report: Takes what is wrong with a photo or face.
-        evaluation: Return the photos for evaluation, by ``facekit.datasets.splits``; otherwise
+        evaluation: Return the photos for evaluation, by ``facekit.labels.listing``; otherwise
             all others.
 
     Raises:
@@ -67,7 +66,7 @@ def read_mask_detection(folder: Path, report: Report, *, evaluation: bool) -> li
         folder / "annotations",
         _MASK_DETECTION_CLASSES,
         report,
-        lambda stem: is_evaluation(stem) == evaluation,
+        lambda stem: (split_of(stem) == "evaluation") == evaluation,
         complete=True,
     )
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facekit.datasets.splits import split_of
 from facekit.errors import DataError
-from facekit.labels.folder import PHOTO_SUFFIXES
+from facekit.labels.listing import split_of
 from facekit.labels.photo_labels import PhotoLabels
+from facekit.photos.formats import SUFFIXES as PHOTO_SUFFIXES
 
 _LABEL_SUFFIXES = (".xml", ".txt", ".pts")
 """Label files that are of one photo each."""
@@ -42,7 +42,7 @@ def select(
     Args:
         found: Labels, and what is wrong with some.
         unlabeled: The photos that it found no labels of.
-        split: ``evaluation``, ``calibration`` or ``training`` of ``facekit.datasets.splits``.
+        split: ``evaluation``, ``calibration`` or ``training`` of ``facekit.labels.listing``.
         list_file: A text file with a photo's name a line, with or without its suffix and folder;
             empty lines and those that start with ``#`` say nothing.
 

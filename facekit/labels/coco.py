@@ -1,7 +1,9 @@
-"""Reader of COCO annotation files: boxes, and keypoints where there are some."""
+"""Read COCO annotation files: boxes, and keypoints where there are some."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
@@ -11,14 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facekit.errors import DataError
-from facekit.labels.coco_json import Entry, has_pairs, is_id, is_side, load_coco, numbers, shown
+from facekit.errors import DataError, reading
 from facekit.labels.photo_labels import PhotoLabels
+
+LARGEST = 1e9
+"""Largest coordinate: beyond any photo, and its square is still a number in float32."""
+_SHOWN = 60
+Entry = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class CocoFile:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         labels: The photos in the file's order, in the place of one with a malformed annotation
@@ -41,8 +47,8 @@ def read_coco(path: Path, photo_folder: Path | None = None) -> CocoFile:
         photo_folder: Folder that the file names count from; the file's own when left out.
 
     Raises:
-        DataError: The file is missing, or is no COCO annotation file, or one of its kin with boxes
-            as left, top, right, bottom.
+        DataError: The file is missing, or is not a COCO annotation file, or its boxes are left,
+            top, right, bottom.
     """
     data = load_coco(path)
     if any(isinstance(entry, dict) and has_pairs(entry) for entry in data["annotations"]):
@@ -58,7 +64,7 @@ def read_coco(path: Path, photo_folder: Path | None = None) -> CocoFile:
     images = _entries(path, data, "images", "file_name", stray)
     taken = Counter(entry["file_name"] for _, entry in images)
     objects: dict[Any, list[tuple[str, Entry]]] = defaultdict(list)
-    # Those of an entry that is refused are refused with it, without a word of their own.
+    # Annotations of an image that is refused are refused with it, and not reported themselves.
     dicts = [entry for entry in data["images"] if isinstance(entry, dict)]
     listed = {entry["id"] for entry in dicts if is_id(entry.get("id"))}
     for index, entry in enumerate(data["annotations"]):
@@ -129,11 +135,10 @@ def _photo(
         names.append(categories[category])
         ignored.append(bool(entry.get("iscrowd", 0)))
         points.append(_points(path, entry.get("keypoints"), f"keypoints of {what}"))
-    size = image.get("width"), image.get("height")
-    whole = all(map(is_side, size))
+    size: tuple[Any, Any] = (image.get("width"), image.get("height"))
     return PhotoLabels(
         photo=folder / name,
-        size_wh=(int(image["width"]), int(image["height"])) if whole else None,
+        size_wh=size if all(map(is_side, size)) else None,
         boxes_xyxy=np.array(boxes, dtype=np.float32).reshape(-1, 4),
         class_names=tuple(names),
         ignored=np.array(ignored, dtype=bool),
@@ -152,3 +157,75 @@ def _points(path: Path, values: Any, what: str) -> NDArray[np.float32] | None:
     points = triples[:, :2].astype(np.float32)
     points[triples[:, 2] == 0] = np.nan
     return points if np.isfinite(points).any() else None
+
+
+def load_coco(path: Path) -> dict[str, Any]:
+    """Return a file's content: ``images``, ``annotations`` and ``categories`` are lists.
+
+    Raises:
+        DataError: The file is missing, or is not a COCO annotation file.
+    """
+    try:
+        with reading(path):
+            # "-sig" passes over the mark with which programs of Windows begin a text.
+            text = path.read_text(encoding="utf-8-sig")
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        reason = f"is not a COCO file, which is one JSON object: {error.msg}"
+        raise DataError(path, reason, error.lineno) from error
+    except (ValueError, RecursionError) as error:  # a number or a nesting beyond Python's limits
+        raise DataError(path, f"is not JSON that can be read: {error}") from error
+    parts = ("images", "annotations", "categories")
+    if not isinstance(data, dict) or not set(parts) <= data.keys():
+        raise DataError(path, f"is not a COCO file: needs {', '.join(parts)}")
+    for part in parts:
+        if not isinstance(data[part], list):
+            raise DataError(path, f"is not laid out as COCO annotations: {part} is not a list")
+    return data
+
+
+def has_pairs(entry: Entry) -> bool:
+    """Tell whether an annotation's segmentation is a list of x, y pairs; no polygon is as short.
+
+    Files with it have their boxes as left, top, right, bottom, see
+    ``facekit.annotations.coco_reader``.
+    """
+    parts = entry.get("segmentation")
+    if not isinstance(parts, list) or not parts:
+        return False
+    return all(isinstance(part, list) and len(part) == 2 for part in parts)
+
+
+def is_id(value: Any) -> bool:
+    """Tell whether a value can be an entry's id: an integer or a text."""
+    return isinstance(value, (int, str)) and not isinstance(value, bool)
+
+
+def is_side(value: Any) -> bool:
+    """Tell whether a value can be a photo's width or height."""
+    return type(value) is int and 0 < value < LARGEST
+
+
+def shown(value: Any) -> str:
+    """Return a value as an error shows it, cut to ``_SHOWN`` characters."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+
+
+def numbers(path: Path, values: Any, count: int, what: str) -> list[float]:
+    """Return a list of ``count`` numbers that can be coordinates in a photo.
+
+    Raises:
+        DataError: It is something else; ``what`` names it.
+    """
+    if not isinstance(values, list) or len(values) != count:
+        raise DataError(path, f"{what}: expected {count} numbers, got {shown(values)}")
+    if not all(
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and not (isinstance(value, float) and math.isnan(value))
+        and abs(value) <= LARGEST
+        for value in values
+    ):
+        raise DataError(path, f"{what}: not coordinates in a photo")
+    return [float(value) for value in values]

@@ -1,9 +1,9 @@
-"""Labels of a folder or a file, of whatever format: KITTI, VOC, COCO or 300-W points."""
+"""Find the labels of a folder or a file in any format: KITTI, VOC, COCO or 300-W points."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +14,12 @@ from facekit.errors import DataError
 from facekit.labels.coco import read_coco
 from facekit.labels.kitti import read_kitti
 from facekit.labels.listing import list_files
-from facekit.labels.orientation import stored_view, upright_labels
-from facekit.labels.photo_labels import PhotoLabels
+from facekit.labels.photo_labels import PhotoLabels, stored_view, upright_labels
 from facekit.labels.pts import face_box, photo_stem, present, read_pts
 from facekit.labels.voc import read_voc
 from facekit.landmarks.scheme import POINT_COUNTS
+from facekit.photos.formats import SUFFIXES as PHOTO_SUFFIXES
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 POINTS_CLASS = "face"
 """Class name of a face that is labeled by its points alone."""
 
@@ -53,7 +52,7 @@ def find_labels(
         ``photo`` set to a file that is there, or what is wrong with it.
 
     Raises:
-        DataError: There is no such path, it holds no labels or several formats, or a COCO file
+        DataError: There is no such path, it contains no labels or several formats, or a COCO file
             can't be read.
     """
     suffix, files = _label_files(path)
@@ -67,19 +66,16 @@ def find_labels(
         read = _voc if suffix == ".xml" else _kitti
         found = [_attempt(read, file, photos) for file in files]
     if unlabeled is not None and (suffix == ".json" or not path.is_file()):
-        for photo in photos.unasked():
+        for photo in photos.without_labels():
             unlabeled(photo)
     return found
 
 
 def turned_upright(labels: PhotoLabels) -> PhotoLabels:
-    """Return the labels of a photo in pixels of the upright one, which is what a server sees.
+    """Return labels from :func:`find_labels` in pixels of the upright photo, as a server sees it.
 
     The forehead, which :func:`facekit.labels.pts.face_box` adds above the points, is above them in
     the upright photo: boxes of points are taken anew.
-
-    Args:
-        labels: One entry of :func:`find_labels`.
 
     Raises:
         DataError: The photo is missing or can't be read, or it is none of the accepted kinds.
@@ -96,7 +92,7 @@ def turned_upright(labels: PhotoLabels) -> PhotoLabels:
 def _label_files(path: Path) -> tuple[str, list[Path]]:
     if path.is_file():
         if path.suffix.lower() not in _SUFFIXES:
-            raise DataError(path, f"is no label file: expected {', '.join(_SUFFIXES)}")
+            raise DataError(path, f"is not a label file: expected {', '.join(_SUFFIXES)}")
         return path.suffix.lower(), [path]
     if not path.is_dir():
         raise DataError(path, "no such file or folder")
@@ -110,10 +106,10 @@ def _label_files(path: Path) -> tuple[str, list[Path]]:
             by_suffix.pop(".txt", None)  # a list of classes or a readme beside the labels
         if len(by_suffix) > 1:
             names = ", ".join(files[0].name for files in by_suffix.values())
-            raise DataError(folder, f"holds labels of several formats: {names}")
+            raise DataError(folder, f"contains labels of several formats: {names}")
         for suffix, files in by_suffix.items():
             return suffix, files
-    raise DataError(path, f"holds no labels ({', '.join(_SUFFIXES)})")
+    raise DataError(path, f"contains no labels ({', '.join(_SUFFIXES)})")
 
 
 def _photo_folders(folder: Path) -> list[Path]:
@@ -128,24 +124,15 @@ class _Photos:
 
     def __init__(self, folders: Iterable[Path]) -> None:
         self.folders = list(folders)
-        self._by_stem: dict[str, list[Path]] = defaultdict(list)
-        self._asked: set[str] = set()
+        self.by_stem: dict[str, list[Path]] = defaultdict(list)
+        self.labeled: set[str] = set()  # stems that a label file is of, even one that is broken
         for folder in self.folders:
             for file in list_files(folder, PHOTO_SUFFIXES):
-                self._by_stem[file.stem].append(file)
+                self.by_stem[file.stem].append(file)
 
-    @property
-    def stems(self) -> Container[str]:
-        return self._by_stem
-
-    def ask(self, stem: str) -> None:
-        """Note that a label file, whether it can be used or not, is of the photo of this stem."""
-        self._asked.add(stem)
-
-    def unasked(self) -> Iterator[Path]:
-        """Yield the photos whose stems no label file was of."""
-        for stem, files in self._by_stem.items():
-            if stem not in self._asked:
+    def without_labels(self) -> Iterator[Path]:
+        for stem, files in self.by_stem.items():
+            if stem not in self.labeled:
                 yield from files
 
     def of(self, label_file: Path, stem: str, name: str = "") -> Path:
@@ -154,23 +141,23 @@ class _Photos:
         Raises:
             DataError: There is none, or several might be meant.
         """
-        files = self._by_stem.get(stem, [])
+        files = self.by_stem.get(stem, [])
         if not files:
-            raise DataError(label_file, f"no photo {stem}.* in {self.places()}")
+            raise self.missing(label_file, f"{stem}.*")
         named = [file for file in files if file.name == name] if len(files) > 1 else files
         if len(named) != 1:
             places = ", ".join(map(str, files))
             raise DataError(label_file, f"may be of any of {len(files)} photos: {places}")
         return named[0]
 
-    def places(self) -> str:
-        return ", ".join(map(str, self.folders))
+    def missing(self, label_file: Path, name: str | Path) -> DataError:
+        return DataError(label_file, f"no photo {name} in {', '.join(map(str, self.folders))}")
 
 
 def _attempt(
     read: Callable[[Path, _Photos], PhotoLabels], file: Path, photos: _Photos
 ) -> PhotoLabels | DataError:
-    photos.ask(file.stem)
+    photos.labeled.add(file.stem)
     try:
         return read(file, photos)
     except DataError as error:
@@ -181,8 +168,7 @@ def _coco(files: list[Path], folder: Path, photos: _Photos) -> list[PhotoLabels 
     found: list[PhotoLabels | DataError] = []
     for file in files:
         content = read_coco(file)
-        for name in content.photo_names:
-            photos.ask(Path(name).stem)
+        photos.labeled.update(Path(name).stem for name in content.photo_names)
         found += [_located(entry, folder, photos) for entry in content.labels]
     return found
 
@@ -190,7 +176,7 @@ def _coco(files: list[Path], folder: Path, photos: _Photos) -> list[PhotoLabels 
 def _located(
     found: PhotoLabels | DataError, folder: Path, photos: _Photos
 ) -> PhotoLabels | DataError:
-    """Put the photo's place into labels of a COCO file, whose names may count from any folder."""
+    """Put the photo's path into labels of a COCO file, whose names may count from any folder."""
     if isinstance(found, DataError) or found.photo is None:
         return found
     inside = found.photo.is_relative_to(folder)
@@ -198,7 +184,7 @@ def _located(
     for place in photos.folders:
         if (place / name).is_file():
             return replace(found, photo=place / name)
-    return DataError(found.source, f"no photo {name} in {photos.places()}")
+    return photos.missing(found.source, name)
 
 
 def _kitti(file: Path, photos: _Photos) -> PhotoLabels:
@@ -222,11 +208,11 @@ def _points(files: list[Path], photos: _Photos) -> Iterator[PhotoLabels | DataEr
     """Yield the faces of each photo; a photo with a face that can't be read is an error."""
     faces: dict[str, list[Path]] = defaultdict(list)
     for file in files:
-        faces[photo_stem(file, photos.stems)].append(file)
+        faces[photo_stem(file, photos.by_stem)].append(file)
     for stem, members in sorted(faces.items()):
-        photos.ask(stem)
+        photos.labeled.add(stem)
         try:
-            photo = photos.of(members[0], stem if stem in photos.stems else members[0].stem)
+            photo = photos.of(members[0], stem if stem in photos.by_stem else members[0].stem)
             points = [
                 _present_scheme(read_pts(file, POINT_COUNTS[-1], partial=True)) for file in members
             ]
@@ -247,12 +233,12 @@ def _points(files: list[Path], photos: _Photos) -> Iterator[PhotoLabels | DataEr
 
 def _box(file: Path, points: NDArray[np.float32]) -> NDArray[np.float32]:
     box = face_box(points)
-    if not (box[2:] > box[:2]).all():  # nor where a corner is NaN
-        raise DataError(file, "the points that are annotated span no face box")
+    if not (box[2:] > box[:2]).all():  # also where a corner is NaN
+        raise DataError(file, "the annotated points span no face box")
     return box
 
 
 def _present_scheme(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Cut points to the smallest scheme that holds all that are annotated."""
+    """Cut points to the smallest scheme that has all that are annotated."""
     last = int(np.flatnonzero(present(points))[-1])
     return points[: next(count for count in POINT_COUNTS if count > last)]

@@ -1,4 +1,4 @@
-"""KITTI label files: one object a line, boxes in pixels of the photo."""
+"""Read and write KITTI labels: one object a line, boxes in pixels of the photo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facekit.errors import DataError
+from facekit.errors import DataError, reading
 from facekit.labels.photo_labels import PhotoLabels
 
 DONT_CARE = "DontCare"
@@ -31,12 +31,13 @@ def read_kitti(path: Path, report: Callable[[DataError], None] | None = None) ->
         report: Takes what is wrong with a line, which is then left out. Without it that is raised.
 
     Raises:
-        DataError: The file is missing or can't be read; or a line is malformed or has an empty
-            box, see ``report``.
+        DataError: The file can't be read; or a line is malformed or has an empty box.
     """
     boxes: list[list[float]] = []
     names: list[str] = []
-    for number, line in enumerate(_lines(path), start=1):
+    with reading(path):
+        lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
         fields = line.split()
         if not fields:
             continue
@@ -60,7 +61,6 @@ def read_kitti(path: Path, report: Callable[[DataError], None] | None = None) ->
 
 
 def _box(path: Path, number: int, fields: list[str]) -> list[float]:
-    """Return the box of a line; raise what is wrong with the line."""
     if len(fields) not in (_FIELDS, _FIELDS + 1):
         raise DataError(path, f"{len(fields)} fields, expected {_FIELDS} of KITTI", number)
     text = " ".join(fields[_BOX])
@@ -76,13 +76,9 @@ def _box(path: Path, number: int, fields: list[str]) -> list[float]:
 
 
 def written_box(box_xyxy: Iterable[float]) -> tuple[float, float, float, float] | None:
-    """Return a box as a line holds it, with two decimals as KITTI's own files.
+    """Return a box x1, y1, x2, y2 in pixels rounded to KITTI's two decimals.
 
-    Args:
-        box_xyxy: x1, y1, x2, y2 in pixels.
-
-    Returns:
-        The rounded box; None where it has no area left, which :func:`read_kitti` refuses.
+    None where it has no area left, which :func:`read_kitti` refuses.
     """
     # Adding 0 makes 0 of -0.
     x1, y1, x2, y2 = (round(value, 2) + 0.0 for value in box_xyxy)
@@ -96,7 +92,7 @@ def kitti_line(class_name: str, box_xyxy: Iterable[float]) -> str:
     'Mask 0 0 0 1.00 2.50 30.00 40.13 0 0 0 0 0 0 0'
 
     Raises:
-        ValueError: The class name has a space in it, or is empty; or the box has no area.
+        ValueError: The class name contains a space or is empty; or the box has no area.
     """
     if len(class_name.split()) != 1:
         raise ValueError(f"a KITTI class is one word, not {class_name!r}")
@@ -105,12 +101,3 @@ def kitti_line(class_name: str, box_xyxy: Iterable[float]) -> str:
     if box is None:
         raise ValueError(f"a box without area: {corners}")
     return " ".join((class_name, "0", "0", "0", *(f"{value:.2f}" for value in box), *_ZEROS))
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DataError(path, "no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(path, f"cannot be read: {error}") from error

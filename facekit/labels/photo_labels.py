@@ -1,12 +1,17 @@
-"""The labels of one photo, whatever kind of file they come from."""
+"""The labels of one photo in any format, and turning them upright as its EXIF orientation says."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from facekit.errors import DataError, PhotoError, reading
+from facekit.photos.header import read_photo_header
+
+Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,7 @@ class PhotoLabels:
     Readers give coordinates as they stand in the file. The public sets were labeled on the pixels
     as they are stored, whatever EXIF orientation a photo carries, so that is what they count in;
     only where ``size_wh`` fits nothing but the upright photo they are of that one.
-    ``facekit.labels.orientation.upright_labels`` turns them to what a server sees.
+    :func:`upright_labels` turns them to what a server sees.
 
     Attributes:
         photo: The photo's file; None where a label file was read by itself.
@@ -32,7 +37,7 @@ class PhotoLabels:
     """
 
     photo: Path | None
-    size_wh: tuple[int, int] | None
+    size_wh: Size | None
     boxes_xyxy: NDArray[np.float32]
     class_names: tuple[str, ...]
     ignored: NDArray[np.bool_]
@@ -40,7 +45,7 @@ class PhotoLabels:
     source: Path
 
     def __post_init__(self) -> None:
-        """Hold the fields to the same number of objects."""
+        """Check that all fields are of the same number of objects."""
         count = len(self.class_names)
         if self.boxes_xyxy.shape != (count, 4) or self.ignored.shape != (count,):
             raise ValueError(
@@ -53,3 +58,92 @@ class PhotoLabels:
     def __len__(self) -> int:
         """Return the number of objects."""
         return len(self.class_names)
+
+
+def upright_size(size_wh: Size, orientation: int) -> Size:
+    """Return width and height of a photo once its EXIF orientation 1..8 is applied."""
+    return size_wh[::-1] if orientation >= 5 else size_wh
+
+
+def upright_points(
+    points_xy: NDArray[np.float32], size_wh: Size, orientation: int
+) -> NDArray[np.float32]:
+    """Turn points of the stored pixels upright, as ``facekit.photos`` turns the pixels.
+
+    Args:
+        points_xy: float32 [..., 2] in pixels of the photo as stored, from the outer corner of its
+            first pixel; NaN stays NaN.
+        size_wh: Width and height as stored.
+        orientation: EXIF orientation 1..8.
+
+    Returns:
+        float32 [..., 2] in pixels of the upright photo.
+    """
+    x, y = points_xy[..., 0], points_xy[..., 1]
+    right, below = size_wh[0] - x, size_wh[1] - y
+    turned = {
+        1: (x, y), 2: (right, y), 3: (right, below), 4: (x, below),
+        5: (y, x), 6: (below, x), 7: (below, right), 8: (y, right),
+    }[orientation]  # fmt: skip
+    return np.stack(turned, axis=-1, dtype=np.float32)
+
+
+def upright_boxes(
+    boxes_xyxy: NDArray[np.float32], size_wh: Size, orientation: int
+) -> NDArray[np.float32]:
+    """Turn boxes float32 [n, 4] (x1, y1, x2, y2) upright, as :func:`upright_points` does."""
+    corners = upright_points(boxes_xyxy.reshape(-1, 2, 2), size_wh, orientation)
+    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+
+
+def labeled_upright(labels_wh: Size | None, stored_wh: Size, orientation: int) -> bool:
+    """Tell whether labels are of the upright photo already.
+
+    They are if the size that they state is that of the upright photo and not of the stored one.
+    Otherwise they are of the stored pixels, which tools that made the public sets look at.
+
+    Args:
+        labels_wh: The size that the labels state, if any.
+        stored_wh: The photo's size as stored.
+        orientation: EXIF orientation 1..8.
+    """
+    return labels_wh not in (None, stored_wh) and labels_wh == upright_size(stored_wh, orientation)
+
+
+def upright_labels(labels: PhotoLabels, stored_wh: Size, orientation: int) -> PhotoLabels:
+    """Return labels in pixels of the upright photo, which is what a server sees.
+
+    Args:
+        labels: As a reader returns them.
+        stored_wh: The photo's size as stored.
+        orientation: EXIF orientation 1..8.
+
+    Returns:
+        The same labels where there is nothing to turn, or where they state a size that the photo
+        has in no orientation; ``size_wh`` is turned too where it is stated.
+    """
+    if orientation == 1 or labels.size_wh not in (None, stored_wh):
+        return labels
+    return replace(
+        labels,
+        size_wh=None if labels.size_wh is None else upright_size(stored_wh, orientation),
+        boxes_xyxy=upright_boxes(labels.boxes_xyxy, stored_wh, orientation),
+        points_xy=tuple(
+            None if points is None else upright_points(points, stored_wh, orientation)
+            for points in labels.points_xy
+        ),
+    )
+
+
+def stored_view(photo: Path) -> tuple[Size, int]:
+    """Return a photo's size as stored and its EXIF orientation 1..8, from its header alone.
+
+    Raises:
+        DataError: The photo is missing or can't be read, or it is none of the accepted kinds.
+    """
+    try:
+        with reading(photo), photo.open("rb") as stream:
+            header = read_photo_header(stream)
+    except (PhotoError, ValueError) as error:
+        raise DataError(photo, f"cannot be decoded: {error}") from error
+    return header.stored_wh, header.orientation

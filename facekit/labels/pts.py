@@ -1,4 +1,4 @@
-"""Reader of 300-W ``.pts`` landmark files."""
+"""Read 300-W ``.pts`` landmark files."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facekit.errors import DataError
+from facekit.errors import DataError, reading
 from facekit.landmarks.scheme import POINT_COUNTS, groups
 
 POINT_COUNT = 68
 FOREHEAD_SHARE = 0.25
 """The points end at the eyebrows: a face box is raised by this share of their height."""
 ABSENT = (-1.0, -1.0)
-"""What stands, beside ``nan nan``, for a point that nobody annotated."""
+"""Marks a point that is not annotated, as ``nan nan`` does."""
 
 _MIRROR: tuple[int, ...] = (
     *range(16, -1, -1),  # jaw
@@ -42,11 +42,8 @@ def mirror_order(point_count: int = POINT_COUNT) -> tuple[int, ...]:
     The first 68 are iBUG's; the rest are FPENet's, whose pairs NVIDIA gives in the flip of its
     trainer (tao_tensorflow1_backend, cv/fpenet/dataloader).
 
-    Args:
-        point_count: 68, 80 or 104.
-
     Raises:
-        ConfigError: No scheme has so many points.
+        ConfigError: ``point_count`` is not 68, 80 or 104.
     """
     groups(point_count)
     return _MIRROR[:point_count]
@@ -69,12 +66,8 @@ def read_pts(path: Path, count: int = POINT_COUNT, *, partial: bool = False) -> 
         DataError: The file is missing, malformed, holds another number of points, or none
             that is annotated.
     """
-    try:
+    with reading(path):
         text = path.read_text(encoding="ascii")
-    except FileNotFoundError:
-        raise DataError(path, "no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(path, f"cannot be read: {error}") from error
     start, end = text.find("{"), text.rfind("}")
     if start < 0 or end < start:
         raise DataError(path, "has no list of points in braces")
@@ -87,15 +80,15 @@ def read_pts(path: Path, count: int = POINT_COUNT, *, partial: bool = False) -> 
     try:
         points[: len(fields) // 2] = np.reshape([float(field) for field in fields], (-1, 2))
     except ValueError as error:
-        raise DataError(path, f"holds something that is not a number: {error}") from error
+        raise DataError(path, f"contains something that is not a number: {error}") from error
     absent = np.zeros(count, dtype=np.bool_)
     if partial:
         points[(points == ABSENT).all(axis=1)] = np.nan
         absent = np.isnan(points).all(axis=1)
         if absent.all():
-            raise DataError(path, "holds no point that is annotated")
+            raise DataError(path, "contains no annotated point")
     if not np.isfinite(points[~absent]).all():
-        raise DataError(path, "holds a point that is not finite")
+        raise DataError(path, "contains a point that is not finite")
     return points
 
 
@@ -103,11 +96,7 @@ def photo_stem(file: Path, photo_stems: Container[str]) -> str:
     """Return the stem of the photo that a ``.pts`` file is of.
 
     ``<photo>.pts`` is the photo's only face, ``<photo>_<k>.pts`` face k of it. As a photo's own
-    name may end in a number, the whole stem goes first.
-
-    Args:
-        file: The ``.pts`` file.
-        photo_stems: Stems of the photos that there are.
+    name may end in a number, the whole stem is tried first among the stems of the photos.
     """
     return file.stem if file.stem in photo_stems else file.stem.rpartition("_")[0] or file.stem
 
@@ -121,8 +110,8 @@ def present(points: NDArray[np.float32]) -> NDArray[np.bool_]:
 def face_box(points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the face box of landmarks: their bounding box, its top raised by a quarter.
 
-    Pupils, ears and further points do not count, so that a face has the same box in every scheme;
-    neither do absent points.
+    Absent points do not count, nor do pupils, ears and further points, so that a face has the same
+    box in every scheme.
 
     Args:
         points: float32 [n, 2] in pixels; NaN where absent.

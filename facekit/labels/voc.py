@@ -1,4 +1,4 @@
-"""Reader of PASCAL VOC annotation files."""
+"""Read PASCAL VOC annotation files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xml.parsers import expat
 import numpy as np
 from numpy.typing import NDArray
 
-from facekit.errors import DataError
+from facekit.errors import DataError, reading
 
 FACE_LABELS: tuple[str, ...] = ("with_mask", "without_mask", "mask_weared_incorrect")
 
@@ -27,7 +27,7 @@ class VocAnnotation:
         size: Width and height of the photo in pixels.
         difficult: bool [n]: marked as neither to be found nor wrong to find.
         lines: The n lines of the file, from 1, on which the objects start.
-        photo_name: What the file calls its photo, without folders; "" where it says nothing.
+        photo_name: The photo's name in the file, without folders; "" where there is none.
     """
 
     boxes: NDArray[np.float32]
@@ -52,30 +52,27 @@ def read_voc(
             is raised.
 
     Returns:
-        The objects, boxes clipped to the photo. An object's own parts, such as the head of a
-        person, are none.
+        The objects, boxes clipped to the photo. Parts of an object, such as the head of a person,
+        are not objects.
 
     Raises:
         DataError: The file is missing or malformed, a class is unknown, or a box is empty.
     """
-    root, lines = _parse(path)
-    width, height = (
-        int(_number(root, f"size/{side}", path, lines)) for side in ("width", "height")
-    )
+    file = _XmlFile(path)
+    width, height = (int(file.number(file.root, f"size/{side}")) for side in ("width", "height"))
     if width <= 0 or height <= 0:
         raise DataError(path, f"says the photo has {width} x {height} pixels")
     boxes: list[list[float]] = []
     names: list[str] = []
     difficult: list[bool] = []
     starts: list[int] = []
-    for number, item in enumerate(root.findall("object"), start=1):
-        line = lines[item]
-        name, _ = _text(item, "name", path, lines)
+    for number, item in enumerate(file.root.findall("object"), start=1):
+        line = file.lines[item]
+        name, _ = file.text(item, "name")
         if labels is not None and name not in labels:
             reason = f"unknown class {name!r}, expected one of {', '.join(labels)}"
             raise DataError(path, reason, line)
-        tags = ("xmin", "ymin", "xmax", "ymax")
-        corners = [_number(item, f"bndbox/{tag}", path, lines) for tag in tags]
+        corners = [file.number(item, f"bndbox/{tag}") for tag in ("xmin", "ymin", "xmax", "ymax")]
         x1, x2 = (min(max(value, 0.0), float(width)) for value in corners[0::2])
         y1, y2 = (min(max(value, 0.0), float(height)) for value in corners[1::2])
         if x2 <= x1 or y2 <= y1:
@@ -94,56 +91,49 @@ def read_voc(
         (width, height),
         np.array(difficult, dtype=bool),
         tuple(starts),
-        (root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2],
+        (file.root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2],
     )
 
 
-def _parse(path: Path) -> tuple[ElementTree.Element, dict[ElementTree.Element, int]]:
-    """Return the root of an XML file, and the line on which each element starts."""
-    builder = ElementTree.TreeBuilder()
-    parser = expat.ParserCreate()
-    lines: dict[ElementTree.Element, int] = {}
+class _XmlFile:
+    """The root of an XML file, and the line on which each element starts."""
 
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        lines[builder.start(tag, attributes)] = parser.CurrentLineNumber
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.lines: dict[ElementTree.Element, int] = {}
+        builder = ElementTree.TreeBuilder()
+        parser = expat.ParserCreate()
 
-    parser.StartElementHandler = start
-    parser.EndElementHandler = builder.end
-    parser.CharacterDataHandler = builder.data
-    try:
-        parser.Parse(path.read_bytes(), True)
-    except FileNotFoundError:
-        raise DataError(path, "no such file") from None
-    except OSError as error:
-        raise DataError(path, f"cannot be read: {error}") from error
-    except expat.ExpatError as error:
-        reason = f"is not well-formed XML: {expat.ErrorString(error.code)}"
-        raise DataError(path, reason, error.lineno) from error
-    root = builder.close()
-    return root, lines
+        def start(tag: str, attributes: dict[str, str]) -> None:
+            self.lines[builder.start(tag, attributes)] = parser.CurrentLineNumber
 
+        parser.StartElementHandler = start
+        parser.EndElementHandler = builder.end
+        parser.CharacterDataHandler = builder.data
+        try:
+            with reading(path):
+                parser.Parse(path.read_bytes(), True)
+        except expat.ExpatError as error:
+            reason = f"is not well-formed XML: {expat.ErrorString(error.code)}"
+            raise DataError(path, reason, error.lineno) from error
+        self.root = builder.close()
 
-def _text(
-    parent: ElementTree.Element, tag: str, path: Path, lines: dict[ElementTree.Element, int]
-) -> tuple[str, int]:
-    """Return the text of an element below another and its line, or raise with its name."""
-    element = parent.find(tag)
-    text = "" if element is None else (element.text or "").strip()
-    if element is None or not text:
-        line = lines[parent if element is None else element]
-        raise DataError(path, f"<{parent.tag}> has no <{tag}>", line)
-    return text, lines[element]
+    def text(self, parent: ElementTree.Element, tag: str) -> tuple[str, int]:
+        """Return the text of an element below another, and its line."""
+        element = parent.find(tag)
+        text = "" if element is None else (element.text or "").strip()
+        if element is None or not text:
+            line = self.lines[parent if element is None else element]
+            raise DataError(self.path, f"<{parent.tag}> has no <{tag}>", line)
+        return text, self.lines[element]
 
-
-def _number(
-    parent: ElementTree.Element, tag: str, path: Path, lines: dict[ElementTree.Element, int]
-) -> float:
-    """Return the number in an element below another, or raise with its name."""
-    text, line = _text(parent, tag, path, lines)
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not math.isfinite(value):
-        raise DataError(path, f"<{tag}> is not a number: {text!r}", line)
-    return value
+    def number(self, parent: ElementTree.Element, tag: str) -> float:
+        """Return the finite number in an element below another."""
+        text, line = self.text(parent, tag)
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not math.isfinite(value):
+            raise DataError(self.path, f"<{tag}> is not a number: {text!r}", line)
+        return value

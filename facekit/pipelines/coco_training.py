@@ -29,7 +29,7 @@ import numpy.typing as npt
 from nvidia.dali import fn, pipeline_def, types
 
 from facekit.errors import ConfigError, DataError
-from facekit.labels.coco_json import load_coco
+from facekit.labels.coco import load_coco
 from facekit.landmarks.crops import FloatArray
 from facekit.pipelines.definitions import DEVICES, Node
 from facekit.pipelines.usable import unusable_photos

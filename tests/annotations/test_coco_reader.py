@@ -280,7 +280,11 @@ def put(data: dict[str, Any], place: str, value: Any) -> None:
         ("annotations/1/category_id", 9, r"annotations\[1\] is of category 9, not listed"),
         ("annotations/1/category_id", [], r"annotations\[1\] is of category \[\], not listed"),
         ("annotations/1/bbox", [1, 2, 3], r"bbox of annotations\[1\]: expected 4 numbers"),
-        ("annotations/1/bbox", [1, 2, "3", 4], r"bbox of annotations\[1\]: something is no number"),
+        (
+            "annotations/1/bbox",
+            [1, 2, "3", 4],
+            r"bbox of annotations\[1\]: not coordinates",
+        ),
         ("annotations/1/bbox", [9, 9, 9, 20], r"annotations\[1\] has an empty box.*ltrb"),
         ("annotations/1/score", "1", r"score of annotations\[1\]"),
         ("annotations/1/segmentation/4", [1, None], r"segmentation of annotations\[1\]"),
@@ -289,7 +293,7 @@ def put(data: dict[str, Any], place: str, value: Any) -> None:
         ("annotations/0/iscrowd", 5, r"iscrowd of annotations\[0\]"),
         ("categories/0", {"id": 1}, r"categories\[0\] has no id and name"),
         ("categories/0/name", "\ud800", r"categories\[0\] has no id and name"),
-        ("categories", {}, "categories is no list"),
+        ("categories", {}, "categories is not a list"),
     ],
 )
 def test_a_malformed_entry_is_named(tmp_path: Path, place: str, value: Any, message: str) -> None:

@@ -164,6 +164,9 @@ def test_what_is_no_coco_file_is_called_so(
     assert main(["export", str(path), "--jsonl", str(lines)]) == 0
     (tmp_path / "a.JPG").write_bytes(b"\xff\xd8\xff\xe0")
     capsys.readouterr()
-    for name, said in (("f.jsonl", "f.jsonl:2: is no COCO file, "), ("a.JPG", "a.JPG: is no COCO")):
+    for name, said in (
+        ("f.jsonl", "f.jsonl:2: is not a COCO "),
+        ("a.JPG", "a.JPG: is not"),
+    ):
         assert main(["export", str(tmp_path / name), "--coco", str(tmp_path / "o")]) == 2
         assert said in capsys.readouterr().err

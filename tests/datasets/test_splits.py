@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from facekit.datasets.splits import is_evaluation, split_of, stem_number
 from facekit.evaluation.selection import select
+from facekit.labels.listing import split_of, stem_number
 from facekit.labels.photo_labels import PhotoLabels
 from tests.datasets.face_sets import write_voc_set
 from tests.datasets.tutorial_sets import SIZE, convert, labels
@@ -31,7 +31,9 @@ def test_a_name_that_is_no_text_is_converted(tmp_path: Path) -> None:
     for part, folder in (("--train", "train"), ("--val", "test")):
         assert convert(tmp_path / "out", *options, part=part) == 0
         found = labels(tmp_path / "out" / folder)
-        assert (f"mask-detection_{NAME}" in found) == (is_evaluation(NAME) == (part == "--val"))
+        assert (f"mask-detection_{NAME}" in found) == (
+            (split_of(NAME) == "evaluation") == (part == "--val")
+        )
 
 
 def test_a_name_that_is_no_text_is_selected() -> None:

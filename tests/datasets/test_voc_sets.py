@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from facekit.datasets.splits import is_evaluation
 from facekit.datasets.voc_sets import read_mask_detection, read_medical_masks
 from facekit.errors import DataError
+from facekit.labels.listing import split_of
 from tests.datasets.face_sets import Row, voc_text, write_photo, write_voc_set
 from tests.datasets.reports import Reports, faces, fail
 from tests.datasets.tutorial_sets import SIZE, convert, labels, line
@@ -36,7 +36,9 @@ def test_mask_detection_is_split_by_name_and_keeps_its_third_class(tmp_path: Pat
     test = read_mask_detection(tmp_path, fail, evaluation=True)
     train = read_mask_detection(tmp_path, fail, evaluation=False)
     assert (
-        {photo.name for photo in test} == {name for name in names if is_evaluation(name)} != set()
+        {photo.name for photo in test}
+        == {name for name in names if split_of(name) == "evaluation"}
+        != set()
     )
     assert sorted(photo.name for photo in [*test, *train]) == sorted(names)
     assert faces(train)[train[0].name] == [
@@ -49,10 +51,10 @@ def test_mask_detection_is_split_by_name_and_keeps_its_third_class(tmp_path: Pat
 def test_class_that_a_set_does_not_know_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = next(f"m{n}" for n in range(20) if not is_evaluation(f"m{n}"))
+    name = next(f"m{n}" for n in range(20) if split_of(f"m{n}") != "evaluation")
     box = (10, 20, 30, 40)
     objects = [("with_maks", box), ("hat", box), ("without_mask", (50, 0, 60, 9))]
-    good = next(f"m{n}" for n in range(20, 40) if not is_evaluation(f"m{n}"))
+    good = next(f"m{n}" for n in range(20, 40) if split_of(f"m{n}") != "evaluation")
     photos = {f"{name}.jpg": objects, f"{good}.jpg": objects[2:]}
     write_voc_set(tmp_path / "k", "annotations", photos)
     out = tmp_path / "out"
@@ -115,7 +117,7 @@ def test_mask_detection_reports_only_photos_of_its_part(tmp_path: Path) -> None:
     reports = Reports()
     assert read_mask_detection(tmp_path, reports.append, evaluation=True) == []
     missing = {error.path.stem for error in reports} - {"other"}
-    assert missing == {name for name in names if is_evaluation(name)}
+    assert missing == {name for name in names if split_of(name) == "evaluation"}
 
 
 def test_a_photo_without_objects_is_background(
@@ -154,5 +156,5 @@ def test_a_set_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
         read_medical_masks(tmp_path, fail)
     (tmp_path / "labels").rmdir()
     (tmp_path / "labels").write_text("")
-    with pytest.raises(DataError, match="labels: is no folder"):
+    with pytest.raises(DataError, match="labels: is not a folder"):
         read_medical_masks(tmp_path, fail)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facekit.datasets.splits import split_of
 from facekit.errors import DataError
 from facekit.evaluation.selection import select
+from facekit.labels.listing import split_of
 from facekit.labels.photo_labels import PhotoLabels
 
 

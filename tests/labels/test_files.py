@@ -174,11 +174,26 @@ def test_coco(tmp_path: Path) -> None:
     ("changes", "reason"),
     [
         ({"bbox": [1, 2, 3]}, "bbox of annotations[0] of a.jpg: expected 4 numbers, got [1, 2, 3]"),
-        ({"bbox": [1, 2, "3", 4]}, "bbox of annotations[0] of a.jpg: something is no number"),
-        ({"bbox": [1, 2, True, 4]}, "bbox of annotations[0] of a.jpg: something is no number"),
-        ({"bbox": [1, 2, math.nan, 4]}, "bbox of annotations[0] of a.jpg: something is no number"),
-        ({"bbox": [1, 2, 10**400, 4]}, "bbox of annotations[0] of a.jpg: something is no number"),
-        ({"bbox": [1, -1e39, 3, 4]}, "bbox of annotations[0] of a.jpg: something is no number"),
+        (
+            {"bbox": [1, 2, "3", 4]},
+            "bbox of annotations[0] of a.jpg: not coordinates",
+        ),
+        (
+            {"bbox": [1, 2, True, 4]},
+            "bbox of annotations[0] of a.jpg: not coordinates",
+        ),
+        (
+            {"bbox": [1, 2, math.nan, 4]},
+            "bbox of annotations[0] of a.jpg: not coordinates",
+        ),
+        (
+            {"bbox": [1, 2, 10**400, 4]},
+            "bbox of annotations[0] of a.jpg: not coordinates",
+        ),
+        (
+            {"bbox": [1, -1e39, 3, 4]},
+            "bbox of annotations[0] of a.jpg: not coordinates",
+        ),
         ({"bbox": None}, "bbox of annotations[0] of a.jpg: expected 4 numbers, got None"),
         ({"bbox": [1, 2, 0, 4]}, "annotations[0] of a.jpg has an empty box"),
         ({"category_id": 9}, "annotations[0] of a.jpg is of category 9, not listed"),
@@ -268,17 +283,17 @@ def test_a_malformed_category_spoils_the_photos_with_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{\n"images": [}', ":2: is no COCO file"),
-        ("[]", ": is no COCO file"),
-        ('{"images": []}', ": is no COCO file"),
+        ('{\n"images": [}', ":2: is not a COCO file"),
+        ("[]", ": is not a COCO file"),
+        ('{"images": []}', ": is not a COCO file"),
         ('{"images": [], "annotations": 5, "categories": []}', ": is not laid out as COCO"),
         (
             # Its boxes are left, top, right, bottom; read as x, y, width, height all are wrong.
             '{"images": [], "categories": [], "annotations": [{"segmentation": [[1, 2], [3, 4]]}]}',
             ": its segmentation is a list of x, y pairs",
         ),
-        ("[" * 200_000, ": is no JSON that can be read"),
-        ("[1" + "0" * 5000 + "]", ": is no JSON that can be read"),
+        ("[" * 200_000, ": is not JSON that can be read"),
+        ("[1" + "0" * 5000 + "]", ": is not JSON that can be read"),
     ],
 )
 def test_files_that_are_no_coco_are_named(tmp_path: Path, text: str, reason: str) -> None:

@@ -126,9 +126,9 @@ def test_one_bad_file_does_not_spoil_the_others(tmp_path: Path) -> None:
 def test_what_holds_no_labels_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="gone: no such file or folder"):
         find_labels(tmp_path / "gone")
-    with pytest.raises(DataError, match=r"a.jpg: is no label file"):
+    with pytest.raises(DataError, match=r"a.jpg: is not a label file"):
         find_labels(touch(tmp_path / "a.jpg"))
-    with pytest.raises(DataError, match=r"holds no labels \(.xml"):
+    with pytest.raises(DataError, match=r"contains no labels \(.xml"):
         find_labels(tmp_path)
     touch(tmp_path / "a.xml", voc_text([]))
     touch(tmp_path / "a_1.pts")
@@ -154,7 +154,7 @@ def test_points_that_span_no_face_box_are_refused(tmp_path: Path, points: list[s
     wrong, good = find_labels(tmp_path)
     assert isinstance(good, PhotoLabels) and np.isfinite(good.boxes_xyxy).all()
     path = tmp_path / "a_2.pts"
-    assert str(wrong) == f"{path}: the points that are annotated span no face box"
+    assert str(wrong) == f"{path}: the annotated points span no face box"
 
 
 @pytest.mark.parametrize("suffix", [".xml", ".txt", ".pts"])

@@ -22,7 +22,7 @@ def test_a_folder_that_cannot_be_listed_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    for name, reason in (("gone", "no such folder"), ("file", "is no folder")):
+    for name, reason in (("gone", "no such folder"), ("file", "is not a folder")):
         with pytest.raises(DataError) as caught:
             list_files(tmp_path / name, (".jpg",))
         assert str(caught.value) == f"{tmp_path / name}: {reason}"

@@ -44,7 +44,7 @@ def test_absent_points(tmp_path: Path) -> None:
         (["nan nan"] + ["1 2"] * 67, 68, False, "not finite"),
         (["nan 3"] + ["1 2"] * 67, 68, True, "not finite"),
         (["inf inf"] + ["1 2"] * 67, 68, True, "not finite"),
-        (["-1 -1"] * 68, 68, True, "no point that is annotated"),
+        (["-1 -1"] * 68, 68, True, "no annotated point"),
     ],
 )
 def test_wrong_points_are_refused(

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from facekit.draw import open_upright
-from facekit.labels.orientation import stored_view
+from facekit.labels.photo_labels import stored_view
 from facekit.photos.check import check_photo, decode_checked
 from facekit.photos.header import read_orientation, read_photo_header
 from tests.photo_files import encode, exif, good_photos, picture, stored, with_segment

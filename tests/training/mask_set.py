@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from facekit.datasets.splits import is_evaluation
+from facekit.labels.listing import split_of
 from tests.training.facesets import OBJECT, VOC, draw_face
 
 PHOTO = (216, 144)
@@ -22,8 +22,8 @@ def write_mask_set(folder: Path) -> Path:
     for name in ("images", "annotations"):
         (folder / name).mkdir(parents=True)
     stems = [f"maksssksksss{k}" for k in range(200)]
-    tested = [stem for stem in stems if is_evaluation(stem)][:TESTED]
-    trained = [stem for stem in stems if not is_evaluation(stem)][:TRAINED]
+    tested = [stem for stem in stems if split_of(stem) == "evaluation"][:TESTED]
+    trained = [stem for stem in stems if split_of(stem) != "evaluation"][:TRAINED]
     rng = np.random.default_rng(5)
     for number, stem in enumerate(sorted(trained + tested)):
         image, faces = draw_photo(rng, number)

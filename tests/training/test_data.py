@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facekit.datasets.splits import is_calibration, is_evaluation, split_of
 from facekit.errors import DataError
+from facekit.labels.listing import split_of
 from facekit.labels.pts import read_pts
 from facekit.labels.voc import read_voc
 from tests.training.facesets import OBJECT, VOC, face_points, write_pts, write_sets
@@ -26,8 +26,8 @@ from training.data.webfaces import read_webfaces
 
 def test_split_follows_the_rule_and_never_overlaps() -> None:
     stems = [f"maksssksksss{k}" for k in range(741)]
-    evaluation = {s for s in stems if is_evaluation(s)}
-    calibration = {s for s in stems if is_calibration(s)}
+    evaluation = {s for s in stems if split_of(s) == "evaluation"}
+    calibration = {s for s in stems if split_of(s) == "calibration"}
     assert not evaluation & calibration
     assert 80 < len(evaluation) < 140
     assert {split_of(s) for s in evaluation} == {"evaluation"}

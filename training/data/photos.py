@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from facekit.datasets.splits import split_of
 from facekit.draw import open_upright
 from facekit.errors import DataError, PhotoError
 from facekit.labels.folder import find_labels, turned_upright
-from facekit.labels.orientation import stored_view, upright_boxes
+from facekit.labels.listing import split_of
+from facekit.labels.photo_labels import stored_view, upright_boxes
 from facekit.labels.pts import POINT_COUNT, present
 from facekit.labels.voc import read_voc
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facekit.datasets.splits import EVALUATION_MODULUS
 from facekit.errors import DataError
+from facekit.labels.listing import EVALUATION_MODULUS
 
 CROP_SIZE = 36
 CROP_FACE_BOX: tuple[float, float, float, float] = (7.5, 6.5, 28.5, 32.5)

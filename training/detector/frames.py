@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from facekit.datasets.splits import stem_number
 from facekit.errors import DataError
 from facekit.labels.kitti import read_kitti
-from facekit.labels.orientation import stored_view, upright_labels
+from facekit.labels.listing import stem_number
+from facekit.labels.photo_labels import stored_view, upright_labels
 from facekit.progress import ProgressBar
 from training.data.photos import load_image
 from training.experiment.settings import Dataset, DataSource

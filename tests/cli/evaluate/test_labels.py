@@ -108,7 +108,7 @@ def test_a_partly_annotated_face_is_not_a_missed_one(
     assert main(["evaluate", "--labels", str(tmp_path), "--url", url]) == 1
     out = capsys.readouterr().out
     assert rows(out, "faces missed") == [["faces", "missed", "0.00%"]]
-    assert f"{tmp_path}/b.pts: the points that are annotated span no face box" in out
+    assert f"{tmp_path}/b.pts: the annotated points span no face box" in out
 
 
 def turned(box: list[int], orientation: int) -> list[int]:
