@@ -166,7 +166,7 @@ def test_what_is_no_coco_file_is_called_so(
     capsys.readouterr()
     for name, said in (
         ("f.jsonl", "f.jsonl:2: is not a COCO "),
-        ("a.JPG", "a.JPG: is not"),
+        ("a.JPG", "a.JPG: cannot be read as text"),
     ):
         assert main(["export", str(tmp_path / name), "--coco", str(tmp_path / "o")]) == 2
         assert said in capsys.readouterr().err
