@@ -13,23 +13,21 @@ from facekit.contract import is_optional
 from facekit.engines.manifest import repair_command
 from facekit.errors import FacekitError, ModelMissingError, PhotoError, ServerUnavailableError
 from facekit.faces import Faces
+from facekit.photos.formats import ACCEPTED, DRAWN_SUFFIXES, PHOTO_SUFFIXES, refuse_file
 from facekit.progress import ProgressBar
 from facekit.report import PhotoResult
 from facekit.text import show
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
-"""Files that count as a folder's photos; a file given by its own name may have any suffix."""
-
-_DRAWN = ".faces.jpg"
 _CONCURRENCY = 4
 
 
 def find_photos(paths: Sequence[Path]) -> list[Path | PhotoResult]:
     """Return files as they are, and each folder's photos in order of their names.
 
-    A path that can't be looked at, and a folder that can't be listed or holds no photo, stands in
-    the list as a failed result.
-    Subfolders, hidden files and the pictures that :class:`Drawings` wrote are left out.
+    What a file in a folder is, its content tells. A picture of a format that is not read, a path
+    that can't be looked at, and a folder that can't be listed or has no photos are failed results.
+    Subfolders, hidden files, files that are no pictures and those that :class:`Drawings` wrote are
+    left out.
     """
     found: list[Path | PhotoResult] = []
     for path in paths:
@@ -37,22 +35,29 @@ def find_photos(paths: Sequence[Path]) -> list[Path | PhotoResult]:
             if not path.is_dir():
                 found.append(path)
                 continue
-            inside = sorted(
-                entry
-                for entry in path.iterdir()
-                if entry.suffix.lower() in SUFFIXES
-                and not entry.name.startswith(".")
-                and not entry.name.endswith(_DRAWN)
-                and entry.is_file()
-            )
-        except OSError as e:
-            found.append(PhotoResult(str(path), PhotoError(f"{path}: {e.strerror or e}")))
+            entries = sorted(path.iterdir())
+        except OSError as error:
+            found.append(_failed(path, error.strerror or str(error)))
             continue
-        found.extend(inside)
-        if not inside:
-            text = f"{path}: a folder with no photo ({', '.join(SUFFIXES)})"
-            found.append(PhotoResult(str(path), PhotoError(text)))
+        inside = [each for entry in entries if (each := _look(entry)) is not None]
+        found += inside or [_failed(path, f"a folder with no photo; {ACCEPTED}")]
     return found
+
+
+def _look(path: Path) -> Path | PhotoResult | None:
+    """Return a folder's entry if it is a photo or a picture that can't be read, else None."""
+    if path.name.startswith(".") or path.name.lower().endswith(DRAWN_SUFFIXES):
+        return None
+    try:
+        reason = refuse_file(path) if path.is_file() else None
+    except OSError:
+        # Its name decides, and the client says why it can't be read.
+        reason = "" if path.suffix.lower() in PHOTO_SUFFIXES else None
+    return path if reason == "" else None if reason is None else _failed(path, reason)
+
+
+def _failed(path: Path, reason: str) -> PhotoResult:
+    return PhotoResult(str(path), PhotoError(f"{path}: {reason}"))
 
 
 @contextmanager
@@ -165,10 +170,10 @@ class Drawings:
 
     def _name(self, stem: str) -> str:
         # Photos of two folders may be called alike.
-        name, number = f"{stem}{_DRAWN}", 1
+        name, number = f"{stem}{DRAWN_SUFFIXES[0]}", 1
         while name in self._taken:
             number += 1
-            name = f"{stem}-{number}{_DRAWN}"
+            name = f"{stem}-{number}{DRAWN_SUFFIXES[0]}"
         self._taken.add(name)
         return name
 

@@ -13,10 +13,8 @@ from pathlib import Path
 from facekit import limits
 from facekit.annotations.output import OUTPUT_MARK
 from facekit.annotations.record import FileStamp
-from facekit.photos.formats import HEAD_BYTES, SUFFIXES, refusal
+from facekit.photos.formats import DRAWN_SUFFIXES, HEAD_BYTES, PHOTO_SUFFIXES, refusal
 
-_DRAWN = (".faces.jpg", ".faces.jpeg", ".faces.png", ".faces.webp")
-"""How the kit's own pictures of found faces are named."""
 _HASH_BYTES = 1 << 20
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
@@ -144,12 +142,12 @@ class _Walker:
     def _look(self, name: str) -> Found:
         path = self._folder / name
         suffix = path.suffix.lower()
-        promised = suffix in SUFFIXES
+        promised = suffix in PHOTO_SUFFIXES
         try:
             status = path.stat()
             stamp = FileStamp(status.st_size, status.st_mtime_ns)
             identity = (status.st_dev, status.st_ino) if status.st_ino else None
-            if name.lower().endswith(_DRAWN):
+            if name.lower().endswith(DRAWN_SUFFIXES):
                 return Found(name, stamp, identity, None)
             if not stat.S_ISREG(status.st_mode):
                 reason = "not a regular file" if promised else None

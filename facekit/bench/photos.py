@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageOps
 
 from facekit.errors import PhotoError
-from facekit.runs import SUFFIXES
+from facekit.photos.formats import PHOTO_SUFFIXES
 
 VARIANTS = 4
 """Different mosaics of each size, so that no two requests in a row are the same."""
@@ -64,7 +64,7 @@ def own_photos(paths: Sequence[Path]) -> PhotoSet:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            files += sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+            files += sorted(p for p in path.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
         else:
             files.append(path)
     if not files:

@@ -13,7 +13,7 @@ from facekit.labels.listing import list_files
 from facekit.labels.photo_labels import stored_view, upright_points
 from facekit.labels.pts import face_box, photo_stem, read_pts
 from facekit.landmarks.scheme import POINT_COUNTS
-from facekit.photos.formats import SUFFIXES as PHOTO_SUFFIXES
+from facekit.photos.formats import PHOTO_SUFFIXES
 
 LEAST_FACES_HIGH, MOST_FACES_HIGH = 1.5, 2.5
 """Height of a portrait's window in longer sides of its face."""

@@ -20,8 +20,8 @@ from facekit.errors import DataError
 from facekit.labels.kitti import DONT_CARE
 from facekit.labels.listing import list_files, split_of
 from facekit.labels.voc import read_voc
+from facekit.photos.formats import PHOTO_SUFFIXES
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 _MEDICAL_CLASSES = {"mask": MASK, "none": NO_MASK}
 _MASK_DETECTION_CLASSES = {
     "with_mask": MASK,
@@ -82,7 +82,7 @@ def _read(
 ) -> list[SourcePhoto]:
     photos: list[SourcePhoto] = []
     by_stem: dict[str, list[Path]] = defaultdict(list)
-    for file in _files(image_folder, _SUFFIXES):
+    for file in _files(image_folder, PHOTO_SUFFIXES):
         if accepts(file.stem):
             by_stem[file.stem].append(file)
     for labels in _files(label_folder, (".xml",)):

@@ -9,7 +9,7 @@ from pathlib import Path
 from facekit.errors import DataError
 from facekit.labels.listing import split_of
 from facekit.labels.photo_labels import PhotoLabels
-from facekit.photos.formats import SUFFIXES as PHOTO_SUFFIXES
+from facekit.photos.formats import PHOTO_SUFFIXES
 
 _LABEL_SUFFIXES = (".xml", ".txt", ".pts")
 """Label files that are of one photo each."""

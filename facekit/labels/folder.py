@@ -18,7 +18,7 @@ from facekit.labels.photo_labels import PhotoLabels, stored_view, upright_labels
 from facekit.labels.pts import face_box, photo_stem, present, read_pts
 from facekit.labels.voc import read_voc
 from facekit.landmarks.scheme import POINT_COUNTS
-from facekit.photos.formats import SUFFIXES as PHOTO_SUFFIXES
+from facekit.photos.formats import PHOTO_SUFFIXES
 
 POINTS_CLASS = "face"
 """Class name of a face that is labeled by its points alone."""

@@ -39,7 +39,7 @@ from facekit.photos.blocks import (
 from facekit.photos.formats import (
     EMPTY,
     HEAD_BYTES,
-    SUFFIXES,
+    PHOTO_SUFFIXES,
     Kind,
     explain_unread_jpeg,
     name_format,
@@ -92,7 +92,7 @@ def check_photo(
     """
     if len(data) > limits.MAX_PHOTO_BYTES:
         raise PhotoError(f"{len(data):,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
-    reason = refusal(bytes(data[:HEAD_BYTES]), SUFFIXES[0])
+    reason = refusal(bytes(data[:HEAD_BYTES]), PHOTO_SUFFIXES[0])
     if reason:
         raise PhotoError(reason if bytes(data).strip(b"\0") else EMPTY)
     if bytes(data[:2]) == b"\xff\xd8":

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 Kind = Literal["JPEG", "PNG", "BMP", "WebP", "TIFF"]
 
 ACCEPTED = "JPEG, PNG, BMP, WebP and TIFF are accepted"
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
-"""Names that promise an accepted photo."""
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".webp", ".tif", ".tiff")
+"""How the name of a photo ends, in lower case: the one list of the kit."""
+DRAWN_SUFFIXES = (".faces.jpg", ".faces.jpeg", ".faces.png", ".faces.webp")
+"""How the names of the kit's own pictures of found faces end; they are not taken for photos."""
 HEAD_BYTES = 32
 """How much of a file is looked at."""
 EMPTY = "empty: it holds no bytes but padding"
@@ -71,15 +74,25 @@ def refusal(head: bytes, suffix: str) -> str | None:
         if suffix in _RAW_SUFFIXES:
             return f"not a photo but a camera's raw picture; {ACCEPTED}"
         return ""
-    if suffix not in SUFFIXES:
+    if suffix not in PHOTO_SUFFIXES:
         return None
     return name_format(head) if head.strip(b"\0") else EMPTY
+
+
+def refuse_file(path: Path) -> str | None:
+    """Say why a file can't be annotated, as :func:`refusal` does, from its first bytes.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        return refusal(file.read(HEAD_BYTES) or b"", path.suffix.lower())
 
 
 def is_photo(head: bytes, suffix: str = "") -> bool:
     """Tell whether a file begins as an accepted photo does; it may still be broken."""
     kind = kind_of(head)
-    if suffix in SUFFIXES:
+    if suffix in PHOTO_SUFFIXES:
         return kind is not None
     if kind == "BMP":  # Many a text begins with its two letters.
         return len(head) >= 18 and int.from_bytes(head[14:18], "little") in BMP_HEADERS

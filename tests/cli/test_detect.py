@@ -210,15 +210,28 @@ def test_status_shows_no_control_characters_of_the_server(
     assert describe(health) == "here:1 does not work: one \\x9btwo"
 
 
-def test_detect_folder_gives_its_photos_in_order(
+def test_detect_folder_gives_its_photos_in_order_and_names_what_it_cannot_read(
     url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("b.JPG", "a.jpeg", ".hidden.jpg", "notes.txt", "a.faces.jpg", "c.bmp"):
+    for name in ("b.JPG", "a.jpeg", "a.jpe", ".hidden.jpg", "no-suffix", "a.faces.jpg"):
         (tmp_path / name).write_bytes(probe_photo())
+    (tmp_path / "notes.txt").write_text("no photo")
+    (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(30))
+    (tmp_path / "smile.gif").write_bytes(b"GIF89a" + bytes(30))
     (tmp_path / "sub.jpg").mkdir()
-    assert main(["detect", str(tmp_path), "--url", url]) == 0
-    rows = capsys.readouterr().out.splitlines()[2:-1]
-    assert [Path(row.split()[0]).name for row in rows] == ["a.jpeg", "b.JPG", "c.bmp"]
+    assert main(["detect", str(tmp_path), "--url", url]) == 1
+    *rows, total = capsys.readouterr().out.splitlines()[2:]
+    found = [(Path(row.split()[0]).name, "failed" in row) for row in rows]
+    assert [name for name, failed in found if not failed] == [
+        "a.jpe",
+        "a.jpeg",
+        "b.JPG",
+        "no-suffix",
+    ]
+    heic, gif = (row.partition("failed: ")[2] for row in rows if "failed" in row)
+    assert heic.startswith("not a photo but an HEIC or AVIF picture; JPEG, PNG")
+    assert gif.startswith("not a photo but a GIF; ")
+    assert total == "8 faces in 4 photos; 2 photos failed"
 
 
 def test_detect_json_file_holds_faces_and_errors(

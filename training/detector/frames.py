@@ -19,6 +19,7 @@ from facekit.errors import DataError
 from facekit.labels.kitti import read_kitti
 from facekit.labels.listing import stem_number
 from facekit.labels.photo_labels import stored_view, upright_labels
+from facekit.photos.formats import PHOTO_SUFFIXES
 from facekit.progress import ProgressBar
 from training.data.photos import load_image
 from training.experiment.settings import Dataset, DataSource
@@ -28,7 +29,6 @@ IGNORED = -1
 """Class index of an object that is neither a face to find nor background."""
 MEMORY_BYTES = 4 << 30
 """Decoded photos kept in memory; what is beyond is decoded each time it is shown."""
-SUFFIXES: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 Part = Literal["training", "validation"]
 
 
@@ -145,7 +145,7 @@ def _pairs(source: DataSource, extension: str) -> Iterable[tuple[Path, Path]]:
     for folder in (source.image_folder, source.label_folder):
         if not folder.is_dir():
             raise DataError(folder, "no such folder")
-    suffixes = SUFFIXES
+    suffixes: tuple[str, ...] = PHOTO_SUFFIXES
     if extension:
         wanted = f".{extension.lower().lstrip('.')}"
         suffixes = (".jpg", ".jpeg") if wanted in (".jpg", ".jpeg") else (wanted,)

@@ -17,8 +17,8 @@ from facekit.errors import DataError, FacekitError
 from facekit.faces import Face
 from facekit.files import FolderLock
 from facekit.labels.kitti import kitti_line, written_box
+from facekit.photos.formats import PHOTO_SUFFIXES
 from facekit.progress import ProgressBar
-from facekit.runs import SUFFIXES
 from training.data.photos import load_image
 from training.detector.inference import Network, check_classes, find_boxes, open_network
 from training.detector.options import add_key, add_model, add_threads, say_key_unused
@@ -132,9 +132,11 @@ def find_photos(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise DataError(source, "no such photo or folder")
-    found = sorted(p for p in source.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    found = sorted(
+        p for p in source.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file()
+    )
     if not found:
-        raise DataError(source, f"holds no photo ({', '.join(SUFFIXES)})")
+        raise DataError(source, f"holds no photo ({', '.join(PHOTO_SUFFIXES)})")
     return found
 
 
