@@ -1,25 +1,39 @@
-"""``facekit bench``: how fast a server is, and beside what."""
+"""``facekit bench``: the options of the benchmarks, which lie beside the package in the clone."""
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
+import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from facekit.bench.options import FACES, LONG_SECTIONS, PHOTO_SIZES, SECTIONS, Options
-
 Value = TypeVar("Value")
+
+SECTIONS = (
+    "throughput",
+    "bound",
+    "beside",
+    "seed",
+    "postprocess",
+    "batching",
+    "annotate",
+    "memory",
+)
+LONG_SECTIONS = ("folder_memory",)
+"""Take minutes, so they are measured only when they are named."""
+
+_PHOTO_SIZES = ((1280, 720), (1920, 1080), (4032, 3024))
+_CONCURRENCY = (1, 2, 4, 8, 16)
+_CLONE = Path(__file__).resolve().parents[2]
 
 
 def add_parser(subparsers: Any) -> None:
     """Declare the subcommand and its options."""
     parser = subparsers.add_parser(
         "bench",
-        help="measure throughput, latency, memory, and what they are worth",
+        help="measure throughput, latency and memory, and compare them with other ways",
         description="Print the configuration, then measure: throughput and latency of each "
         "ensemble and of `faces`, with the time of every step; the server beside the same work "
         "with no server (bound); `faces` beside one call a face (seed); the post-processing beside "
@@ -50,36 +64,36 @@ def add_parser(subparsers: Any) -> None:
         metavar="WxH",
         nargs="+",
         type=_size,
-        default=PHOTO_SIZES,
+        default=_PHOTO_SIZES,
         help="sizes of the mosaics, the first for the sweep "
-        f"(default: {' '.join(f'{width}x{height}' for width, height in PHOTO_SIZES)})",
+        f"(default: {' '.join(f'{width}x{height}' for width, height in _PHOTO_SIZES)})",
     )
     parser.add_argument(
         "--faces",
         metavar="N",
         type=_positive(int),
-        default=FACES,
+        default=8,
         help="faces of a mosaic (default: %(default)s)",
     )
     parser.add_argument(
         "--seconds",
         metavar="S",
         type=_positive(float),
-        default=Options.seconds,
+        default=3.0,
         help="length of one measurement (default: %(default)g)",
     )
     parser.add_argument(
         "--concurrency",
         metavar="N,...",
         type=_list(_positive(int)),
-        default=Options.concurrency,
-        help=f"requests at a time (default: {','.join(map(str, Options.concurrency))})",
+        default=_CONCURRENCY,
+        help=f"requests at a time (default: {','.join(map(str, _CONCURRENCY))})",
     )
     parser.add_argument(
         "--soak",
         metavar="N",
         type=_positive(int),
-        default=Options.soak,
+        default=5000,
         help="requests of the memory measurement (default: %(default)s)",
     )
     parser.add_argument(
@@ -108,58 +122,18 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         FacekitError: A measurement could not be made: no server, no photos, or a request failed
             that must not; or what is compared does not find the same faces.
-        SetupError: A file that was asked for can't be written.
+        SetupError: The benchmarks are not on this machine, or a file can't be written.
     """
-    from facekit.bench.photos import mosaics, own_photos
-    from facekit.bench.report import configuration_text, results_text
-    from facekit.bench.run import Bench
-    from facekit.progress import ProgressBar
-    from facekit.serving.embedded import EmbeddedServer, default_model_repository
-    from facekit.text import show
-
-    out = sys.stderr if args.json == Path("-") else sys.stdout
-    sets = [own_photos(args.photos)] if args.photos else []
-    sets = sets or [mosaics(size, args.faces) for size in args.photo_size]
-    options = Options(
-        photo_sets=tuple(sets),
-        repository=default_model_repository(),
-        seconds=args.seconds,
-        concurrency=args.concurrency,
-        soak=args.soak,
-        only=args.only,
-        beside=args.beside,
-    )
-    with contextlib.ExitStack() as stack:
-        url, pid = args.url, None
-        if url is None:
-            server = stack.enter_context(EmbeddedServer())
-            url, pid = server.grpc_url, server.pid
-        bench = stack.enter_context(contextlib.closing(Bench(url, pid, options)))
-        show(configuration_text(bench.results.configuration), out)
-        bar = stack.enter_context(ProgressBar(bench.steps(), "measurements"))
-        results = bench.run(bar.advance)
-    show(results_text(results).removesuffix("\n"), out)
-    if args.json is not None:
-        _write_json(args.json, results.to_dict())
-    if args.plot is not None:
-        from facekit.bench.plot import write_plot
-
-        write_plot(results, args.plot)
-    sys.stdout.flush()
-    return 0
-
-
-def _write_json(path: Path, data: dict[str, Any]) -> None:
     from facekit.errors import SetupError
 
-    text = json.dumps(data, indent=1) + "\n"
-    if path == Path("-"):
-        sys.stdout.write(text)
-        return
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as e:
-        raise SetupError(f"{path}: {e.strerror or e}") from e
+    if not (_CLONE / "benchmarks" / "run.py").is_file():
+        raise SetupError(
+            "the benchmarks are not installed with the package: run scripts/setup in a clone of "
+            "the repository, and .venv/bin/facekit bench there"
+        )
+    sys.path.insert(0, str(_CLONE))
+    code: int = importlib.import_module("benchmarks.run").run(args)
+    return code
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facekit import demo
-from facekit.data import probe_photo
+from examples import demo
+from facekit.data import portraits, probe_photo
 from tests.fake_triton import FakeTriton, faces_answer
 
 
@@ -20,7 +20,7 @@ def sized_answer(width: int, height: int) -> dict[str, np.ndarray]:
 
 
 def test_demo_photos_are_two_portraits_and_a_group_of_them(tmp_path: Path) -> None:
-    paths = demo.demo_photos(tmp_path)
+    paths = portraits.demo_photos(tmp_path)
     assert [path.name for path in paths] == ["astronaut.png", "grace_hopper.jpg", "group.jpg"]
     sizes = []
     for path in paths:
@@ -32,8 +32,8 @@ def test_demo_photos_are_two_portraits_and_a_group_of_them(tmp_path: Path) -> No
 def test_demo_photos_without_the_packages_are_the_built_in_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "_PORTRAITS", (("x", "no_such_package", "x.png", (0, 0, 1, 1)),))
-    [path] = demo.demo_photos(tmp_path)
+    monkeypatch.setattr(portraits, "_PORTRAITS", (("x", "no_such_package", "x.png", (0, 0, 1, 1)),))
+    [path] = portraits.demo_photos(tmp_path)
     assert path.read_bytes() == probe_photo()
 
 
@@ -66,7 +66,7 @@ def test_demo_that_cannot_start_says_why(
     assert "Not a directory" in capsys.readouterr().err
 
 
-def test_demo_that_is_interrupted_ends_quietly(
+def test_demo_that_is_interrupted_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(*_: object) -> int:
@@ -77,4 +77,4 @@ def test_demo_that_is_interrupted_ends_quietly(
     with contextlib.suppress(KeyboardInterrupt):  # It would end the whole test run.
         code = demo.main(["--output", str(tmp_path)])
     assert code == 130
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "demo: stopped\n")

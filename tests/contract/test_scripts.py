@@ -23,7 +23,7 @@ def clone(tmp_path: Path) -> Path:
     root = tmp_path / "a clone"
     for name in ("scripts", ".ci"):
         shutil.copytree(ROOT / name, root / name)
-    for name in ("facekit", "conversion"):
+    for name in ("facekit", "conversion", "examples"):
         (root / name).symlink_to(ROOT / name)
     return root
 
@@ -50,7 +50,7 @@ def test_help_names_the_script_and_installs_nothing(clone: Path, script: str, op
     assert script in done.stdout
     assert not {"#", "set"} & {line.partition(" ")[0] for line in done.stdout.splitlines()}
     assert sorted(path.name for path in clone.iterdir()) == [
-        ".ci", "conversion", "facekit", "scripts"
+        ".ci", "conversion", "examples", "facekit", "scripts"
     ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from facekit.bench.grids import face_grids
+from benchmarks.postprocess import face_grids
 from facekit.detection.clustering import dbscan, nms_across_classes
 from facekit.detection.grid import decode_cells, encode_boxes
 from facekit.detection.parameters import ALGORITHMS, ClusteringParameters

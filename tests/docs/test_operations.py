@@ -22,7 +22,7 @@ def test_limits_are_the_ones_in_force() -> None:
     assert f"hard limit is below {limits._OPEN_FILES_MINIMUM} the start is refused" in PAGE
     assert f"A start needs {installation._SHM_MINIMUM // 2**20} MiB free" in PAGE
     assert f"below {installation._SHM_AMPLE // 2**20:,} MiB it says" in PAGE
-    assert f"more than {files._SQLITE_LONGEST} bytes" in PAGE
+    assert f"more than {files._MAX_SQLITE_BYTES} bytes" in PAGE
 
 
 def test_containers_have_the_shared_memory_that_is_advised() -> None:

@@ -20,7 +20,7 @@ from nbclient.exceptions import CellExecutionError
 from PIL import Image
 from pycocotools.coco import COCO
 
-from facekit.demo import demo_photos
+from facekit.data.portraits import demo_photos
 from facekit.serving import EmbeddedServer
 from tests.photo_files import bad_photos
 

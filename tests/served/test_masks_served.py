@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 
+from benchmarks.postprocess import face_grids
 from facekit import Client
-from facekit.bench.grids import face_grids
 from facekit.contract import CLASS_NAMES, MODELS
 from facekit.data import probe_photo
 from facekit.detection.parameters import ClusteringParameters, parse_parameters

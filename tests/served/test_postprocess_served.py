@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 
-from facekit.bench.grids import face_grids
+from benchmarks.postprocess import face_grids
 from facekit.detection.parameters import ALGORITHMS, ClusteringParameters
 from facekit.errors import SetupError
 from facekit.serving.embedded import EmbeddedServer

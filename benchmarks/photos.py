@@ -1,4 +1,4 @@
-"""The photos that the bench sends: mosaics of portraits of phone size, or the caller's own."""
+"""The photos that are sent: mosaics of portraits, or the caller's own."""
 
 from __future__ import annotations
 
@@ -15,43 +15,26 @@ from PIL import Image, ImageEnhance, ImageOps
 from facekit.errors import PhotoError
 from facekit.photos.formats import PHOTO_SUFFIXES
 
-VARIANTS = 4
-"""Different mosaics of each size, so that no two requests in a row are the same."""
-
+_VARIANTS = 4  # so that no two requests in a row are the same
 _NOISE = 3.0
 
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """Photos that are measured together.
-
-    Attributes:
-        name: What the report calls them.
-        photos: Encoded photos, uint8 (n,).
-        faces: How many faces each shows, where that is known.
-    """
+    """Encoded photos, uint8 (n,), that are measured together; ``faces`` each, if that is known."""
 
     name: str
     photos: tuple[npt.NDArray[np.uint8], ...]
     faces: int | None = None
 
-    def mean_bytes(self) -> float:
-        """Return the mean length of an encoded photo."""
-        return float(np.mean([len(photo) for photo in self.photos]))
 
-
-def mosaics(size_wh: tuple[int, int], faces: int, variants: int = VARIANTS) -> PhotoSet:
+def mosaics(size_wh: tuple[int, int], faces: int) -> PhotoSet:
     """Return JPEGs with ``faces`` portraits each, the same at every call.
 
     The portraits are two photos of NASA and of the US Navy in the public domain, which
     scikit-image and Matplotlib carry; some are mirrored, all lit differently.
-
-    Args:
-        size_wh: Width and height in pixels.
-        faces: Portraits a photo.
-        variants: How many different photos.
     """
-    photos = tuple(_mosaic(size_wh, faces, seed) for seed in range(variants))
+    photos = tuple(_mosaic(size_wh, faces, seed) for seed in range(_VARIANTS))
     return PhotoSet(f"{size_wh[0]}x{size_wh[1]}, {faces} faces", photos, faces)
 
 
@@ -71,9 +54,22 @@ def own_photos(paths: Sequence[Path]) -> PhotoSet:
         raise PhotoError(f"no photos in {', '.join(map(str, paths))}")
     try:
         photos = tuple(np.fromfile(file, np.uint8) for file in files)
-    except OSError as e:
-        raise PhotoError(f"{e.filename}: {e.strerror}") from e
+    except OSError as error:
+        raise PhotoError(f"{error.filename}: {error.strerror}") from error
     return PhotoSet(f"{len(photos)} own photos", photos)
+
+
+def write_folder(path: Path, photos: PhotoSet, count: int) -> tuple[list[Path], str]:
+    """Write photos as ``count`` files, in turns where there are fewer.
+
+    Returns:
+        The files, and what the report calls them.
+    """
+    path.mkdir()
+    files = [path / f"{k:05}.jpg" for k in range(count)]
+    for k, file in enumerate(files):
+        photos.photos[k % len(photos.photos)].tofile(file)
+    return files, f"{count} photos, {photos.name}"
 
 
 def _mosaic(size_wh: tuple[int, int], faces: int, seed: int) -> npt.NDArray[np.uint8]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from facekit.bench.batching import compare_batching
-from facekit.bench.report import results_text
-from facekit.bench.results import Results
+from benchmarks.batching import compare_batching
+from benchmarks.results import new_results, results_text
 from facekit.errors import PhotoError
 from tests import photo_files
 
@@ -21,14 +20,15 @@ def test_both_ways_are_measured_over_all_photos() -> None:
     found = compare_batching(
         photos, batch_size=2, seconds=0.02, pairs=3, advance=lambda: advanced.append(1)
     )
-    assert len(advanced) == 6 and len(found.ratios) == 3
-    assert (found.photos, found.shapes) == (5, 3)
+    assert len(advanced) == 6 and len(found["ratios"]) == 3
+    assert (found["photos"], found["shapes"]) == (5, 3)
     # Three of one shape take two batches, and each of the others one.
-    assert (found.grouped_batches, found.ragged_batches) == (4, 3)
-    assert min(found.grouped, found.ragged, found.grouped_cpu_ms, found.ragged_cpu_ms) > 0
-    assert min(found.ratios) <= found.ratio <= max(found.ratios)
-    assert found.padding == pytest.approx((2 * 1600 + 2 * 1200 + 1200) / (4 * 1200 + 400))
-    text = results_text(Results({}, batching=found))
+    assert (found["grouped_batches"], found["ragged_batches"]) == (4, 3)
+    rates = ("grouped", "ragged", "grouped_cpu_ms", "ragged_cpu_ms")
+    assert min(found[key] for key in rates) > 0
+    assert min(found["ratios"]) <= found["ratio"] <= max(found["ratios"])
+    assert found["padding"] == pytest.approx((2 * 1600 + 2 * 1200 + 1200) / (4 * 1200 + 400))
+    text = results_text({**new_results({}), "batching": found})
     assert "5 photos of 3 shapes, 2 at most in a batch" in text and "grouped by shape" in text
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facekit.bench.photos import mosaics, own_photos
+from benchmarks.photos import mosaics, own_photos
 from facekit.errors import PhotoError
 
 
@@ -30,7 +30,6 @@ def test_own_photos_reads_files_and_folders(tmp_path: Path) -> None:
     single.write_bytes(b"cccc")
     found = own_photos([tmp_path, single])
     assert [photo.tobytes() for photo in found.photos] == [b"a", b"bb", b"cccc"]
-    assert found.mean_bytes() == pytest.approx(7 / 3)
 
 
 def test_own_photos_names_what_is_missing(tmp_path: Path) -> None:

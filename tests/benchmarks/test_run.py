@@ -1,45 +1,51 @@
-"""A short run against the real server: everything is there, and both ways find the same."""
+"""A short run against the real server: everything is there, and both sides find the same."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import math
-from dataclasses import replace
+import os
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from facekit.bench.bound import BoundWorker
-from facekit.bench.bound_process import BoundProcess
-from facekit.bench.load import PAIRS
-from facekit.bench.measure import Rate
-from facekit.bench.options import Options
-from facekit.bench.photos import PhotoSet, mosaics
-from facekit.bench.plot import write_plot
-from facekit.bench.postprocess import UnequalError
-from facekit.bench.report import configuration_text, results_text
-from facekit.bench.results import (
+from benchmarks import run as benchmarks
+from benchmarks.bound import BoundWorker, bound_process, find_boxes, turn
+from benchmarks.configuration import ServerInfo, Settings, configuration_text
+from benchmarks.load import Sender, request
+from benchmarks.photos import PhotoSet, mosaics
+from benchmarks.plot import write_plot
+from benchmarks.postprocess import UnequalError
+from benchmarks.rates import PAIRS
+from benchmarks.results import (
     BARE_REQUESTS,
     NOTEBOOK_LOOP,
     SEED_LOOP,
-    Comparison,
-    Results,
+    new_results,
+    promises,
+    results_text,
+    to_json,
 )
-from facekit.bench.run import MODELS, Bench
-from facekit.bench.seed import OUTPUTS, find_boxes, seed_job
-from facekit.bench.server import ServerInfo
-from facekit.bench.wire import Sender, request
-from facekit.cli import main
+from benchmarks.run import MODELS, Bench
+from benchmarks.workflow import FPENET_OUTPUTS, seed_job
+from facekit.cli import bench as door
+from facekit.cli import build_parser, main
 from facekit.errors import FacekitError, PhotoError, ServerError
 from facekit.serving.embedded import EmbeddedServer
 from tests.addresses import Proxy
 from tests.fake_triton import FakeTriton
+from tests.photo_files import encode
 
 FACES = 4
+
+
+def options(*argv: str) -> argparse.Namespace:
+    return build_parser().parse_args(["bench", *argv])
 
 
 @pytest.fixture(scope="module")
@@ -49,28 +55,33 @@ def photos() -> PhotoSet:
 
 @pytest.fixture
 def sender(server: EmbeddedServer) -> Any:
-    sender = Sender(server.grpc_url)
-    yield sender
-    sender.close()
+    with contextlib.closing(Sender(server.grpc_url)) as sender:
+        yield sender
 
 
 @pytest.fixture(scope="module")
-def results(server: EmbeddedServer, photos: PhotoSet) -> Results:
-    options = Options(
-        (photos,), server.model_repository, seconds=0.1, concurrency=(1, 2), soak=40, annotated=3
-    )
-    bench = Bench(server.grpc_url, server.pid, options)
+def settings(server: EmbeddedServer) -> Settings:
+    with contextlib.closing(ServerInfo(server.grpc_url)) as info:
+        return info.settings()
+
+
+@pytest.fixture(scope="module")
+def results(server: EmbeddedServer, photos: PhotoSet) -> dict[str, Any]:
+    args = options("--seconds", "0.1", "--concurrency", "1,2", "--soak", "40")
     advanced = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("facekit.bench.run.ANNOTATE_PAIRS", 1)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.closing(Bench(server.grpc_url, server.pid, (photos,), args)) as bench,
+    ):
+        patch.setattr(benchmarks, "ANNOTATE_PAIRS", 1)
+        patch.setattr(benchmarks, "ANNOTATED", 3)
         bench.run(lambda: advanced.append(1))
         assert len(advanced) == bench.steps()
-    bench.close()
     return bench.results
 
 
-def test_json_is_complete_and_finite(results: Results) -> None:
-    data = json.loads(json.dumps(results.to_dict(), allow_nan=False))
+def test_json_is_complete_and_finite(results: dict[str, Any]) -> None:
+    data = json.loads(json.dumps(to_json(results), allow_nan=False))
     assert [(row["model"], row["concurrency"]) for row in data["throughput"]] == [
         (model, concurrency) for model in MODELS for concurrency in (1, 2)
     ]
@@ -108,20 +119,13 @@ def test_json_is_complete_and_finite(results: Results) -> None:
     }  # fmt: skip
 
 
-def _comparison(found: tuple[int, ...]) -> Comparison:
-    return Comparison("faces", SEED_LOOP, "p", 8, found, 2, 2, 50.0, 10.0, 5.0, (5.0,), 1.0, 1.0)
-
-
 def test_server_may_do_without_the_mask_detector(server: EmbeddedServer) -> None:
-    with FakeTriton() as fake:
-        info = ServerInfo(fake.url)
+    with FakeTriton() as fake, contextlib.closing(ServerInfo(fake.url)) as info:
         assert [name for name in MODELS if info.serves(name)] == [
             "facenet_ensemble", "fpenet_ensemble", "faces"
         ]  # fmt: skip
-        info.close()
-    info = ServerInfo(server.grpc_url)
-    assert all(info.serves(name) for name in MODELS)
-    info.close()
+    with contextlib.closing(ServerInfo(server.grpc_url)) as info:
+        assert all(info.serves(name) for name in MODELS)
 
 
 def test_servers_of_this_machine_are_measured_past_a_proxy(
@@ -130,50 +134,53 @@ def test_servers_of_this_machine_are_measured_past_a_proxy(
     with Proxy() as proxy, FakeTriton() as fake:
         monkeypatch.setenv("http_proxy", proxy.url)
         monkeypatch.delenv("no_proxy", raising=False)
-        info = ServerInfo(fake.url)
-        assert info.serves("faces")
-        with contextlib.suppress(ServerError):  # the fake has no statistics
-            info.counters()
-        info.close()
-        sender = Sender(fake.url)
-        photo = np.zeros((1, 8), np.uint8)
-        assert sender.send(request("faces", {"image": photo}, ["boxes"]))
-        sender.close()
+        with contextlib.closing(ServerInfo(fake.url)) as info:
+            assert info.serves("faces")
+            with contextlib.suppress(ServerError):  # the fake has no statistics
+                info.counters()
+        with contextlib.closing(Sender(fake.url)) as sender:
+            assert sender.send(request("faces", {"image": np.zeros((1, 8), np.uint8)}, ["boxes"]))
         assert not proxy.asked
 
 
-def test_promise_holds_only_with_the_faces_that_were_asked_for() -> None:
-    assert [p.kept for p in Results({}, seed=[_comparison((8, 8))]).promises()] == [True]
-    results = Results({}, seed=[_comparison((8, 7))])
-    assert [p.kept for p in results.promises()] == [False]
-    assert "NO: 8, 7 faces found, not 8" in results_text(results)
+@pytest.mark.parametrize(("found", "kept"), [([8, 8], True), ([8, 7], False)])
+def test_promise_holds_only_with_the_faces_that_were_asked_for(
+    found: list[int], kept: bool
+) -> None:
+    row = {"what": "faces", "against": SEED_LOOP, "photos": "p", "faces": 8, "found": found,
+           "concurrency": 2, "their_concurrency": 2, "ours": 50.0, "theirs": 10.0, "ratio": 5.0,
+           "ratios": [5.0], "our_cpu_ms": 1.0, "their_cpu_ms": 1.0}  # fmt: skip
+    results = {**new_results({}), "seed": [row]}
+
+    assert [promise["kept"] for promise in promises(results)] == [kept]
+    assert ("NO: 8, 7 faces found, not 8" in results_text(results)) is not kept
 
 
 def test_without_the_process_bound_and_memory_are_skipped_and_named(
     server: EmbeddedServer, photos: PhotoSet
 ) -> None:
-    options = Options((photos,), server.model_repository, only=("bound", "memory"))
-    bench = Bench(server.grpc_url, None, options)
-    assert bench.steps() == 0
-    text = results_text(bench.run(lambda: None))
-    bench.close()
-    assert not bench.results.bound and bench.results.memory is None
+    args = options("--only", "bound,memory")
+    with contextlib.closing(Bench(server.grpc_url, None, (photos,), args)) as bench:
+        assert bench.steps() == 0
+        results = bench.run(lambda: None)
+    assert not results["bound"] and results["memory"] is None
+    text = results_text(results)
     assert "Not measured" in text and "another machine" in text
 
 
 def test_beside_measures_another_server_in_turns(server: EmbeddedServer, photos: PhotoSet) -> None:
-    options = Options(
-        (photos,), server.model_repository, 0.1, (1,), only=("beside",), beside=server.grpc_url
+    args = options(
+        "--only", "beside", "--beside", server.grpc_url, "--seconds", "0.1", "--concurrency", "1"
     )
     advanced = []
-    with contextlib.closing(Bench(server.grpc_url, None, options)) as bench:
+    with contextlib.closing(Bench(server.grpc_url, None, (photos,), args)) as bench:
         results = bench.run(lambda: advanced.append(1))
         assert len(advanced) == bench.steps() == 2 * PAIRS
-    (row,) = results.beside
-    assert row.against == f"faces of {server.grpc_url}"
-    assert set(row.found) == {FACES}
-    assert min(row.ours, row.theirs, *row.ratios) > 0
-    assert row.against in results_text(results)
+    (row,) = results["beside"]
+    assert row["against"] == f"faces of {server.grpc_url}"
+    assert set(row["found"]) == {FACES}
+    assert min(row["ours"], row["theirs"], *row["ratios"]) > 0
+    assert row["against"] in results_text(results)
 
 
 def test_beside_refuses_a_server_that_finds_other_faces(
@@ -185,74 +192,64 @@ def test_beside_refuses_a_server_that_finds_other_faces(
         "true_image_size": np.array([[480, 640, 3]]),
         "true_count": np.zeros((1, 1), np.int32),
     }
-    options = Options((photos,), server.model_repository, only=("beside",))
-    with (
-        FakeTriton(lambda model, inputs, context: nothing) as fake,
-        contextlib.closing(
-            Bench(server.grpc_url, None, replace(options, beside=fake.url))
-        ) as bench,
-        pytest.raises(UnequalError, match=f"{fake.url} find different faces"),
-    ):
-        bench.run(lambda: None)
+    with FakeTriton(lambda model, inputs, context: nothing) as fake:
+        args = options("--only", "beside", "--beside", fake.url)
+        with (
+            contextlib.closing(Bench(server.grpc_url, None, (photos,), args)) as bench,
+            pytest.raises(UnequalError, match=f"{fake.url} find different faces"),
+        ):
+            bench.run(lambda: None)
 
 
-def test_compare_refuses_rates_with_failures(server: EmbeddedServer, photos: PhotoSet) -> None:
-    bench = Bench(server.grpc_url, None, Options((photos,), server.model_repository, seconds=0.01))
-    right = Rate(1.0, 1.0, 1.0, 1.0, 1, 0, 1.0, 1.0)
-    wrong = replace(right, per_second=0.0, errors=3, first_error="out of memory")
-    with pytest.raises(ServerError, match="a beside b: 3 failed, the first with: out of memory"):
-        bench._load.compare(
-            ("a", "b"), photos, [], (1, 1), lambda s: right, lambda s: wrong, lambda: None
-        )
-    bench.close()
+def test_bound_must_find_the_server_s_boxes(
+    server: EmbeddedServer, photos: PhotoSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def shifted(*_: object) -> Any:
+        yield lambda function, model, photo: worker.detect(photo).boxes_xyxy + 0.5
 
-
-def test_bound_must_find_the_server_s_boxes(server: EmbeddedServer, photos: PhotoSet) -> None:
-    class Shifted:
-        def boxes(self, model: str, photo_set: int, photo: int) -> Any:
-            key = "boxes" if model == "faces" else "true_boxes"
-            name = "image" if model == "faces" else "input_image_data"
-            return bench._load.sender.ask(model, {name: photos.photos[photo][None]})[key][0] + 0.5
-
-    bench = Bench(server.grpc_url, None, Options((photos,), server.model_repository))
-    for model in ("facenet_ensemble", "faces"):
-        with pytest.raises(UnequalError, match=f"{model}: server and bound"):
-            bench._check_bound(cast(BoundProcess, Shifted()), model, 0)
-    bench.close()
+    args = options("--only", "bound")
+    with contextlib.closing(Bench(server.grpc_url, server.pid, (photos,), args)) as bench:
+        with contextlib.closing(ServerInfo(server.grpc_url)) as info:
+            worker = BoundWorker(server.model_repository, info.settings())
+        monkeypatch.setattr(benchmarks, "bound_process", shifted)
+        with pytest.raises(UnequalError, match="facenet_ensemble: server and bound"):
+            bench.run(lambda: None)
 
 
 def test_bound_process_has_the_server_s_environment(
-    server: EmbeddedServer, photos: PhotoSet
+    server: EmbeddedServer, settings: Settings, photos: PhotoSet
 ) -> None:
     assert server.pid is not None
-    info = ServerInfo(server.grpc_url)
-    settings = info.settings()
-    info.close()
-    arguments = (server.model_repository, settings, [photos], 1)
-    with contextlib.closing(BoundProcess(server.pid, *arguments)) as bound:
+    with bound_process(server.pid, server.model_repository, settings, 1) as ask:
         for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS"):
-            assert (bound.variable(name) or "").isdecimal()
-        assert bound.rate("faces", 0, 0.05).per_second > 0
-        with pytest.raises(ServerError, match="the bound failed: IndexError"):
-            bound.boxes("faces", 7, 0)
+            assert ask(os.getenv, name).isdecimal()
+        assert ask(turn, "faces", photos.photos, 0.05).per_second > 0
+        assert len(ask(find_boxes, "faces", photos.photos[0])) == FACES
+        with pytest.raises(PhotoError):
+            ask(find_boxes, "faces", photos.photos[0][:100])
+        with pytest.raises(ServerError, match="the bound failed: BrokenProcessPool"):
+            ask(os.abort)
 
 
-def test_bound_process_names_missing_models(server: EmbeddedServer, tmp_path: Path) -> None:
-    info = ServerInfo(server.grpc_url)
-    settings = info.settings()
-    info.close()
+def test_bound_process_names_missing_models(
+    server: EmbeddedServer, settings: Settings, tmp_path: Path
+) -> None:
     assert server.pid is not None
-    with pytest.raises(FacekitError, match="facenet_preprocess"):
-        BoundProcess(server.pid, tmp_path, settings, [], 1)
+    with (
+        pytest.raises(FacekitError, match="facenet_preprocess"),
+        bound_process(server.pid, tmp_path, settings, 1),
+    ):
+        pass
 
 
-def test_text_names_every_part(results: Results) -> None:
-    text = configuration_text(results.configuration) + results_text(results)
+def test_text_names_every_part(results: dict[str, Any]) -> None:
+    text = configuration_text(results["configuration"]) + results_text(results)
     for part in ("onnxruntime x", "Throughput", "Steps of faces", "medians", "growth", "Promised"):
         assert part in text
 
 
-def test_plot_is_a_picture(results: Results, tmp_path: Path) -> None:
+def test_plot_is_a_picture(results: dict[str, Any], tmp_path: Path) -> None:
     write_plot(results, tmp_path / "bench.png")
     with Image.open(tmp_path / "bench.png") as image:
         pixels = np.asarray(image.convert("RGB"))
@@ -260,17 +257,17 @@ def test_plot_is_a_picture(results: Results, tmp_path: Path) -> None:
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 50
 
 
-def test_plot_of_one_section_says_what_is_missing(results: Results, tmp_path: Path) -> None:
-    part = Results(results.configuration, postprocess=results.postprocess)
+def test_plot_of_one_section_says_what_is_missing(results: dict[str, Any], tmp_path: Path) -> None:
+    part = {**new_results(results["configuration"]), "postprocess": results["postprocess"]}
     write_plot(part, tmp_path / "part.png")
     assert (tmp_path / "part.png").stat().st_size > 10_000
-    assert len(part.promises()) == 2
+    assert len(promises(part)) == 2
 
 
 def test_seed_way_gives_the_landmarks_of_faces(sender: Sender, photos: PhotoSet) -> None:
     photo = photos.photos[0]
     answer = sender.ask("faces", {"image": photo[None]})
-    boxes = find_boxes(sender, photo)
+    boxes = sender.find_boxes(photo)
     assert len(boxes) == answer["count"][0, 0] > 0
     for k, box in enumerate(boxes):
         inputs = {"raw_image_data": photo[None], "true_boxes": box[None]}
@@ -283,17 +280,15 @@ def test_seed_way_gives_the_landmarks_of_faces(sender: Sender, photos: PhotoSet)
 def test_seed_job_resends_the_photo_for_every_face(sender: Sender, photos: PhotoSet) -> None:
     photo = photos.photos[0]
     job = seed_job(sender, photo)
-    assert len(job) == 1 + len(find_boxes(sender, photo))
+    assert len(job) == 1 + len(sender.find_boxes(photo))
     assert all(photo.tobytes() in data for data in job)
-    assert all(name.encode() in job[1] for name in OUTPUTS)
+    assert all(name.encode() in job[1] for name in FPENET_OUTPUTS)
 
 
 def test_bound_does_what_the_server_does(
-    server: EmbeddedServer, sender: Sender, photos: PhotoSet
+    server: EmbeddedServer, settings: Settings, sender: Sender, photos: PhotoSet
 ) -> None:
-    info = ServerInfo(server.grpc_url)
-    worker = BoundWorker(server.model_repository, info.settings())
-    info.close()
+    worker = BoundWorker(server.model_repository, settings)
     for photo in photos.photos[:2]:
         answer = sender.ask("faces", {"image": photo[None]})
         found, points, peaks = worker.faces(photo)
@@ -304,17 +299,16 @@ def test_bound_does_what_the_server_does(
         np.testing.assert_allclose(detected.boxes_xyxy, found.boxes_xyxy, atol=1e-3)
 
 
-def test_photos_without_faces_are_named(
-    server: EmbeddedServer, photos: PhotoSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # What the network makes of a photo is not what is tested here.
-    nothing = np.empty((0, 4), np.int32)
-    monkeypatch.setattr("facekit.bench.load.find_boxes", lambda sender, photo: nothing)
-    options = Options((photos,), server.model_repository)
-    bench = Bench(server.grpc_url, None, options)
-    with pytest.raises(PhotoError, match="4 faces: no face found, so fpenet_ensemble"):
-        bench._load.jobs("fpenet_ensemble", options.photo_sets[0])
-    bench.close()
+def test_photos_without_faces_are_named(sender: Sender) -> None:
+    gray = encode(Image.new("L", (320, 240), 128), "JPEG")
+    empty = PhotoSet("gray", (np.frombuffer(gray, np.uint8),))
+    with pytest.raises(PhotoError, match="gray: no face found, so fpenet_ensemble"):
+        sender.jobs("fpenet_ensemble", empty)
+
+
+def test_sender_tells_the_server_s_reason(sender: Sender) -> None:
+    with pytest.raises(ServerError, match="INVALID_ARGUMENT.*text"):
+        sender.ask("faces", {"image": np.frombuffer(b"no photo at all", np.uint8)[None]})
 
 
 def test_cli_writes_json_and_plot(
@@ -355,6 +349,9 @@ def test_cli_no_server(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     assert "facekit:" in capsys.readouterr().err
 
 
-def test_sender_tells_the_server_s_reason(sender: Sender) -> None:
-    with pytest.raises(ServerError, match="INVALID_ARGUMENT.*text"):
-        sender.ask("faces", {"image": np.frombuffer(b"no photo at all", np.uint8)[None]})
+def test_installation_without_the_clone_says_where_the_benchmarks_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "_CLONE", tmp_path)
+    assert main(["bench"]) == 2
+    assert "in a clone of the repository" in capsys.readouterr().err

@@ -4,12 +4,21 @@ The same files are run with the same settings by the same classes that serve the
 decode and resize (DALI), network (ONNX Runtime), clustering, crops. What is left out is Triton:
 gRPC, scheduling, and tensors on their way between processes. Every worker has its own pipelines and
 sessions, each single-threaded, so that as many workers as cores keep the machine busy.
+
+The workers live in a process with the environment of the server. How glibc gives memory back and
+how many threads NumPy's libraries start is decided by variables that a process reads once, at its
+start: without them the bound would be slower than the same code is in the server.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Sequence
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +26,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.configuration import Settings
+from benchmarks.load import GRIDS, Array
+from benchmarks.rates import Turn, measure
 from facekit.backends.dali.pipeline import DaliPipeline
 from facekit.backends.model_config import ModelConfig
 from facekit.backends.onnxruntime.session import OnnxSession
-from facekit.bench.server import Settings
 from facekit.contract import MAX_BATCH_SIZE, MODELS
 from facekit.detection.postprocess import Detections, detect
 from facekit.errors import FacekitError, ServerError
@@ -29,23 +40,103 @@ from facekit.photos.check import CheckedPhoto, check_photo
 from facekit.photos.reduced import reduce, reduction_for_faces, reduction_for_network
 from facekit.pipelines.serialize import file_name
 
-Array = npt.NDArray[Any]
 Photo = npt.NDArray[np.uint8]
 
-_GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
+_METHODS = {"facenet_ensemble": "detect", "faces": "faces"}
+"""The worker's method that does what a model does."""
 _POINTS = ("softargmax", "softargmax:1")
 
 
-class BoundWorker:
-    """One single-threaded worker: detection, or detection and landmarks, of one photo a call.
+@contextlib.contextmanager
+def bound_process(
+    server_pid: int, repository: Path, settings: Settings, workers: int
+) -> Iterator[Callable[..., Any]]:
+    """Start a child process with workers, each single-threaded.
 
-    Args:
-        repository: The model repository.
-        settings: The server's.
+    Yields:
+        A function that calls ``find_boxes`` or ``turn`` in the child.
 
     Raises:
         ConfigError: A model's file is missing or does not load.
+        ServerError: The server or the child is gone.
     """
+    # Not a fork: the child must read the environment at its own start.
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _quiet)
+
+    def ask(function: Callable[..., Any], *arguments: Any) -> Any:
+        try:
+            return pool.submit(function, *arguments).result()
+        except FacekitError:
+            raise
+        except Exception as error:  # any library's, or the child is gone
+            raise ServerError(f"the bound failed: {type(error).__name__}: {error}") from error
+
+    try:
+        with _environment_of(server_pid):
+            ask(_start, repository, settings, workers)
+        yield ask
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _environment_of(pid: int) -> Iterator[None]:
+    """Give this process the environment that another one was started with.
+
+    Raises:
+        ServerError: The process is gone, or another user's.
+    """
+    try:
+        data = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError as error:
+        raise ServerError(f"the server's process {pid} can't be read: {error.strerror}") from error
+    entries = (os.fsdecode(entry).partition("=") for entry in data.split(b"\0") if entry)
+    own = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update({name: value for name, _, value in entries})
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(own)
+
+
+_workers: list[BoundWorker] = []
+"""In the child."""
+
+
+def _quiet() -> None:
+    os.dup2(2, 1)  # what libraries print must not get among the figures on standard output
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, and that the child
+
+
+def _start(repository: Path, settings: Settings, workers: int) -> None:
+    _workers[:] = [BoundWorker(repository, settings) for _ in range(workers)]
+
+
+def find_boxes(model: str, photo: Photo) -> npt.NDArray[np.float32]:
+    """Return the boxes that the bound finds, float32 (N, 4) in photo pixels."""
+    result = getattr(_workers[0], _METHODS[model])(photo)
+    boxes: npt.NDArray[np.float32] = (result[0] if model == "faces" else result).boxes_xyxy
+    return boxes
+
+
+def turn(model: str, photos: Sequence[Photo], seconds: float) -> Turn:
+    """Measure all workers doing what ``model`` does on photos."""
+
+    def job(worker: BoundWorker) -> Callable[[], None]:
+        turns, method = itertools.cycle(photos), getattr(worker, _METHODS[model])
+
+        def work() -> None:
+            method(next(turns))
+
+        return work
+
+    return measure([job(worker) for worker in _workers], seconds=seconds).turn("the bound")
+
+
+class BoundWorker:
+    """One single-threaded worker: detection, or detection and landmarks, of one photo a call."""
 
     def __init__(self, repository: Path, settings: Settings) -> None:
         self._parameters, self._color = settings.parameters, settings.color
@@ -93,15 +184,9 @@ class BoundWorker:
         return reduction_for_network(checked) if self._reduces else 1
 
     def _find(self, network_input: Array, checked: CheckedPhoto) -> Detections:
-        bbox, cov = _run_onnx(self._facenet, "input_1", network_input, _GRIDS)
+        bbox, cov = _run_onnx(self._facenet, "input_1", network_input, GRIDS)
         height, width, _ = checked.size_hwc
         return detect(bbox[0], cov[0], size_wh=(width, height), parameters=self._parameters)
-
-
-def turns(method: Any, photos: Sequence[Photo]) -> Any:
-    """Return a job without arguments that does ``method`` on one photo after another."""
-    photo = itertools.cycle(photos)
-    return lambda: method(next(photo))
 
 
 def _dali(repository: Path, model: str, color: str | None) -> DaliPipeline:

@@ -1,13 +1,7 @@
-"""The demo: faces and landmarks in a few portraits, drawn, tabled and written as JSON.
-
-``python -m facekit.demo [PHOTO ...]``; ``scripts/demo`` sets up what is missing first.
-"""
+"""Public-domain portraits that installed packages carry, and a group picture made of them."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-import time
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,10 +9,6 @@ from pathlib import Path
 from PIL import Image, ImageFilter
 
 from facekit.data import probe_photo
-from facekit.errors import FacekitError
-from facekit.report import results_table, write_json
-from facekit.runs import Drawings, connect, detect_all, find_photos
-from facekit.text import show
 
 # Public-domain portraits that installed packages carry: Eileen Collins (NASA) and Grace Hopper
 # (US Navy). The last entry is where the head and shoulders are.
@@ -41,68 +31,6 @@ _HANGINGS = (
     (0, (990, 605), 140, 12, False),
     (1, (1165, 590), 160, 0, False),
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo and return the exit code.
-
-    0; 1 if a photo failed, 2 if nothing could be done, 130 if it was interrupted.
-    """
-    parser = argparse.ArgumentParser(
-        prog="scripts/demo",
-        description="Find faces and landmarks in photos; write annotated pictures and a JSON file.",
-    )
-    parser.add_argument(
-        "photos", metavar="PHOTO", nargs="*", type=Path,
-        help="photos or folders (none: public-domain portraits that installed packages carry)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--output", metavar="DIR", type=Path, default=Path("demo-output"),
-        help="where the pictures and faces.json go (default: %(default)s)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--url", metavar="HOST:PORT",
-        help="gRPC address of a running server (without: an embedded server runs meanwhile)",
-    )  # fmt: skip
-    args = parser.parse_intermixed_args(argv)
-    try:
-        return run(args.photos, args.output, args.url)
-    except (FacekitError, OSError) as e:
-        show(f"demo: {e}", sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-
-
-def run(photos: Sequence[Path], output: Path, url: str | None = None) -> int:
-    """Detect, draw, write ``faces.json`` and print a table.
-
-    Args:
-        photos: Photos and folders; none for the built-in choice.
-        output: Folder of what is written.
-        url: A running server's gRPC address; None for an embedded one.
-
-    Raises:
-        FacekitError: No server can be had.
-        OSError: The folder can't be written.
-    """
-    output.mkdir(parents=True, exist_ok=True)
-    found = find_photos(list(photos) or demo_photos(output))
-    drawings = Drawings(output)
-    if url is None:
-        show("demo: starting the embedded Triton server", sys.stderr)
-    start = time.monotonic()
-    with connect(url) as client:
-        ready = time.monotonic()
-        results = [drawings.add(result) for result in detect_all(client, found)]
-        done = time.monotonic()
-    write_json(output / "faces.json", results)
-    show(
-        f"{results_table(results)}\n\n"
-        f"Server ready in {ready - start:.1f} s, photos done in {done - ready:.1f} s.\n"
-        f"Pictures and faces.json are in {output.resolve()}"
-    )
-    return int(any(result.failed for result in results))
 
 
 def demo_photos(folder: Path) -> list[Path]:
@@ -176,7 +104,3 @@ def _packaged(package: str, inside: str) -> Path | None:
         if path.is_file():
             return path
     return None
-
-
-if __name__ == "__main__":
-    sys.exit(main())
