@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import platform
 import sys
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
 from facekit.errors import SetupError, install_hint
+from facekit.serving.libpython import library_folders
 
 _EXTRA = install_hint("server")
 _SHM = Path("/dev/shm")
@@ -57,7 +56,7 @@ def find_installation() -> Installation:
         binary=root / "bin" / "tritonserver",
         python_backend=root / "backends" / "python",
         stub=stubs / version / "triton_python_backend_stub",
-        library_dirs=(package.parent / "nvidia_pytriton.libs", *_libpython_dirs(version)),
+        library_dirs=(package.parent / "nvidia_pytriton.libs", *_libpython_folders(version)),
     )
     if not installation.stub.is_file():
         known = ", ".join(sorted(path.name for path in stubs.glob("*"))) or "none"
@@ -86,26 +85,15 @@ def _check_platform() -> None:
         )
 
 
-def _libpython_dirs(version: str) -> tuple[Path, ...]:
-    """Return the folder of ``libpython``, or nothing where the linker finds it by itself."""
-    name = f"libpython{version}.so.1.0"
-    variables = sysconfig.get_config_vars()
-    base = Path(sys.base_prefix)
-    multiarch = str(variables.get("MULTIARCH") or "")
-    folders = [Path(str(variables.get(key) or "")) for key in ("LIBDIR", "LIBPL")]
-    folders += [base / "lib", base / "lib64", base / "lib" / multiarch]
-    for folder in folders:
-        if folder.is_absolute() and (folder / name).is_file():
-            return (folder,)
+def _libpython_folders(version: str) -> tuple[Path, ...]:
     try:
-        ctypes.CDLL(name)
-    except OSError:
+        return library_folders()
+    except FileNotFoundError as error:
         raise SetupError(
-            f"{name} is missing, and the backend processes are linked to it. On Debian and Ubuntu "
+            f"{error} is missing, and the backend processes are linked to it. On Debian and Ubuntu "
             f"install the package libpython{version}; a Python of your own must be built with "
-            f"--enable-shared."
+            f"--enable-shared; scripts/setup in the clone makes an environment that has it."
         ) from None
-    return ()
 
 
 def check_backend_package(backend: str) -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from facekit.errors import SetupError
-from facekit.serving import installation
+from facekit.serving import installation, libpython
 
 
 def test_find_installation_finds_every_part() -> None:
@@ -37,9 +37,11 @@ def test_find_installation_on_another_platform_says_which_are_supported(
         installation.find_installation()
 
 
-def test_libpython_missing_names_the_package() -> None:
-    with pytest.raises(SetupError, match="install the package libpython3.99"):
-        installation._libpython_dirs("3.99")
+def test_libpython_missing_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libpython, "library_name", lambda: "libpython3.99.so.1.0")
+
+    with pytest.raises(SetupError, match=r"libpython3\.99.*install the package libpython3"):
+        installation.find_installation()
 
 
 def test_check_backend_package_missing_names_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
