@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from facekit.client import Client
 from facekit.contract import is_optional
@@ -69,8 +68,7 @@ def connect(
     Args:
         url: ``host:port`` of its gRPC endpoint; None for an embedded server.
         timeout_s: What one photo may take.
-        tls_certificate: The PEM file of an encrypted server's certificate, which is trusted
-            whatever name it carries.
+        tls_certificate: As for :class:`facekit.Client`.
 
     Raises:
         ServerError: The server at ``url`` has another certificate.
@@ -78,19 +76,14 @@ def connect(
         SetupError: The embedded server can't start on this machine.
     """
     if url is not None:
-        encryption: dict[str, Any] = {}
-        if tls_certificate is not None:
-            from facekit.serving.tls import certified_name
-
-            name = certified_name(url, tls_certificate, timeout_s)
-            encryption = {"ssl": True, "root_certificates": tls_certificate, "server_name": name}
-        with Client(url, timeout_s=timeout_s, **encryption) as client:
-            if not client.server_ready():
+        with Client(url, timeout_s=timeout_s, tls_certificate=tls_certificate) as client:
+            try:
+                client.check_ready()
+            except ServerUnavailableError as error:
                 raise ServerUnavailableError(
-                    f"no server is ready at {url} (gRPC, not the HTTP port; an encrypted one needs "
-                    "--tls-cert). If it is starting, try again; else start one with "
-                    "scripts/serve, or leave out --url"
-                )
+                    f"{error}. If it is starting, try again; else start one with scripts/serve, "
+                    "or leave out --url"
+                ) from error
             yield client
         return
     from facekit.serving import EmbeddedServer

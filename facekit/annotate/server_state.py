@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from facekit.client import Client, PhotoLike
-from facekit.errors import ServerError, ServerUnavailableError
+from facekit.errors import ServerError
 from facekit.faces import Faces
 
 
@@ -33,10 +32,7 @@ class ServerState:
 
     def __init__(self, url: str, timeout_s: float, tls_certificate: Path | None) -> None:
         self.url = url
-        self._timeout_s, self._certificate = timeout_s, tls_certificate
-        self._client: Client | None = None
-        if tls_certificate is None:
-            self._client = Client(url, timeout_s=timeout_s)  # says what is wrong with the options
+        self._client = Client(url, timeout_s=timeout_s, tls_certificate=tls_certificate)
         self.there = True
         self.proven = False
         self.ended = ""
@@ -48,31 +44,15 @@ class ServerState:
         Raises:
             ServerError: The server is not there, or has another certificate.
         """
-        if self._client is None:
-            from facekit.serving.tls import certified_name
-
-            assert self._certificate is not None
-            name = certified_name(self.url, self._certificate, self._timeout_s)
-            encryption: dict[str, Any] = {"root_certificates": self._certificate}
-            self._client = Client(
-                self.url, timeout_s=self._timeout_s, ssl=True, server_name=name, **encryption
-            )
-        if not self._client.server_ready():
-            raise ServerUnavailableError(
-                f"no server is ready at {self.url} (gRPC, not the HTTP port; an encrypted one "
-                "needs --tls-cert)"
-            )
+        self._client.check_ready()
 
     def detect(self, photo: PhotoLike, model: str) -> Faces:
         """Find the faces of one photo."""
-        if self._client is None:
-            raise ServerUnavailableError(f"{self.url} has not been reached")
         return self._client.detect(photo, model=model)
 
     def close(self) -> None:
         """Close the connection."""
-        if self._client is not None:
-            self._client.close()
+        self._client.close()
 
 
 def open_all(servers: Sequence[ServerState]) -> dict[ServerState, ServerError]:

@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from types import TracebackType
 from typing import TypeVar
 
 import grpc
@@ -30,7 +29,7 @@ class AsyncClient:
     """A connection to a server for one event loop; arguments and errors as for ``Client``.
 
     Raises:
-        ConfigError: An option is wrong, or a certificate file can't be read.
+        ConfigError: An option is wrong, or a certificate file cannot be read.
     """
 
     def __init__(
@@ -43,10 +42,18 @@ class AsyncClient:
         private_key: str | os.PathLike[str] | None = None,
         certificate_chain: str | os.PathLike[str] | None = None,
         server_name: str | None = None,
+        tls_certificate: str | os.PathLike[str] | None = None,
     ) -> None:
         self._closed = False
         self._connection = Connection(
-            url, timeout_s, ssl, root_certificates, private_key, certificate_chain, server_name
+            url,
+            timeout_s,
+            ssl,
+            root_certificates,
+            private_key,
+            certificate_chain,
+            server_name,
+            tls_certificate,
         )
         # Made by the first call: gRPC binds it to the event loop that is running then.
         self._triton: InferenceServerClient | None = None
@@ -89,15 +96,21 @@ class AsyncClient:
         if self._closed:
             return False
         try:
-            return bool(
-                await self._open().is_server_ready(client_timeout=self._connection.timeout_s)
-            )
-        except InferenceServerException:
+            triton = await self._open()
+            return bool(await triton.is_server_ready(client_timeout=self._connection.timeout_s))
+        except (InferenceServerException, ServerError):
             return False
         except asyncio.CancelledError:
             if self._closed and not _task_is_cancelled():
                 return False
             raise
+
+    async def check_ready(self) -> None:
+        """Check that the server is there and ready, as :meth:`Client.check_ready` does."""
+        if not self._closed:
+            await self._open()
+        if not await self.server_ready():
+            raise self._connection.not_ready()
 
     async def close(self) -> None:
         """Close the connection; calls under way in other tasks end with a ServerError."""
@@ -108,12 +121,7 @@ class AsyncClient:
     async def __aenter__(self) -> AsyncClient:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def __repr__(self) -> str:
@@ -148,9 +156,11 @@ class AsyncClient:
             except FacekitError as e:
                 return e
 
-    def _open(self) -> InferenceServerClient:
+    async def _open(self) -> InferenceServerClient:
         if self._triton is None:
-            self._triton = InferenceServerClient(**self._connection.arguments())
+            arguments = await asyncio.to_thread(self._connection.arguments)
+            # Another task may have been faster.
+            self._triton = self._triton or InferenceServerClient(**arguments)
         return self._triton
 
     async def _run(self, call: Call[Result]) -> Result:
@@ -158,7 +168,8 @@ class AsyncClient:
             raise ServerError("this client has been closed")
         connection = self._connection
         try:
-            answer = await self._open().infer(
+            triton = await self._open()
+            answer = await triton.infer(
                 call.model, call.inputs, outputs=call.outputs, client_timeout=connection.timeout_s
             )
         except InferenceServerException as e:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -39,9 +40,12 @@ class Client(Closing):
         private_key: This client's key, for servers that ask for one.
         certificate_chain: This client's certificate, for servers that ask for one.
         server_name: The name that the server's certificate carries, where it is not ``url``'s.
+        tls_certificate: PEM file of the server's own certificate: the connection is encrypted, and
+            this certificate alone is trusted, whatever name it carries. In place of ``ssl`` and
+            what needs it.
 
     Raises:
-        ConfigError: An option is wrong, or a certificate file can't be read.
+        ConfigError: An option is wrong, or a certificate file cannot be read.
     """
 
     def __init__(
@@ -54,12 +58,21 @@ class Client(Closing):
         private_key: str | os.PathLike[str] | None = None,
         certificate_chain: str | os.PathLike[str] | None = None,
         server_name: str | None = None,
+        tls_certificate: str | os.PathLike[str] | None = None,
     ) -> None:
         self._closed = False
         self._connection = Connection(
-            url, timeout_s, ssl, root_certificates, private_key, certificate_chain, server_name
+            url,
+            timeout_s,
+            ssl,
+            root_certificates,
+            private_key,
+            certificate_chain,
+            server_name,
+            tls_certificate,
         )
-        self._triton = InferenceServerClient(**self._connection.arguments())
+        self._opening = threading.Lock()
+        self._triton: InferenceServerClient | None = None
 
     def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
         """Find all faces of one photo; no face gives an empty result.
@@ -132,17 +145,30 @@ class Client(Closing):
         The flag stays up when a model's process has died; ``facekit status`` tells by a real
         inference.
         """
-        try:
-            return not self._closed and bool(
-                self._triton.is_server_ready(client_timeout=self._connection.timeout_s)
-            )
-        except InferenceServerException:
+        if self._closed:
             return False
+        try:
+            return bool(self._open().is_server_ready(client_timeout=self._connection.timeout_s))
+        except (InferenceServerException, ServerError):
+            return False
+
+    def check_ready(self) -> None:
+        """Check that the server is there and says that it is ready.
+
+        Raises:
+            ServerUnavailableError: It can't be reached, or is not ready.
+            ServerError: It has another certificate than ``tls_certificate``.
+        """
+        if not self._closed:
+            self._open()
+        if not self.server_ready():
+            raise self._connection.not_ready()
 
     def close(self) -> None:
         """Close the connection; calls under way in other threads end with a ServerError."""
         self._closed = True
-        self._triton.close()
+        if self._triton is not None:
+            self._triton.close()
 
     def __repr__(self) -> str:
         return f"Client({self._connection.url!r})"
@@ -164,12 +190,18 @@ class Client(Closing):
         except FacekitError as e:
             return e
 
+    def _open(self) -> InferenceServerClient:
+        with self._opening:
+            if self._triton is None:
+                self._triton = InferenceServerClient(**self._connection.arguments())
+            return self._triton
+
     def _run(self, call: Call[Result]) -> Result:
         if self._closed:
             raise ServerError("this client has been closed")
         connection = self._connection
         try:
-            answer = self._triton.infer(
+            answer = self._open().infer(
                 call.model, call.inputs, outputs=call.outputs, client_timeout=connection.timeout_s
             )
         except InferenceServerException as e:

@@ -12,7 +12,8 @@ from typing import Any
 
 from tritonclient.grpc import MAX_GRPC_MESSAGE_SIZE
 
-from facekit.errors import ConfigError
+from facekit.client.tls import certified_name
+from facekit.errors import ConfigError, ServerUnavailableError
 
 MAX_TIMEOUT_S = 86_400
 """A day: gRPC takes a time that overflows its clock for one that is over."""
@@ -30,13 +31,11 @@ _HOST_AND_PORT = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]):([0
 
 @dataclass(frozen=True)
 class Connection:
-    """Options of one connection, as given to a client.
-
-    ``server_name`` is the name that the server's certificate must carry, in place of ``url``'s.
+    """Options of one connection; see :class:`facekit.Client` for what they mean.
 
     Raises:
-        ConfigError: ``url`` is no ``host:port``, ``timeout_s`` is not above 0 and at most
-            ``MAX_TIMEOUT_S``, a certificate file can't be read, or one is given without ``ssl``.
+        ConfigError: ``url`` is not ``host:port``, ``timeout_s`` is not above 0 and at most
+            ``MAX_TIMEOUT_S``, a certificate file cannot be read, or the options do not go together.
     """
 
     url: str
@@ -46,6 +45,7 @@ class Connection:
     private_key: str | os.PathLike[str] | None = None
     certificate_chain: str | os.PathLike[str] | None = None
     server_name: str | None = None
+    tls_certificate: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         if self.url.startswith(("http://", "https://", "grpc://", "grpcs://")):
@@ -61,31 +61,53 @@ class Connection:
             raise ConfigError(
                 f"timeout_s: expected seconds > 0 and <= {MAX_TIMEOUT_S:,}, got {self.timeout_s}"
             )
-        for name in ("root_certificates", "private_key", "certificate_chain"):
-            value = getattr(self, name)
+        self._check_encryption()
+
+    def _check_encryption(self) -> None:
+        files = ("root_certificates", "private_key", "certificate_chain", "tls_certificate")
+        given = {name: getattr(self, name) for name in (*files, "server_name")}
+        for name, value in given.items():
             if value is None:
                 continue
-            if not self.ssl:
+            if name != "tls_certificate" and not self.ssl:
                 raise ConfigError(f"{name}: needs ssl=True")
-            try:
-                Path(value).read_bytes()
-            except OSError as e:
-                raise ConfigError(f"{name}: {value}: {e.strerror or e}") from e
-        if self.server_name is not None and not self.ssl:
-            raise ConfigError("server_name: needs ssl=True")
+            if name in files:
+                try:
+                    Path(value).read_bytes()
+                except OSError as error:
+                    raise ConfigError(f"{name}: {value}: {error.strerror or error}") from error
+        if self.tls_certificate is not None and (self.ssl or self.url.startswith("unix:")):
+            raise ConfigError("tls_certificate: needs host:port, and no other option of encryption")
 
     def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments of tritonclient's gRPC clients."""
+        """Return the keyword arguments of tritonclient's gRPC clients.
+
+        With ``tls_certificate`` the server is asked for its certificate first.
+
+        Raises:
+            ServerError: Nobody listens, it is not encrypted, or has another certificate.
+            SetupError: ``tls_certificate`` is not a PEM certificate, or carries no name.
+        """
+        pinned, name = self.tls_certificate, self.server_name
+        if pinned is not None:
+            name = certified_name(self.url, pinned, self.timeout_s)
         return {
             "url": self.url,
-            "ssl": self.ssl,
-            "root_certificates": self.root_certificates,
+            "ssl": self.ssl or pinned is not None,
+            "root_certificates": self.root_certificates if pinned is None else pinned,
             "private_key": self.private_key,
             "certificate_chain": self.certificate_chain,
-            "channel_args": self._channel_arguments(),
+            "channel_args": self._channel_arguments(name),
         }
 
-    def _channel_arguments(self) -> list[tuple[str, int | str]]:
+    def not_ready(self) -> ServerUnavailableError:
+        """Return the error that no server is ready there."""
+        return ServerUnavailableError(
+            f"no server is ready at {self.url} (gRPC, not the HTTP port; an encrypted one needs "
+            "tls_certificate, or --tls-cert)"
+        )
+
+    def _channel_arguments(self, server_name: str | None) -> list[tuple[str, int | str]]:
         arguments: list[tuple[str, int | str]] = [
             ("grpc.max_send_message_length", MAX_GRPC_MESSAGE_SIZE),
             ("grpc.max_receive_message_length", MAX_GRPC_MESSAGE_SIZE),
@@ -103,8 +125,8 @@ class Connection:
             # A name with several addresses, such as a headless Service of Kubernetes: calls go to
             # all of them, and not to the first that answers.
             arguments.append(("grpc.lb_policy_name", "round_robin"))
-        if self.server_name is not None:
-            arguments.append(("grpc.ssl_target_name_override", self.server_name))
+        if server_name is not None:
+            arguments.append(("grpc.ssl_target_name_override", server_name))
         return arguments
 
 

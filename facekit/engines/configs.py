@@ -8,7 +8,7 @@ from typing import Any
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
-from facekit.errors import ConfigError
+from facekit.errors import ConfigError, reading
 
 DEFAULT_FILE = "config.pbtxt"
 
@@ -32,13 +32,12 @@ def read_config(path: Path) -> Any:
     Raises:
         ConfigError: the file can't be read or is no configuration.
     """
-    try:
+    with reading(path, ConfigError):
         text = path.read_text("utf-8")
+    try:
         # A server of another version may know fields that this protocol's does not.
         return text_format.Parse(text, model_config_pb2.ModelConfig(), allow_unknown_field=True)
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, text_format.ParseError) as error:
+    except text_format.ParseError as error:
         raise ConfigError(f"{path}: {error}") from error
 
 
@@ -54,6 +53,11 @@ def active_configs(repository: Path, config: str) -> dict[str, Any]:
         if file is not None:
             found[model.name] = read_config(file)
     return found
+
+
+def parameters(config: Any) -> dict[str, str]:
+    """Return a configuration's parameters by their names."""
+    return {name: value.string_value for name, value in config.parameters.items()}
 
 
 def runs_engine(config: Any) -> bool:

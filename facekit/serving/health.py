@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -26,7 +25,6 @@ from facekit.errors import (
     ServerUnavailableError,
 )
 from facekit.serving.probe_tensors import check_answer, probe_input
-from facekit.serving.tls import certified_name
 
 PROBED = (
     "faces",
@@ -251,22 +249,17 @@ def check(
         url: ``host:port`` of the gRPC endpoint.
         timeout_s: what the inferences may take together.
         once: see ``Prober.check``.
-        tls_certificate: the PEM file of an encrypted server's certificate, which is trusted
-            whatever name it carries.
+        tls_certificate: as for ``facekit.client.Client``.
         **ssl: as for ``facekit.client.Client``.
 
     Raises:
         ConfigError: an argument is wrong. A server that does not answer is a result.
         SetupError: the certificate's file can't be read.
     """
-    connection = Connection(url, timeout_s, **ssl)
-    if tls_certificate is not None:
-        try:
-            name = certified_name(url, Path(tls_certificate), timeout_s)
-        except ServerError as e:
-            return Health(url, False, (), str(e))
-        connection = Connection(
-            url, timeout_s, ssl=True, root_certificates=tls_certificate, server_name=name
-        )
-    with Prober(connection) as prober:
+    connection = Connection(url, timeout_s, tls_certificate=tls_certificate, **ssl)
+    try:
+        prober = Prober(connection)
+    except ServerError as e:
+        return Health(url, False, (), str(e))
+    with prober:
         return prober.check(once=once)

@@ -111,3 +111,37 @@ def test_server_that_is_not_trusted_is_refused(secure: tuple[FakeTriton, bool]) 
 def test_folder_in_place_of_a_certificate_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="root_certificates: .*: Is a directory"):
         Client(ssl=True, root_certificates=tmp_path)
+
+
+def test_the_pinned_certificate_is_trusted_whatever_name_it_carries(
+    secure: tuple[FakeTriton, bool], pem: Path, tmp_path: Path
+) -> None:
+    fake, mutual = secure
+    if mutual:  # such a server asks for a certificate of the client too
+        return
+    with Client(fake.url, tls_certificate=pem / "cert.pem") as client:
+        client.check_ready()
+        assert len(client.detect(b"photo")) == 2
+
+    async def work() -> int:
+        async with AsyncClient(fake.url, tls_certificate=pem / "cert.pem") as twin:
+            await twin.check_ready()
+            return len(await twin.detect(b"photo"))
+
+    assert asyncio.run(work()) == 2
+
+
+def test_another_certificate_than_the_pinned_one_is_refused(pem: Path) -> None:
+    with FakeTriton() as plain, Client(plain.url, tls_certificate=pem / "cert.pem") as client:
+        assert not client.server_ready()
+        with pytest.raises(ServerUnavailableError, match="is not encrypted"):
+            client.check_ready()
+        with pytest.raises(ServerUnavailableError, match="is not encrypted"):
+            client.detect(b"photo")
+
+
+def test_a_pinned_certificate_goes_with_no_other_option(pem: Path) -> None:
+    with pytest.raises(ConfigError, match="tls_certificate: needs host:port, and no other"):
+        Client(ssl=True, tls_certificate=pem / "cert.pem")
+    with pytest.raises(ConfigError, match="tls_certificate: gone: No such file"):
+        Client(tls_certificate="gone")

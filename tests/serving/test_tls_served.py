@@ -12,11 +12,12 @@ import pytest
 
 from facekit.cli import main
 from facekit.client import Client
+from facekit.client.tls import certified_name
 from facekit.data import probe_photo
 from facekit.errors import ServerUnavailableError, SetupError
 from facekit.serving import EmbeddedServer
 from facekit.serving.health import check
-from facekit.serving.tls import Tls, certified_name
+from facekit.serving.tls import Tls
 from tests.serving.test_supervisor import Served
 from tests.serving.tiny import tiny_repository
 
@@ -102,7 +103,7 @@ def test_detect_trusts_the_certificate_given(
     call = ["detect", str(photo), "--url", encrypted.grpc_url]
 
     assert main([*call, "--timeout", "5"]) == 2
-    assert "an encrypted one needs --tls-cert" in capsys.readouterr().err
+    assert "or --tls-cert)" in capsys.readouterr().err
     assert main([*call, "--tls-cert", str(pem / "wild.pem")]) == 2
     assert f"is not trusted by {pem / 'wild.pem'}" in capsys.readouterr().err
     # The tiny `faces` of these tests answers in its own way: it was reached.
