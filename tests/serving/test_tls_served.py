@@ -143,7 +143,7 @@ def test_status_with_a_missing_certificate_names_it(
 ) -> None:
     assert main(["status", "--url", "127.0.0.1:9", "--tls-cert", str(tmp_path / "no.pem")]) == 2
 
-    assert f"{tmp_path / 'no.pem'} can't be read" in capsys.readouterr().err
+    assert f"tls_certificate: {tmp_path / 'no.pem'}: No such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
