@@ -93,8 +93,9 @@ def _draw_promises(axis: Any, rows: list[Row]) -> None:
     axis.axvline(1, color=_GRAY, linestyle="--", linewidth=1)
     small = {"va": "center", "bbox": _PLAIN}
     for place, (width, row) in enumerate(zip(widths, rows, strict=True)):
-        text = f"  {row['value']:.2f} (≥ {row['goal']:g})"
-        axis.text(width, place, text, fontsize=9, color=_GRAY, **small)
+        text = f"{row['value']:.2f} (≥ {row['goal']:.3g})"
+        beside = {"xytext": (5, 0), "textcoords": "offset points", "fontsize": 9, "color": _GRAY}
+        axis.annotate(text, (width, place), **beside, **small)
         axis.text(0, place - 0.3, f" {row['name']}", fontsize=8.5, **small)
     axis.set_yticks([])
     axis.set_xlim(0, max(1.2, *widths) * 1.45)
