@@ -1,6 +1,6 @@
 """The one table of arguments: what ``tao-converter`` and ``trtexec`` are called with.
 
-The build runs these lists, the plan prints them, a page links to it, and the tests' stand-ins
+The build runs these lists, the plan prints them, and the tests' stand-ins
 for the tools accept nothing else. Paths may be symbolic (``$ENGINE``), because none is looked at.
 """
 
