@@ -57,7 +57,7 @@ def _of(image: Image.Image) -> NDArray[np.float64]:
 
 def _jpegs() -> Iterator[Photo]:
     turns = cycle(range(1, 9))
-    for mode, what in (("RGB", "color"), ("L", "gray"), ("CMYK", "CMYK (inks: 255 - C - K)")):
+    for mode, what in (("RGB", "color"), ("L", "gray"), ("CMYK", "CMYK")):
         upright = UPRIGHT.convert(mode)
         expected = _of(UPRIGHT.convert("L" if mode == "L" else "RGB"))
         for progressive in (False, True):
@@ -65,7 +65,13 @@ def _jpegs() -> Iterator[Photo]:
                 turn = next(turns)
                 data = encode(stored(upright, turn), "JPEG", progressive=progressive,
                               exif=exif(turn), **JPEG)  # fmt: skip
-                yield Photo("JPEG", f"{what}, baseline or progressive", data, expected, f"{turn}")
+                yield Photo(
+                    "JPEG",
+                    f"{what}, baseline or progressive{': 255 - C - K' if what == 'CMYK' else ''}",
+                    data,
+                    expected,
+                    f"{turn}",
+                )
     for name, body in {**meta.GARBAGE, "a rational of -1/0": meta.odd_exif(6)}.items():
         turn = 6 if "-1/0" in name else 1
         for mode in ("RGB", "CMYK"):
@@ -129,8 +135,8 @@ def _pngs() -> Iterator[Photo]:
         "8-bit gray": (gray, gray),
         "1-bit gray": (UPRIGHT.convert("1"), UPRIGHT.convert("1").convert("L")),
         "palette": (palette, palette.convert("RGB")),
-        "RGB and alpha, over white": (faded, over_white),
-        "gray and alpha, over white": (gray_faded, gray_over_white),
+        "RGB and alpha: over white": (faded, over_white),
+        "gray and alpha: over white": (gray_faded, gray_over_white),
     }
     for what, (image, shown) in modes.items():
         for _ in range(4):
@@ -153,7 +159,7 @@ def _pngs() -> Iterator[Photo]:
             if (bits, color) == (16, 2):
                 yield Photo("PNG", "16-bit RGB with a transparent color", transparent, None)
             else:
-                what = f"{'gray' if color == 0 else 'RGB'} with a transparent color, shown white"
+                what = f"{'gray' if color == 0 else 'RGB'} with a transparent color: white"
                 yield Photo("PNG", what, transparent, white, f"{bits} bits")
     plain = encode(UPRIGHT, "PNG")
     for name, chunks in meta.png_metadata().items():
@@ -211,7 +217,7 @@ def _webps() -> Iterator[Photo]:
     half = UPRIGHT.copy()
     half.putalpha(Image.new("L", SIZE_WH, 128))
     white = Image.blend(Image.new("RGB", SIZE_WH, "white"), UPRIGHT, 128 / 255)
-    yield Photo("WebP", "alpha, over white", encode(half, "WEBP", lossless=True), _of(white))
+    yield Photo("WebP", "alpha: over white", encode(half, "WEBP", lossless=True), _of(white))
     frames = encode(UPRIGHT, "WEBP", lossless=True, save_all=True,
                     append_images=[Image.new("RGB", SIZE_WH)])  # fmt: skip
     yield Photo("WebP", "animated: its first picture", frames, _of(UPRIGHT))
@@ -247,8 +253,8 @@ def bmp(pixels: NDArray[np.uint8], masks: bool, top_down: bool) -> bytes:
     return head + info + rows.tobytes()
 
 
-_NAMES = {WHITE_IS_ZERO: "gray, white is 0", GRAY: "gray", RGB: "RGB", PALETTE: "palette",
-          CMYK: "CMYK (inks: 255 - C - K)"}  # fmt: skip
+_NAMES = {WHITE_IS_ZERO: "gray whose 0 is white", GRAY: "gray", RGB: "RGB", PALETTE: "palette",
+          CMYK: "CMYK"}  # fmt: skip
 
 
 def _tiffs() -> Iterator[Photo]:
@@ -278,9 +284,10 @@ def _tiffs() -> Iterator[Photo]:
                     rows=16 if tiled else 20,
                 )
                 page.fields[274] = (turn,)
-                what = f"{_NAMES[photometric]}, {'1 to 16' if photometric != PALETTE else '1 to 8'}"
+                what = f"{_NAMES[photometric]}, 1 to {8 if photometric == PALETTE else 16} bits"
+                what += ": 255 - C - K" if photometric == CMYK else ""
                 name = f"{bits} {compression} {turn} {tiled} {planar} {order} {back} {big}"
-                yield Photo("TIFF", f"{what} bits", tiff(page), _shown(photometric, bits), name)
+                yield Photo("TIFF", what, tiff(page), _shown(photometric, bits), name)
 
 
 def _page(image: Image.Image, photometric: int, bits: int) -> Tiff:
@@ -315,17 +322,17 @@ def _odd_tiffs() -> Iterator[Photo]:
     rgb, gray = _page(UPRIGHT, RGB, 8), _page(UPRIGHT, GRAY, 16)
     for bits in (10, 12, 14):
         page = replace(gray, samples=gray.samples >> (16 - bits), fields={281: (2**bits - 1,)})
-        yield Photo("TIFF", "10 to 14 bits in 16, which MaxSampleValue tells", tiff(page),
+        yield Photo("TIFF", "10 to 14 bits in 16: scaled by MaxSampleValue", tiff(page),
                     _of(UPRIGHT.convert("L")), f"{bits}")  # fmt: skip
     faded = np.dstack([np.asarray(UPRIGHT), np.full(SIZE_WH[::-1], 102, np.uint8)])
     over_white = np.asarray(UPRIGHT, float) * 0.4 + 255 * 0.6
     for what, samples, extra, shown in (
-        ("alpha, over white", faded, (2,), over_white),
-        ("alpha multiplied in, over white",
+        ("alpha: over white", faded, (2,), over_white),
+        ("premultiplied alpha: over white",
          np.dstack([np.asarray(UPRIGHT) * 0.4, faded[..., 3]]).round().astype(np.uint8), (1,),
          over_white),
-        ("further samples that mean nothing", faded, (0,), np.asarray(UPRIGHT, float)),
-        ("a fourth sample that is not named and 0 everywhere",
+        ("extra samples without a meaning: left out", faded, (0,), np.asarray(UPRIGHT, float)),
+        ("an unnamed fourth sample, 0 everywhere: left out",
          np.dstack([np.asarray(UPRIGHT), faded[..., 3] * 0]), (), np.asarray(UPRIGHT, float)),
     ):  # fmt: skip
         for bits in (8, 16):
@@ -335,20 +342,28 @@ def _odd_tiffs() -> Iterator[Photo]:
     thumbnail = Tiff(np.zeros((8, 6, 3), np.uint8), 8, RGB, fields={254: (1,)})
     turned = replace(_page(stored(UPRIGHT, 6), RGB, 8), fields={274: (6,), 254: (0,)})
     for name, pages in (("first", (thumbnail, turned)), ("last", (turned, thumbnail))):
-        yield Photo("TIFF", "a thumbnail beside the photo", tiff(*pages), _of(UPRIGHT), name)
+        yield Photo(
+            "TIFF", "a thumbnail beside the photo: the photo", tiff(*pages), _of(UPRIGHT), name
+        )
     yield Photo("TIFF", "several pages: the first", tiff(turned, rgb), _of(UPRIGHT))
     for image, what in (
-        (UPRIGHT, "JPEG inside"),
-        (UPRIGHT.convert("L"), "JPEG inside"),
-        (UPRIGHT.convert("YCbCr"), "JPEG inside"),
-        (UPRIGHT.convert("CMYK"), "JPEG inside, CMYK (inks: 255 - C - K)"),
+        (UPRIGHT, "JPEG compression"),
+        (UPRIGHT.convert("L"), "JPEG compression"),
+        (UPRIGHT.convert("YCbCr"), "JPEG compression"),
+        (UPRIGHT.convert("CMYK"), "JPEG compression, CMYK: 255 - C - K"),
     ):
         data = encode(image, "TIFF", compression="jpeg", quality=97)
         shown = UPRIGHT.convert("L" if image.mode == "L" else "RGB")
         yield Photo("TIFF", what, data, _of(shown), image.mode)
     for fax in ("group3", "group4", "tiff_ccitt"):
         data = encode(UPRIGHT.convert("1"), "TIFF", compression=fax)
-        yield Photo("TIFF", "fax", data, _of(UPRIGHT.convert("1").convert("L")), fax)
+        yield Photo(
+            "TIFF",
+            "fax compression (group 3 and 4)",
+            data,
+            _of(UPRIGHT.convert("1").convert("L")),
+            fax,
+        )
 
 
 def _refused() -> Iterator[Photo]:
@@ -361,13 +376,13 @@ def _refused() -> Iterator[Photo]:
         ("floating-point samples", encode(UPRIGHT.convert("F"), "TIFF")),
         ("32 bits a sample", tiff(replace(gray, bits=32))),
         ("10 bits a sample", tiff(replace(gray, bits=10, samples=gray.samples >> 6))),
-        ("a raw picture (DNG)", tiff(raw)),
-        ("a raw picture behind its thumbnail", tiff(thumbnail, mosaic)),
-        ("CIELab pixels", tiff(replace(rgb, photometric=8))),
-        ("YCbCr pixels without JPEG", encode(UPRIGHT.convert("YCbCr"), "TIFF")),
-        ("fewer samples than its colors", tiff(
+        ("a camera's raw picture (DNG)", tiff(raw)),
+        ("a camera's raw picture behind a thumbnail", tiff(thumbnail, mosaic)),
+        ("CIELab colors", tiff(replace(rgb, photometric=8))),
+        ("YCbCr colors without JPEG compression", encode(UPRIGHT.convert("YCbCr"), "TIFF")),
+        ("fewer samples than its kind of color needs", tiff(
             replace(rgb, samples=rgb.samples[..., :2], photometric=RGB))),
-        ("old-style JPEG; so ZSTD, LZMA, WebP, JPEG 2000", tiff(
+        ("old-style JPEG compression; so ZSTD, LZMA, WebP, JPEG 2000", tiff(
             replace(rgb, fields={259: (6,)}))),
     ):  # fmt: skip
         yield Photo("TIFF", what, data, None)

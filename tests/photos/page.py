@@ -35,8 +35,15 @@ are answered.
 This page is written by `.venv/bin/python -m tests.photos.page` from photos that the tests make and
 read. `tests/photos/test_reference.py` holds them against what Pillow and libvips read.
 """
-_BY_PILLOW = """JPEGs that are arithmetic-coded, or lossless with 8 bits, are read where Pillow's
-libjpeg reads them, and refused by name elsewhere."""
+_TAIL = ", which can't be decoded: convert it to an 8-bit baseline or progressive JPEG"
+_OF_JPEG = """Where a whole JPEG is refused, the message goes on: "which can't be decoded: convert
+it to an 8-bit baseline or progressive JPEG". JPEGs that are arithmetic-coded, or lossless with
+8 bits, are read where Pillow's libjpeg reads them, and refused by name elsewhere.
+"""
+_OF_TIFF = """All of them in strips or tiles, in planes or not, in either byte order, as BigTIFF
+too; with LZW, Deflate or PackBits compression or none, with a predictor or none, and in any orientation.
+"""
+_NOTES = {"JPEG": _OF_JPEG, "TIFF": _OF_TIFF}
 _SIZES = """## How large
 
 | of | at most | because |
@@ -58,22 +65,32 @@ and 0.43 GiB of private memory and 0.25 GiB of `/dev/shm` beyond the idle server
 
 def page() -> str:
     """Return the page's text."""
-    rows: dict[tuple[str, str], str] = {}
+    kinds: dict[str, dict[str, str]] = {}
     for photo in photos():
         try:
             check_photo(photo.data)
-            result = "read"
+            result = ""
         except PhotoError as error:
-            result = f"refused: {error}".removesuffix(": save it as JPEG")
-        key = photo.kind, photo.what
-        if rows.setdefault(key, result) != result:
-            raise ValueError(f"{key}: {rows[key]!r}, and {photo.name}: {result!r}")
-    lines = [_HEAD, "## Kinds of files\n", "| kind | of it | what happens |", "|---|---|---|"]
-    lines += [f"| {kind} | {what} | {result} |" for (kind, what), result in rows.items()]
+            result = str(error).removesuffix(": save it as JPEG").removesuffix(_TAIL)
+        rows = kinds.setdefault(photo.kind, {})
+        if rows.setdefault(photo.what, result) != result:
+            raise ValueError(f"{photo.what}: {rows[photo.what]!r}, and {photo.name}: {result!r}")
     for name, head in _OTHERS.items():
         reason = refusal(head.ljust(32, bytes(1)), ".jpg")
-        lines.append(f"| other | {name} | refused: {reason} |".replace(f"; {ACCEPTED}", ""))
-    lines += ["", _BY_PILLOW]
+        kinds.setdefault("Other files", {})[name] = reason.replace(f"; {ACCEPTED}", "")
+    lines = [_HEAD, "## Kinds of files"]
+    for kind, rows in kinds.items():
+        read = [what.partition(": ") for what, reason in rows.items() if not reason]
+        refused = [(what, reason) for what, reason in rows.items() if reason]
+        lines += [f"\n### {kind}\n", *filter(None, [_NOTES.get(kind)])]
+        if read:
+            lines += ["| read | as |", "|---|---|"]
+            lines += [f"| {what} | {how or 'it is'} |" for what, _, how in read]
+        if read and refused:
+            lines.append("")
+        if refused:
+            lines += ["| refused | because |", "|---|---|"]
+            lines += [f"| {what} | {reason} |" for what, reason in refused]
     sizes = _SIZES.format(
         bytes=limits.MAX_PHOTO_BYTES >> 20, jpeg=limits.MAX_JPEG_PIXELS,
         progressive=limits.MAX_PROGRESSIVE_PIXELS, other=limits.MAX_PHOTO_PIXELS,

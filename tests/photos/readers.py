@@ -32,7 +32,7 @@ def by_pillow(data: bytes) -> Picture | None:
 def by_libvips(data: bytes) -> Picture | None:
     """Read upright in sRGB, over white; (H, W, 3), or None where it can't."""
     try:
-        image = pyvips.Image.new_from_buffer(data, "").autorot().colorspace("srgb")
+        image = pyvips.Image.new_from_buffer(data, "").autorot().colourspace("srgb")
         if image.hasalpha():
             image = image.flatten(background=255)
         pixels = image.cast("uchar").numpy()

@@ -30,9 +30,9 @@ OTHERWISE = {
     ("Pillow", "RGB, 1 to 16 bits"): "it misreads planes of 16 bits",
     ("Pillow", "10 to 14 bits in 16"): "it passes over MaxSampleValue",
     ("libvips", "10 to 14 bits in 16"): "it passes over MaxSampleValue",
-    ("libvips", "further samples that mean nothing"): "it takes any further sample for alpha",
-    ("Pillow", "a fourth sample that is not named"): "it takes it for alpha, which hides all",
-    ("libvips", "a fourth sample that is not named"): "it takes it for alpha, which hides all",
+    ("libvips", "extra samples without a meaning"): "it takes any further sample for alpha",
+    ("Pillow", "an unnamed fourth sample"): "it takes it for alpha, which hides all",
+    ("libvips", "an unnamed fourth sample"): "it takes it for alpha, which hides all",
     ("Pillow", "a thumbnail beside the photo"): "it opens the first page",
     ("libvips", "a thumbnail beside the photo"): "it opens the first page",
 }
