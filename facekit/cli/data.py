@@ -28,8 +28,6 @@ _SETS = (
     ("--widerface-dataset-path", "wider", "WIDER FACE: wider_face_split, WIDER_train, WIDER_val"),
     ("--empty-path", "empty", "photos without any face"),
 )
-_EVALUATED = ("mask_detection", "mafa", "wider")
-"""Sets with a part to evaluate on."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -147,11 +145,10 @@ def run(args: argparse.Namespace) -> int:
     if args.label_filename is not None:
         raise ConfigError("--label_filename names a photo to draw: give it with --check-labels")
     from facekit.datasets.run import convert_sets
-    from facekit.datasets.sets import evaluation_sets, training_sets
+    from facekit.datasets.sets import EVALUATED, face_sets
 
-    folders, rules = _folders(args), _rules(args)
-    sets = training_sets(folders, rules) if args.train else evaluation_sets(folders, rules)
-    which = [option for option, name, _ in _SETS if args.train or name in _EVALUATED]
+    sets = face_sets(_folders(args), _rules(args), evaluation=args.val)
+    which = [option for option, name, _ in _SETS if args.train or name in EVALUATED]
     if not sets:
         raise ConfigError(f"no set to convert: give one of {', '.join(which)}")
     if args.val:
@@ -192,7 +189,7 @@ def _rules(args: argparse.Namespace) -> Rules:
 
 def _check(base: Path, name: str | None, workers: int) -> int:
     """Check each converted folder and draw a sample of it, or draw the photos of a name."""
-    from facekit.datasets.check import check_folder, contact_picture, drawn, sample
+    from facekit.datasets.check import check_folder, contact_sheet, drawn, sample
     from facekit.errors import DataError
     from facekit.text import show
 
@@ -209,7 +206,7 @@ def _check(base: Path, name: str | None, workers: int) -> int:
         whole = whole and not found.problems
         picture = folder / "check.png"
         tiles = [(labels.source.stem, drawn(labels)) for labels in sample(found.photos)]
-        contact_picture(tiles, found.counts).save(picture)
+        contact_sheet(tiles, found.counts).save(picture)
         counts = ", ".join(f"{found.counts[kind]} {kind}" for kind in sorted(found.counts))
         total = f"{len(found.photos)} photo{'' if len(found.photos) == 1 else 's'}"
         show(f"{folder}: {total}, {counts or 'no objects'}")

@@ -1,4 +1,4 @@
-"""A look at a converted folder: are the files whole, and are the boxes where the faces are?"""
+"""Check a converted folder: whether its files are whole, and whether the boxes fit the faces."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from facekit.datasets.kitti_folder import read_frame_size
+from facekit.datasets.source import box_text
 from facekit.errors import DataError
 from facekit.labels.kitti import DONT_CARE, read_kitti
 from facekit.labels.listing import list_files
@@ -19,7 +20,7 @@ from facekit.progress import ProgressBar
 
 Color = tuple[int, int, int]
 
-# Okabe and Ito's palette, lightened: color-blind eyes tell these apart, also in the dark.
+# Okabe and Ito's palette, which color-blind eyes tell apart, lightened.
 COLORS: dict[str, Color] = {
     "mask": (38, 214, 160),
     "no-mask": (255, 110, 150),
@@ -34,12 +35,12 @@ _COLUMNS = 6
 _TOLERANCE_PX = 0.01
 """Labels have two decimals."""
 TILES = 36
-"""Photos of a contact picture."""
+"""Photos of a contact sheet."""
 
 
 @dataclass
 class FolderCheck:
-    """What a KITTI folder holds.
+    """The content of a KITTI folder.
 
     Attributes:
         photos: Each photo that can be decoded with its labels and size, in order of the names.
@@ -65,12 +66,12 @@ def check_folder(folder: Path, name: str | None = None, workers: int = 1) -> Fol
         workers: Threads that decode; the result is the same for any number.
 
     Raises:
-        DataError: It holds no such folders, or no photo.
+        DataError: It has no such folders, or no photo.
     """
     photos = {file.stem: file for file in list_files(folder / "images", (".jpg",))}
     labels = {file.stem: file for file in list_files(folder / "labels", (".txt",))}
     if not photos:
-        raise DataError(folder / "images", "holds no .jpg")
+        raise DataError(folder / "images", "contains no .jpg")
     stems = [
         stem
         for stem in sorted(photos.keys() | labels.keys())
@@ -118,24 +119,20 @@ def _misfits(labels: PhotoLabels, size_wh: tuple[int, int] | None) -> list[DataE
         reason = f"is {width} x {height}, the other frames are {size_wh[0]} x {size_wh[1]}"
         found.append(DataError(labels.photo, reason))
     for number, (x1, y1, x2, y2) in enumerate(labels.boxes_xyxy.tolist(), start=1):
-        if (
-            min(x1, y1) < -_TOLERANCE_PX
-            or x2 > width + _TOLERANCE_PX
-            or y2 > height + _TOLERANCE_PX
-        ):
-            box = ", ".join(f"{value:g}" for value in (x1, y1, x2, y2))
+        if max(-x1, -y1, x2 - width, y2 - height) > _TOLERANCE_PX:
+            box = box_text((x1, y1, x2, y2))
             reason = f"object {number} reaches beyond its frame of {width} x {height}: {box}"
             found.append(DataError(labels.source, reason))
     return found
 
 
 def sample(photos: Sequence[PhotoLabels], count: int = TILES) -> list[PhotoLabels]:
-    """Choose photos for a contact picture: of every set alike, evenly over its names."""
+    """Choose photos for a contact sheet: of every set alike, evenly over its names."""
     by_set: dict[str, list[PhotoLabels]] = defaultdict(list)
     for photo in photos:
         by_set[photo.source.stem.partition("_")[0]].append(photo)
     chosen: list[PhotoLabels] = []
-    # Small sets first: what they lack is left to the larger ones.
+    # Small sets first: the larger ones get what these leave over.
     for number, members in enumerate(sorted(by_set.values(), key=len)):
         share = min(len(members), (count - len(chosen)) // (len(by_set) - number))
         chosen += [members[(2 * k + 1) * len(members) // (2 * share)] for k in range(share)]
@@ -171,8 +168,8 @@ def _decoded(photo: Path) -> Image.Image:
     return image
 
 
-def contact_picture(tiles: Sequence[tuple[str, Image.Image]], counts: Counter[str]) -> Image.Image:
-    """Return a picture of photos side by side, each over its name, under a legend.
+def contact_sheet(tiles: Sequence[tuple[str, Image.Image]], counts: Counter[str]) -> Image.Image:
+    """Return photos side by side in one picture, each over its name, under a legend.
 
     Args:
         tiles: Name and drawn photo of each, all of one size.

@@ -1,4 +1,4 @@
-"""One photo of a face set, made into a KITTI frame and its label file."""
+"""Convert one photo of a face set into a KITTI frame and its label file."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import io
 import math
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from facekit.datasets.source import COUNTED, Box, SourceFace, SourcePhoto
+from facekit.datasets.source import COUNTED, Box, SourceFace, SourcePhoto, box_text, to_box
 from facekit.errors import DataError
 from facekit.labels.kitti import DONT_CARE, kitti_line, written_box
 from facekit.labels.photo_labels import labeled_upright, stored_view, upright_boxes
@@ -27,18 +27,16 @@ class Converted:
     """A photo as it is to be written.
 
     Attributes:
-        source: Where it comes from.
         jpeg: The frame; None for a photo that is left out.
         labels: Text of its label file.
         counts: Number of its faces of each counted class, as they are written.
         problems: What was left out of it because it can't be used, or why all of it was.
-        left_out: The set's rules leave the photo out, which is no problem.
+        left_out: The set's rules leave the photo out, which is not a problem.
     """
 
-    source: SourcePhoto
-    jpeg: bytes | None
-    labels: str
-    counts: Counter[str]
+    jpeg: bytes | None = None
+    labels: str = ""
+    counts: Counter[str] = field(default_factory=Counter)
     problems: tuple[DataError, ...] = ()
     left_out: bool = False
 
@@ -54,15 +52,15 @@ def convert_photo(source: SourcePhoto, size_wh: tuple[int, int], dont_care: bool
     try:
         image, source = _upright(source)
     except DataError as error:
-        return Converted(source, None, "", Counter(), (error,))
+        return Converted(problems=(error,))
     if source.wide_only and image.width < image.height:
-        return Converted(source, None, "", Counter(), left_out=True)
+        return Converted(left_out=True)
     if (outside := _outside(source.subject, source, image.size)) is not None:
-        return Converted(source, None, "", Counter(), (outside,))
+        return Converted(problems=(outside,))
     window = _window(source, image.size)
     faces, problems = _placed(source, image.size, window, size_wh)
     if not source.empty and all(face.class_name == DONT_CARE for face in faces):
-        return Converted(source, None, "", Counter(), tuple(problems), left_out=not problems)
+        return Converted(problems=tuple(problems), left_out=not problems)
     lines = [
         kitti_line(face.class_name, _in_frame(face.box_xyxy, window, size_wh))
         for face in faces
@@ -77,21 +75,12 @@ def convert_photo(source: SourcePhoto, size_wh: tuple[int, int], dont_care: bool
     buffer = io.BytesIO()
     frame.save(buffer, "JPEG", quality=JPEG_QUALITY)
     counts = Counter(face.class_name for face in faces if face.class_name in COUNTED)
-    return Converted(
-        source, buffer.getvalue(), "".join(f"{line}\n" for line in lines), counts, tuple(problems)
-    )
+    text = "".join(f"{line}\n" for line in lines)
+    return Converted(buffer.getvalue(), text, counts, tuple(problems))
 
 
 def without(region: Box, holes: Iterable[Box]) -> list[Box]:
-    """Cut boxes out of a region.
-
-    Args:
-        region: x1, y1, x2, y2 in pixels.
-        holes: Boxes anywhere.
-
-    Returns:
-        Boxes that don't overlap each other and cover what is left; none where nothing is.
-    """
+    """Return boxes that don't overlap and cover a region except for some holes."""
     parts = [region] if region[2] > region[0] and region[3] > region[1] else []
     for hole in holes:
         parts = [rest for part in parts for rest in _around(part, hole)]
@@ -113,10 +102,11 @@ def _around(part: Box, hole: Box) -> list[Box]:
 
 
 def _upright(source: SourcePhoto) -> tuple[Image.Image, SourcePhoto]:
-    """Decode to RGB and turn upright, as the server does, and its labels with it.
+    """Decode to RGB and turn upright, as the server does, and the labels with it.
 
     Raises:
-        DataError: The photo is missing, damaged, no picture, or not of the size the labels give.
+        DataError: The photo is missing, damaged, not a picture, or not of the size that the labels
+            give.
     """
     path = source.photo
     expected = source.size_wh
@@ -139,17 +129,12 @@ def _upright(source: SourcePhoto) -> tuple[Image.Image, SourcePhoto]:
         return image, source
     boxes = np.array([face.box_xyxy for face in source.faces], np.float32).reshape(-1, 4)
     faces = tuple(
-        replace(face, box_xyxy=_box(box))
+        replace(face, box_xyxy=to_box(box))
         for face, box in zip(
             source.faces, upright_boxes(boxes, stored, orientation).tolist(), strict=True
         )
     )
     return image, replace(source, faces=faces)
-
-
-def _box(values: list[float]) -> Box:
-    x1, y1, x2, y2 = values
-    return (x1, y1, x2, y2)
 
 
 def _stored_view(path: Path) -> tuple[tuple[int, int], int]:
@@ -215,7 +200,7 @@ def _placed(
         cut = _cut(face.box_xyxy, window)
         if problem is None and written_box(_in_frame(cut, window, frame_wh)) is None:
             size = f"{frame_wh[0]} x {frame_wh[1]}"
-            reason = f"a box without area in a frame of {size}: {_text(face)}"
+            reason = f"a box without area in a frame of {size}: {box_text(face.box_xyxy)}"
             problem = DataError(source.labels, reason, face.line)
         if problem is None:
             faces.append(replace(face, box_xyxy=cut))
@@ -233,12 +218,8 @@ def _outside(
     x1, y1, x2, y2 = face.box_xyxy
     if x2 > 0 and y2 > 0 and x1 < size_wh[0] and y1 < size_wh[1]:
         return None
-    reason = f"a box outside the photo of {size_wh[0]} x {size_wh[1]}: {_text(face)}"
+    reason = f"a box outside the photo of {size_wh[0]} x {size_wh[1]}: {box_text(face.box_xyxy)}"
     return DataError(source.labels, reason, face.line)
-
-
-def _text(face: SourceFace) -> str:
-    return ", ".join(f"{value:g}" for value in face.box_xyxy)
 
 
 def _cut(box: Box, window: Box) -> Box:

@@ -1,11 +1,11 @@
-"""FDDB: faces as ellipses in text lists."""
+"""Read FDDB: faces as ellipses in text lists."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
 
-from facekit.datasets.listing import read_listing
+from facekit.datasets.label_files import read_listing
 from facekit.datasets.source import NO_MASK, Box, Report, SourcePhoto, face_of
 from facekit.errors import DataError
 from facekit.labels.listing import list_files
@@ -27,14 +27,14 @@ def read_fddb(folder: Path, report: Report) -> list[SourcePhoto]:
     folds = folder / "FDDB-folds"
     lists = [file for file in list_files(folds, (".txt",)) if file.name.endswith(_LIST)]
     if not lists:
-        raise DataError(folds, f"holds no *{_LIST}")
+        raise DataError(folds, f"contains no *{_LIST}")
     archive = folder / "originalPics"  # as the photos are packed
     images = archive if archive.is_dir() else folder
     photos = []
     for path in lists:
         for listed in read_listing(path, 5, report):
             faces = (
-                face_of(_checked(numbers), NO_MASK, path, line, report)
+                face_of(ellipse_box(*numbers[:5]), NO_MASK, path, line, report)
                 for line, numbers in listed.rows
             )
             usable = tuple(face for face in faces if face is not None)
@@ -47,21 +47,20 @@ def read_fddb(folder: Path, report: Report) -> list[SourcePhoto]:
 
 
 def ellipse_box(major: float, minor: float, angle: float, center_x: float, center_y: float) -> Box:
-    """Return the upright box that touches an ellipse on its four sides.
+    """Return the upright box x1, y1, x2, y2 that touches an ellipse on its four sides.
 
     An ellipse's point at parameter t has x = major cos(angle) cos t - minor sin(angle) sin t from
     the center, whose largest value is the root of the squares of both factors; y likewise.
 
     Args:
-        major: Half of the longer axis in pixels.
-        minor: Half of the shorter axis.
+        major: Half of the longer axis in pixels; without a positive length the box is empty.
+        minor: Half of the shorter axis, likewise.
         angle: From the x axis to the longer axis in radians.
         center_x: The center in pixels.
         center_y: The center in pixels.
-
-    Returns:
-        x1, y1, x2, y2 in pixels.
     """
+    if major <= 0 or minor <= 0:
+        return (center_x, center_y, center_x, center_y)
     cosine, sine = math.cos(angle), math.sin(angle)
     half_width = math.hypot(major * cosine, minor * sine)
     half_height = math.hypot(major * sine, minor * cosine)
@@ -71,10 +70,3 @@ def ellipse_box(major: float, minor: float, angle: float, center_x: float, cente
         center_x + half_width,
         center_y + half_height,
     )
-
-
-def _checked(numbers: tuple[float, ...]) -> Box:
-    major, minor, angle, center_x, center_y = numbers[:5]
-    if major <= 0 or minor <= 0:  # reported as the empty box that it is
-        return (center_x, center_y, center_x, center_y)
-    return ellipse_box(major, minor, angle, center_x, center_y)

@@ -6,15 +6,14 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from types import TracebackType
 from typing import TextIO
 
-from facekit.errors import DataError
-from facekit.files import FolderLock
+from facekit.errors import DataError, reading, writing
+from facekit.files import FolderLock, write_whole
 
 SOURCES_FILE = "sources.json"
 JOURNAL_FILE = "sources.journal"
-_PARTIAL = ".partial"
+_PARTIAL_FILES = ".*.part*"
 _MOST_NAME_BYTES = 200
 """Of a name without suffix; file systems take 255 bytes, and some are added here and there."""
 _FORBIDDEN = re.compile(r"[/\\:\0-\x1f]")
@@ -29,10 +28,10 @@ class KittiFolder:
     the frames, and which photo each name comes from; by it, what an earlier run wrote of a set and
     this one did not is removed when the set is finished. Files that it does not list are never
     touched. While a run lasts, its names stand in ``sources.journal``, each before its files are
-    written, so that a run that was killed leaves no file that nobody knows of.
+    written, so that the next run knows all files of one that was killed.
 
     Args:
-        folder: Made when it is entered, with its two folders.
+        folder: Created when it is entered, with its two folders.
         size_wh: Width and height of the frames in pixels.
     """
 
@@ -47,8 +46,8 @@ class KittiFolder:
     def write(self, set_name: str, name: str, source: str, jpeg: bytes, labels: str) -> str:
         """Write a frame and its labels under a name of their own, and return it.
 
-        The name is ``<set>_<name>``, so that photos called alike in two sets both stay; one that
-        is called like another of its set gets a number, and a very long one ends in a digest.
+        The name is ``<set>_<name>``, so that photos of one name in two sets both stay; the second
+        of one name in its set gets a number, and a very long one ends in a digest.
 
         Args:
             set_name: Prefix, without an underscore.
@@ -67,14 +66,21 @@ class KittiFolder:
             number += 1
             unique = f"{plain}-{number}"
         taken.add(unique.casefold())
-        self._note(unique, source)
+        journal = self.folder / JOURNAL_FILE
+        with writing(journal):
+            if self._journal is None:
+                self._journal = journal.open("w", encoding="ascii")
+            # Flushed before the files are written: a kill takes what this process still holds.
+            self._journal.write(json.dumps([unique, source]) + "\n")
+            self._journal.flush()
+        self._sources[unique] = source
         # Labels first: a frame is never without them.
         _write(self.labels / f"{unique}.txt", labels.encode())
         _write(self.images / f"{unique}.jpg", jpeg)
         return unique
 
     def finish_set(self, set_name: str) -> int:
-        """Remove what is left of the set from an earlier run; return how many frames that were."""
+        """Remove what is left of the set from an earlier run; return the number of frames."""
         taken = self._taken.get(set_name, set())
         old = [
             name
@@ -88,25 +94,18 @@ class KittiFolder:
         return len(old)
 
     def __enter__(self) -> KittiFolder:
-        for folder in (self.folder, self.images, self.labels):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise DataError(folder, f"cannot be made: {error.strerror or error}") from error
         self._lock.acquire()
         try:
+            for folder in (self.images, self.labels):
+                with writing(folder):
+                    folder.mkdir(exist_ok=True)
             self._recover()
         except BaseException:
             self._lock.release()
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             if self._journal is not None:
                 self._journal.close()
@@ -115,40 +114,28 @@ class KittiFolder:
             self._lock.release()
 
     def _recover(self) -> None:
-        """Read what earlier runs wrote, and take away what a killed one left half done."""
+        """Read what earlier runs wrote, and remove what a killed one left half written."""
         size, self._sources = _read_sources(self.folder / SOURCES_FILE)
         self._sources |= _read_journal(self.folder / JOURNAL_FILE)
         if self._sources and size is not None and size != self.size_wh:
             had, asked = ("{} x {}".format(*each) for each in (size, self.size_wh))
-            reason = f"holds frames of {had} pixels, not {asked}: use another folder for these"
+            reason = f"contains frames of {had} pixels, not {asked}: use another folder for these"
             raise DataError(self.folder, reason)
         for folder in (self.folder, self.images, self.labels):
-            for file in folder.glob(f".*{_PARTIAL}"):
+            for file in folder.glob(_PARTIAL_FILES):
                 _remove(file)
         self._fold()
 
     def _fold(self) -> None:
-        """Write the list of sources, after which the journal says nothing new."""
+        """Write the list of sources, which then has all that the journal has."""
         data = {"size_wh": self.size_wh, "photos": self._sources}
         text = json.dumps(data, indent=0, sort_keys=True) + "\n"
         _write(self.folder / SOURCES_FILE, text.encode())
         _remove(self.folder / JOURNAL_FILE)
 
-    def _note(self, name: str, source: str) -> None:
-        path = self.folder / JOURNAL_FILE
-        try:
-            if self._journal is None:
-                self._journal = path.open("w", encoding="ascii")
-            # Out of this process before the files are there: a kill takes what it still holds.
-            self._journal.write(json.dumps([name, source]) + "\n")
-            self._journal.flush()
-        except OSError as error:
-            raise DataError(path, f"cannot be written: {error.strerror or error}") from error
-        self._sources[name] = source
-
 
 def read_frame_size(folder: Path) -> Size | None:
-    """Return width and height of the frames of a converted folder, None where nothing says so.
+    """Return width and height of the frames of a converted folder, or None if it does not say.
 
     Raises:
         DataError: Its ``sources.json`` is damaged.
@@ -170,16 +157,14 @@ def _read_sources(path: Path) -> tuple[Size | None, dict[str, str]]:
             raise TypeError
         return (int(width), int(height)), photos
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise DataError(path, "is no list of sources; remove it to start anew") from None
+        raise DataError(path, "is not a list of sources; remove it to start anew") from None
 
 
 def _read_journal(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
-    except FileNotFoundError:
+    if not path.exists():
         return {}
-    except OSError as error:
-        raise DataError(path, f"cannot be read: {error.strerror or error}") from error
+    with reading(path):
+        lines = path.read_text(encoding="ascii", errors="replace").splitlines()
     found: dict[str, str] = {}
     for line in lines:
         try:
@@ -206,14 +191,6 @@ def _remove(path: Path) -> None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    partial = path.with_name(f".{path.name}{_PARTIAL}")
-    try:
-        if path.exists() and path.read_bytes() == data:
-            return
-        try:
-            partial.write_bytes(data)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise DataError(path, f"cannot be written: {error.strerror or error}") from error
+    with writing(path):
+        if not path.exists() or path.read_bytes() != data:
+            write_whole(path, data, sync=False)

@@ -1,4 +1,4 @@
-"""MAFA: masked faces, labeled in MATLAB structs."""
+"""Read MAFA: masked faces, labeled in MATLAB structs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from facekit.datasets.matlab import load_matlab, rows_of, text_of
+from facekit.datasets.label_files import load_matlab, rows_of, text_of
 from facekit.datasets.source import MASK, NO_MASK, Report, SourcePhoto, face_of
 from facekit.errors import DataError
 
@@ -15,7 +15,7 @@ from facekit.errors import DataError
 _TRAIN_TYPE, _TRAIN_DEGREE = 12, 13
 _TEST_FACE, _TEST_TYPE, _TEST_DEGREE = 4, 9, 10
 _BODY_PART = 3
-"""Type of an occluder that is a hand or hair, no mask."""
+"""Type of an occluder that is not a mask but a hand or hair."""
 _DEGREE = 2
 """A masked face is occluded by more than this degree, a bare one by less."""
 _MASKED_FACE, _BARE_FACE = 1, 2
@@ -47,7 +47,7 @@ def read_mafa(
     if not images.is_dir():
         raise DataError(images, "no such folder")
     variable = "LabelTest" if evaluation else "label_train"
-    entries = load_matlab(path, (variable,))[variable].reshape(-1)
+    (entries,) = load_matlab(path, (variable,))
     name_field, rows_field, columns = (0, 1, 11) if evaluation else (1, 2, 14)
     photos = []
     for number, entry in enumerate(entries, start=1):

@@ -1,4 +1,4 @@
-"""Portraits with landmarks as faces without a mask, and photos without faces."""
+"""Read portraits with landmarks as faces without a mask, and photos without faces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections import defaultdict
 from pathlib import Path
 
-from facekit.datasets.source import NO_MASK, Box, Report, SourceFace, SourcePhoto, face_of
+from facekit.datasets.source import NO_MASK, Box, Report, SourceFace, SourcePhoto, face_of, to_box
 from facekit.errors import DataError
 from facekit.labels.listing import list_files
 from facekit.labels.photo_labels import stored_view, upright_points
@@ -21,27 +21,26 @@ LEAST_ASPECT, MOST_ASPECT = 2 / 3, 4 / 3
 """How many times as wide as high it is: from upright to landscape photos."""
 
 BESIDE_SHARE = 0.25
-"""Further beside a face than this share of its width, a portrait counts as not labeled."""
+"""A portrait counts as unlabeled further beside a face than this share of its width."""
 
 
 def read_portraits(folder: Path, report: Report) -> list[SourcePhoto]:
     """Read a folder of 300-W photos, one window a face.
 
     A photo's other faces often have no points, and would be trained as background. So a window is
-    cut out around each annotated face: 1.5 to 2.5 times as high as the face's longer side, 2/3 to
-    4/3 times as wide as high, the face somewhere in it, all by the SHA-1 of its name, which is
-    that of the ``.pts`` file; moved and cut to lie in the photo. Other annotated faces whose center
-    is in the window are labeled too. What is further beside the face than a quarter of its width
-    is marked as ``DontCare``, but for labeled faces: there other people stand.
+    cut out around each annotated face, moved and cut to lie in the photo: 1.5 to 2.5 times as high
+    as the face's longer side and 2/3 to 4/3 times as wide as high. Size, aspect and the face's
+    place in it follow from the SHA-1 of the ``.pts`` file's stem. Other annotated faces whose
+    center is in the window are labeled too. What is further beside the face than a quarter of its
+    width is marked as ``DontCare``, except for labeled faces: other people stand there.
 
     Args:
         folder: Holds the photos and their ``.pts`` files.
         report: Takes what is wrong with a photo or face. A face that can't be used gets no window;
-            those around it do, as it is then one of the many that nobody annotated.
+            those around it do, and it is one of the many that are not annotated.
 
     Raises:
-        DataError: The folder is missing or holds no ``.pts`` file.
-        ModuleNotFoundError: Pillow is not installed.
+        DataError: The folder is missing or contains no ``.pts`` file.
     """
     photos: dict[str, Path] = {}
     for file in list_files(folder, PHOTO_SUFFIXES):
@@ -50,7 +49,7 @@ def read_portraits(folder: Path, report: Report) -> list[SourcePhoto]:
     for file in list_files(folder, (".pts",)):
         by_photo[photo_stem(file, photos)].append(file)
     if not by_photo:
-        raise DataError(folder, "holds no .pts file")
+        raise DataError(folder, "contains no .pts file")
     found: list[SourcePhoto] = []
     for stem, files in by_photo.items():
         if stem in photos:
@@ -76,8 +75,8 @@ def _windows(photo: Path, files: list[Path], report: Report) -> list[SourcePhoto
             report(error)
             continue
         # Turned first: a face's forehead and its neighbors are where they are when it is upright.
-        x1, y1, x2, y2 = face_box(upright_points(points, size_wh, orientation)).tolist()
-        face = face_of((x1, y1, x2, y2), NO_MASK, file, None, report)
+        box = face_box(upright_points(points, size_wh, orientation))
+        face = face_of(to_box(box.tolist()), NO_MASK, file, None, report)
         if face is not None:
             faces[file] = face
     return [
@@ -98,9 +97,7 @@ def _windows(photo: Path, files: list[Path], report: Report) -> list[SourcePhoto
 def portrait_window(name: str, face_xyxy: Box) -> Box:
     """Return the window around a face, before it is moved and cut to lie in the photo.
 
-    Args:
-        name: Decides the window's size, aspect and place.
-        face_xyxy: The face in pixels of the photo.
+    Its size, aspect and place follow from the name.
     """
     digest = hashlib.sha1(name.encode("utf-8", "surrogateescape"), usedforsecurity=False).digest()
     size, shape, across, down = (
@@ -117,7 +114,7 @@ def portrait_window(name: str, face_xyxy: Box) -> Box:
 
 
 def _beside(face: Box) -> tuple[Box, Box]:
-    """Return all that is to the left and to the right of a face."""
+    """Return the regions to the left and to the right of a face."""
     margin = BESIDE_SHARE * (face[2] - face[0])
     left, right = face[0] - margin, face[2] + margin
     return (-math.inf, -math.inf, left, math.inf), (right, -math.inf, math.inf, math.inf)
@@ -127,9 +124,9 @@ def read_empty(folder: Path) -> list[SourcePhoto]:
     """Read a folder of photos without faces.
 
     Raises:
-        DataError: The folder is missing or holds no photo.
+        DataError: The folder is missing or contains no photo.
     """
     files = list_files(folder, PHOTO_SUFFIXES)
     if not files:
-        raise DataError(folder, f"holds no photo ({', '.join(PHOTO_SUFFIXES)})")
+        raise DataError(folder, f"contains no photo ({', '.join(PHOTO_SUFFIXES)})")
     return [SourcePhoto(file.stem, file, file, (), empty=True) for file in files]

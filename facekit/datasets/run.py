@@ -1,12 +1,12 @@
-"""A run over several face sets: in parallel, within the limits, with the tutorial's summary."""
+"""Convert several face sets in parallel, within the limits, and print the tutorial's summary."""
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from facekit.datasets.convert import Converted, convert_photo
 from facekit.datasets.kitti_folder import KittiFolder
 from facekit.datasets.source import MASK, NO_MASK, FaceSet, SourcePhoto
 from facekit.errors import DataError
+from facekit.parallel import in_order
 from facekit.progress import ProgressBar
-from facekit.text import show
+from facekit.text import count, show
 
 _AHEAD = 4
 """How many photos a worker may be ahead of what is written."""
@@ -74,102 +75,79 @@ def convert_sets(
             another run fills the folder, or filled it with frames of another size.
     """
     totals: Counter[str] = Counter()
-    whole = True
+
+    def fits(counts: Counter[str]) -> bool:
+        return all(totals[name] + number <= category_limit for name, number in counts.items())
+
+    def convert(job: tuple[SourcePhoto, bool]) -> tuple[SourcePhoto, Converted | None]:
+        photo, fitting = job
+        return photo, convert_photo(photo, size_wh, dont_care) if fitting else None
+
     # All labels are read first: a folder that is missing is found before hours of work.
     jobs = []
     for face_set in sets:
         problems: list[DataError] = []
         jobs.append((face_set, face_set.read(problems.append), Outcome(problems=problems)))
-    with warnings.catch_warnings(), KittiFolder(folder, size_wh) as target:
+    # Pillow decodes, resizes and encodes without the interpreter's lock.
+    with (
+        warnings.catch_warnings(),
+        KittiFolder(folder, size_wh) as target,
+        ThreadPoolExecutor(workers) as pool,
+    ):
         # Pillow warns of odd but usable files. Set here, as filters are the same for all threads.
         warnings.simplefilter("ignore")
-        for number, (face_set, photos, outcome) in enumerate(jobs):
-            _convert_set(
-                face_set, photos, outcome, target, size_wh, totals, category_limit, workers,
-                dont_care,
-            )  # fmt: skip
-            totals += outcome.counts
-            whole = whole and not outcome.problems
+        for face_set, photos, outcome in jobs:
+            outcome.ruled_out = sum(bool(photo.faces) and not photo.wanted for photo in photos)
+            wanted = [photo for photo in photos if photo.wanted]
+            # Asked here and when a photo's turn comes; what is refused here would be refused then
+            # too, as counts only grow, so the result does not depend on the workers.
+            asked = ((photo, fits(photo.counts)) for photo in wanted)
+            with ProgressBar(len(wanted), f"photos of {face_set.prefix}") as bar:
+                for photo, converted in in_order(pool, convert, asked, workers * _AHEAD):
+                    # A window's other faces are known once it is cut out; they count too.
+                    if converted is None or not (fits(photo.counts) and fits(converted.counts)):
+                        outcome.over_limit += 1
+                        bar.advance()
+                        continue
+                    _write(target, face_set, photo, converted, outcome)
+                    totals.update(converted.counts)
+                    bar.advance(failed=bool(converted.problems))
+            outcome.removed = target.finish_set(face_set.prefix)
             show(_line(face_set.summary, outcome.counts))
-            if number + 1 < len(sets):
+            if face_set is not sets[-1]:
                 show(_line("Total Mask Labelled:{mask} and No-Mask Labelled:{no_mask}", totals))
                 show("")
-            _tell(face_set, outcome)
+            _report(face_set, outcome)
     show(_RULE)
     show(_line("Final: Total Mask Labelled:{mask}\nTotal No-Mask Labelled:{no_mask}", totals))
     show(_RULE)
-    return whole
+    return not any(outcome.problems for _, _, outcome in jobs)
 
 
-def _convert_set(
-    face_set: FaceSet,
-    photos: Sequence[SourcePhoto],
-    outcome: Outcome,
+def _write(
     target: KittiFolder,
-    size_wh: tuple[int, int],
-    totals: Counter[str],
-    limit: int,
-    workers: int,
-    dont_care: bool,
+    face_set: FaceSet,
+    photo: SourcePhoto,
+    converted: Converted,
+    outcome: Outcome,
 ) -> None:
-    outcome.ruled_out = sum(bool(photo.faces) and not photo.wanted for photo in photos)
-    photos = [photo for photo in photos if photo.wanted]
-
-    def fits(counts: Counter[str]) -> bool:
-        # Asked again when a photo's turn comes; what is refused now would be refused then too,
-        # as counts only grow, so the answer does not depend on the workers.
-        written = totals + outcome.counts
-        return all(written[name] + count <= limit for name, count in counts.items())
-
-    with ProgressBar(len(photos), f"photos of {face_set.prefix}") as bar:
-        for photo, converted in _converted(photos, fits, size_wh, workers, dont_care):
-            # A window's other faces are known once it is cut out; they count too.
-            if converted is None or not fits(photo.counts) or not fits(converted.counts):
-                outcome.over_limit += 1
-                bar.advance()
-                continue
-            outcome.problems += converted.problems
-            outcome.ruled_out += converted.left_out
-            if converted.jpeg is not None:
-                source = _relative(photo.photo, face_set.folder)
-                target.write(face_set.prefix, photo.name, source, converted.jpeg, converted.labels)
-                outcome.counts += converted.counts
-                outcome.photos += 1
-                outcome.faceless += photo.empty
-            bar.advance(failed=bool(converted.problems))
-    outcome.removed = target.finish_set(face_set.prefix)
+    outcome.problems += converted.problems
+    outcome.ruled_out += converted.left_out
+    if converted.jpeg is None:
+        return
+    inside = photo.photo.is_relative_to(face_set.folder)
+    source = photo.photo.relative_to(face_set.folder).as_posix() if inside else photo.photo.name
+    target.write(face_set.prefix, photo.name, source, converted.jpeg, converted.labels)
+    outcome.counts += converted.counts
+    outcome.photos += 1
+    outcome.faceless += photo.empty
 
 
-def _converted(
-    photos: Sequence[SourcePhoto],
-    fits: Callable[[Counter[str]], bool],
-    size_wh: tuple[int, int],
-    workers: int,
-    dont_care: bool,
-) -> Iterator[tuple[SourcePhoto, Converted | None]]:
-    """Yield the photos in order, converted by several threads; None for one that does not fit."""
-    # Pillow decodes, resizes and encodes without the interpreter's lock.
-    pool = ThreadPoolExecutor(workers)
-    waiting: deque[tuple[SourcePhoto, Future[Converted] | None]] = deque()
-    try:
-        for photo in photos:
-            fitting = fits(photo.counts)
-            job = pool.submit(convert_photo, photo, size_wh, dont_care) if fitting else None
-            waiting.append((photo, job))
-            while len(waiting) >= workers * _AHEAD:
-                first, done = waiting.popleft()
-                yield first, None if done is None else done.result()
-        for first, done in waiting:
-            yield first, None if done is None else done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _tell(face_set: FaceSet, outcome: Outcome) -> None:
-    """Write to standard error what the summary does not say."""
+def _report(face_set: FaceSet, outcome: Outcome) -> None:
+    """Print to standard error what the summary leaves out."""
     for problem in outcome.problems:
         show(str(problem), sys.stderr)
-    parts = [f"{outcome.photos} photo{'' if outcome.photos == 1 else 's'} written"]
+    parts = [f"{count(outcome.photos, 'photo')} written"]
     if outcome.faceless:
         parts.append(f"{outcome.faceless} of them without a face")
     if outcome.ruled_out:
@@ -185,7 +163,3 @@ def _tell(face_set: FaceSet, outcome: Outcome) -> None:
 
 def _line(text: str, counts: Counter[str]) -> str:
     return text.format(mask=counts[MASK], no_mask=counts[NO_MASK])
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else path.name

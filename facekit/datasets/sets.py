@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,9 +10,12 @@ from pathlib import Path
 from facekit.datasets.fddb import read_fddb
 from facekit.datasets.mafa import read_mafa
 from facekit.datasets.portraits import read_empty, read_portraits
-from facekit.datasets.source import FaceSet
+from facekit.datasets.source import FaceSet, Report, SourcePhoto
 from facekit.datasets.voc_sets import read_mask_detection, read_medical_masks
 from facekit.datasets.wider import MOST_FACES, PICKED_EVENTS, read_wider
+
+EVALUATED = ("mask_detection", "mafa", "wider")
+"""Fields of :class:`Folders`: the sets with a part to evaluate on."""
 
 _FACES = "Total Mask faces: {mask} and No-Mask faces:{no_mask}"
 _LABELED = "Mask Labelled:{mask} and No-Mask Labelled:{no_mask}"
@@ -46,61 +49,35 @@ class Folders:
     empty: Path | None = None
 
 
-def training_sets(folders: Folders, rules: Rules) -> list[FaceSet]:
-    """Return what there is to train on.
+def face_sets(folders: Folders, rules: Rules, *, evaluation: bool) -> list[FaceSet]:
+    """Return what there is to train on, or to evaluate on: the sets that have a part for it.
 
     Sets of which all photos are taken stand before the large ones of their class, which fill up
     what is left of the limit.
     """
-    sets = []
-    if (folder := folders.kaggle) is not None:
-        read = partial(read_medical_masks, folder)
-        sets.append(FaceSet("kaggle", f"Kaggle Dataset: {_FACES}", folder, read))
-    if folders.mask_detection is not None:
-        sets.append(_mask_detection(folders.mask_detection, evaluation=False))
-    if folders.mafa is not None:
-        sets.append(_mafa(folders.mafa, rules, evaluation=False))
-    if (folder := folders.portraits) is not None:
-        read = partial(read_portraits, folder)
-        sets.append(FaceSet("portraits", f"Portraits: {_LABELED}", folder, read))
-    if (folder := folders.fddb) is not None:
-        read = partial(read_fddb, folder)
-        sets.append(FaceSet("fddb", f"FDDB Dataset: {_LABELED}", folder, read))
-    if folders.wider is not None:
-        sets.append(_wider(folders.wider, rules, evaluation=False))
-    if (empty := folders.empty) is not None:
-        sets.append(FaceSet("empty", f"No Faces: {_LABELED}", empty, lambda _: read_empty(empty)))
-    return sets
-
-
-def evaluation_sets(folders: Folders, rules: Rules) -> list[FaceSet]:
-    """Return what there is to evaluate on: the sets that have a part for it."""
-    sets = []
-    if folders.mask_detection is not None:
-        sets.append(_mask_detection(folders.mask_detection, evaluation=True))
-    if folders.mafa is not None:
-        sets.append(_mafa(folders.mafa, rules, evaluation=True))
-    if folders.wider is not None:
-        sets.append(_wider(folders.wider, rules, evaluation=True))
-    return sets
-
-
-def _mask_detection(folder: Path, *, evaluation: bool) -> FaceSet:
-    read = partial(read_mask_detection, folder, evaluation=evaluation)
-    return FaceSet("mask-detection", f"Face Mask Detection: {_FACES}", folder, read)
-
-
-def _mafa(folder: Path, rules: Rules, *, evaluation: bool) -> FaceSet:
-    read = partial(read_mafa, folder, evaluation=evaluation, wide_only=rules.mafa_wide_only)
-    return FaceSet("mafa", f"MAFA Dataset: {_FACES}", folder, read)
-
-
-def _wider(folder: Path, rules: Rules, *, evaluation: bool) -> FaceSet:
-    read = partial(
+    mafa = partial(read_mafa, evaluation=evaluation, wide_only=rules.mafa_wide_only)
+    wider = partial(
         read_wider,
-        folder,
         evaluation=evaluation,
         events=rules.wider_events,
         most_faces=rules.wider_most_faces,
     )
-    return FaceSet("wider", f"WideFace: Total {_LABELED}", folder, read)
+    # Field of Folders, line of the summary, reader.
+    known: tuple[tuple[str, str, Callable[[Path, Report], Sequence[SourcePhoto]]], ...] = (
+        ("kaggle", f"Kaggle Dataset: {_FACES}", read_medical_masks),
+        (
+            "mask_detection",
+            f"Face Mask Detection: {_FACES}",
+            partial(read_mask_detection, evaluation=evaluation),
+        ),
+        ("mafa", f"MAFA Dataset: {_FACES}", mafa),
+        ("portraits", f"Portraits: {_LABELED}", read_portraits),
+        ("fddb", f"FDDB Dataset: {_LABELED}", read_fddb),
+        ("wider", f"WideFace: Total {_LABELED}", wider),
+        ("empty", f"No Faces: {_LABELED}", lambda folder, _: read_empty(folder)),
+    )
+    return [
+        FaceSet(name.replace("_", "-"), summary, folder, partial(read, folder))
+        for name, summary, read in known
+        if (folder := getattr(folders, name)) is not None and (not evaluation or name in EVALUATED)
+    ]

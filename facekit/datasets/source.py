@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +14,12 @@ from facekit.labels.kitti import DONT_CARE
 MASK = "Mask"
 NO_MASK = "No-Mask"
 INCORRECT_MASK = "incorrect-mask"
-"""A mask that leaves the nose or mouth bare: in no class that the tutorial trains."""
+"""A mask that leaves the nose or mouth bare: not in any class that the tutorial trains."""
 COUNTED = (MASK, NO_MASK)
 """The classes that are counted and limited, in the order of the summary."""
 
 Box = tuple[float, float, float, float]
+"""x1, y1, x2, y2 in pixels."""
 
 Report = Callable[[DataError], None]
 """Takes what is wrong with one photo or face, which is then left out."""
@@ -32,7 +33,7 @@ class SourceFace:
         box_xyxy: x1, y1, x2, y2 in pixels of the photo; may reach beyond it.
         class_name: Its KITTI class.
         line: Line of the label file (row, in a MATLAB file) that it stands on, from 1; None where
-            the file holds no more than this face.
+            the file is of this face alone.
     """
 
     box_xyxy: Box
@@ -54,9 +55,8 @@ class SourcePhoto:
             photo whose coordinates are ``upright`` has one.
         subject: The face that the window is cut out around; None without a window. Only what is
             wrong with this face is reported, as every other one has a window of its own.
-        unlabeled_xyxy: Regions in which there may be faces that nobody labeled, in pixels of the
-            photo and as far beyond as they like; written as ``DontCare``, but for the labeled
-            faces in them.
+        unlabeled_xyxy: Regions in which faces may be unlabeled, in pixels of the photo and as far
+            beyond as they like; written as ``DontCare``, except for the labeled faces in them.
         wide_only: Leave the photo out if it is higher than wide.
         empty: It is wanted for having no face.
         upright: All coordinates are of the upright photo already. Otherwise they are of the stored
@@ -90,6 +90,34 @@ class SourcePhoto:
         return Counter(face.class_name for face in faces if face.class_name in COUNTED)
 
 
+@dataclass(frozen=True)
+class FaceSet:
+    """A face set to convert.
+
+    Attributes:
+        prefix: First part of its files' names, without an underscore.
+        summary: Its line of the summary, with ``{mask}`` and ``{no_mask}``.
+        folder: Where it lies.
+        read: Returns its photos in order; what is wrong with one goes to the argument.
+    """
+
+    prefix: str
+    summary: str
+    folder: Path
+    read: Callable[[Report], Sequence[SourcePhoto]]
+
+
+def to_box(values: Iterable[float]) -> Box:
+    """Return four numbers as a box."""
+    x1, y1, x2, y2 = values
+    return (x1, y1, x2, y2)
+
+
+def box_text(box: Iterable[float]) -> str:
+    """Return a box as an error shows it."""
+    return ", ".join(f"{value:g}" for value in box)
+
+
 def face_of(
     box_xyxy: Box, class_name: str | None, labels: Path, line: int | None, report: Report
 ) -> SourceFace | None:
@@ -105,29 +133,11 @@ def face_of(
         report: Takes what is wrong.
     """
     x1, y1, x2, y2 = box_xyxy
-    text = ", ".join(f"{value:g}" for value in box_xyxy)
     if not all(math.isfinite(value) for value in box_xyxy):
-        report(DataError(labels, f"a box that is not finite: {text}", line))
+        report(DataError(labels, f"a box that is not finite: {box_text(box_xyxy)}", line))
     elif x2 <= x1 or y2 <= y1:
         if class_name is not None:
-            report(DataError(labels, f"an empty box: {text}", line))
+            report(DataError(labels, f"an empty box: {box_text(box_xyxy)}", line))
     else:
         return SourceFace(box_xyxy, DONT_CARE if class_name is None else class_name, line)
     return None
-
-
-@dataclass(frozen=True)
-class FaceSet:
-    """A face set to convert.
-
-    Attributes:
-        prefix: What its files are called by, without an underscore.
-        summary: Its line of the summary, with ``{mask}`` and ``{no_mask}``.
-        folder: Where it lies.
-        read: Returns its photos in order; what is wrong with one goes to the argument.
-    """
-
-    prefix: str
-    summary: str
-    folder: Path
-    read: Callable[[Report], Sequence[SourcePhoto]]

@@ -1,4 +1,4 @@
-"""The two Kaggle sets with masks, both in PASCAL VOC files."""
+"""Read the two Kaggle sets with masks, both in PASCAL VOC files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from facekit.datasets.source import (
     INCORRECT_MASK,
     MASK,
     NO_MASK,
-    Box,
     Report,
     SourceFace,
     SourcePhoto,
+    to_box,
 )
 from facekit.errors import DataError
 from facekit.labels.kitti import DONT_CARE
@@ -34,8 +34,8 @@ def read_medical_masks(folder: Path, report: Report) -> list[SourcePhoto]:
     """Read Kaggle's Medical Masks (ivandanilovich): folders ``images`` and ``labels``.
 
     Class ``mask`` is a mask, ``none`` is not; objects of other classes are left out. Where the name
-    looks like a slip for one of the two, it is reported and its photo left out. A photo whose file
-    lists no object at all is background.
+    looks like a misspelling of one of the two, it is reported and its photo left out. A photo whose
+    file lists no object at all is background.
 
     Args:
         folder: The set's folder.
@@ -55,8 +55,7 @@ def read_mask_detection(folder: Path, report: Report, *, evaluation: bool) -> li
     Args:
         folder: The set's folder.
         report: Takes what is wrong with a photo or face.
-        evaluation: Return the photos for evaluation, by ``facekit.labels.listing``; otherwise
-            all others.
+        evaluation: Return the photos for evaluation, as ``split_of`` tells; otherwise all others.
 
     Raises:
         DataError: A folder is missing or empty.
@@ -110,7 +109,7 @@ def _read(
         if unknown:  # with the whole photo, as the face would be trained as background
             continue
         faces = tuple(
-            SourceFace(_box(box), classes.get(name, DONT_CARE), line)
+            SourceFace(to_box(box), classes.get(name, DONT_CARE), line)
             for box, name, line in zip(
                 annotation.boxes.tolist(), annotation.labels, annotation.lines, strict=True
             )
@@ -122,13 +121,7 @@ def _read(
 
 
 def _unknown(name: str, classes: Mapping[str, str], complete: bool) -> str | None:
-    """Return what is wrong with a class name; None where it is known or the set may leave it out.
-
-    Args:
-        name: As the label file has it.
-        classes: Those that are converted.
-        complete: Whether the set has no others.
-    """
+    """Return what is wrong with a class name; None where it is known, or one of further classes."""
     if name in classes:
         return None
     close = difflib.get_close_matches(name.lower(), classes, 1)
@@ -140,10 +133,5 @@ def _unknown(name: str, classes: Mapping[str, str], complete: bool) -> str | Non
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     found = list_files(folder, suffixes)
     if not found:
-        raise DataError(folder, f"holds no {', '.join(suffixes)}")
+        raise DataError(folder, f"contains no {', '.join(suffixes)}")
     return found
-
-
-def _box(values: list[float]) -> Box:
-    x1, y1, x2, y2 = values
-    return (x1, y1, x2, y2)

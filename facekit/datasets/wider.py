@@ -1,4 +1,4 @@
-"""WIDER FACE: faces by event, in text lists or MATLAB cells."""
+"""Read WIDER FACE: faces by event, in text lists or MATLAB cells."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from facekit.datasets.listing import ListedPhoto, read_listing
-from facekit.datasets.matlab import load_matlab, rows_of, text_of
+from facekit.datasets.label_files import (
+    ListedPhoto,
+    load_matlab,
+    read_listing,
+    rows_of,
+    text_of,
+)
 from facekit.datasets.source import NO_MASK, Report, SourcePhoto, face_of
 from facekit.errors import DataError
 
@@ -86,7 +91,7 @@ def read_wider(
 
 def _from_matlab(path: Path, report: Report) -> list[ListedPhoto]:
     """Read the cells as rows of the text lists; a row's line is the photo's number in the file."""
-    events, *columns = (value.reshape(-1) for value in load_matlab(path, _VARIABLES).values())
+    events, *columns = load_matlab(path, _VARIABLES)
     found: list[ListedPhoto] = []
     number = 0
     for index, event_cell in enumerate(events):

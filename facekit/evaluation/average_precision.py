@@ -1,4 +1,4 @@
-"""Average precision of detections, and precision and recall over thresholds."""
+"""Average precision of detections, precision and recall over thresholds, and choosing one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ AveragePrecisionMode = Literal["SAMPLE", "INTEGRATE"]
 
 SAMPLED_RECALLS = np.arange(11) / 10
 """The recalls at which ``SAMPLE`` reads the precision (PASCAL VOC 2007)."""
+WANTED_PRECISION = 0.97
 
 
 def _no_boxes() -> Array:
@@ -33,7 +34,7 @@ class FrameResult:
         counted_boxes: bool [n]; a detection not counted is dropped unless it finds a
             counted face.
         forgiven: float32 [k, 4], boxes around what is not labeled one by one; a detection that
-            lies in one of them is no false detection.
+            lies in one of them is not a false detection.
     """
 
     boxes: Array
@@ -68,11 +69,46 @@ class Curve:
         return float(self.precision[kept - 1]), float(self.recall[kept - 1])
 
 
+@dataclass(frozen=True)
+class Threshold:
+    """A threshold, with the precision and recall that it gives.
+
+    Attributes:
+        score: The least score of a detection that is kept; NaN where there is none.
+        precision: Share of the detections kept that are right.
+        recall: Share of the faces found.
+    """
+
+    score: float
+    precision: float
+    recall: float
+
+
+def best_thresholds(
+    points: Curve, wanted_precision: float = WANTED_PRECISION
+) -> dict[str, Threshold]:
+    """Return the threshold of the best F1 and the lowest one that reaches a precision.
+
+    Where no threshold reaches it, the highest one stands in its place.
+
+    Returns:
+        ``best_f1`` and ``precise``.
+    """
+    if not len(points.scores):
+        none = Threshold(float("nan"), float("nan"), 0.0)
+        return {"best_f1": none, "precise": none}
+    f1 = 2 * points.precision * points.recall / np.maximum(points.precision + points.recall, 1e-9)
+    reached = np.flatnonzero(points.precision >= wanted_precision)
+    places = {"best_f1": int(f1.argmax()), "precise": int(reached[-1]) if len(reached) else 0}
+    columns = (points.scores, points.precision, points.recall)
+    return {name: Threshold(*(float(c[k]) for c in columns)) for name, k in places.items()}
+
+
 def average_precision(points: Curve, mode: AveragePrecisionMode = "INTEGRATE") -> float:
     """Return the average precision under the curve's envelope, 0..1.
 
     The envelope at a recall is the best precision at that recall or a larger one, and 0 past the
-    curve's end: what a server's threshold keeps back is not made up for.
+    curve's end: faces that a server's threshold holds back count as missed.
 
     Args:
         points: The curve.
@@ -80,7 +116,7 @@ def average_precision(points: Curve, mode: AveragePrecisionMode = "INTEGRATE") -
             recalls 0, 0.1, ... 1.
 
     Returns:
-        NaN where the photos hold no counted face: there was nothing to find.
+        NaN where the photos have no counted face.
     """
     if points.faces == 0:
         return float("nan")
@@ -92,8 +128,7 @@ def average_precision(points: Curve, mode: AveragePrecisionMode = "INTEGRATE") -
     return float(np.append(envelope, 0.0)[places].mean())
 
 
-def intersections(first: Array, second: Array) -> Array:
-    """Return the common area of every box of [n, 4] with every box of [m, 4], float32 [n, m]."""
+def _intersections(first: Array, second: Array) -> Array:
     low = np.maximum(first[:, None, :2], second[None, :, :2])
     high = np.minimum(first[:, None, 2:], second[None, :, 2:])
     result: Array = np.clip(high - low, 0, None).prod(axis=2)
@@ -106,8 +141,8 @@ def _areas(boxes: Array) -> Array:
 
 
 def iou_matrix(first: Array, second: Array) -> Array:
-    """Return the overlap of every box of [n, 4] with every box of [m, 4], float32 [n, m]."""
-    inner = intersections(first, second)
+    """Return the overlap (IoU) of every box of [n, 4] with every box of [m, 4], float32 [n, m]."""
+    inner = _intersections(first, second)
     union = _areas(first)[:, None] + _areas(second)[None, :] - inner
     result: Array = (inner / np.maximum(union, 1e-9)).astype(np.float32)
     return result
@@ -122,7 +157,7 @@ def match(result: FrameResult, iou: float) -> list[tuple[float, bool]]:
     if len(result.boxes) == 0 or not (result.counted.any() or result.counted_boxes.any()):
         return []  # most photos, where one class and one size of faces are looked at
     overlaps = iou_matrix(result.boxes, result.truth)
-    inside = intersections(result.boxes, result.forgiven).max(axis=1, initial=0.0)
+    inside = _intersections(result.boxes, result.forgiven).max(axis=1, initial=0.0)
     forgiven = inside >= iou * np.maximum(_areas(result.boxes), 1e-9)
     free = np.ones(len(result.truth), dtype=bool)
     outcome: list[tuple[float, bool]] = []

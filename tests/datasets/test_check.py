@@ -51,7 +51,7 @@ def test_boxes_are_drawn_where_they_are_in_the_color_of_their_class(tmp_path: Pa
     assert tuple(picture[20, 100]) == COLORS["no-mask"]
 
 
-def test_contact_picture_of_each_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_contact_sheet_of_each_part(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_folder(tmp_path / "train", [f"kaggle_{k}" for k in range(8)])
     write_folder(tmp_path / "test", ["mafa_1"])
     assert check(tmp_path) == 0
@@ -77,7 +77,7 @@ def test_one_photo_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str
             str(tmp_path / "train" / "check_kaggle_000_1OC3DT.png"),
         ]
     assert check(tmp_path, "--label_filename", "other") == 2
-    assert "holds no photo other" in capsys.readouterr().err
+    assert "no photo other" in capsys.readouterr().err
 
 
 def test_files_that_do_not_fit_are_named(
@@ -103,7 +103,7 @@ def test_there_must_be_something_to_check(tmp_path: Path) -> None:
         check_folder(tmp_path)
     for name in ("images", "labels"):
         (tmp_path / name).mkdir()
-    with pytest.raises(DataError, match=r"images: holds no .jpg"):
+    with pytest.raises(DataError, match=r"images: contains no .jpg"):
         check_folder(tmp_path)
 
 
@@ -185,4 +185,4 @@ def test_checking_is_drawn_on_a_terminal(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "stderr", terminal)
     write_folder(tmp_path / "train", ["a_1", "a_2"])
     assert check(tmp_path) == 0
-    assert "2/2 photos" in terminal.getvalue()
+    assert "/2 [" in terminal.getvalue()

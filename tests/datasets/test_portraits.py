@@ -109,7 +109,7 @@ def test_a_portrait_is_called_as_its_points(tmp_path: Path) -> None:
         ("b", "b.jpg", "b.pts"),
     ]
     (tmp_path / "bare").mkdir()
-    with pytest.raises(DataError, match=r"bare: holds no .pts file"):
+    with pytest.raises(DataError, match=r"bare: contains no .pts file"):
         read_portraits(tmp_path / "bare", fail)
 
 

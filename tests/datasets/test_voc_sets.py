@@ -152,7 +152,7 @@ def test_labels_of_two_photos_are_of_neither(tmp_path: Path) -> None:
 def test_a_set_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
     write_voc_set(tmp_path, "labels", {"a.jpg": []})
     (tmp_path / "labels" / "a.xml").unlink()
-    with pytest.raises(DataError, match=r"labels: holds no .xml"):
+    with pytest.raises(DataError, match=r"labels: contains no .xml"):
         read_medical_masks(tmp_path, fail)
     (tmp_path / "labels").rmdir()
     (tmp_path / "labels").write_text("")

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from facekit.evaluation.average_precision import Curve
-from facekit.evaluation.thresholds import Threshold, best_thresholds
+from facekit.evaluation.average_precision import Curve, Threshold, best_thresholds
 
 
 def points(precision: list[float], recall: list[float], scores: list[float]) -> Curve:

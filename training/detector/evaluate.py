@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from facekit.errors import DataError
-from facekit.evaluation.thresholds import best_thresholds
+from facekit.evaluation.average_precision import best_thresholds
 from training.detector.frames import Part, read_photos
 from training.detector.inference import Network, check_classes, open_network
 from training.detector.measure import Measured, measure

@@ -10,9 +10,8 @@ import numpy as np
 from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.detection.parameters import ClusteringParameters
 from facekit.detection.postprocess import Detections
-from facekit.evaluation.average_precision import Curve, average_precision
+from facekit.evaluation.average_precision import Curve, average_precision, best_thresholds
 from facekit.evaluation.class_scores import SIZE_BANDS, ScoredPhoto, frame_scale, height_curve
-from facekit.evaluation.thresholds import best_thresholds
 from training.data.photos import (
     PORTRAIT_TEST_FOLDER,
     Photo,

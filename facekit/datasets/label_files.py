@@ -1,13 +1,17 @@
-"""The text lists of FDDB and WIDER FACE: a photo's name, its number of faces, a line a face."""
+"""Read the label files of public face sets: text lists of FDDB and WIDER FACE, and MATLAB files."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from facekit.datasets.source import Report
-from facekit.errors import DataError
+from facekit.errors import DataError, reading
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class ListedPhoto:
 
 
 def read_listing(path: Path, least_columns: int, report: Report) -> list[ListedPhoto]:
-    """Read a list of photos.
+    """Read a list of photos: a photo's name, its number of faces, a line a face.
 
     A photo of which a line is malformed is reported and left out, as a face that can't be read
     would be trained as background; reading goes on at the next name, a line with ``/`` in it.
@@ -37,12 +41,8 @@ def read_listing(path: Path, least_columns: int, report: Report) -> list[ListedP
     Raises:
         DataError: The file is missing or can't be read.
     """
-    try:
+    with reading(path):
         lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise DataError(path, "no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(path, f"cannot be read: {error}") from error
     blocks: list[list[tuple[int, str]]] = [[]]
     for number, text in enumerate(lines, start=1):
         if "/" in text:
@@ -90,3 +90,60 @@ def _numbers(path: Path, line: int, text: str, least: int) -> tuple[float, ...]:
     if not all(math.isfinite(value) for value in values):
         raise DataError(path, f"a number that is not finite: {text!r}", line)
     return values
+
+
+def load_matlab(path: Path, names: tuple[str, ...]) -> list[NDArray[Any]]:
+    """Return variables of a MATLAB file of version 7 or older, in the order of their names.
+
+    Returns:
+        Each as ``scipy.io.loadmat`` gives it, one-dimensional: cells as arrays of objects, structs
+        as arrays with named fields.
+
+    Raises:
+        DataError: The file is missing, damaged, of another kind, or lacks a variable.
+        ModuleNotFoundError: SciPy (the extra ``data``) is not installed.
+    """
+    from scipy.io import loadmat
+
+    if not path.is_file():
+        raise DataError(path, "no such file")
+    try:
+        # By default SciPy would read x.mat where x is asked for.
+        data: dict[str, Any] = loadmat(path, appendmat=False, variable_names=list(names))
+    except NotImplementedError as error:
+        raise DataError(path, "is of MATLAB 7.3; save it with -v7") from error
+    except Exception as error:  # SciPy has no error of its own for damaged files
+        raise DataError(path, f"is not a MATLAB file that can be read: {error}") from error
+    for name in names:
+        if not isinstance(data.get(name), np.ndarray):
+            raise DataError(path, f"contains no variable {name}")
+    return [data[name].reshape(-1) for name in names]
+
+
+def text_of(value: object) -> str:
+    """Return the string in a cell, however many cells lie around it.
+
+    Raises:
+        ValueError: There is no string, or several.
+    """
+    while isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    if not isinstance(value, str) or not value:
+        raise ValueError("no text where a name should be")
+    return value
+
+
+def rows_of(value: object, least_columns: int) -> NDArray[np.float64]:
+    """Return the matrix in a cell, float64 [rows, columns].
+
+    Raises:
+        ValueError: It is not a matrix of numbers, or has fewer columns.
+    """
+    matrix = np.asarray(value)
+    if matrix.size == 0:
+        return np.zeros((0, least_columns))
+    if matrix.dtype.kind not in "buif" or matrix.ndim != 2:
+        raise ValueError("no matrix of numbers where faces should be")
+    if matrix.shape[1] < least_columns:
+        raise ValueError(f"{matrix.shape[1]} columns, expected at least {least_columns}")
+    return matrix.astype(np.float64)
