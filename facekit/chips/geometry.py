@@ -1,4 +1,4 @@
-"""Where a face goes in its chip: one affine map from pixels of the photo to pixels of the chip.
+"""Where a face goes in its chip, and how the chip is cut out of the photo.
 
 The eye line becomes level, the subject's right eye on the left. The point midway between the eyes
 comes to the same place in every chip (:func:`eyes_center_xy`): half way across, and a quarter of
@@ -11,10 +11,16 @@ Pixels count from the corner of the first one, as everywhere in the kit: its cen
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
+from facekit.client.photos import PhotoLike
+from facekit.draw import open_upright
 from facekit.errors import InputError
+from facekit.faces import Face
 from facekit.landmarks.scheme import POINT_COUNTS, groups
 
 Affine = npt.NDArray[np.float64]
@@ -29,14 +35,16 @@ every face, and chins less than the rest below, so that the inner square's width
 
 NEAREST_EYES = 0.05
 """Smallest distance of the eyes over the box's longer side. Nearer ones, half a pixel apart in a
-face of ten, give a direction that is chance."""
+face of ten, give a random direction."""
 _FARTHEST_EYES = 2.0
 _FACE_POINTS = 68
 """The points of the face itself; pupils and ears behind them change nothing about its size."""
+_REACH = 4
+"""Pixels around a chip's outline that bicubic interpolation may look at, and two to spare."""
 
 
 class DegenerateFaceError(InputError):
-    """A face whose landmarks don't tell which way is up."""
+    """The landmarks of a face don't tell which way is up."""
 
 
 def eyes_center_xy(size: int, margin: float = MARGIN) -> tuple[float, float]:
@@ -59,7 +67,7 @@ def chip_from_photo(
     Args:
         points_xy: (K, 2), the face's landmarks in pixels of the photo; 68 points or a scheme that
             begins with them.
-        box_xyxy: (4,), its box, which says how near eyes may be.
+        box_xyxy: (4,), its box, which decides how near eyes may be.
         size: The chip's side in pixels.
         margin: Around the landmarks, as a part of the side of the square that they fill.
 
@@ -69,7 +77,7 @@ def chip_from_photo(
     """
     points = np.asarray(points_xy, np.float64).reshape(-1, 2)
     if len(points) not in POINT_COUNTS:
-        raise DegenerateFaceError(f"{len(points)} points tell no eyes; 68, 80 or 104 do")
+        raise DegenerateFaceError(f"{len(points)} points have no eyes; 68, 80 or 104 have")
     points = points[:_FACE_POINTS]
     if not np.isfinite(points).all():
         raise DegenerateFaceError("landmarks that are missing or not finite")
@@ -95,12 +103,6 @@ def chip_from_photo(
     return np.column_stack([linear, shift])
 
 
-def inverse(affine: Affine) -> Affine:
-    """Return the map the other way round."""
-    linear = np.linalg.inv(affine[:, :2])
-    return np.column_stack([linear, -linear @ affine[:, 2]])
-
-
 def _check_distance(distance: float, box: npt.NDArray[np.float64]) -> None:
     longer = max(box[2] - box[0], box[3] - box[1])
     if distance == 0:
@@ -114,3 +116,66 @@ def _check_distance(distance: float, box: npt.NDArray[np.float64]) -> None:
         raise DegenerateFaceError(
             f"eyes {distance:.0f} pixels apart in a box of {longer:.0f}: not of this face"
         )
+
+
+def read_chip(photo: PhotoLike, face: Face, size: int = 256, margin: float = MARGIN) -> Image.Image:
+    """Return the aligned chip of one face of a photo, in RGB.
+
+    Args:
+        photo: The photo the face was found in, as for ``Client.detect``.
+        face: One face with landmarks.
+        size: The chip's side in pixels.
+        margin: As for :func:`chip_from_photo`.
+
+    Raises:
+        DegenerateFaceError: The landmarks don't tell which way is up.
+        PhotoError: The photo can't be read or used.
+    """
+    affine = chip_from_photo(face.points_xy, face.box_xyxy, size, margin)
+    return cut_chip(open_upright(photo), affine, size)
+
+
+def cut_chip(image: Image.Image, affine: Affine, size: int) -> Image.Image:
+    """Return the chip that a map cuts out of an upright photo; black beside the photo.
+
+    Where the chip is coarser than the photo, it is drawn at twice its size, from pixels that were
+    averaged in blocks first, and its own pixels are the means of four: it shows no aliasing.
+
+    Args:
+        image: The upright photo.
+        affine: From :func:`chip_from_photo`.
+        size: The chip's side in pixels.
+    """
+    linear = np.linalg.inv(affine[:, :2])
+    back = np.column_stack([linear, -linear @ affine[:, 2]])
+    step = math.hypot(back[0, 0], back[1, 0])  # pixels of the photo to one of the chip
+    finer = 2 if step > 1 else 1
+    block = max(1, math.ceil(step / 2))
+    corners = back[:, :2] @ np.array([[0, size, 0, size], [0, 0, size, size]]) + back[:, 2:]
+    left, top, right, bottom = _part(corners, block, image.size)
+    if right <= left or bottom <= top:
+        return Image.new("RGB", (size, size))
+    part = image.crop((left, top, right, bottom))
+    if block > 1:
+        part = part.reduce(block)
+    back[:, 2] = (back[:, 2] - (left, top)) / block
+    back[:, :2] /= block * finer
+    drawn = part.transform(
+        (size * finer, size * finer),
+        Image.Transform.AFFINE,
+        tuple(back.ravel().tolist()),
+        resample=Image.Resampling.BICUBIC,
+    )
+    return drawn.reduce(finer) if finer > 1 else drawn
+
+
+def _part(corners: Affine, block: int, size_wh: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the box of whole blocks around a chip's outline, hardly beyond the photo."""
+    edges = []
+    for values, length in zip(corners, size_wh, strict=True):
+        low = max(math.floor(values.min()) - _REACH * block, 0 if block == 1 else -block)
+        high = min(math.ceil(values.max()) + _REACH * block, length)
+        # Beyond the photo's edge `crop` gives black, with which its last pixels are averaged.
+        edges.append((low, low + max(0, -(-(high - low) // block)) * block))
+    (left, right), (top, bottom) = edges
+    return left, top, right, bottom

@@ -1,4 +1,4 @@
-"""What a chip's file is called: after its photo and its face, and like no other chip."""
+"""Name a chip's file after its photo and its face, and like no other chip."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 
 _LONGEST_BYTES = 200
-"""Of a photo's part of the name; file systems take 255 bytes with the rest."""
+"""Of the photo's part of the name; file systems take 255 bytes in all."""
 _SHOWN = 80
 _ODD = re.compile(r"[^\w .+,()\[\]=@-]")
 _NOT_ASCII = re.compile(r"[^A-Za-z0-9 .+-]")

@@ -1,4 +1,4 @@
-"""A data set's faces as chips in a folder, with a listing of what each one is."""
+"""Write a dataset's faces as chips into a folder, with a listing of what each one is."""
 
 from __future__ import annotations
 
@@ -6,51 +6,87 @@ import io
 import json
 import os
 import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from facekit.annotations.dataset import name_fields, name_of
 from facekit.annotations.output import OUTPUT_MARK
 from facekit.annotations.record import SCORE_DIGITS, PhotoRecord
-from facekit.chips.cut import cut_chip
-from facekit.chips.geometry import DegenerateFaceError, chip_from_photo
+from facekit.chips.geometry import MARGIN, DegenerateFaceError, chip_from_photo, cut_chip
 from facekit.chips.names import chip_name
-from facekit.chips.options import FORMATS, ChipOptions
 from facekit.draw import open_upright
-from facekit.errors import DataError, PhotoError
+from facekit.errors import ConfigError, DataError, PhotoError
 from facekit.faces import Face
 from facekit.files import LOCK_FILE, FolderLock, write_whole
 from facekit.landmarks.crops import FloatArray
+from facekit.parallel import in_order
 from facekit.progress import ProgressBar
 
 LISTING = "chips.jsonl"
-"""One line a chip, in the data set's order: ``chip`` (its file), ``photo``, ``face`` (its place
+"""One line a chip, in the dataset's order: ``chip`` (its file), ``photo``, ``face`` (its place
 among the photo's faces, from 1), ``score``, ``rotation`` (degrees, clockwise as seen) and
-``affine``, the 2 x 3 map from pixels of the upright photo to pixels of the chip. A name that is no
+``affine``, the 2 x 3 map from pixels of the upright photo to pixels of the chip. A name that is not
 UTF-8 has escapes, and its bytes stand beside it, as ``chip_hex`` or ``photo_hex``."""
-LEFT_OUT = "chips.failures.jsonl"
+SKIPPED = "chips.failures.jsonl"
 """One line for each face or photo without a chip; there is no such file where there is none."""
+SIZES = (16, 2048)
+"""Smallest and largest side of a chip in pixels."""
 
+_SUFFIXES = {"jpg": ".jpg", "png": ".png"}
 _SAVING: dict[str, dict[str, Any]] = {
     # Colors as fine as the brightness: a chip is small, and networks look at both.
     "jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
     "png": {"format": "PNG"},
 }
-_CHIP = re.compile(r"\.face\d+\.(jpg|png)(\.\d+)?\Z")
+_LARGEST_MARGIN = 5.0
+_CHIP = re.compile(r"\.face\d+\.(jpg|png)(\.\d+|\.part)?\Z")
 """A chip's name, or that of one which a killed run was writing."""
 _DIGITS = 6
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class ChipOptions:
+    """How chips are made.
+
+    Attributes:
+        size: Side in pixels.
+        margin: Around the landmarks, as a part of the side of the square that they fill.
+        format: ``jpg`` or ``png``.
+        min_score: Faces of a lower score get no chip.
+        min_size: Nor do those whose box has a side of fewer pixels.
+        jobs: Photos that are worked on at a time; 0 for as many as there are processors.
+    """
+
+    size: int = 256
+    margin: float = MARGIN
+    format: str = "jpg"
+    min_score: float = 0.0
+    min_size: float = 0.0
+    jobs: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ConfigError: One is out of its range.
+        """
+        if not SIZES[0] <= self.size <= SIZES[1]:
+            raise ConfigError(f"size: expected {SIZES[0]} to {SIZES[1]} pixels, got {self.size}")
+        if not 0 <= self.margin <= _LARGEST_MARGIN:
+            raise ConfigError(f"margin: expected 0 to {_LARGEST_MARGIN:g}, got {self.margin}")
+        if self.format not in _SUFFIXES:
+            raise ConfigError(f"format: expected {' or '.join(_SUFFIXES)}, got {self.format}")
+        if self.jobs < 0:
+            raise ConfigError(f"jobs: expected 0 or more, got {self.jobs}")
+
+
+@dataclass(frozen=True)
+class SkippedFace:
     """A face, or a whole photo, that has no chip.
 
     Attributes:
@@ -64,7 +100,7 @@ class LeftOut:
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready values: a name that is no UTF-8 has escapes, and its bytes beside."""
+        """Return JSON-ready values: a name that is not UTF-8 has escapes, and its bytes beside."""
         return name_fields("photo", self.photo) | {"face": self.face, "reason": self.reason}
 
     def __str__(self) -> str:
@@ -74,17 +110,17 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class ChipSummary:
-    """What a run did.
+    """The outcome of a run.
 
     Attributes:
         chips: How many were written.
         photos: How many photos they are of.
-        left_out: What has no chip though it was asked for.
+        skipped: What has no chip though it was asked for.
     """
 
     chips: int
     photos: int
-    left_out: tuple[LeftOut, ...]
+    skipped: tuple[SkippedFace, ...]
 
 
 def align_faces(
@@ -101,63 +137,68 @@ def align_faces(
     left in this folder, and that this one does not make, are removed.
 
     Args:
-        records: A data set's photos; those with an error have no faces and are passed over.
+        records: A dataset's photos; those with an error have no faces and are passed over.
         photo_folder: What their paths count from.
         out: Where the chips go: a new folder, an empty one, or one of chips.
         options: How they are made; the defaults when left out.
         bar: Advanced once a record.
 
     Raises:
-        DataError: The folder holds other things, is being filled by another process or can't be
+        DataError: The folder contains other things, is being filled by another process or can't be
             written to, or the disk is full.
     """
     chosen = ChipOptions() if options is None else options
     rows: list[dict[str, Any]] = []
-    left_out: list[LeftOut] = []
+    skipped: list[SkippedFace] = []
     photos = 0
+
+    def align(record: PhotoRecord) -> tuple[list[dict[str, Any]], list[SkippedFace]]:
+        return _align_photo(record, photo_folder, out, chosen)
+
     try:
         jobs = chosen.jobs or len(os.sched_getaffinity(0))
         with FolderLock(out), ThreadPoolExecutor(jobs) as pool:
             _mark(out)
-            for made, missing in _in_order(
-                pool, lambda r: _align_photo(r, photo_folder, out, chosen), records, 4 * jobs
-            ):
+            for made, missing in in_order(pool, align, records, 4 * jobs):
                 rows += made
-                left_out += missing
+                skipped += missing
                 photos += bool(made)
                 if bar is not None:
                     bar.advance(failed=bool(missing))
             _write_lines(out / LISTING, rows)
-            _write_lines(out / LEFT_OUT, [each.to_dict() for each in left_out])
-            if not left_out:
-                (out / LEFT_OUT).unlink()
+            if skipped:
+                _write_lines(out / SKIPPED, [each.to_dict() for each in skipped])
+            else:
+                (out / SKIPPED).unlink(missing_ok=True)
             made_now = {name_of(row, "chip") for row in rows}
             for path in list(out.iterdir()):
                 if _CHIP.search(path.name) and path.name not in made_now:
                     path.unlink()
-    except OSError as e:
-        raise DataError(out, f"cannot be written to: {e.strerror or e}") from e
-    return ChipSummary(len(rows), photos, tuple(left_out))
+    except OSError as error:
+        raise DataError(out, f"cannot be written to: {error.strerror or error}") from error
+    return ChipSummary(len(rows), photos, tuple(skipped))
 
 
 def _align_photo(
     record: PhotoRecord, photo_folder: Path, out: Path, options: ChipOptions
-) -> tuple[list[dict[str, Any]], list[LeftOut]]:
-    """Write the chips of one photo; return their rows of the listing, and what was left out."""
-    maps, missing = [], []
+) -> tuple[list[dict[str, Any]], list[SkippedFace]]:
+    """Write the chips of one photo; return their rows of the listing, and what was skipped."""
+    maps, skipped = [], []
     for number, face in enumerate(record.faces or (), 1):
         small = min(face.width, face.height) < options.min_size
         # As it is written: in float32, 0.9 is below 0.9.
         if small or round(face.score, SCORE_DIGITS) < options.min_score:
             continue
         try:
-            affine = chip_from_photo(_labeled(face), face.box_xyxy, options.size, options.margin)
-        except DegenerateFaceError as e:
-            missing.append(LeftOut(record.photo, number, str(e)))
+            affine = chip_from_photo(
+                _known_points(face), face.box_xyxy, options.size, options.margin
+            )
+        except DegenerateFaceError as error:
+            skipped.append(SkippedFace(record.photo, number, str(error)))
         else:
             maps.append((number, face, affine))
     if not maps or record.faces is None:
-        return [], missing
+        return [], skipped
     path = photo_folder / record.photo
     try:
         image = open_upright(path)
@@ -167,76 +208,49 @@ def _align_photo(
                     *image.size, *record.faces.size_wh
                 )
             )
-    except PhotoError as e:
-        reason = str(e).removeprefix(f"{path}: ")
-        return [], [*missing, LeftOut(record.photo, None, reason)]
+    except PhotoError as error:
+        reason = str(error).removeprefix(f"{path}: ")
+        return [], [*skipped, SkippedFace(record.photo, None, reason)]
     rows = []
     for number, face, affine in maps:
-        name = chip_name(record.photo, number, FORMATS[options.format])
-        chip = cut_chip(image, affine, options.size)
-        write_whole(out / name, _encoded(chip, options.format), sync=False)
-        rows.append(_row(name, record.photo, number, face, affine.round(_DIGITS).tolist()))
-    return rows, missing
+        name = chip_name(record.photo, number, _SUFFIXES[options.format])
+        buffer = io.BytesIO()
+        cut_chip(image, affine, options.size).save(buffer, **_SAVING[options.format])
+        write_whole(out / name, buffer.getvalue(), sync=False)
+        values = face.to_dict()
+        rows.append(
+            {
+                **name_fields("chip", name),
+                **name_fields("photo", record.photo),
+                "face": number,
+                "score": values["score"],
+                "rotation": values["rotation_deg"],
+                "affine": affine.round(_DIGITS).tolist(),
+            }
+        )
+    return rows, skipped
 
 
-def _labeled(face: Face) -> FloatArray:
-    """Return a face's points, NaN for those that a data set of others does not tell."""
+def _known_points(face: Face) -> FloatArray:
+    """Return a face's points, NaN for those that a dataset of others does not have."""
     missing = (face.point_scores == 0) & (face.points_xy == 0).all(axis=1)
     return np.where(missing[:, None], np.float32(np.nan), face.points_xy)
 
 
-def _encoded(chip: Image.Image, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    chip.save(buffer, **_SAVING[kind])
-    return buffer.getvalue()
-
-
-def _row(name: str, photo: str, number: int, face: Face, affine: Any) -> dict[str, Any]:
-    known = face.to_dict()
-    return {
-        **name_fields("chip", name),
-        **name_fields("photo", photo),
-        "face": number,
-        "score": known["score"],
-        "rotation": known["rotation_deg"],
-        "affine": affine,
-    }
-
-
 def _mark(out: Path) -> None:
-    """Make the folder one of chips: none of them is taken for a photo, whoever walks it.
+    """Mark the folder as one of chips: ``annotate`` takes none of them for a photo.
 
     Raises:
-        DataError: It holds other things. A chip might be written over a photo, and the mark would
-            hide all photos from ``annotate``.
+        DataError: It contains other things. A chip might be written over a photo, and the mark
+            would hide all photos from ``annotate``.
     """
     mark = out / OUTPUT_MARK
     if not mark.exists():
         if any(path.name != LOCK_FILE for path in out.iterdir()):
-            raise DataError(out, "holds other things than chips: give a new or an empty folder")
+            raise DataError(out, "contains other things than chips: give a new or an empty folder")
         mark.touch()
 
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
     lines = (json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
-    write_whole(path, "".join(lines).encode())
-
-
-def _in_order(
-    pool: ThreadPoolExecutor,
-    work: Callable[[PhotoRecord], Made],
-    records: Iterable[PhotoRecord],
-    ahead: int,
-) -> Iterator[Made]:
-    """Give the results in the records' order, with at most ``ahead`` of them under way."""
-    under_way: deque[Future[Made]] = deque()
-    try:
-        for record in records:
-            under_way.append(pool.submit(work, record))
-            if len(under_way) >= ahead:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        for future in under_way:
-            future.cancel()
+    write_whole(path, "".join(lines))

@@ -74,7 +74,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the chips, say what was left out, and return 1 if anything was.
+    """Write the chips, say what was skipped, and return 1 if anything was.
 
     Raises:
         ConfigError: An option is out of its range.
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from facekit.annotations import read_dataset
     from facekit.annotations.dataset import check_photo_folder
     from facekit.chips import ChipOptions, align_faces
-    from facekit.chips.run import LEFT_OUT
+    from facekit.chips.run import SKIPPED
     from facekit.errors import DataError
     from facekit.landmarks.eyes import has_eyes
     from facekit.progress import ProgressBar
@@ -106,16 +106,16 @@ def run(args: argparse.Namespace) -> int:
     with ProgressBar(len(dataset.photos), "photos") as bar:
         records = (photo.record for photo in dataset.photos)
         summary = align_faces(records, folder, args.out, options, bar=bar)
-    for each in summary.left_out[:_SHOWN]:
+    for each in summary.skipped[:_SHOWN]:
         show(f"facekit: {one_line(str(each))}", sys.stderr)
-    if len(summary.left_out) > _SHOWN:
-        rest = len(summary.left_out) - _SHOWN
-        show(f"facekit: and {rest:,} more, all in {args.out / LEFT_OUT}", sys.stderr)
+    if len(summary.skipped) > _SHOWN:
+        rest = len(summary.skipped) - _SHOWN
+        show(f"facekit: and {rest:,} more, all in {args.out / SKIPPED}", sys.stderr)
     line = f"{count(summary.chips, 'chip')} of {count(summary.photos, 'photo')} in {args.out}"
-    if summary.left_out:
-        line += f"; {len(summary.left_out):,} left out"
+    if summary.skipped:
+        line += f"; {len(summary.skipped):,} left out"
     show(line)
-    return int(bool(summary.left_out))
+    return int(bool(summary.skipped))
 
 
 def _whole(text: str) -> int:

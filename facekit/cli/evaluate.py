@@ -186,8 +186,7 @@ def _score(
     answers: dict[str, Answers],
 ) -> Evaluation:
     """Score all servers on the photos that each of them answered and whose labels fit."""
-    from facekit.evaluation.remarks import Remarks
-    from facekit.evaluation.report import Evaluation, Failure
+    from facekit.evaluation.report import Evaluation, Failure, Remarks
     from facekit.evaluation.served import ScoringRules, fitted, score
     from facekit.faces import Faces
     from facekit.labels.folder import turned_upright

@@ -1,4 +1,4 @@
-"""Average precision by class, over faces of the sizes that count."""
+"""Average precision by class, over the faces of some sizes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from facekit.evaluation.average_precision import (
 )
 
 NO_CLASS = -1
-"""Class of a true box that is of none of the classes measured."""
+"""Label of a true box whose class is not measured."""
 SIZE_BANDS: tuple[tuple[float, float], ...] = (
     (0, 10),
     (10, 20),
@@ -28,7 +28,7 @@ SIZE_BANDS: tuple[tuple[float, float], ...] = (
     (80, 160),
     (160, 9999),
 )
-"""Face heights that are scored by themselves, in frame pixels: the first and the next beyond."""
+"""Ranges of face heights that are scored separately, in frame pixels: first, and first beyond."""
 
 
 def frame_scale(size_wh: tuple[int, int]) -> tuple[float, float]:
@@ -68,7 +68,7 @@ class ClassEvaluation:
 
 @dataclass(frozen=True)
 class ScoredPhoto:
-    """What was found in a photo beside what is in it.
+    """The boxes found in a photo, and the true ones.
 
     Boxes are left, top, right, bottom, all in the same pixels.
 
@@ -118,32 +118,51 @@ class ScoredPhoto:
 
 
 @dataclass(frozen=True)
+class BandScore:
+    """The faces of one range of sizes.
+
+    Attributes:
+        low: Smallest height in pixels of the 416-pixel frame.
+        high: First height that is not of this range.
+        faces: How many there are.
+        average_precision: 0..1; NaN without faces.
+    """
+
+    low: float
+    high: float
+    faces: int
+    average_precision: float
+
+
+@dataclass(frozen=True)
 class ClassScore:
     """How well one class is found.
 
     Attributes:
         name: The class.
         curve: Precision and recall as the threshold falls, down to that of the boxes given.
-        average_precision: 0..1, or NaN where the photos hold no counted face of the class.
+        average_precision: 0..1, or NaN where the photos have no counted face of the class.
+        bands: Its faces by size, where that was asked for.
     """
 
     name: str
     curve: Curve
     average_precision: float
+    bands: tuple[BandScore, ...] = ()
 
     @property
     def precision(self) -> float:
-        """Share of all boxes given that are right; NaN where none is given."""
+        """Share of all found boxes that are right; NaN without any."""
         return float(self.curve.precision[-1]) if len(self.curve.scores) else float("nan")
 
     @property
     def recall(self) -> float:
-        """Share of the faces found by any box given; NaN without faces."""
+        """Share of the faces that any box found; NaN without faces."""
         return self.curve.at(0.0)[1] if self.curve.faces else float("nan")
 
     @property
     def lowest_score(self) -> float:
-        """Score at which the curve ends; NaN where no box is given."""
+        """Score at which the curve ends; NaN without any box."""
         return float(self.curve.scores[-1]) if len(self.curve.scores) else float("nan")
 
 
@@ -153,16 +172,13 @@ def score_classes(
     how: Sequence[ClassEvaluation],
     mode: AveragePrecisionMode = "INTEGRATE",
 ) -> list[ClassScore]:
-    """Score each class by itself.
+    """Return one score a class, in the order of their names.
 
     Args:
         photos: What was found and what is there.
         names: The classes; label k is ``names[k]``.
         how: How each class is measured, in the order of ``names``.
         mode: How the average precision is taken from the curve.
-
-    Returns:
-        One score a class, in the order of ``names``.
     """
     scores = []
     for label, (name, rule) in enumerate(zip(names, how, strict=True)):

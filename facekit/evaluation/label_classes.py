@@ -1,4 +1,4 @@
-"""Which class of a model a label's class name stands for."""
+"""Map a label's class name to a class of a model."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from facekit.errors import ConfigError
 from facekit.evaluation.class_scores import NO_CLASS
 
 FACE = "face"
-"""The one class of models that do not tell faces apart, and of faces of which no more is known."""
+"""The one class of models that do not tell faces apart, and of faces without further label."""
 
 _SYNONYMS = {
-    # Kaggle's "Face Mask Detection" and "Medical Mask", and what is said for them elsewhere.
+    # Kaggle's "Face Mask Detection" and "Medical Mask", and other names for their classes.
     "withmask": "mask",
     "masked": "mask",
     "withoutmask": "nomask",
@@ -24,15 +24,15 @@ _SYNONYMS = {
     "unmasked": "nomask",
 }
 _FACES_OF_NO_CLASS = frozenset({"face", "incorrectmask", "maskwearedincorrect"})
-"""Faces that are neither one class nor another: they count only where classes are merged."""
+"""Faces of neither class: they count only where classes are merged."""
 _NOTHING = "dontcare"
 
 
 class ClassMap:
-    """Finds the class of a model that a label's class name stands for.
+    """Maps class names of labels to classes of a model.
 
     Names are compared without regard to case, spaces and signs. The names of the usual face sets
-    are known; ``given`` goes before them.
+    are known; ``given`` overrides them.
 
     Args:
         given: Label name to class name; an empty class name leaves such labels out: they are
@@ -49,7 +49,7 @@ class ClassMap:
         return np.where(np.array(left_out, bool), NO_CLASS, 0).astype(np.int32)
 
     def labels(self, names: Sequence[str], classes: Sequence[str]) -> NDArray[np.int32]:
-        """Return the labels of names in a model's classes: int32 (M,), or ``NO_CLASS``."""
+        """Return the labels of names in a model's classes: int32 (M,), each may be ``NO_CLASS``."""
         known = {_plain(name): label for label, name in enumerate(classes)}
         return np.array([known.get(self._meant(name), NO_CLASS) for name in names], np.int32)
 
@@ -59,22 +59,22 @@ class ClassMap:
         return [name for plain, name in self._names.items() if plain not in found]
 
     def check(self, files: Mapping[str, Path], classes: Sequence[str]) -> None:
-        """Refuse names of which it is not known whether they are faces, or faces of which class.
+        """Refuse names that may not be faces, or not be faces of one of the classes.
 
         Args:
             files: The class names of all labels, each with a label file that holds it.
             classes: The model's classes; a single one stands for every face.
 
         Raises:
-            ConfigError: Names the ones in question, and how to say what they are; or a class was
-                given that the model does not have.
+            ConfigError: Names them and the option that decides; or a class was given that the
+                model does not have.
         """
         known = {_plain(name) for name in classes}
         if len(known) > 1:  # to a model of one class all faces are alike, whatever they are called
             for name, target in self._given.items():
                 if target and self._meant(name) not in known:
                     raise ConfigError(
-                        f"--class-map {self._names[name]}={target}: {target} is no class of the "
+                        f"--class-map {self._names[name]}={target}: {target} is not a class of the "
                         f"model ({', '.join(classes)})"
                     )
         faces = {*_SYNONYMS, *_SYNONYMS.values(), *_FACES_OF_NO_CLASS} if len(known) < 2 else set()
@@ -108,7 +108,7 @@ def parse_class_map(text: str) -> dict[str, str]:
     """Return the pairs of ``label=class,label=class``; a class may be empty.
 
     Raises:
-        ConfigError: A part is no such pair.
+        ConfigError: A part is not such a pair.
     """
     pairs: dict[str, str] = {}
     for part in text.split(","):

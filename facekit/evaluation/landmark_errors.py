@@ -1,4 +1,4 @@
-"""How far landmarks lie from where they should: by region, in crop pixels and in eye distances."""
+"""Landmark errors by region, in crop pixels and in eye distances."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from facekit.evaluation.average_precision import Array, iou_matrix
 from facekit.landmarks.scheme import OUTER_EYE_CORNERS, groups
 
 FAILURE = 0.08
-"""A face whose mean error is a larger share of its eye distance has failed (usual on 300-W)."""
+"""A face fails if its mean error is a larger share of its eye distance (usual on 300-W)."""
 ON_FACE = 0.2
-"""Overlap from which a found box lies on a face: low, so that bad boxes count in the errors."""
+"""IoU from which a found box lies on a face: low, so that bad boxes count in the errors."""
 
 REGIONS: dict[str, tuple[str, ...]] = {
     "eyes": ("right_eye", "left_eye"),
@@ -69,7 +69,7 @@ def faces_on(boxes_xyxy: Array, scores: Array, true_boxes_xyxy: Array) -> NDArra
 
 @dataclass(frozen=True)
 class LandmarkErrors:
-    """Distances of the points of some faces from their true places, NaN where none is annotated.
+    """Distances of the points of some faces from the true points, NaN for unannotated ones.
 
     Attributes:
         crop_pixels: float64 (F, P), in pixels of FPENet's 80x80 crop as the face's true box gives

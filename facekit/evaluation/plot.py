@@ -1,4 +1,4 @@
-"""Precision over recall of several servers as one picture."""
+"""Plot precision over recall of several servers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _COLUMNS = 3
 
 
 def check_suffix(path: Path) -> None:
-    """Check that a picture of this name can be drawn.
+    """Check that matplotlib can write a picture of this name.
 
     Raises:
-        ConfigError: The suffix is of no kind that matplotlib writes.
+        ConfigError: The suffix is unknown.
     """
     from matplotlib.backend_bases import FigureCanvasBase
 
@@ -34,7 +34,7 @@ def check_suffix(path: Path) -> None:
 
 
 def write_plot(servers: Sequence[ServedScore], title: str, path: Path) -> None:
-    """Draw a panel a class with a curve a server; a dot marks what is served.
+    """Plot a panel a class with a curve a server, whose served threshold is a dot.
 
     Raises:
         SetupError: The file can't be written.
@@ -57,9 +57,9 @@ def write_plot(servers: Sequence[ServedScore], title: str, path: Path) -> None:
     try:
         figure.savefig(picture, format=path.suffix.lower().removeprefix(".") or None, dpi=110)
         write_whole(path, picture.getvalue())
-    except (OSError, ValueError) as e:
-        words = e.strerror if isinstance(e, OSError) else None
-        raise SetupError(f"{path}: {words or e}") from e
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise SetupError(f"{path}: {reason or error}") from error
 
 
 def _draw_class(axis: Any, name: str, servers: Sequence[ServedScore]) -> None:

@@ -1,19 +1,21 @@
-"""The scores of servers side by side, as text for people and as values for JSON."""
+"""The scores of servers side by side, as text and as values for JSON."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from facekit.contract import NETWORK_HEIGHT
 from facekit.errors import FacekitError
-from facekit.evaluation.class_scores import ClassScore
+from facekit.evaluation.class_scores import BandScore, ClassScore
 from facekit.evaluation.landmark_errors import FAILURE, LandmarkErrors
-from facekit.evaluation.remarks import Remarks
-from facekit.evaluation.served import BandScore, ScoringRules, ServedScore, class_names
-from facekit.text import count, one_line
+from facekit.evaluation.served import ScoringRules, ServedScore, class_names
+from facekit.labels.photo_labels import PhotoLabels
+from facekit.landmarks.scheme import POINT_COUNTS
+from facekit.text import count, one_line, table
 
 FORMAT_VERSION = 1
 """Of the JSON; it changes when a key changes its meaning or goes."""
@@ -23,8 +25,61 @@ _NOTHING = "-"
 
 
 @dataclass(frozen=True)
+class Remarks:
+    """Counts of what is not measured although nothing is wrong with it.
+
+    Attributes:
+        unlabeled: Photos beside the others that have no label file.
+        ignored: Objects that their labels mark as difficult, as a crowd or as ``DontCare``.
+        other_points: Objects by their number of points, where no face scheme has so many.
+    """
+
+    unlabeled: int = 0
+    ignored: int = 0
+    other_points: Mapping[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, photos: Sequence[PhotoLabels], unlabeled: int) -> Remarks:
+        """Count what the labels of some photos hold."""
+        sizes = Counter(
+            len(points)
+            for photo in photos
+            for points in photo.points_xy
+            if points is not None and len(points) not in POINT_COUNTS
+        )
+        ignored = sum(int(photo.ignored.sum()) for photo in photos)
+        return cls(unlabeled, ignored, dict(sorted(sizes.items())))
+
+    def lines(self) -> list[str]:
+        """Return a line for each kind of which there are some."""
+        lines = []
+        if self.unlabeled:
+            lines.append(f"{count(self.unlabeled, 'photo')} without a label file: not looked at.")
+        if self.ignored:
+            lines.append(
+                f"{count(self.ignored, 'object')} marked as difficult, as a crowd or as DontCare: "
+                "neither missed nor wrong to find."
+            )
+        for points, objects in self.other_points.items():
+            schemes = ", ".join(map(str, POINT_COUNTS))
+            lines.append(
+                f"{count(objects, 'object')} with {count(points, 'point')}: not compared, the face "
+                f"schemes have {schemes}."
+            )
+        return lines
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return {
+            "photos_without_labels": self.unlabeled,
+            "ignored_objects": self.ignored,
+            "objects_by_points_of_no_scheme": {str(k): n for k, n in self.other_points.items()},
+        }
+
+
+@dataclass(frozen=True)
 class Failure:
-    """Something that does not count.
+    """A photo or label file that does not count.
 
     Attributes:
         file: The photo, or the label file.
@@ -53,7 +108,7 @@ class Evaluation:
     """What was measured, on what, and how.
 
     Attributes:
-        labels: Where the labels are from.
+        labels: Path of the labels.
         rules: What counted as found.
         photos: Number of photos that every server answered.
         faces: Number of labeled faces in them, of all sizes and classes.
@@ -80,18 +135,20 @@ class Evaluation:
             f"count, in a frame {NETWORK_HEIGHT} px high; a face is found at an overlap (IoU) of "
             f"{rules.minimum_overlap:g}. AP: {rules.mode}."
         )
-        parts = [head, _table(self._score_rows(), left=2)]
-        parts.append(
-            "A curve ends at the lowest score that the server gives: AP takes what it keeps back "
-            "for missed."
-        )
-        parts += ["AP by height", _table(self._band_rows(), left=2)]
+        parts = [
+            head,
+            table(self._score_rows(), "ll" + "r" * 5),
+            "A curve ends at the lowest score that the server gives: AP counts what it holds back "
+            "as missed.",
+            "AP by height",
+            table(self._band_rows(), "ll" + "r" * (1 + len(self.servers))),
+        ]
         landmark_rows = self._landmark_rows()
         if landmark_rows:
             parts += [
                 "Landmarks: mean error in pixels of the 80x80 crop, and over the distance of the "
                 "outer eye corners",
-                _table(landmark_rows, left=1),
+                table(landmark_rows, "l" + "r" * (len(landmark_rows[0]) - 1)),
             ]
         if self.remarks.lines():
             parts.append("\n".join(self.remarks.lines()))
@@ -99,7 +156,7 @@ class Evaluation:
         return "\n\n".join(parts)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready values; null stands for what there is nothing to measure by."""
+        """Return JSON-ready values; null stands for what can't be measured."""
         return {
             "format": FORMAT_VERSION,
             "labels": self.labels,
@@ -130,7 +187,10 @@ class Evaluation:
     def _band_rows(self) -> list[list[str]]:
         rows = [["class", "height", "labeled", *map(_head, self.servers)]]
         for name in class_names(self.servers):
-            bands = [_bands_of(server, name) for server in self.servers]
+            bands = [
+                next((score.bands for score in server.classes if score.name == name), ())
+                for server in self.servers
+            ]
             for number, band in enumerate(next(filter(None, bands), ())):
                 if band.faces == 0:
                     continue
@@ -166,26 +226,16 @@ class Evaluation:
         return ["\n".join(lines)]
 
 
-def _bands_of(server: ServedScore, name: str) -> tuple[BandScore, ...]:
-    for score, bands in zip(server.classes, server.bands, strict=True):
-        if score.name == name:
-            return bands
-    return ()
-
-
 def _server_values(server: ServedScore) -> dict[str, Any]:
     return {
         "server": server.server,
         "mean_average_precision": _value(server.mean_average_precision),
-        "classes": [
-            _class_values(score, bands)
-            for score, bands in zip(server.classes, server.bands, strict=True)
-        ],
+        "classes": [_class_values(score) for score in server.classes],
         "landmarks": None if server.landmarks is None else _landmark_values(server.landmarks),
     }
 
 
-def _class_values(score: ClassScore, bands: Sequence[BandScore]) -> dict[str, Any]:
+def _class_values(score: ClassScore) -> dict[str, Any]:
     return {
         "class": score.name,
         "faces": score.curve.faces,
@@ -200,12 +250,11 @@ def _class_values(score: ClassScore, bands: Sequence[BandScore]) -> dict[str, An
                 "faces": band.faces,
                 "average_precision": _value(band.average_precision),
             }
-            for band in bands
+            for band in score.bands
         ],
         "curve": {
-            "scores": [_value(float(number)) for number in score.curve.scores],
-            "precision": [_value(float(number)) for number in score.curve.precision],
-            "recall": [_value(float(number)) for number in score.curve.recall],
+            name: [_value(float(number)) for number in getattr(score.curve, name)]
+            for name in ("scores", "precision", "recall")
         },
     }
 
@@ -227,27 +276,6 @@ def _landmark_values(errors: LandmarkErrors) -> dict[str, Any]:
 def _head(server: ServedScore) -> str:
     """Return a server's name as a column's head of two lines, so that several fit side by side."""
     return server.server.replace(" at ", "\n")
-
-
-def _table(rows: Sequence[Sequence[str]], left: int) -> str:
-    """Return rows as lines, the first ``left`` columns to the left and a rule below the head.
-
-    The first row is the head, whose cells may have two lines.
-    """
-    head = [cell.split("\n") for cell in rows[0]]
-    height = max(map(len, head))
-    heads = [[""] * (height - len(cell)) + cell for cell in head]
-    rows = [*map(list, zip(*heads, strict=True)), *rows[1:]]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if number < left else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    lines.insert(height, "-" * (sum(widths) + 2 * (len(widths) - 1)))
-    return "\n".join(lines)
 
 
 def _range(band: BandScore) -> str:

@@ -1,4 +1,4 @@
-"""Which of the labeled photos are looked at: those of a split, or of a list."""
+"""Select the labeled photos to evaluate on: those of a split, or of a list."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from facekit.errors import DataError
+from facekit.errors import DataError, reading
 from facekit.labels.listing import split_of
 from facekit.labels.photo_labels import PhotoLabels
 from facekit.photos.formats import PHOTO_SUFFIXES
@@ -41,13 +41,13 @@ def select(
 
     Args:
         found: Labels, and what is wrong with some.
-        unlabeled: The photos that it found no labels of.
+        unlabeled: The photos without labels.
         split: ``evaluation``, ``calibration`` or ``training`` of ``facekit.labels.listing``.
         list_file: A text file with a photo's name a line, with or without its suffix and folder;
-            empty lines and those that start with ``#`` say nothing.
+            empty lines and those that start with ``#`` are skipped.
 
     Raises:
-        DataError: The list can't be read or names no photo.
+        DataError: The list can't be read or does not name a photo.
     """
     listed = None if list_file is None else _read_list(list_file)
 
@@ -82,12 +82,8 @@ def _stems(path: Path) -> tuple[str, ...]:
 
 def _read_list(path: Path) -> dict[str, int]:
     """Return the stems that a list names, and the line of each."""
-    try:
+    with reading(path):
         lines = path.read_text("utf-8").splitlines()
-    except FileNotFoundError:
-        raise DataError(path, "no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(path, f"cannot be read: {error}") from error
     stems: dict[str, int] = {}
     for number, line in enumerate(lines, start=1):
         name = Path(line.strip()).name
@@ -97,5 +93,5 @@ def _read_list(path: Path) -> dict[str, int]:
             known = suffix.lower() in (*PHOTO_SUFFIXES, *_LABEL_SUFFIXES)
             stems.setdefault(name.removesuffix(suffix) if known else name, number)
     if not stems:
-        raise DataError(path, "names no photo")
+        raise DataError(path, "does not name a photo")
     return stems

@@ -1,4 +1,4 @@
-"""What a server answers for labeled photos, and how good that is."""
+"""Ask a server about labeled photos, and score its answers."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from facekit.evaluation.average_precision import (
 )
 from facekit.evaluation.class_scores import (
     SIZE_BANDS,
+    BandScore,
     ClassEvaluation,
     ClassScore,
     ScoredPhoto,
@@ -34,7 +35,7 @@ from facekit.landmarks.scheme import POINT_COUNTS
 from facekit.progress import ProgressBar
 
 ANY_FACE = "any face"
-"""All classes of a model as one: what it finds beside a model that does not tell faces apart."""
+"""All classes of a model as one, to compare it with a model that does not tell faces apart."""
 
 _CONCURRENCY = 4
 Labels = NDArray[np.int32]
@@ -56,44 +57,25 @@ class ScoringRules:
 
 
 @dataclass(frozen=True)
-class BandScore:
-    """The faces of one range of sizes.
-
-    Attributes:
-        low: Smallest height in pixels of the 416-pixel frame.
-        high: First height that is not of this range.
-        faces: How many there are.
-        average_precision: 0..1; NaN without faces.
-    """
-
-    low: float
-    high: float
-    faces: int
-    average_precision: float
-
-
-@dataclass(frozen=True)
 class ServedScore:
     """How good one model of one server is.
 
     Attributes:
         server: Name of the model, with the server's address where there are several.
         classes: The model's classes, and after several ``ANY_FACE``; each down to the server's
-            own threshold.
-        bands: For each of ``classes`` its faces by size.
+            own threshold, with its faces by size.
         mean_average_precision: Over the model's classes that have faces.
         landmarks: Errors of the points; None where the model or the labels have none.
     """
 
     server: str
     classes: tuple[ClassScore, ...]
-    bands: tuple[tuple[BandScore, ...], ...]
     mean_average_precision: float
     landmarks: LandmarkErrors | None
 
 
 def check_served(client: Client, model: str, files: Mapping[str, Path], classes: ClassMap) -> None:
-    """Send the kit's own photo, before long work: the model must answer, and know the labels.
+    """Send the kit's own photo: the model must answer and know the labels, before long work.
 
     Args:
         client: The server.
@@ -120,15 +102,12 @@ def class_names(servers: Sequence[ServedScore]) -> list[str]:
 
 
 def ask(client: Client, model: str, photos: Sequence[PhotoLabels]) -> list[Faces | FacekitError]:
-    """Send all photos, several at a time, with a progress bar.
+    """Send all photos, and return what was found in each, or why there is no answer.
 
     Args:
         client: The server.
         model: One of ``facekit.client.calls.DETECTORS``.
         photos: Labels with their photos' files.
-
-    Returns:
-        What was found in each photo, or why there is no answer.
 
     Raises:
         ModelMissingError: The server does not serve this model any more.
@@ -162,7 +141,7 @@ def fitted(labels: PhotoLabels, size_wh: tuple[int, int]) -> PhotoLabels:
         )
     finite = np.isfinite(labels.boxes_xyxy).all(axis=1)
     if not finite.all():
-        # Compared with anything it is neither more nor less: it would miss every face in silence.
+        # NaN compares false with everything: the box would silently miss every face.
         raise DataError(labels.source, f"box {int(finite.argmin()) + 1} is not finite")
     boxes = np.clip(labels.boxes_xyxy, 0, np.array([*size_wh, *size_wh], np.float32))
     outside = np.flatnonzero((boxes[:, 2:] <= boxes[:, :2]).any(axis=1) & ~labels.ignored)
@@ -186,7 +165,7 @@ def score(
     """Score what a model answered.
 
     Args:
-        server: What the model is called in the result.
+        server: The model's name in the result.
         photos: The labels, one entry a photo, as :func:`fitted` gives them.
         answers: What was found in each.
         classes: Knows every class name of the labels.
@@ -197,18 +176,17 @@ def score(
         _scored(faces, photo, np.zeros(len(faces), np.int32), classes.faces(photo.class_names))
         for photo, faces in zip(photos, answers, strict=True)
     ]
-    rows, bands = _classes(merged, (ANY_FACE,), rules)
+    rows = _classes(merged, (ANY_FACE,), rules)
     mean = rows[0].average_precision
     if names:
         apart = [
             _scored(faces, photo, faces.labels, classes.labels(photo.class_names, names))
             for photo, faces in zip(photos, answers, strict=True)
         ]
-        own_rows, own_bands = _classes(apart, names, rules)
-        mean = mean_average_precision(own_rows)
-        rows, bands = own_rows + rows, own_bands + bands
-    landmarks = _landmarks(photos, merged, answers, rules)
-    return ServedScore(server, tuple(rows), tuple(bands), mean, landmarks)
+        own = _classes(apart, names, rules)
+        mean = mean_average_precision(own)
+        rows = own + rows
+    return ServedScore(server, tuple(rows), mean, _landmarks(photos, merged, answers, rules))
 
 
 def _scored(faces: Faces, photo: PhotoLabels, labels: Labels, true_labels: Labels) -> ScoredPhoto:
@@ -225,29 +203,19 @@ def _scored(faces: Faces, photo: PhotoLabels, labels: Labels, true_labels: Label
 
 def _classes(
     photos: Sequence[ScoredPhoto], names: Sequence[str], rules: ScoringRules
-) -> tuple[list[ClassScore], list[tuple[BandScore, ...]]]:
+) -> list[ClassScore]:
     how = ClassEvaluation(rules.minimum_overlap, minimum_height=rules.minimum_height)
     scores = score_classes(photos, names, [how] * len(names), rules.mode)
-    bands = [
-        tuple(_band(photos, label, low, high, rules) for low, high in _height_ranges(rules))
-        for label in range(len(names))
-    ]
-    return scores, bands
+    ranges = [(max(low, rules.minimum_height), high) for low, high in SIZE_BANDS]
 
+    def band(label: int, low: float, high: float) -> BandScore:
+        points = height_curve(photos, label, rules.minimum_overlap, low, high)
+        return BandScore(low, high, points.faces, average_precision(points, rules.mode))
 
-def _height_ranges(rules: ScoringRules) -> list[tuple[float, float]]:
     return [
-        (max(low, rules.minimum_height), high)
-        for low, high in SIZE_BANDS
-        if high > rules.minimum_height
+        replace(one, bands=tuple(band(label, *each) for each in ranges if each[0] < each[1]))
+        for label, one in enumerate(scores)
     ]
-
-
-def _band(
-    photos: Sequence[ScoredPhoto], label: int, low: float, high: float, rules: ScoringRules
-) -> BandScore:
-    points = height_curve(photos, label, rules.minimum_overlap, low, high)
-    return BandScore(low, high, points.faces, average_precision(points, rules.mode))
 
 
 def _landmarks(

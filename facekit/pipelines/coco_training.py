@@ -1,4 +1,4 @@
-"""A data set as batches for a training loop: DALI reads the COCO file and decodes the photos.
+"""Batches of a dataset for a training loop: DALI reads the COCO file and decodes the photos.
 
 ::
 
@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,13 +29,19 @@ import numpy as np
 import numpy.typing as npt
 from nvidia.dali import fn, pipeline_def, types
 
-from facekit.errors import ConfigError, DataError
+from facekit.client.photos import read_photo
+from facekit.errors import ConfigError, DataError, PhotoError
 from facekit.labels.coco import load_coco
 from facekit.landmarks.crops import FloatArray
+from facekit.parallel import in_order
+from facekit.photos.check import check_photo
 from facekit.pipelines.definitions import DEVICES, Node
-from facekit.pipelines.usable import unusable_photos
+
+Pixels = npt.NDArray[np.uint8]
 
 _LEAST_COORDINATES = 6
+_TRIED = 8
+"""Photos that are decoded together before the first epoch."""
 
 
 @dataclass(frozen=True)
@@ -51,74 +58,14 @@ class CocoBatch:
     """
 
     image_ids: list[int]
-    images: list[npt.NDArray[np.uint8]]
+    images: list[Pixels]
     boxes_xyxy: list[FloatArray]
     labels: list[npt.NDArray[np.int32]]
     polygons: list[list[FloatArray]]
 
 
-def coco_pipeline(
-    annotations: Path,
-    photo_folder: Path,
-    names: list[str],
-    batch_size: int,
-    *,
-    device: str = "cpu",
-    shuffle: bool = False,
-    shard_id: int = 0,
-    num_shards: int = 1,
-    seed: int = 0,
-    threads: int = 1,
-) -> Any:
-    """Return the built DALI pipeline: images, boxes, labels, polygons, vertices, image ids.
-
-    Args:
-        annotations: The COCO file.
-        photo_folder: What its file names count from.
-        names: The file names to read, in this order.
-        batch_size: Photos of a batch; the last of an epoch is filled up with its last photo.
-        device: ``cpu``, or ``gpu`` to decode on the first CUDA device.
-        shuffle: Whether every epoch has an order of its own, of all shards together.
-        shard_id: Which part of the photos to read, from 0.
-        num_shards: How many parts there are.
-        seed: Of the pipeline's random numbers.
-        threads: That decode.
-    """
-
-    @pipeline_def(  # type: ignore[untyped-decorator]
-        batch_size=batch_size,
-        num_threads=threads,
-        device_id=None if device == "cpu" else 0,
-        seed=seed,
-    )
-    def coco_training() -> tuple[Node, ...]:
-        readers: Any = fn.readers
-        encoded, boxes, labels, polygons, vertices, image_ids = readers.coco(
-            file_root=str(photo_folder),
-            annotations_file=str(annotations),
-            images=names,
-            ltrb=True,
-            polygon_masks=True,
-            image_ids=True,
-            avoid_class_remapping=True,
-            shuffle_after_epoch=shuffle,
-            shard_id=shard_id,
-            num_shards=num_shards,
-            stick_to_shard=not shuffle,
-            pad_last_batch=True,
-        )
-        images = fn.decoders.image(
-            encoded, device="cpu" if device == "cpu" else "mixed", output_type=types.RGB
-        )
-        return images, boxes, labels, polygons, vertices, image_ids
-
-    pipeline = coco_training()
-    pipeline.build()
-    return pipeline
-
-
 class CocoBatches:
-    """Epochs over a data set; each ``iter`` is one, and every photo of the shard comes once.
+    """Epochs over a dataset; each ``iter`` is one, and every photo of the shard comes once.
 
     Args:
         annotations: The COCO file, with ``segmentation``.
@@ -128,7 +75,7 @@ class CocoBatches:
         device: ``cpu``, or ``gpu`` to decode on the first CUDA device.
         shuffle: Whether every epoch has an order of its own; the shards of one seed and epoch stay
             without a photo in common.
-        seed: Another one, another order.
+        seed: Of the order.
         shard_id: Which part of the photos to read, from 0.
         num_shards: How many parts there are, such as processes that train together.
         threads: That decode; 0 for as many as there are processors.
@@ -171,10 +118,21 @@ class CocoBatches:
         if shuffle:
             # DALI's own order after an epoch knows no seed: that comes in here.
             names = [names[k] for k in np.random.default_rng(seed).permutation(len(names))]
-        self._pipeline = coco_pipeline(
-            path, folder, names, batch_size, device=device, shuffle=shuffle, shard_id=shard_id,
-            num_shards=num_shards, seed=seed, threads=threads,
-        )  # fmt: skip
+        self._pipeline = _reader(
+            batch_size=batch_size,
+            num_threads=threads,
+            device_id=None if device == "cpu" else 0,
+            seed=seed,
+            decoder="cpu" if device == "cpu" else "mixed",
+            file_root=str(folder),
+            annotations_file=str(path),
+            images=names,
+            shuffle_after_epoch=shuffle,
+            shard_id=shard_id,
+            num_shards=num_shards,
+            stick_to_shard=not shuffle,
+        )
+        self._pipeline.build()
         edges = [len(names) * shard // num_shards for shard in (shard_id, shard_id + 1)]
         self._photos, self._batch_size = edges[1] - edges[0], batch_size
         # DALI gives all shards as many batches as the largest of them needs.
@@ -196,8 +154,23 @@ class CocoBatches:
         self._round = 0
 
 
+@pipeline_def  # type: ignore[untyped-decorator]
+def _reader(decoder: str, **options: Any) -> tuple[Node, ...]:
+    """Return images, boxes, labels, polygons, vertices and image ids."""
+    readers: Any = fn.readers
+    encoded, *labels = readers.coco(
+        ltrb=True,
+        polygon_masks=True,
+        image_ids=True,
+        avoid_class_remapping=True,
+        pad_last_batch=True,
+        **options,
+    )
+    return fn.decoders.image(encoded, device=decoder, output_type=types.RGB), *labels
+
+
 def _batch(outputs: Any, count: int) -> CocoBatch:
-    """Return copies of what DALI writes the next batch over."""
+    """Return copies of outputs, which DALI overwrites with the next batch."""
     images, boxes, labels, polygons, vertices, image_ids = (
         [np.array(output.at(k)) for k in range(count)]
         for output in (each.as_cpu() for each in outputs)
@@ -227,7 +200,7 @@ def _sizes(path: Path, data: dict[str, Any]) -> dict[str, tuple[int, int]]:
     """Return width and height of the photos by their file names.
 
     Raises:
-        DataError: An entry lacks what DALI's reader takes for granted.
+        DataError: An entry lacks a field that DALI's reader needs.
     """
     for index, entry in enumerate(data["annotations"]):
         polygons = entry.get("segmentation") if isinstance(entry, dict) else None
@@ -245,5 +218,87 @@ def _sizes(path: Path, data: dict[str, Any]) -> dict[str, tuple[int, int]]:
             str(entry["file_name"]): (int(entry["width"]), int(entry["height"]))
             for entry in data["images"]
         }
-    except (KeyError, TypeError, ValueError) as e:
-        raise DataError(path, f"an image without file_name, width and height: {e!r}") from e
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(path, f"an image without file_name, width and height: {error!r}") from error
+
+
+def unusable_photos(
+    folder: Path, sizes: dict[str, tuple[int, int]], threads: int, device: str = "cpu"
+) -> dict[str, PhotoError]:
+    """Decode every photo once, as the reader's pipeline will, and return what fails and why.
+
+    Args:
+        folder: What their names count from.
+        sizes: Width and height by name, as their labels have them.
+        threads: That read and decode.
+        device: ``cpu`` or ``gpu``.
+    """
+    failures: dict[str, PhotoError] = {}
+    pipelines: list[Any] = []  # the one that runs; one that failed is of no use any more
+
+    def decode(photos: Sequence[tuple[str, Pixels]]) -> None:
+        if not photos:
+            return
+        if not pipelines:
+            pipelines.append(
+                _trial_pipeline(
+                    device,
+                    batch_size=_TRIED,
+                    num_threads=threads,
+                    device_id=None if device == "cpu" else 0,
+                )
+            )
+            pipelines[0].build()
+        try:
+            pipelines[0].feed_input("photo", [raw for _, raw in photos])
+            (shapes,) = pipelines[0].run()
+        except RuntimeError as error:  # one photo that fails spoils its whole batch
+            pipelines.clear()
+            if len(photos) == 1:
+                failures[photos[0][0]] = PhotoError(f"DALI cannot decode it: {error}")
+                return
+            half = len(photos) // 2
+            decode(photos[:half])
+            decode(photos[half:])
+            return
+        for k, (name, _) in enumerate(photos):
+            if (int(shapes.at(k)[1]), int(shapes.at(k)[0])) != sizes[name]:
+                failures[name] = PhotoError("DALI does not turn it upright")
+
+    waiting: list[tuple[str, Pixels]] = []
+    with ThreadPoolExecutor(threads) as pool:
+        names_and_sizes = sizes.items()
+        looks = in_order(
+            pool, lambda item: _look(folder, *item), names_and_sizes, 2 * (threads + _TRIED)
+        )
+        for name, found in zip(sizes, looks, strict=True):
+            if isinstance(found, PhotoError):
+                failures[name] = found
+                continue
+            waiting.append((name, found))
+            if len(waiting) == _TRIED:
+                decode(waiting)
+                waiting = []
+    decode(waiting)
+    return failures
+
+
+def _look(folder: Path, name: str, size_wh: tuple[int, int]) -> Pixels | PhotoError:
+    """Return a photo's bytes, or what is wrong with it as far as the kit itself can tell."""
+    try:
+        raw = read_photo(folder / name)
+        height, width = check_photo(raw).size_hwc[:2]
+        if (width, height) != size_wh:
+            raise PhotoError(
+                "{} x {} pixels, but {} x {} in the dataset".format(width, height, *size_wh)
+            )
+    except PhotoError as error:
+        return PhotoError(str(error).removeprefix(f"{folder / name}: "))
+    return raw
+
+
+@pipeline_def(prefetch_queue_depth=1)  # type: ignore[untyped-decorator]
+def _trial_pipeline(device: str) -> Node:
+    photo = fn.external_source(name="photo", dtype=types.UINT8, ndim=1)
+    decoder = "cpu" if device == "cpu" else "mixed"
+    return fn.decoders.image(photo, device=decoder, output_type=types.RGB).shape()

@@ -47,10 +47,7 @@ def facenet_preprocess(device: str, color: str | None) -> Node:
 
 
 def facemask_preprocess(device: str, color: str | None = None) -> Node:
-    """Return the pipeline photo, orientation -> ``input_1``, always in the photo's colors.
-
-    The mask network is trained on them, whatever FaceNet is fed.
-    """
+    """Return the same pipeline in the photo's colors, which the mask network is trained on."""
     del color
     return facenet_preprocess(device, "rgb")
 
@@ -107,7 +104,7 @@ COLORS_OF: dict[str, tuple[str | None, ...]] = {
     "photo_gray": (None,),
     "faces_preprocess": COLORS,
 }
-"""Model name to the colors it is written in; None where there is nothing to choose."""
+"""Model name to the colors it is written in; None where there is no choice."""
 
 
 def _pipeline(device: str) -> Callable[[Callable[[], Node]], Callable[[], Node]]:
@@ -122,7 +119,7 @@ def _pipeline(device: str) -> Callable[[Callable[[], Node]], Callable[[], Node]]
 
 
 def inputs() -> tuple[Node, Node]:
-    """Return the nodes ``photo`` and ``orientation``, fed from outside."""
+    """Return the nodes ``photo`` and ``orientation``, which the caller feeds."""
     photo = fn.external_source(name="photo", device="cpu", dtype=types.UINT8, ndim=1)
     orientation = fn.external_source(name="orientation", device="cpu", dtype=types.INT32, ndim=1)
     return photo, orientation
@@ -162,7 +159,7 @@ def _network_input(stored: Node, orientation: Node, color: str | None) -> Node:
 
 
 def _orientation_and_size(placement: Node) -> tuple[Node, Node]:
-    """Return the orientation, and the height and width to pad to, -1 where they are not told."""
+    """Return the orientation, and the height and width to pad to, -1 where they are not given."""
     whole = fn.pad(placement, axes=[0], shape=[3], fill_value=-1)
     return fn.slice(whole, 0, 1, axes=[0]), fn.slice(whole, 1, 2, axes=[0])
 
@@ -176,7 +173,7 @@ def _gray_picture(stored: Node, orientation: Node, padded_hw: Node, color: str |
 
 
 def upright(picture: Node, orientation: Node) -> Node:
-    """Return pixels as their EXIF orientation turns them."""
+    """Return pixels turned by their EXIF orientation."""
     # DALI reads this ``if`` a sample at a time (enable_conditionals).
     if fn.cast(_choose(orientation, _TRANSPOSED, 1, 0), dtype=types.BOOL):
         turned = fn.transpose(picture, perm=[1, 0, 2], transpose_layout=False)

@@ -1,13 +1,13 @@
-"""Photos in batches of decoded pixels: of one shape each, so that they stack, or as they come.
+"""Decode photos in batches: of one shape each, so that they stack, or ragged ones in order.
 
 ::
 
     with PhotoBatches(sorted(folder.iterdir()), 32, grouped=True) as batches:
         for batch in batches:
             batch.images  # uint8 (N, H, W, 3), all photos of one batch are of one shape
-        batches.failures  # those that were no photos
+        batches.failures  # the photos that can't be used
 
-Grouping sorts the photos by their shape upright, which their headers tell, nothing is decoded for
+Grouping sorts the photos by their shape upright, which their headers tell; nothing is decoded for
 it. Every photo passes ``facekit.photos.check`` before DALI sees it, so that a broken one is named
 and left out, and the batch goes on without it. The pixels are those that the server decodes.
 """
@@ -58,7 +58,7 @@ class PhotoBatch:
 
 
 class PhotoBatches(Closing):
-    """An iterator's source over photos; each ``iter`` begins anew.
+    """Batches of photos; each ``iter`` begins anew.
 
     Args:
         photos: Paths, or whatever ``Client.detect`` takes.
@@ -69,10 +69,10 @@ class PhotoBatches(Closing):
         threads: That read and decode; 0 for as many as there are processors.
 
     Attributes:
-        failures: What could not be used so far, and why; of the present ``iter``.
+        failures: What could not be used so far in this ``iter``, and why, by its place.
 
     Raises:
-        ConfigError: No such device, or no batch has this size.
+        ConfigError: An option is out of its range.
     """
 
     def __init__(
@@ -93,9 +93,15 @@ class PhotoBatches(Closing):
         self._photos, self._size, self._grouped = photos, batch_size, grouped
         threads = threads or len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(threads)
-        color = "gray" if gray else None
-        self._build = functools.partial(_decoder, batch_size, threads, color, device)
-        self._pipeline = self._build()
+        self._decoder = functools.partial(
+            _decoder,
+            device,
+            "gray" if gray else None,
+            batch_size=batch_size,
+            num_threads=threads,
+            device_id=None if device == "cpu" else 0,
+        )
+        self._build()
 
     def __iter__(self) -> Iterator[PhotoBatch]:
         """Yield the batches; photos are read and checked ahead of the decoder."""
@@ -111,6 +117,10 @@ class PhotoBatches(Closing):
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(cancel_futures=True)
+
+    def _build(self) -> None:
+        self._pipeline: Any = self._decoder()
+        self._pipeline.build()
 
     def _batches(self) -> Iterator[list[int]]:
         whole = [list(range(len(self._photos)))]
@@ -135,18 +145,18 @@ class PhotoBatches(Closing):
                 if self._grouped and usable and photo.size_hwc[:2] != usable[0][1].size_hwc[:2]:
                     raise PhotoError("changed while it was read")
                 usable.append((k, photo))
-            except PhotoError as e:
-                self.failures[k] = e
+            except PhotoError as error:
+                self.failures[k] = error
         if not usable:
             return
         try:
             yield self._run(usable)
-        except RuntimeError as e:
+        except RuntimeError as error:
             # A photo that passed the check and that DALI refuses all the same spoils its whole
             # batch, and the pipeline with it: the others are decoded one by one.
-            self._pipeline = self._build()
+            self._build()
             if len(usable) == 1:
-                self.failures[usable[0][0]] = PhotoError(f"DALI cannot decode it: {e}")
+                self.failures[usable[0][0]] = PhotoError(f"DALI cannot decode it: {error}")
                 return
             for k, photo in usable:
                 done: Future[CheckedPhoto] = Future()
@@ -190,31 +200,20 @@ def photo_shape(photo: PhotoLike) -> Shape:
 def _shape(photo: PhotoLike) -> Shape | PhotoError:
     try:
         return photo_shape(photo)
-    except PhotoError as e:
-        return e
+    except PhotoError as error:
+        return error
 
 
 def _checked(photo: PhotoLike) -> CheckedPhoto:
     try:
         return check_photo(read_photo(photo))
-    except PhotoError as e:
-        if isinstance(photo, str | os.PathLike) and str(photo) not in str(e):
-            raise PhotoError(f"{Path(photo)}: {e}") from e
+    except PhotoError as error:
+        if isinstance(photo, str | os.PathLike) and str(photo) not in str(error):
+            raise PhotoError(f"{Path(photo)}: {error}") from error
         raise
 
 
-def _decoder(batch_size: int, threads: int, color: str | None, device: str) -> Any:
-    @pipeline_def(  # type: ignore[untyped-decorator]
-        batch_size=batch_size,
-        num_threads=threads,
-        device_id=None if device == "cpu" else 0,
-        enable_conditionals=True,
-        prefetch_queue_depth=1,
-    )
-    def decoder() -> Node:
-        photo, orientation = inputs()
-        return upright(decode(photo, device, color), orientation)
-
-    pipeline = decoder()
-    pipeline.build()
-    return pipeline
+@pipeline_def(enable_conditionals=True, prefetch_queue_depth=1)  # type: ignore[untyped-decorator]
+def _decoder(device: str, color: str | None) -> Node:
+    photo, orientation = inputs()
+    return upright(decode(photo, device, color), orientation)

@@ -1,5 +1,6 @@
 """Write the DALI pipelines into a model repository, one file a color and device.
 
+``python -m facekit.pipelines.serialize REPOSITORY --device cpu`` does so.
 ``<model>/1/<color>.<device>.dali``, or ``<device>.dali`` where there is no color to choose;
 ``default_model_filename`` in the model's configuration picks one. The CPU files are committed, so
 that a server can start from a clone; GPU files need a CUDA device to be written on.
@@ -7,11 +8,14 @@ that a server can start from a clone; GPU files need a CUDA device to be written
 
 from __future__ import annotations
 
+import argparse
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from facekit.errors import SetupError
+from facekit.files import write_whole
 from facekit.pipelines.definitions import COLORS_OF, DEVICES, PIPELINES
 
 
@@ -30,38 +34,34 @@ def serialize(model: str, *, device: str, color: str | None) -> bytes:
     """Return one pipeline as the bytes that the DALI backend loads.
 
     Raises:
-        SetupError: The GPU variant was asked for on a machine without a CUDA device.
+        SetupError: A GPU variant needs a machine with a CUDA device.
     """
     try:
         with _untraced():
             pipeline = PIPELINES[model](device, color)
             pipeline.build()
             data = pipeline.serialize()
-    except RuntimeError as e:
+    except RuntimeError as error:
         if device == "gpu":
-            raise SetupError(f"a GPU pipeline can only be serialized where CUDA is: {e}") from e
+            raise SetupError(
+                f"a GPU pipeline can only be serialized where CUDA is: {error}"
+            ) from error
         raise
     return data if isinstance(data, bytes) else bytes(data, "latin-1")
 
 
 def write_all(repository: Path, *, devices: tuple[str, ...] = DEVICES) -> list[Path]:
-    """Write every pipeline in each of its colors for the devices named, each file atomically.
-
-    Returns:
-        The files written.
+    """Write every pipeline in each of its colors for some devices, and return the files.
 
     Raises:
-        SetupError: See ``serialize``.
+        SetupError: As for :func:`serialize`.
     """
     written = []
     for model in PIPELINES:
         for device in devices:
             for color in COLORS_OF[model]:
                 path = repository / model / "1" / file_name(color, device)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                part = path.with_suffix(".part")
-                part.write_bytes(serialize(model, device=device, color=color))
-                part.replace(path)
+                write_whole(path, serialize(model, device=device, color=color))
                 written.append(path)
     return written
 
@@ -79,3 +79,22 @@ def _untraced() -> Iterator[None]:
         yield
     finally:
         dali_trace.set_tracing(enabled=True)
+
+
+def main() -> int:
+    """Write the files, print their paths, and return the exit status."""
+    parser = argparse.ArgumentParser(description="Serialize the DALI pipelines.")
+    parser.add_argument("repository", type=Path, help="the model repository to write into")
+    parser.add_argument("--device", choices=DEVICES, default="cpu")
+    args = parser.parse_args()
+    try:
+        for path in write_all(args.repository, devices=(args.device,)):
+            sys.stdout.write(f"{path}\n")
+    except SetupError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -15,9 +15,9 @@ from PIL import Image
 from facekit.annotations import DatasetInfo, NumberedPhoto, write_coco
 from facekit.annotations.dataset import name_of
 from facekit.annotations.output import OUTPUT_MARK
-from facekit.chips import ChipOptions, LeftOut, align_faces, eyes_center_xy
+from facekit.chips import ChipOptions, SkippedFace, align_faces, eyes_center_xy
 from facekit.chips.names import chip_name
-from facekit.chips.run import LEFT_OUT, LISTING
+from facekit.chips.run import LISTING, SKIPPED
 from facekit.cli import main
 from facekit.client import Client
 from facekit.errors import ConfigError, DataError
@@ -55,7 +55,7 @@ def test_chips_and_their_listing(folder: Path, tmp_path: Path) -> None:
     faces = faces_of(GOOD, SIZE_WH, [0.9, 0.4])
     records = [record_of(name, faces) for name in ("a.jpg", "sub/b.jpg")]
     summary = align_faces(records, folder, tmp_path / "out", ChipOptions(size=96))
-    assert (summary.chips, summary.photos, summary.left_out) == (4, 2, ())
+    assert (summary.chips, summary.photos, summary.skipped) == (4, 2, ())
     listed = rows(tmp_path / "out")
     assert [row["chip"] for row in listed] == [
         "a.jpg.face1.jpg", "a.jpg.face2.jpg", "sub__b.jpg.face1.jpg", "sub__b.jpg.face2.jpg"
@@ -99,15 +99,15 @@ def test_what_cannot_be_aligned_is_named_and_the_rest_is_done(folder: Path, tmp_
     records.append(record_of("failed.jpg", None, "was no photo"))
     out = tmp_path / "out"
     summary = align_faces(records, folder, out, ChipOptions(size=64))
-    assert {*contents(out)} == {"a.jpg.face2.jpg", "chips.jsonl", LEFT_OUT}
-    told = [each for each in summary.left_out if each.face is None]
+    assert {*contents(out)} == {"a.jpg.face2.jpg", "chips.jsonl", SKIPPED}
+    told = [each for each in summary.skipped if each.face is None]
     assert [each.photo for each in told] == ["bad.jpg", "gone.jpg", "new.jpg"]
     assert "truncated" in told[0].reason and "No such file" in told[1].reason
     assert told[2].reason == "90 x 80 pixels, but 400 x 300 when its faces were found"
-    assert LeftOut("a.jpg", 1, "both eyes at one place") in summary.left_out
-    assert str(summary.left_out[0]) == "a.jpg, face 1: both eyes at one place"
-    lines = [json.loads(line) for line in (out / LEFT_OUT).read_text().splitlines()]
-    assert [LeftOut(**line) for line in lines] == list(summary.left_out)
+    assert SkippedFace("a.jpg", 1, "both eyes at one place") in summary.skipped
+    assert str(summary.skipped[0]) == "a.jpg, face 1: both eyes at one place"
+    lines = [json.loads(line) for line in (out / SKIPPED).read_text().splitlines()]
+    assert [SkippedFace(**line) for line in lines] == list(summary.skipped)
     # Once all is well the report goes, and so do the chips that are no longer made.
     align_faces([record_of("sub/b.jpg", faces_of(GOOD, SIZE_WH, [1, 1]))], folder, out)
     assert {*contents(out)} == {"chips.jsonl", "sub__b.jpg.face1.jpg", "sub__b.jpg.face2.jpg"}
@@ -118,7 +118,7 @@ def test_weak_and_small_faces_are_left_out_without_a_word(folder: Path, tmp_path
     record = record_of("a.jpg", faces_of(points, SIZE_WH, [0.9, 0.3, 0.9]))
     options = ChipOptions(size=64, min_score=0.9, min_size=41.5, format="png")
     summary = align_faces([record], folder, tmp_path / "out", options)
-    assert summary.left_out == () and [r["face"] for r in rows(tmp_path / "out")] == [1, 3]
+    assert summary.skipped == () and [r["face"] for r in rows(tmp_path / "out")] == [1, 3]
     options = ChipOptions(size=64, min_size=42.5)
     align_faces([record], folder, tmp_path / "out", options)
     assert [r["face"] for r in rows(tmp_path / "out")] == [1, 2]
@@ -130,7 +130,7 @@ def test_points_that_nobody_labeled_are_no_face(folder: Path, tmp_path: Path) ->
     faces = faces_of([GOOD[0]], SIZE_WH, [1.0])
     faces.points_xy[0, 5], faces.point_scores[0, 5] = 0, 0
     summary = align_faces([record_of("a.jpg", faces)], folder, tmp_path / "out")
-    assert summary.left_out == (LeftOut("a.jpg", 1, "landmarks that are missing or not finite"),)
+    assert summary.skipped == (SkippedFace("a.jpg", 1, "landmarks that are missing or not finite"),)
 
 
 def test_chips_of_a_run_that_was_killed_go_and_nothing_else_does(
@@ -153,7 +153,7 @@ def test_folder_of_photos_is_no_place_for_chips(folder: Path) -> None:
     before = sorted((path, path.read_bytes()) for path in folder.rglob("*") if path.is_file())
     record = record_of("a.jpg", faces_of(GOOD, SIZE_WH, [1, 1]))
     for out in (folder, folder / "sub"):
-        with pytest.raises(DataError, match="holds other things than chips: give a new"):
+        with pytest.raises(DataError, match="contains other things than chips: give a new"):
             align_faces([record], folder, out)
     assert before == sorted((p, p.read_bytes()) for p in folder.rglob("*") if p.is_file())
 
@@ -228,7 +228,7 @@ def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     printed = capsys.readouterr()
     assert f"2 chips of 2 photos in {out}; 30 left out\n" == printed.out
     assert "facekit: gone0.jpg: No such file" in printed.err
-    assert f"and 10 more, all in {out / LEFT_OUT}" in printed.err
+    assert f"and 10 more, all in {out / SKIPPED}" in printed.err
     assert main([*argv, "--size", "7"]) == 2
     assert "size: expected 16 to 2048 pixels" in capsys.readouterr().err
 
@@ -265,7 +265,7 @@ def test_damage_behind_the_header_stops_no_other_photo(
     assert main(["align", str(path), "--out", str(out), "--size", "64"]) == 1
     assert f"4 chips of 2 photos in {out}; 2 left out\n" == capsys.readouterr().out
     assert {str(row["photo"]) for row in rows(out)} == {"a.jpg", "sub/b.jpg"}
-    missing = [json.loads(line) for line in (out / LEFT_OUT).read_text().splitlines()]
+    missing = [json.loads(line) for line in (out / SKIPPED).read_text().splitlines()]
     assert [(each["photo"], each["face"]) for each in missing] == [
         ("damaged.jpg", None), ("pipe.jpg", None)
     ]  # fmt: skip
@@ -285,7 +285,7 @@ def test_names_that_are_no_utf8_are_listed_with_their_bytes(folder: Path, tmp_pa
     assert [row["photo"] for row in listed] == ["\\udcff.jpg"] * 2
     assert listed[0]["photo_hex"] == b"\xff.jpg".hex()
     assert {name_of(row, "chip") for row in listed} <= {path.name for path in out.iterdir()}
-    (line,) = (out / LEFT_OUT).read_text().splitlines()
+    (line,) = (out / SKIPPED).read_text().splitlines()
     assert name_of(json.loads(line), "photo") == "\udcfe.jpg"
     for text in ((out / LISTING).read_text(), line):
         assert "\\ud" not in text.replace("\\\\ud", "")

@@ -76,7 +76,7 @@ def test_class_that_the_model_does_not_have_is_refused(
 ) -> None:
     classes = ClassMap(given)
     ((name, target),) = given.items()
-    words = f"{name}={target}: {target} is no class of the model (mask, no-mask)"
+    words = f"{name}={target}: {target} is not a class of the model (mask, no-mask)"
     for present in (names, []):
         with pytest.raises(ConfigError, match=re.escape(words)):
             classes.check(dict.fromkeys(present, Path("a.txt")), MODEL)

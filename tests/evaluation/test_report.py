@@ -9,24 +9,23 @@ from PIL import Image
 
 from facekit.errors import ConfigError, DataError, PhotoError, ServerError, SetupError
 from facekit.evaluation.average_precision import Curve
-from facekit.evaluation.class_scores import ClassScore
+from facekit.evaluation.class_scores import BandScore, ClassScore
 from facekit.evaluation.landmark_errors import LandmarkErrors
 from facekit.evaluation.plot import check_suffix, write_plot
-from facekit.evaluation.remarks import Remarks
-from facekit.evaluation.report import Evaluation, Failure
-from facekit.evaluation.served import BandScore, ScoringRules, ServedScore
+from facekit.evaluation.report import Evaluation, Failure, Remarks
+from facekit.evaluation.served import ScoringRules, ServedScore
 from facekit.labels.photo_labels import PhotoLabels
 
 NAN = float("nan")
 NOTHING = Curve(np.zeros(0, np.float32), np.zeros(0), np.zeros(0), 0)
 FOUND = Curve(np.float32([0.9, 0.75]), np.array([1, 0.5]), np.array([0.5, 0.5]), 2)
-EMPTY = ServedScore("faces", (ClassScore("any face", NOTHING, NAN),), ((),), NAN, None)
+EMPTY = ServedScore("faces", (ClassScore("any face", NOTHING, NAN),), NAN, None)
 
 
 def server(name: str, *classes: str, landmarks: LandmarkErrors | None = None) -> ServedScore:
-    rows = tuple(ClassScore(one, FOUND, 0.5) for one in classes)
     bands = (BandScore(20, 40, 0, NAN), BandScore(40, 80, 2, 0.5), BandScore(160, 9999, 0, NAN))
-    return ServedScore(name, rows, (bands,) * len(rows), 0.5, landmarks)
+    rows = tuple(ClassScore(one, FOUND, 0.5, bands) for one in classes)
+    return ServedScore(name, rows, 0.5, landmarks)
 
 
 def evaluation(*servers: ServedScore, failures: tuple[Failure, ...] = ()) -> Evaluation:
@@ -223,9 +222,7 @@ def test_the_legend_leaves_the_curve_free(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     scores = np.linspace(0.9, 0.1, 50).astype(np.float32)
     low = Curve(scores, np.full(50, 0.07), np.linspace(0, 0.5, 50), 9)
-    write_plot(
-        [ServedScore("faces", (ClassScore("any face", low, 0.5),), ((),), 0.5, None)], "x", path
-    )
+    write_plot([ServedScore("faces", (ClassScore("any face", low, 0.5),), 0.5, None)], "x", path)
     with Image.open(path) as picture:
         dark = np.asarray(picture.convert("L"), int) < 60
     # Words inside the axes stand in another quarter than the curve.

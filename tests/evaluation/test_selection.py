@@ -137,8 +137,8 @@ def test_a_list_names_photos_as_people_do(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (None, "no such file"),
-        (b"", "names no photo"),
-        (b"# a\n\n", "names no photo"),
+        (b"", "does not name a photo"),
+        (b"# a\n\n", "does not name a photo"),
         (b"\xff\n", "cannot be read"),
     ],
 )

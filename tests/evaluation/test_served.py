@@ -75,7 +75,7 @@ def test_nothing_scores_nothing() -> None:
             result.classes[0].lowest_score,
         ):
             assert math.isnan(value)
-        assert all(band.faces == 0 for band in result.bands[0])
+        assert all(band.faces == 0 for band in result.classes[0].bands)
         assert result.landmarks is None
 
 
@@ -107,12 +107,13 @@ def test_bands_begin_at_the_least_height() -> None:
 
     def bands(least: float) -> list[tuple[float, int, float]]:
         result = scored([(photo, found)], ScoringRules(minimum_height=least))
-        return [(b.low, b.faces, b.average_precision) for b in result.bands[0] if b.faces]
+        return [(b.low, b.faces, b.average_precision) for b in result.classes[0].bands if b.faces]
 
     assert bands(0) == [(10, 1, 1), (40, 1, 1), (80, 1, 0)]
     assert bands(30) == [(40, 1, 1), (80, 1, 0)]
     assert bands(45) == [(80, 1, 0)]
-    low = [band.low for band in scored([(photo, found)], ScoringRules(minimum_height=45)).bands[0]]
+    result = scored([(photo, found)], ScoringRules(minimum_height=45))
+    low = [band.low for band in result.classes[0].bands]
     assert low == [45, 80, 160]
 
 

@@ -13,7 +13,7 @@ from facekit.annotations import DatasetInfo, NumberedPhoto, write_coco
 from facekit.draw import open_upright
 from facekit.errors import ConfigError, DataError
 from facekit.faces import Faces
-from facekit.pipelines import usable
+from facekit.pipelines import coco_training
 from facekit.pipelines.coco_training import CocoBatches
 from tests import photo_files
 from tests.face_shapes import faces_of, points_68, record_of
@@ -121,7 +121,7 @@ def test_photos_that_dali_would_stumble_over_are_left_out_before(tmp_path: Path)
         (photos / name).write_bytes(data)
     data = CocoBatches(write(tmp_path, [*bad, *good, *other, "gone.jpg"]), 4)
     assert {*data.failures} == {*bad, *other, "gone.jpg"}
-    assert str(data.failures["other size.jpg"]) == "9 x 9 pixels, but 90 x 70 in the data set"
+    assert str(data.failures["other size.jpg"]) == "9 x 9 pixels, but 90 x 70 in the dataset"
     assert "No such file" in str(data.failures["gone.jpg"])
     assert ids(data) == [len(bad) + 1 + k for k in range(len(good))]
 
@@ -129,14 +129,14 @@ def test_photos_that_dali_would_stumble_over_are_left_out_before(tmp_path: Path)
 def test_photo_that_only_dali_refuses_is_left_out_before(
     coco: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = usable._look
+    real = coco_training._look
 
-    def lenient(folder: Path, name: str, size_wh: tuple[int, int]) -> usable.Looked:
+    def lenient(folder: Path, name: str, size_wh: tuple[int, int]) -> Any:
         if name == "sub/3.jpg":
-            return name, np.frombuffer(b"no photo at all", np.uint8)
+            return np.frombuffer(b"no photo at all", np.uint8)
         return real(folder, name, size_wh)
 
-    monkeypatch.setattr(usable, "_look", lenient)
+    monkeypatch.setattr(coco_training, "_look", lenient)
     batches = CocoBatches(coco, 3)
     assert {*batches.failures} == {"sub/3.jpg"}
     assert "DALI cannot decode it" in str(batches.failures["sub/3.jpg"])

@@ -155,7 +155,7 @@ def test_pillow_reads_what_the_check_hands_on() -> None:
 
 def test_command_writes_and_names_the_files(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "facekit.pipelines", str(tmp_path), "--device", "cpu"],
+        [sys.executable, "-m", "facekit.pipelines.serialize", str(tmp_path), "--device", "cpu"],
         capture_output=True,
         text=True,
     )

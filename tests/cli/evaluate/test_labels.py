@@ -71,7 +71,7 @@ def test_unknown_classes_are_asked_about(
     assert main([*argv, "--class-map", "with_maks=maask"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "--class-map: with_maks is in no label file",
-        "facekit: --class-map with_maks=maask: maask is no class of the model (mask, no-mask)",
+        "facekit: --class-map with_maks=maask: maask is not a class of the model (mask, no-mask)",
     ]
     assert main([*argv, "--class-map", "helmet=no-mask"]) == 0
     assert rows(capsys.readouterr().out, "no-mask")[0][2] == "1"
