@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from facekit.client.photos import PhotoLike, read_photo
-from facekit.drawn_tags import Tag, font, place_tag
 from facekit.errors import InputError
 from facekit.faces import Face, Faces
 from facekit.landmarks.scheme import POINT_COUNTS, groups, skeleton
 from facekit.photos.check import check_photo, decode_checked
 
 Color = tuple[int, int, int]
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels of the photo."""
 
 BOX_COLOR: Color = (255, 214, 64)
-"""Boxes and the tags with their scores, where the model tells no classes."""
+"""Boxes and tags where the model has no classes."""
 
 CLASS_COLORS: tuple[Color, ...] = (
     (38, 214, 160),
@@ -25,7 +27,7 @@ CLASS_COLORS: tuple[Color, ...] = (
     (86, 196, 255),
     (214, 160, 255),
 )
-"""Boxes and tags of the first class, the second, and so on; further ones begin again."""
+"""Boxes and tags of the first class, the second, and so on; then from the first again."""
 
 # Okabe and Ito's palette, which color-blind eyes tell apart, lightened to stand out on skin.
 PART_COLORS: dict[str, Color] = {
@@ -49,6 +51,10 @@ _DARK_BELOW = 90
 # then take more than a few megapixels.
 _OVERSAMPLING = 4
 _MAX_LAYER_PIXELS = 8_000_000
+WIDEST_TAG = 2.5
+"""How many times as wide as its face a tag may be; a wider one would look like another's."""
+_SMALLEST_TAG_PX = 9.0
+_MEASURED_PX = 64
 
 
 def open_upright(photo: PhotoLike) -> Image.Image:
@@ -67,7 +73,7 @@ def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.
         photo: The photo the faces were found in, as for ``Client.detect``.
         faces: What was found.
         scores: Whether to write each face's score beside its box, after the name of its class
-            where the model tells classes. Where there is no room for both that covers no other
+            where the model has classes. Where there is no room for both that covers no other
             face, the score stands alone, or nothing.
 
     Raises:
@@ -102,65 +108,34 @@ def draw_into(image: Image.Image, faces: Faces, *, scores: bool = True) -> None:
         _draw_face(image, faces[index], color, tags.get(index))
 
 
-def _draw_face(image: Image.Image, face: Face, color: Color, tag: Tag | None) -> None:
-    """Draw one face into the image by way of a larger, transparent layer around it."""
-    unit = _unit(image, face)
-    margin = 4 * unit
-    # The tag has the line's width around it already.
-    around = [] if tag is None else [tag.left, tag.left + tag.wide]
-    xs = [*face.box_xyxy[[0, 2]].tolist(), *face.points_xy[:, 0].tolist(), *around]
-    around = [] if tag is None else [tag.top, tag.top + tag.tall]
-    ys = [*face.box_xyxy[[1, 3]].tolist(), *face.points_xy[:, 1].tolist(), *around]
-    left, top = max(0, math.floor(min(xs) - margin)), max(0, math.floor(min(ys) - margin))
-    right = min(image.width, math.ceil(max(xs) + margin))
-    bottom = min(image.height, math.ceil(max(ys) + margin))
-    if right <= left or bottom <= top:
-        return
-    area = (right - left) * (bottom - top)
-    scale = max(1, min(_OVERSAMPLING, int(math.sqrt(_MAX_LAYER_PIXELS / area))))
-    layer = Image.new("RGBA", ((right - left) * scale, (bottom - top) * scale))
-    pen = _Pen(ImageDraw.Draw(layer), left, top, scale)
-    _draw_box(pen, face, color, unit)
-    _draw_points(pen, face, unit)
-    if tag is not None:
-        _write_tag(pen, tag, color)
-    _lay(image, layer, left, top, scale)
+@dataclass(frozen=True)
+class Tag:
+    """A text and its background, in pixels of the photo.
+
+    Attributes:
+        text: What is written.
+        text_px: Height of its letters.
+        box: The background: left, top, right, bottom.
+    """
+
+    text: str
+    text_px: float
+    box: Box
 
 
 def draw_tag(image: Image.Image, tag: Tag, color: Color) -> None:
-    """Draw a face's tag into the image, without the face.
+    """Draw a face's tag, from :func:`place_tags`, into the image, without the face.
 
-    Args:
-        image: Is changed.
-        tag: From ``place_tags``.
-        color: Of the background; the letters are dark, or light on a dark one.
+    The letters are dark on the color, or light if it is dark.
     """
-    left, top = max(0, math.floor(tag.left)), max(0, math.floor(tag.top))
-    size = math.ceil(tag.box[2]) - left, math.ceil(tag.box[3]) - top
-    layer = Image.new("RGBA", (size[0] * _OVERSAMPLING, size[1] * _OVERSAMPLING))
-    _write_tag(_Pen(ImageDraw.Draw(layer), left, top, _OVERSAMPLING), tag, color)
-    _lay(image, layer, left, top, _OVERSAMPLING)
-
-
-def _write_tag(pen: _Pen, tag: Tag, color: Color) -> None:
-    pen.panel(tag.box, color, 0.25 * tag.tall)
-    middle = (tag.left + tag.wide / 2, tag.top + tag.tall / 2)
-    # Weights of ITU-R BT.601's luma.
-    luma = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
-    pen.text(*middle, tag.text, tag.text_px, _DARK if luma > _DARK_BELOW else _LIGHT)
-
-
-def _lay(image: Image.Image, layer: Image.Image, left: int, top: int, scale: int) -> None:
-    """Lay a layer that is ``scale`` times as large over the image."""
-    small = layer.reduce(scale) if scale > 1 else layer
-    image.paste(small.convert("RGB"), (left, top), small.getchannel("A"))
+    _draw_layer(image, tag.box, lambda pen: _write_tag(pen, tag, color))
 
 
 def place_tags(
     image: Image.Image, faces: Sequence[Face], order: Sequence[int], with_scores: bool
 ) -> dict[int, Tag]:
     """Return the tags that there is room for, by the face's index; those first in order choose."""
-    boxes = [face.box_xyxy.tolist() for face in faces]
+    boxes = [_box_of(face) for face in faces]
     tags: dict[int, Tag] = {}
     for index in order:
         face = faces[index]
@@ -168,10 +143,52 @@ def place_tags(
         texts = dict.fromkeys((" ".join(filter(None, (face.class_name, score))), score))
         taken = [box for other, box in enumerate(boxes) if other != index]
         taken += [tag.box for tag in tags.values()]
-        tag = place_tag([text for text in texts if text], face, _unit(image, face), image, taken)
+        tag = _place_tag(filter(None, texts), face, _unit(image, face), image, taken)
         if tag is not None:
             tags[index] = tag
     return tags
+
+
+def font(size_px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the built-in font, which writes all tags."""
+    return ImageFont.load_default(size=size_px)
+
+
+def _place_tag(
+    texts: Iterable[str], face: Face, unit: float, image: Image.Image, taken: Sequence[Box]
+) -> Tag | None:
+    """Return a tag for the first text that has room: above the box, inside it, or below it."""
+    text_px = max(_SMALLEST_TAG_PX, 7.5 * unit)
+    for text in texts:
+        letters = float(font(_MEASURED_PX).getlength(text)) * text_px / _MEASURED_PX
+        wide, tall = letters + 0.7 * text_px, 1.35 * text_px
+        if wide > WIDEST_TAG * face.width:
+            continue
+        left = max(0.0, min(float(face.box_xyxy[0]) - unit, image.width - wide))
+        for top in _tag_tops(face, tall, unit, image.height):
+            box = left, top, left + wide, top + tall
+            if not any(_overlap(box, other) for other in taken):
+                return Tag(text, text_px, box)
+    return None
+
+
+def _tag_tops(face: Face, tall: float, unit: float, height: int) -> Iterator[float]:
+    y1, y2 = float(face.box_xyxy[1]), float(face.box_xyxy[3])
+    if y1 - tall - 2 * unit >= 0:
+        yield y1 - tall - 2 * unit
+    if y2 - y1 > 4 * tall:
+        yield max(0.0, y1) + 2 * unit
+    if y2 + tall + 2 * unit <= height:
+        yield y2 + 2 * unit
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return all(one[i] < other[i + 2] and other[i] < one[i + 2] for i in (0, 1))
+
+
+def _box_of(face: Face) -> Box:
+    x1, y1, x2, y2 = face.box_xyxy.tolist()
+    return x1, y1, x2, y2
 
 
 def _unit(image: Image.Image, face: Face) -> float:
@@ -179,6 +196,39 @@ def _unit(image: Image.Image, face: Face) -> float:
     photo_px = math.sqrt(image.width * image.height) / 420
     face_px = max(face.width, face.height) / 110
     return max(0.8, min(math.sqrt(photo_px * face_px), 1.6 * face_px, 2.5 * photo_px))
+
+
+def _draw_face(image: Image.Image, face: Face, color: Color, tag: Tag | None) -> None:
+    unit = _unit(image, face)
+    # The tag has the line's width around it already.
+    boxes = [_box_of(face)] + ([] if tag is None else [tag.box])
+    points = face.points_xy.tolist()
+    xs = [x for box in boxes for x in box[0::2]] + [x for x, _ in points]
+    ys = [y for box in boxes for y in box[1::2]] + [y for _, y in points]
+    margin = 4 * unit
+
+    def draw(pen: _Pen) -> None:
+        _draw_box(pen, face, color, unit)
+        _draw_points(pen, face, unit)
+        if tag is not None:
+            _write_tag(pen, tag, color)
+
+    area = min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin
+    _draw_layer(image, area, draw)
+
+
+def _draw_layer(image: Image.Image, area: Box, draw: Callable[[_Pen], None]) -> None:
+    """Draw into a part of the image by way of a larger, transparent layer over it."""
+    left, top = max(0, math.floor(area[0])), max(0, math.floor(area[1]))
+    right, bottom = min(image.width, math.ceil(area[2])), min(image.height, math.ceil(area[3]))
+    if right <= left or bottom <= top:
+        return
+    pixels = (right - left) * (bottom - top)
+    scale = max(1, min(_OVERSAMPLING, int(math.sqrt(_MAX_LAYER_PIXELS / pixels))))
+    layer = Image.new("RGBA", ((right - left) * scale, (bottom - top) * scale))
+    draw(_Pen(ImageDraw.Draw(layer), left, top, scale))
+    small = layer.reduce(scale) if scale > 1 else layer
+    image.paste(small.convert("RGB"), (left, top), small.getchannel("A"))
 
 
 class _Pen:
@@ -221,24 +271,27 @@ class _Pen:
         )
 
     def text(self, x: float, y: float, text: str, height: float, color: Color) -> None:
-        """Write a text, centerd on a point."""
+        """Write a text, centered on a point."""
         self._draw.text(
             self._at(x, y), text, fill=(*color, 255), font=font(height * self._scale), anchor="mm"
         )
 
 
+def _write_tag(pen: _Pen, tag: Tag, color: Color) -> None:
+    left, top, right, bottom = tag.box
+    pen.panel(tag.box, color, 0.25 * (bottom - top))
+    # Weights of ITU-R BT.601's luma.
+    luma = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
+    middle = (left + right) / 2, (top + bottom) / 2
+    pen.text(*middle, tag.text, tag.text_px, _DARK if luma > _DARK_BELOW else _LIGHT)
+
+
 def _draw_box(pen: _Pen, face: Face, color: Color, unit: float) -> None:
-    x1, y1, x2, y2 = face.box_xyxy.tolist()
-    grown = (x1 - unit, y1 - unit, x2 + unit, y2 + unit)
+    x1, y1, x2, y2 = _box_of(face)
     radius = min(4 * unit, face.width / 8)
-    pen.panel(grown, None, radius, outline=_DARK, width=3 * unit)
-    pen.panel(
-        (x1 - unit / 2, y1 - unit / 2, x2 + unit / 2, y2 + unit / 2),
-        None,
-        radius,
-        outline=color,
-        width=2 * unit,
-    )
+    for grown, outline, width in ((unit, _DARK, 3 * unit), (unit / 2, color, 2 * unit)):
+        box = x1 - grown, y1 - grown, x2 + grown, y2 + grown
+        pen.panel(box, None, radius, outline=outline, width=width)
 
 
 def _draw_points(pen: _Pen, face: Face, unit: float) -> None:

@@ -119,13 +119,7 @@ def _check_distance(distance: float, box: npt.NDArray[np.float64]) -> None:
 
 
 def read_chip(photo: PhotoLike, face: Face, size: int = 256, margin: float = MARGIN) -> Image.Image:
-    """Return the aligned chip of one face of a photo, in RGB.
-
-    Args:
-        photo: The photo the face was found in, as for ``Client.detect``.
-        face: One face with landmarks.
-        size: The chip's side in pixels.
-        margin: As for :func:`chip_from_photo`.
+    """Return the aligned chip of one face of a photo, in RGB; see :func:`chip_from_photo`.
 
     Raises:
         DegenerateFaceError: The landmarks don't tell which way is up.
@@ -140,11 +134,6 @@ def cut_chip(image: Image.Image, affine: Affine, size: int) -> Image.Image:
 
     Where the chip is coarser than the photo, it is drawn at twice its size, from pixels that were
     averaged in blocks first, and its own pixels are the means of four: it shows no aliasing.
-
-    Args:
-        image: The upright photo.
-        affine: From :func:`chip_from_photo`.
-        size: The chip's side in pixels.
     """
     linear = np.linalg.inv(affine[:, :2])
     back = np.column_stack([linear, -linear @ affine[:, 2]])

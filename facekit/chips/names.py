@@ -16,15 +16,10 @@ _MARK = "~"
 
 
 def chip_name(photo: str, number: int, suffix: str) -> str:
-    """Return the file name of one face's chip.
+    """Return the file name of the chip of a photo's face, numbered from 1.
 
-    Two photos never give the same name: one that could be mistaken for another's, that holds
+    Two photos never give the same name: one that could be mistaken for another's, that has
     characters a file system may refuse, or that is too long carries a digest of its whole path.
-
-    Args:
-        photo: Path under the photo folder, with ``/`` between its parts.
-        number: The face's place among its photo's, from 1.
-        suffix: With its dot.
 
     >>> chip_name("a.jpg", 1, ".jpg"), chip_name("2011/at sea/b.png", 12, ".jpg")
     ('a.jpg.face1.jpg', '2011__at sea__b.png.face12.jpg')

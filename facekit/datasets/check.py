@@ -58,15 +58,11 @@ def check_folder(folder: Path, name: str | None = None, workers: int = 1) -> Fol
 
     Photos without labels and the reverse are found, frames that can't be decoded or are not of the
     folder's size, and boxes that reach beyond their frame. The folder's size is what its
-    ``sources.json`` says, or else that of most frames.
-
-    Args:
-        folder: Holds ``images`` and ``labels``.
-        name: Look at this photo alone, with or without its set's name before it.
-        workers: Threads that decode; the result is the same for any number.
+    ``sources.json`` says, or else that of most frames. With a ``name``, only this photo is looked
+    at, with or without its set's prefix. The result is the same for any number of threads.
 
     Raises:
-        DataError: It has no such folders, or no photo.
+        DataError: It has no folders ``images`` and ``labels``, or no photo.
     """
     photos = {file.stem: file for file in list_files(folder / "images", (".jpg",))}
     labels = {file.stem: file for file in list_files(folder / "labels", (".txt",))}
@@ -169,12 +165,7 @@ def _decoded(photo: Path) -> Image.Image:
 
 
 def contact_sheet(tiles: Sequence[tuple[str, Image.Image]], counts: Counter[str]) -> Image.Image:
-    """Return photos side by side in one picture, each over its name, under a legend.
-
-    Args:
-        tiles: Name and drawn photo of each, all of one size.
-        counts: Objects of each class in the whole folder, for the legend.
-    """
+    """Return named photos of one size side by side in one picture, under a legend of the counts."""
     high = round(_TILE_PX * tiles[0][1].height / tiles[0][1].width) if tiles else 0
     columns = min(_COLUMNS, max(1, len(tiles)))
     rows = -(-len(tiles) // columns)

@@ -42,12 +42,9 @@ class Converted:
 
 
 def convert_photo(source: SourcePhoto, size_wh: tuple[int, int], dont_care: bool) -> Converted:
-    """Decode a photo, cut out its window, stretch it to the frame, and place its faces.
+    """Decode a photo, cut out its window, stretch it to a frame, and place its faces.
 
-    Args:
-        source: The photo and its faces.
-        size_wh: Width and height of the frame in pixels.
-        dont_care: Write the faces that the set's rules leave out as ``DontCare``.
+    With ``dont_care``, the faces that the set's rules leave out are written as ``DontCare``.
     """
     try:
         image, source = _upright(source)

@@ -14,12 +14,10 @@ _LIST = "-ellipseList.txt"
 
 
 def read_fddb(folder: Path, report: Report) -> list[SourcePhoto]:
-    """Read all ten folds; every face is one without a mask.
+    """Read all ten folds of FDDB; every face is one without a mask.
 
-    Args:
-        folder: The set's folder, with ``FDDB-folds`` and the photos' folders ``2002`` and ``2003``,
-            which may lie in ``originalPics``.
-        report: Takes what is wrong with a photo or face.
+    The folder has ``FDDB-folds`` and the photos' folders ``2002`` and ``2003``, which may lie in
+    ``originalPics``. What is wrong with a photo or face goes to ``report``.
 
     Raises:
         DataError: The folder, its lists, or a folder of photos that they name is missing.
@@ -49,15 +47,10 @@ def read_fddb(folder: Path, report: Report) -> list[SourcePhoto]:
 def ellipse_box(major: float, minor: float, angle: float, center_x: float, center_y: float) -> Box:
     """Return the upright box x1, y1, x2, y2 that touches an ellipse on its four sides.
 
-    An ellipse's point at parameter t has x = major cos(angle) cos t - minor sin(angle) sin t from
-    the center, whose largest value is the root of the squares of both factors; y likewise.
-
-    Args:
-        major: Half of the longer axis in pixels; without a positive length the box is empty.
-        minor: Half of the shorter axis, likewise.
-        angle: From the x axis to the longer axis in radians.
-        center_x: The center in pixels.
-        center_y: The center in pixels.
+    The half axes and the center are in pixels, the angle from the x axis to the longer axis in
+    radians. An ellipse's point at parameter t has x = major cos(angle) cos t - minor sin(angle)
+    sin t from the center, whose largest value is the root of the squares of both factors; y
+    likewise. An axis without a positive length gives an empty box.
     """
     if major <= 0 or minor <= 0:
         return (center_x, center_y, center_x, center_y)

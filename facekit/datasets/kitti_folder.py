@@ -46,15 +46,9 @@ class KittiFolder:
     def write(self, set_name: str, name: str, source: str, jpeg: bytes, labels: str) -> str:
         """Write a frame and its labels under a name of their own, and return it.
 
-        The name is ``<set>_<name>``, so that photos of one name in two sets both stay; the second
-        of one name in its set gets a number, and a very long one ends in a digest.
-
-        Args:
-            set_name: Prefix, without an underscore.
-            name: Name in the set, ``/`` becomes ``_``.
-            source: Where the photo lies in the set, for ``sources.json``.
-            jpeg: The frame.
-            labels: Text of the label file.
+        The name is ``<set>_<name>``, so that photos of one name in two sets both stay, with ``_``
+        for ``/``; the second of one name in its set gets a number, and a very long one ends in a
+        digest. ``sources.json`` gets the name with ``source``, the photo's path in the set.
 
         Raises:
             DataError: A file can't be written.

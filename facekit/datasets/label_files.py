@@ -28,15 +28,11 @@ class ListedPhoto:
 
 
 def read_listing(path: Path, least_columns: int, report: Report) -> list[ListedPhoto]:
-    """Read a list of photos: a photo's name, its number of faces, a line a face.
+    """Read a list of photos: a photo's name, its number of faces, a line of numbers for each face.
 
-    A photo of which a line is malformed is reported and left out, as a face that can't be read
-    would be trained as background; reading goes on at the next name, a line with ``/`` in it.
-
-    Args:
-        path: The text file.
-        least_columns: How many numbers a face has at least.
-        report: Takes what is wrong with a photo.
+    A photo of which a line is malformed, or has fewer numbers than ``least_columns``, is left out
+    and goes to ``report``, as a face that can't be read would be trained as background; reading
+    goes on at the next name, a line with ``/`` in it.
 
     Raises:
         DataError: The file is missing or can't be read.

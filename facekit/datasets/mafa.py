@@ -24,18 +24,13 @@ _MASKED_FACE, _BARE_FACE = 1, 2
 def read_mafa(
     folder: Path, report: Report, *, evaluation: bool, wide_only: bool = True
 ) -> list[SourcePhoto]:
-    """Read one part of MAFA by the tutorial's rules.
+    """Read the training or test part of MAFA by the tutorial's rules.
 
     Training: a face is masked if its occluder is not of type 3 and the degree is above 2; bare if
     the type is 3 and the degree below 2. Evaluation: masked if the face's own type is 1 and the
-    same holds; bare if the face's type is 2. Other faces are left out.
-
-    Args:
-        folder: The set's folder, with ``MAFA-Label-Train/LabelTrainAll.mat`` and
-            ``train-images/images``, or ``Test`` and ``test`` likewise.
-        report: Takes what is wrong with a photo or face.
-        evaluation: Read the test part.
-        wide_only: Leave out photos that are higher than wide.
+    same holds; bare if the face's type is 2. Other faces are left out, and with ``wide_only``
+    photos that are higher than wide. The folder has ``MAFA-Label-Train/LabelTrainAll.mat`` and
+    ``train-images/images``, and ``Test`` and ``test`` likewise.
 
     Raises:
         DataError: The label file or the folder of photos is missing or unusable.

@@ -25,19 +25,15 @@ BESIDE_SHARE = 0.25
 
 
 def read_portraits(folder: Path, report: Report) -> list[SourcePhoto]:
-    """Read a folder of 300-W photos, one window a face.
+    """Read a folder of 300-W photos and their ``.pts`` files, one window a face.
 
     A photo's other faces often have no points, and would be trained as background. So a window is
     cut out around each annotated face, moved and cut to lie in the photo: 1.5 to 2.5 times as high
     as the face's longer side and 2/3 to 4/3 times as wide as high. Size, aspect and the face's
     place in it follow from the SHA-1 of the ``.pts`` file's stem. Other annotated faces whose
     center is in the window are labeled too. What is further beside the face than a quarter of its
-    width is marked as ``DontCare``, except for labeled faces: other people stand there.
-
-    Args:
-        folder: Holds the photos and their ``.pts`` files.
-        report: Takes what is wrong with a photo or face. A face that can't be used gets no window;
-            those around it do, and it is one of the many that are not annotated.
+    width is marked as ``DontCare``, except for labeled faces: other people stand there. A face that
+    can't be used is reported and gets no window.
 
     Raises:
         DataError: The folder is missing or contains no ``.pts`` file.

@@ -123,14 +123,8 @@ def face_of(
 ) -> SourceFace | None:
     """Return a face, or None and a report where its box has no area or is not finite.
 
-    A face that is left out anyway may have an empty box.
-
-    Args:
-        box_xyxy: As read.
-        class_name: Its class; None for a face that the set's rules leave out.
-        labels: The label file.
-        line: Line or row of the label file, from 1; None where the file is of this face alone.
-        report: Takes what is wrong.
+    The class None stands for a face that the set's rules leave out, which may have an empty box.
+    The line or row of the label file counts from 1; None where the file is of this face alone.
     """
     x1, y1, x2, y2 = box_xyxy
     if not all(math.isfinite(value) for value in box_xyxy):

@@ -37,10 +37,6 @@ def read_medical_masks(folder: Path, report: Report) -> list[SourcePhoto]:
     looks like a misspelling of one of the two, it is reported and its photo left out. A photo whose
     file lists no object at all is background.
 
-    Args:
-        folder: The set's folder.
-        report: Takes what is wrong with a photo or face.
-
     Raises:
         DataError: A folder is missing or empty.
     """
@@ -50,12 +46,8 @@ def read_medical_masks(folder: Path, report: Report) -> list[SourcePhoto]:
 def read_mask_detection(folder: Path, report: Report, *, evaluation: bool) -> list[SourcePhoto]:
     """Read Kaggle's Face Mask Detection (andrewmvd): folders ``images`` and ``annotations``.
 
-    It has three classes; an object of any other is reported, and its photo left out.
-
-    Args:
-        folder: The set's folder.
-        report: Takes what is wrong with a photo or face.
-        evaluation: Return the photos for evaluation, as ``split_of`` tells; otherwise all others.
+    It has three classes; an object of any other is reported, and its photo left out. The photos are
+    those for evaluation, as ``split_of`` tells, or all others.
 
     Raises:
         DataError: A folder is missing or empty.

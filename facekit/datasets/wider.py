@@ -43,18 +43,12 @@ def read_wider(
     events: Collection[str] | None = PICKED_EVENTS,
     most_faces: int = MOST_FACES,
 ) -> list[SourcePhoto]:
-    """Read one part of WIDER FACE by the tutorial's rules.
+    """Read part ``val`` or ``train`` of WIDER FACE by the tutorial's rules.
 
-    A face without occlusion is one without a mask; others are left out. The labels are read from
-    ``wider_face_split/wider_face_<part>_bbx_gt.txt``, or where that is missing from
-    ``wider_face_<part>.mat``, which holds the same.
-
-    Args:
-        folder: The set's folder, with ``wider_face_split`` and ``WIDER_<part>/images``.
-        report: Takes what is wrong with a photo or face.
-        evaluation: Read part ``val``, not ``train``.
-        events: Names of the events to take; None for all.
-        most_faces: Photos with more unoccluded faces are left out.
+    A face without occlusion is one without a mask; others are left out, and so are photos of other
+    ``events`` (None for all) or with more than ``most_faces`` unoccluded faces. The labels are read
+    from ``wider_face_split/wider_face_<part>_bbx_gt.txt``, or where that is missing from
+    ``wider_face_<part>.mat``, which has the same; the photos from ``WIDER_<part>/images``.
 
     Raises:
         DataError: The labels or the folder of photos are missing or unusable.

@@ -87,12 +87,9 @@ class Threshold:
 def best_thresholds(
     points: Curve, wanted_precision: float = WANTED_PRECISION
 ) -> dict[str, Threshold]:
-    """Return the threshold of the best F1 and the lowest one that reaches a precision.
+    """Return the thresholds ``best_f1`` and ``precise``, the lowest one that reaches a precision.
 
     Where no threshold reaches it, the highest one stands in its place.
-
-    Returns:
-        ``best_f1`` and ``precise``.
     """
     if not len(points.scores):
         none = Threshold(float("nan"), float("nan"), 0.0)
@@ -105,18 +102,11 @@ def best_thresholds(
 
 
 def average_precision(points: Curve, mode: AveragePrecisionMode = "INTEGRATE") -> float:
-    """Return the average precision under the curve's envelope, 0..1.
+    """Return the average precision under the curve's envelope, 0..1; NaN without counted faces.
 
     The envelope at a recall is the best precision at that recall or a larger one, and 0 past the
-    curve's end: faces that a server's threshold holds back count as missed.
-
-    Args:
-        points: The curve.
-        mode: ``INTEGRATE``, the area under the envelope, or ``SAMPLE``, the envelope's mean at the
-            recalls 0, 0.1, ... 1.
-
-    Returns:
-        NaN where the photos have no counted face.
+    curve's end: faces that a server's threshold holds back count as missed. ``INTEGRATE`` is the
+    area under the envelope, ``SAMPLE`` the envelope's mean at the recalls 0, 0.1, ... 1.
     """
     if points.faces == 0:
         return float("nan")
@@ -151,8 +141,7 @@ def iou_matrix(first: Array, second: Array) -> Array:
 def match(result: FrameResult, iou: float) -> list[tuple[float, bool]]:
     """Match the detections of a photo to its faces, surest first, each face once.
 
-    Returns:
-        Score and success of every detection that counts.
+    Returns score and success of every detection that counts.
     """
     if len(result.boxes) == 0 or not (result.counted.any() or result.counted_boxes.any()):
         return []  # most photos, where one class and one size of faces are looked at

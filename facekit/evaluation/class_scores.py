@@ -172,13 +172,9 @@ def score_classes(
     how: Sequence[ClassEvaluation],
     mode: AveragePrecisionMode = "INTEGRATE",
 ) -> list[ClassScore]:
-    """Return one score a class, in the order of their names.
+    """Return one score a class, in the order of their names; label k is ``names[k]``.
 
-    Args:
-        photos: What was found and what is there.
-        names: The classes; label k is ``names[k]``.
-        how: How each class is measured, in the order of ``names``.
-        mode: How the average precision is taken from the curve.
+    ``how`` has a rule for each class; ``mode`` is how the average precision is taken from a curve.
     """
     scores = []
     for label, (name, rule) in enumerate(zip(names, how, strict=True)):
@@ -194,14 +190,9 @@ def height_curve(
     low: float,
     high: float = float("inf"),
 ) -> Curve:
-    """Return the curve of one class over the faces of some heights alone.
+    """Return the curve of one class over the faces of heights ``low`` to below ``high`` alone.
 
-    Args:
-        photos: What was found and what is there.
-        label: The class.
-        minimum_overlap: IoU from which a found box is the face's.
-        low: Smallest height in frame pixels.
-        high: First height that does not count.
+    Heights are in frame pixels; a found box is the face's from an IoU of ``minimum_overlap``.
     """
     how = ClassEvaluation(minimum_overlap, minimum_height=low, maximum_height=high)
     return curve([photo.of_class(label, how) for photo in photos], minimum_overlap)

@@ -59,11 +59,9 @@ class ClassMap:
         return [name for plain, name in self._names.items() if plain not in found]
 
     def check(self, files: Mapping[str, Path], classes: Sequence[str]) -> None:
-        """Refuse names that may not be faces, or not be faces of one of the classes.
+        """Refuse names that may not be faces, or not be faces of one of the model's classes.
 
-        Args:
-            files: The class names of all labels, each with a label file that holds it.
-            classes: The model's classes; a single one stands for every face.
+        ``files`` has the class names of all labels, each with a label file that has it.
 
         Raises:
             ConfigError: Names them and the option that decides; or a class was given that the

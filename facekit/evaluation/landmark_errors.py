@@ -48,13 +48,8 @@ def region_points(point_count: int) -> dict[str, NDArray[np.intp]]:
 def faces_on(boxes_xyxy: Array, scores: Array, true_boxes_xyxy: Array) -> NDArray[np.intp]:
     """Return for each true face the surest box that lies on it rather than on another face.
 
-    Args:
-        boxes_xyxy: float32 (N, 4), found boxes.
-        scores: float32 (N,).
-        true_boxes_xyxy: float32 (M, 4), all faces of the photo.
-
-    Returns:
-        int (M,), the box's index, or -1 where no box overlaps the face by ``ON_FACE``.
+    The found boxes are float32 (N, 4), the true ones, all faces of the photo, float32 (M, 4). The
+    result, int (M,), has the boxes' indices, or -1 where no box overlaps the face by ``ON_FACE``.
     """
     chosen = np.full(len(true_boxes_xyxy), -1, np.intp)
     if len(boxes_xyxy) == 0 or len(true_boxes_xyxy) == 0:
@@ -95,12 +90,8 @@ class LandmarkErrors:
     ) -> LandmarkErrors:
         """Measure faces, all in pixels of their photos.
 
-        Args:
-            found: float32 (point_count, 2) a face.
-            true: float32 (point_count, 2) a face; NaN for a point that is not annotated.
-            true_boxes_xyxy: float32 (4,) a face.
-            missed: Number of faces that had no box on them.
-            point_count: 68, 80 or 104; needed where there are no faces.
+        Points are float32 (point_count, 2) a face, NaN for a true one that is not annotated; boxes
+        float32 (4,) a face. ``missed`` faces had no box on them.
         """
         shape = (len(found), point_count, 2)
         points = np.array(found, np.float64).reshape(shape)

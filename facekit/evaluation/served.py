@@ -77,11 +77,7 @@ class ServedScore:
 def check_served(client: Client, model: str, files: Mapping[str, Path], classes: ClassMap) -> None:
     """Send the kit's own photo: the model must answer and know the labels, before long work.
 
-    Args:
-        client: The server.
-        model: One of ``facekit.client.calls.DETECTORS``.
-        files: The class names of all labels, each with a label file that holds it.
-        classes: What they stand for.
+    ``files`` has the class names of all labels, each with a label file that has it.
 
     Raises:
         ConfigError: A class name stands for none of the model's classes.
@@ -104,11 +100,6 @@ def class_names(servers: Sequence[ServedScore]) -> list[str]:
 def ask(client: Client, model: str, photos: Sequence[PhotoLabels]) -> list[Faces | FacekitError]:
     """Send all photos, and return what was found in each, or why there is no answer.
 
-    Args:
-        client: The server.
-        model: One of ``facekit.client.calls.DETECTORS``.
-        photos: Labels with their photos' files.
-
     Raises:
         ModelMissingError: The server does not serve this model any more.
     """
@@ -124,11 +115,7 @@ def ask(client: Client, model: str, photos: Sequence[PhotoLabels]) -> list[Faces
 
 
 def fitted(labels: PhotoLabels, size_wh: tuple[int, int]) -> PhotoLabels:
-    """Return labels with their boxes cut to the photo.
-
-    Args:
-        labels: The labels of a photo, in pixels of the upright photo.
-        size_wh: Width and height of the upright photo in pixels, as served.
+    """Return labels in pixels of the upright photo, whose size is given, with boxes cut to it.
 
     Raises:
         DataError: The labels are of a photo of another size, a box is not finite, or it lies
@@ -162,14 +149,9 @@ def score(
     classes: ClassMap,
     rules: ScoringRules,
 ) -> ServedScore:
-    """Score what a model answered.
+    """Score what a model, named ``server`` in the result, found in each photo.
 
-    Args:
-        server: The model's name in the result.
-        photos: The labels, one entry a photo, as :func:`fitted` gives them.
-        answers: What was found in each.
-        classes: Knows every class name of the labels.
-        rules: What counts as found.
+    The labels are as :func:`fitted` gives them, and ``classes`` knows all their class names.
     """
     names = answers[0].class_names if answers else ()
     merged = [

@@ -37,14 +37,10 @@ class CocoFile:
 
 
 def read_coco(path: Path, photo_folder: Path | None = None) -> CocoFile:
-    """Read the labels of all photos of a file.
+    """Read the labels of all photos of a file, whose names count from ``photo_folder`` or its own.
 
     An entry that can't be used spoils no more than its own photo. Entries are named by their
     place, such as ``annotations[3]``, from 0.
-
-    Args:
-        path: The ``.json`` file with ``images``, ``annotations`` and ``categories``.
-        photo_folder: Folder that the file names count from; the file's own when left out.
 
     Raises:
         DataError: The file is missing, or is not a COCO annotation file, or its boxes are left,

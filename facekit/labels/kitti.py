@@ -22,16 +22,12 @@ _ZEROS = ("0",) * 7
 def read_kitti(path: Path, report: Callable[[DataError], None] | None = None) -> PhotoLabels:
     """Read the labels of one photo.
 
-    A line holds 15 fields (16 with a score): class, truncation, occlusion, angle, x1, y1, x2, y2,
+    A line has 15 fields (16 with a score): class, truncation, occlusion, angle, x1, y1, x2, y2,
     and seven of three dimensions, which are not looked at. An empty file is a photo without
-    objects.
-
-    Args:
-        path: The ``.txt`` file.
-        report: Takes what is wrong with a line, which is then left out. Without it that is raised.
+    objects. A line that is malformed or has an empty box is left out and goes to ``report``.
 
     Raises:
-        DataError: The file can't be read; or a line is malformed or has an empty box.
+        DataError: The file can't be read; without ``report``, what is wrong with a line.
     """
     boxes: list[list[float]] = []
     names: list[str] = []

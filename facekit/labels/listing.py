@@ -13,13 +13,9 @@ CALIBRATION_MODULUS = 14
 
 
 def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Return a folder's files with one of some suffixes, in order of their names.
+    """Return a folder's files with one of some suffixes (lower case) in any case, sorted by name.
 
     Hidden files and subfolders are left out.
-
-    Args:
-        folder: Where to look.
-        suffixes: In lower case, each with its dot; the files' may be in any case.
 
     Raises:
         DataError: The folder is missing, is a file, or can't be listed.

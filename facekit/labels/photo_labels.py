@@ -75,9 +75,6 @@ def upright_points(
             first pixel; NaN stays NaN.
         size_wh: Width and height as stored.
         orientation: EXIF orientation 1..8.
-
-    Returns:
-        float32 [..., 2] in pixels of the upright photo.
     """
     x, y = points_xy[..., 0], points_xy[..., 1]
     right, below = size_wh[0] - x, size_wh[1] - y
@@ -101,11 +98,6 @@ def labeled_upright(labels_wh: Size | None, stored_wh: Size, orientation: int) -
 
     They are if the size that they state is that of the upright photo and not of the stored one.
     Otherwise they are of the stored pixels, which tools that made the public sets look at.
-
-    Args:
-        labels_wh: The size that the labels state, if any.
-        stored_wh: The photo's size as stored.
-        orientation: EXIF orientation 1..8.
     """
     return labels_wh not in (None, stored_wh) and labels_wh == upright_size(stored_wh, orientation)
 
@@ -113,14 +105,8 @@ def labeled_upright(labels_wh: Size | None, stored_wh: Size, orientation: int) -
 def upright_labels(labels: PhotoLabels, stored_wh: Size, orientation: int) -> PhotoLabels:
     """Return labels in pixels of the upright photo, which is what a server sees.
 
-    Args:
-        labels: As a reader returns them.
-        stored_wh: The photo's size as stored.
-        orientation: EXIF orientation 1..8.
-
-    Returns:
-        The same labels where there is nothing to turn, or where they state a size that the photo
-        has in no orientation; ``size_wh`` is turned too where it is stated.
+    A stated size is turned too. The labels stay the same where there is nothing to turn, or where
+    they state another size than the stored one.
     """
     if orientation == 1 or labels.size_wh not in (None, stored_wh):
         return labels

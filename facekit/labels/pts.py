@@ -37,13 +37,13 @@ _MIRROR: tuple[int, ...] = (
 
 
 def mirror_order(point_count: int = POINT_COUNT) -> tuple[int, ...]:
-    """Return which point becomes point k when the photo is mirrored, for every k.
+    """Return which of 68, 80 or 104 points becomes point k when the photo is mirrored, for every k.
 
     The first 68 are iBUG's; the rest are FPENet's, whose pairs NVIDIA gives in the flip of its
     trainer (tao_tensorflow1_backend, cv/fpenet/dataloader).
 
     Raises:
-        ConfigError: ``point_count`` is not 68, 80 or 104.
+        ConfigError: No scheme has so many points.
     """
     groups(point_count)
     return _MIRROR[:point_count]
@@ -108,16 +108,11 @@ def present(points: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def face_box(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the face box of landmarks: their bounding box, its top raised by a quarter.
+    """Return the face box of landmarks, float32 [4] (x1, y1, x2, y2), NaN without any point.
 
-    Absent points do not count, nor do pupils, ears and further points, so that a face has the same
-    box in every scheme.
-
-    Args:
-        points: float32 [n, 2] in pixels; NaN where absent.
-
-    Returns:
-        float32 [4]: x1, y1, x2, y2 in pixels; NaN where no point is left.
+    It is the bounding box of the points float32 [n, 2], its top raised by a quarter. Absent points
+    (NaN) do not count, nor do pupils, ears and further points, so that a face has the same box in
+    every scheme.
     """
     points = points[:POINT_COUNT]
     points = points[present(points)]

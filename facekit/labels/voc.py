@@ -43,17 +43,15 @@ def read_voc(
     labels: tuple[str, ...] | None = FACE_LABELS,
     report: Callable[[DataError], None] | None = None,
 ) -> VocAnnotation:
-    """Read one VOC file.
+    """Read the objects of a VOC file, boxes clipped to the photo.
+
+    Parts of an object, such as the head of a person, are not objects. An object with an empty box
+    is left out and goes to ``report``.
 
     Args:
         path: The ``.xml`` file.
         labels: The class names that may occur; None for any.
-        report: Takes what is wrong with an object's box, which is then left out. Without it that
-            is raised.
-
-    Returns:
-        The objects, boxes clipped to the photo. Parts of an object, such as the head of a person,
-        are not objects.
+        report: Without it, an empty box is an error.
 
     Raises:
         DataError: The file is missing or malformed, a class is unknown, or a box is empty.

@@ -136,11 +136,9 @@ def name_format(raw: bytes) -> str:
 
 
 def explain_unread_jpeg(raw: bytes, fault: str = "a JPEG with a broken header") -> str:
-    """Say why a JPEG is not read, in the standard's terms.
+    """Say in the standard's terms why a JPEG, or its first bytes, is not read.
 
-    Args:
-        raw: The file, or its first bytes.
-        fault: What is wrong with it where its kind is not the reason.
+    ``fault`` is what is wrong with it where its kind is not the reason.
     """
     try:
         kind = _unread_kind(raw)

@@ -71,11 +71,7 @@ def read_whole_jpeg(raw: memoryview) -> tuple[memoryview, JpegStructure]:
 
 
 def read_structure(raw: Bytes, limit: int | None = None) -> JpegStructure:
-    """Walk the segments of a JPEG up to its end-of-image marker.
-
-    Args:
-        raw: The file.
-        limit: Offset behind the last byte to look at.
+    """Walk the segments of a JPEG up to its end-of-image marker, or to the offset ``limit``.
 
     Raises:
         OddJpegError: See :func:`read_whole_jpeg`.

@@ -77,10 +77,8 @@ def is_known_trailer(raw: Bytes, start: int, end: int) -> bool:
 def has_all_data(jpeg: bytes, *, coarse: bool = False) -> bool:
     """Tell whether a JPEG's last scan needs no more bytes than there are, by decoding it thrice.
 
-    Args:
-        jpeg: The file without its end-of-image marker.
-        coarse: Look at the averages of its blocks only, in an eighth of the time. That tells
-            nothing of a scan that brings no averages.
+    The end-of-image marker is not part of ``jpeg``. With ``coarse``, only the averages of its
+    blocks are compared, in an eighth of the time; that tells nothing of a scan without averages.
     """
     # Pillow hides what libjpeg only warns of. But bytes behind a whole scan change nothing, while a
     # scan that lacks some is decoded from what stands in their place.

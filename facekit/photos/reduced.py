@@ -38,13 +38,9 @@ COLORS = tuple(_MODES)
 def reduce_for_network(photo: CheckedPhoto, color: str) -> npt.NDArray[np.uint8]:
     """Return what FaceNet's preprocessing should decode: a large JPEG as a smaller picture.
 
-    Args:
-        photo: A checked photo.
-        color: What the network is fed, ``gray`` or ``rgb``.
-
-    Returns:
-        uint8 (n,): an uncompressed PNM of the stored pixels at a half, a quarter or an eighth of
-        their size; ``photo.data`` itself where there is nothing to save.
+    The color ``gray`` or ``rgb`` is what the network is fed. The result, uint8 (n,), is an
+    uncompressed PNM of the stored pixels at a half, a quarter or an eighth of their size, or
+    ``photo.data`` itself where nothing is saved.
 
     Raises:
         PhotoError: The coded pixels are damaged.
@@ -82,9 +78,7 @@ def reduction_for_network(photo: CheckedPhoto) -> int:
 def reduction_for_faces(photo: CheckedPhoto, boxes_xyxy: FloatArray) -> int:
     """Return by how much a photo may be decoded smaller for FPENet's crops: 8, 4, 2 or 1.
 
-    Args:
-        photo: A checked photo.
-        boxes_xyxy: (N, 4), pixels of the upright photo; the smallest face decides.
+    The smallest face decides; its box is one of (N, 4) in pixels of the upright photo.
     """
     sides = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).max(axis=1, initial=0)
     height, width, _ = photo.size_hwc

@@ -87,16 +87,13 @@ def _refuse(what: str) -> PhotoError:
 class _Layout:
     """What a page says of its samples.
 
+    Raises a PhotoError that names what is not read or the limit that is exceeded, and a ValueError
+    where the page is broken.
+
     Attributes:
-        size_wh: Width and height of the picture.
-        tile_wh: Width and height of a strip or tile.
         alpha: Which sample is alpha, or None.
         row_samples: Samples that lie together for each pixel.
         row_bytes: Of one row of a strip or tile.
-
-    Raises:
-        PhotoError: Names what is not read, or the limit that it exceeds.
-        ValueError: The page is broken.
     """
 
     def __init__(self, page: Directory) -> None:

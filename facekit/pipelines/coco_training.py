@@ -118,19 +118,22 @@ class CocoBatches:
         if shuffle:
             # DALI's own order after an epoch knows no seed: that comes in here.
             names = [names[k] for k in np.random.default_rng(seed).permutation(len(names))]
+        reader_options = {
+            "file_root": str(folder),
+            "annotations_file": str(path),
+            "images": names,
+            "shuffle_after_epoch": shuffle,
+            "shard_id": shard_id,
+            "num_shards": num_shards,
+            "stick_to_shard": not shuffle,
+        }
         self._pipeline = _reader(
+            reader_options,
+            device,
             batch_size=batch_size,
             num_threads=threads,
             device_id=None if device == "cpu" else 0,
             seed=seed,
-            decoder="cpu" if device == "cpu" else "mixed",
-            file_root=str(folder),
-            annotations_file=str(path),
-            images=names,
-            shuffle_after_epoch=shuffle,
-            shard_id=shard_id,
-            num_shards=num_shards,
-            stick_to_shard=not shuffle,
         )
         self._pipeline.build()
         edges = [len(names) * shard // num_shards for shard in (shard_id, shard_id + 1)]
@@ -155,7 +158,7 @@ class CocoBatches:
 
 
 @pipeline_def  # type: ignore[untyped-decorator]
-def _reader(decoder: str, **options: Any) -> tuple[Node, ...]:
+def _reader(options: dict[str, Any], device: str) -> tuple[Node, ...]:
     """Return images, boxes, labels, polygons, vertices and image ids."""
     readers: Any = fn.readers
     encoded, *labels = readers.coco(
@@ -166,6 +169,7 @@ def _reader(decoder: str, **options: Any) -> tuple[Node, ...]:
         pad_last_batch=True,
         **options,
     )
+    decoder = "cpu" if device == "cpu" else "mixed"
     return fn.decoders.image(encoded, device=decoder, output_type=types.RGB), *labels
 
 
@@ -227,11 +231,7 @@ def unusable_photos(
 ) -> dict[str, PhotoError]:
     """Decode every photo once, as the reader's pipeline will, and return what fails and why.
 
-    Args:
-        folder: What their names count from.
-        sizes: Width and height by name, as their labels have them.
-        threads: That read and decode.
-        device: ``cpu`` or ``gpu``.
+    ``sizes`` has the width and height that the labels give, by name under the folder.
     """
     failures: dict[str, PhotoError] = {}
     pipelines: list[Any] = []  # the one that runs; one that failed is of no use any more

@@ -17,12 +17,11 @@ from __future__ import annotations
 import functools
 import io
 import os
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +31,14 @@ from facekit import limits
 from facekit.client.photos import PhotoLike, read_photo
 from facekit.closing import Closing
 from facekit.errors import ConfigError, PhotoError
+from facekit.parallel import in_order
 from facekit.photos.check import CheckedPhoto, check_photo
 from facekit.photos.header import read_photo_header
 from facekit.pipelines.definitions import DEVICES, Node, decode, inputs, upright
 
 Pixels = npt.NDArray[np.uint8]
 Shape = tuple[int, int]
+Result = TypeVar("Result")
 
 _READ_AHEAD = 2
 """Batches that are read and checked while another is decoded."""
@@ -106,13 +107,12 @@ class PhotoBatches(Closing):
     def __iter__(self) -> Iterator[PhotoBatch]:
         """Yield the batches; photos are read and checked ahead of the decoder."""
         self.failures = {}
-        waiting: deque[list[tuple[int, Future[CheckedPhoto]]]] = deque()
-        for indices in self._batches():
-            waiting.append([(k, self._pool.submit(_checked, self._photos[k])) for k in indices])
-            if len(waiting) > _READ_AHEAD:
-                yield from self._decoded(waiting.popleft())
-        while waiting:
-            yield from self._decoded(waiting.popleft())
+        batches = list(self._batches())
+        photos = (self._photos[k] for indices in batches for k in indices)
+        ahead = (_READ_AHEAD + 1) * self._size
+        checked = in_order(self._pool, functools.partial(_attempt, _checked), photos, ahead)
+        for indices in batches:
+            yield from self._decoded([(k, next(checked)) for k in indices])
 
     def close(self) -> None:
         """End the threads."""
@@ -130,23 +130,23 @@ class PhotoBatches(Closing):
 
     def _groups(self) -> Iterator[list[int]]:
         groups: dict[Shape, list[int]] = {}
-        for k, shape in enumerate(self._pool.map(_shape, self._photos)):
+        shapes = self._pool.map(functools.partial(_attempt, photo_shape), self._photos)
+        for k, shape in enumerate(shapes):
             if isinstance(shape, PhotoError):
                 self.failures[k] = shape
             else:
                 groups.setdefault(shape, []).append(k)
         yield from groups.values()
 
-    def _decoded(self, reading: list[tuple[int, Future[CheckedPhoto]]]) -> Iterator[PhotoBatch]:
+    def _decoded(self, photos: list[tuple[int, CheckedPhoto | PhotoError]]) -> Iterator[PhotoBatch]:
         usable: list[tuple[int, CheckedPhoto]] = []
-        for k, future in reading:
-            try:
-                photo = future.result()
-                if self._grouped and usable and photo.size_hwc[:2] != usable[0][1].size_hwc[:2]:
-                    raise PhotoError("changed while it was read")
+        for k, photo in photos:
+            if isinstance(photo, PhotoError):
+                self.failures[k] = photo
+            elif self._grouped and usable and photo.size_hwc[:2] != usable[0][1].size_hwc[:2]:
+                self.failures[k] = PhotoError("changed while it was read")
+            else:
                 usable.append((k, photo))
-            except PhotoError as error:
-                self.failures[k] = error
         if not usable:
             return
         try:
@@ -158,10 +158,8 @@ class PhotoBatches(Closing):
             if len(usable) == 1:
                 self.failures[usable[0][0]] = PhotoError(f"DALI cannot decode it: {error}")
                 return
-            for k, photo in usable:
-                done: Future[CheckedPhoto] = Future()
-                done.set_result(photo)
-                yield from self._decoded([(k, done)])
+            for one in usable:
+                yield from self._decoded([one])
 
     def _run(self, usable: list[tuple[int, CheckedPhoto]]) -> PhotoBatch:
         self._pipeline.feed_input("photo", [photo.data for _, photo in usable])
@@ -197,9 +195,10 @@ def photo_shape(photo: PhotoLike) -> Shape:
         return checked.size_hwc[:2]
 
 
-def _shape(photo: PhotoLike) -> Shape | PhotoError:
+def _attempt(work: Callable[[PhotoLike], Result], photo: PhotoLike) -> Result | PhotoError:
+    """Return the result of some work on a photo, or why it can't be used."""
     try:
-        return photo_shape(photo)
+        return work(photo)
     except PhotoError as error:
         return error
 

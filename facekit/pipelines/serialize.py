@@ -22,10 +22,8 @@ from facekit.pipelines.definitions import COLORS_OF, DEVICES, PIPELINES
 def file_name(color: str | None, device: str) -> str:
     """Return the file name of one variant of a pipeline.
 
-    >>> file_name("gray", "cpu")
-    'gray.cpu.dali'
-    >>> file_name(None, "cpu")
-    'cpu.dali'
+    >>> file_name("gray", "cpu"), file_name(None, "cpu")
+    ('gray.cpu.dali', 'cpu.dali')
     """
     return ".".join(filter(None, (color, device, "dali")))
 

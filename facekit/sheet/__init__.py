@@ -1,4 +1,4 @@
-"""Pictures of a data set: a contact sheet of photos worth seeing, or one photo at full size.
+"""Pictures of a dataset: a contact sheet of photos worth seeing, or one photo at full size.
 
 ::
 

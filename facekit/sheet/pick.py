@@ -1,4 +1,4 @@
-"""Which photos of a data set are worth seeing."""
+"""Choose the photos of a dataset that are worth seeing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from facekit.landmarks.eyes import has_eyes
 
 MIXTURE = "mixture"
 """In turns a photo with many faces, one with a face turned far, one with a low score, as long as
-there are any, and one from anywhere in the data set; among them up to a sixth that failed."""
+there are any, and one from anywhere in the dataset; among them up to a sixth that failed."""
 
 PICKS = (MIXTURE, "spread", "most-faces", "rotation", "lowest-score", "failures")
-"""The ways to choose: ``spread`` takes photos at even distances through the data set, and
+"""The ways to choose: ``spread`` takes photos at even distances through the dataset, and
 ``rotation`` those of the faces that are turned farthest, to either side."""
 
 _REASONS = {
@@ -28,31 +28,26 @@ _REASONS = {
     "failures": "",
 }
 _MANY_FACES, _FAR_DEG, _LOW_SCORE = 3, 20.0, 0.7
-"""From where on a photo is called so in a mixture."""
+"""Least faces, least rotation and highest score of such photos in a mixture."""
 _FAILURES_PART = 6
 
 
 @dataclass(frozen=True)
 class Pick:
-    """One photo that was chosen, and in a word or two what for."""
+    """A photo that was chosen, and a few words on why."""
 
     record: PhotoRecord
     why: str = ""
 
 
 def pick(records: Sequence[PhotoRecord], how: str, count: int) -> list[Pick]:
-    """Choose photos; the same ones every time, each once.
-
-    Args:
-        records: A data set's photos; with an error, those that failed.
-        how: One of :data:`PICKS`.
-        count: At most so many.
+    """Choose at most ``count`` photos by one of :data:`PICKS`; the same ones every time, each once.
 
     Raises:
-        ConfigError: There is no such way to choose.
+        ConfigError: ``how`` is unknown.
     """
     if how not in PICKS:
-        raise ConfigError(f"no way to pick photos {how!r}; there are {', '.join(PICKS)}")
+        raise ConfigError(f"unknown way to pick photos {how!r}; expected {', '.join(PICKS)}")
     if how != MIXTURE:
         return [Pick(record) for record in _ranked(records, how, count)]
     failed = _ranked(records, "failures", count // _FAILURES_PART)
@@ -74,7 +69,7 @@ def lowest_score(faces: Faces) -> float:
 
 
 def farthest_rotation(faces: Faces) -> float:
-    """Return the rotation farthest from upright in degrees; NaN where no face tells one."""
+    """Return the rotation farthest from upright in degrees; NaN where no face has one."""
     if not len(faces) or not has_eyes(faces.points_xy.shape[1]):
         return float("nan")
     known = faces.rotations_deg[np.isfinite(faces.rotations_deg)]

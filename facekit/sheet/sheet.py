@@ -1,4 +1,4 @@
-"""A contact sheet: photos of a data set with what was found in them, dark, on one picture."""
+"""Draw a contact sheet: photos of a dataset with their faces, on one dark picture."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PARTS = {
     "outer_mouth": "mouth",
     "inner_mouth": "inner lips",
 }
-"""Parts of the face that the legend names, and how; both sides have one color."""
+"""Names in the legend of the parts of a face; both sides have one color."""
 
 
 def contact_sheet(
@@ -72,7 +72,7 @@ def contact_sheet(
         (writable(title), 1.75 * size.letters, 0.0, BRIGHT),
         (writable(subtitle), 1.05 * size.letters, 2.3 * size.letters, DIM),
     ):
-        # On a sheet of one photo, rather smaller letters than a text with a hole in it.
+        # Smaller letters rather than a shortened text, on a sheet of one photo.
         height_px = smaller(text, letters, width - 2 * gap, 0.7 * letters)
         line = fitted(text, height_px, width - 2 * gap)
         draw.text((gap, gap + y), line, fill=color, font=font_for(line, height_px))
@@ -97,7 +97,7 @@ def _legend(picks: Sequence[Pick]) -> list[tuple[str, Color]]:
 
 
 class _Legend:
-    """Colored dots and what they stand for, in as many rows as need be."""
+    """Colored dots with their names, in as many rows as needed."""
 
     def __init__(self, entries: Sequence[tuple[str, Color]], width: float, letters: float) -> None:
         self._letters, x, y = letters, 0.0, 0.0

@@ -1,4 +1,4 @@
-"""From a data set's file to a picture: the command's work, and a notebook's."""
+"""Make a picture of a dataset's file: a contact sheet, or one photo."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from facekit.annotations import Dataset, read_dataset
 from facekit.annotations.dataset import check_photo_folder, name_of
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.draw import draw_faces
-from facekit.errors import ConfigError, DataError, InputError
+from facekit.errors import ConfigError, DataError, InputError, reading
 from facekit.progress import ProgressBar
 from facekit.sheet.pick import MIXTURE, Pick, pick
 from facekit.sheet.sheet import TILE_PX, contact_sheet
@@ -24,7 +24,7 @@ _SHOWN = 5
 _NOTHING = dict.fromkeys((MIXTURE, "spread"), "no photo") | {"failures": "no photo that failed"}
 _SAYS = {
     MIXTURE: "a mixture: many faces, faces turned far, low scores, and any",
-    "spread": "at even distances through the data set",
+    "spread": "at even distances through the dataset",
     "most-faces": "the most faces first",
     "rotation": "the farthest turned first",
     "lowest-score": "the lowest scores first",
@@ -42,19 +42,19 @@ def show_dataset(
     tile_px: int = TILE_PX,
     bar: ProgressBar | None = None,
 ) -> Image.Image:
-    """Return a contact sheet of a data set.
+    """Return a contact sheet of a dataset.
 
     Args:
         path: Its COCO file; what failed is read from the report beside it, where there is one.
         photo_folder: What its file names count from; when left out, what it says itself.
         how: Which photos, one of :data:`facekit.sheet.PICKS`.
         count_of_photos: How many at most.
-        columns: Tiles in a row; when left out, as many as make the sheet a little wider than high.
+        columns: As for :func:`facekit.sheet.contact_sheet`, as the next two.
         tile_px: A tile's width in pixels.
         bar: Advanced once a photo.
 
     Raises:
-        ConfigError: There is nothing to show, or no such way to choose.
+        ConfigError: There is nothing to show, or ``how`` is unknown.
         DataError: A file can't be used, or none of the photos to show is in the folder.
     """
     path = Path(path)
@@ -75,19 +75,15 @@ def show_dataset(
 
 
 def show_photo(path: Path | str, name: str, photo_folder: Path | str | None = None) -> Image.Image:
-    """Return one photo of a data set at its full size, with its faces drawn into it.
+    """Return one photo of a dataset at its full size, with its faces drawn into it.
 
-    One that failed is a dark tile with the reason.
-
-    Args:
-        path: The data set's COCO file.
-        name: The photo's path under the photo folder, or the end of it that no other has.
-        photo_folder: As for :func:`show_dataset`.
+    It is named by its path under the photo folder, or the end of it that no other has. One that
+    failed is a dark tile with the reason.
 
     Raises:
         ConfigError: No photo has this name, or several do.
         DataError: A file can't be used, or there is no such folder.
-        InputError: The photo can't be read, or is another than the one that was looked at.
+        InputError: The photo can't be read, or has changed since its faces were found.
     """
     dataset, failed = _read(Path(path), photo_folder)
     record = _named([*(photo.record for photo in dataset.photos), *failed], name)
@@ -99,14 +95,13 @@ def show_photo(path: Path | str, name: str, photo_folder: Path | str | None = No
         check_photo_folder(folder, [record.photo])
     try:
         return draw_faces(folder / record.photo, record.faces)
-    except InputError as e:
-        raise InputError(
-            f"{record.photo}: {str(e).removeprefix(f'{folder / record.photo}: ')}"
-        ) from e
+    except InputError as error:
+        reason = str(error).removeprefix(f"{folder / record.photo}: ")
+        raise InputError(f"{record.photo}: {reason}") from error
 
 
 def failure_report(path: Path) -> Path:
-    """Return the file beside a data set that says what failed."""
+    """Return the file beside a dataset that lists what failed."""
     return path.with_name(f"{path.stem}.failures.jsonl")
 
 
@@ -121,22 +116,19 @@ def _failed(path: Path) -> list[PhotoRecord]:
     Raises:
         DataError: The report can't be used.
     """
-    records = []
-    try:
-        with path.open("rb") as lines:
-            for line_number, line in enumerate(lines, 1):
-                try:
-                    entry = json.loads(line)
-                    name, stamp = name_of(entry, "photo"), FileStamp(0, 0)
-                    if not name:
-                        raise ValueError("no name of a photo")
-                    records.append(PhotoRecord(name, stamp, error=str(entry["reason"])))
-                except (ValueError, KeyError, TypeError, AttributeError, InputError) as e:
-                    raise DataError(path, "tells no photo and reason", line_number) from e
-    except FileNotFoundError:
+    if not path.exists():
         return []
-    except OSError as e:
-        raise DataError(path, f"cannot be read: {e.strerror or e}") from e
+    records = []
+    with reading(path), path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                entry = json.loads(line)
+                name, reason = name_of(entry, "photo"), str(entry["reason"])
+                if not name:
+                    raise ValueError("no name of a photo")
+            except (ValueError, KeyError, TypeError, AttributeError, InputError) as error:
+                raise DataError(path, "does not name a photo and a reason", number) from error
+            records.append(PhotoRecord(name, FileStamp(0, 0), error=reason))
     return records
 
 

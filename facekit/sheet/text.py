@@ -1,4 +1,4 @@
-"""Text on a sheet: fonts that know the letters, and lines that fit."""
+"""Text on a sheet: fonts that have its letters, and lines that fit."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from functools import lru_cache
 
 from PIL import ImageFont
 
-from facekit.drawn_tags import font
+from facekit.draw import font
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _WIDER = "DejaVuSans.ttf"
-"""For letters beyond the built-in font's few; most systems have it, and so has Matplotlib."""
+"""For letters that the built-in font lacks; most systems have it, and Matplotlib brings it."""
 _NONE = "\U0010ffff"
 _CUT = "..."
 
 
 def font_for(text: str, height_px: float) -> Font:
-    """Return a font that can write a text: the built-in one wherever it can."""
+    """Return a font that has the letters of a text: the built-in one wherever it does."""
     if not _unknown(text, wide=False):
         return font(height_px)
     return _wide_font(height_px) or font(height_px)
 
 
 def writable(text: str) -> str:
-    """Return a text in one line, with ``?`` for what no font at hand can write."""
+    """Return a text in one line, with ``?`` for letters that no font at hand has."""
     one_line = "".join(letter if letter.isprintable() else "?" for letter in text)
     unknown = _unknown(one_line, wide=bool(_unknown(one_line, wide=False)))
     return "".join("?" if letter in unknown else letter for letter in one_line)
 
 
 def fitted(text: str, height_px: float, width_px: float) -> str:
-    """Return a text shortened in its middle until it is no wider than that."""
+    """Return a text shortened in its middle to a width."""
     letters = font_for(text, height_px)
     if letters.getlength(text) <= width_px:
         return text
@@ -44,16 +44,13 @@ def fitted(text: str, height_px: float, width_px: float) -> str:
 
 
 def smaller(text: str, height_px: float, width_px: float, least_px: float) -> float:
-    """Return a height of letters, no lower than the least, at which a text is no wider than that.
-
-    Where the least is still too high, the text has to be shortened.
-    """
+    """Return the height of letters, at least ``least_px``, at which a text has a width."""
     wide = font_for(text, height_px).getlength(text)
     return max(least_px, height_px * min(1.0, 0.98 * width_px / max(wide, 1.0)))
 
 
 def wrapped(text: str, height_px: float, width_px: float, most: int) -> list[str]:
-    """Return a text in at most so many lines, broken between words; the last may be shortened."""
+    """Return a text in at most ``most`` lines, broken between words; the last may be shortened."""
     words, lines = text.split(), [""]
     letters = font_for(text, height_px)
     for k, word in enumerate(words):

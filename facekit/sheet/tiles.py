@@ -1,18 +1,22 @@
-"""One photo of a sheet: its picture in a frame of fixed size, and two lines about it."""
+"""Draw one photo of a sheet: its picture in a frame of fixed size, and two lines about it."""
 
 from __future__ import annotations
 
+import io
 import math
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from facekit import limits
 from facekit.annotations.record import PhotoRecord
+from facekit.client.photos import read_photo
 from facekit.draw import Color, draw_into, open_upright
 from facekit.errors import PhotoError
 from facekit.faces import Faces
-from facekit.sheet.broken import broken_picture
+from facekit.photos.blocks import count_scans
 from facekit.sheet.pick import Pick, farthest_rotation, lowest_score
 from facekit.sheet.text import fitted, font_for, wrapped, writable
 from facekit.text import count, one_line
@@ -25,11 +29,12 @@ _FAILED: Color = (255, 122, 110)
 _FAILED_PANEL: Color = (40, 24, 26)
 _SHADE = 0.72
 _LARGEST_ZOOM = 2.0
+_END_OF_IMAGE = b"\xff\xd9"
 
 
 @dataclass(frozen=True)
 class TileSize:
-    """Measures of a tile in pixels, all in proportion to its width."""
+    """Sizes of a tile's parts in pixels, all in proportion to its width."""
 
     width: int
 
@@ -45,12 +50,12 @@ class TileSize:
 
     @property
     def height(self) -> int:
-        """The frame's, and that of the two lines below it."""
+        """Height of the frame and the two lines below it."""
         return self.picture[1] + math.ceil(3.4 * self.letters)
 
 
 def draw_tile(pick: Pick, photo_folder: Path, size: TileSize) -> Image.Image:
-    """Return a tile; a photo that can't be read is told on it, and raises nothing."""
+    """Return a tile; of a photo that can't be read it has the reason, and nothing is raised."""
     record = pick.record
     path = photo_folder / record.photo
     tile = Image.new("RGB", (size.width, size.height), GROUND)
@@ -60,8 +65,8 @@ def draw_tile(pick: Pick, photo_folder: Path, size: TileSize) -> Image.Image:
         try:
             picture = _picture(path, record.faces, size)
             about = _about(record.faces)
-        except PhotoError as e:
-            reason = str(e).removeprefix(f"{path}: ")
+        except PhotoError as error:
+            reason = str(error).removeprefix(f"{path}: ")
             picture, about = _failure(path, reason, size), "cannot be shown"
             record = PhotoRecord(record.photo, record.stamp, error=reason)
     tile.paste(picture, (0, 0), _round_corners(picture.size, size.width / 60))
@@ -84,7 +89,7 @@ def _picture(path: Path, faces: Faces, size: TileSize) -> Image.Image:
     """Return the photo in its frame, its faces drawn at the frame's own resolution.
 
     Raises:
-        PhotoError: It can't be read, or is not the one that was looked at.
+        PhotoError: It can't be read, or has changed since its faces were found.
     """
     image = open_upright(path)
     if image.size != faces.size_wh:
@@ -112,7 +117,7 @@ def _framed(picture: Image.Image, size: TileSize, color: Color) -> Image.Image:
 
 
 def _failure(path: Path, reason: str, size: TileSize) -> Image.Image:
-    """Return a dark tile with the reason, over what can still be seen of the photo."""
+    """Return a dark tile with the reason over the part of the photo that can be decoded."""
     picture = broken_picture(path)
     dark = Image.new("RGB", size.picture, _FAILED_PANEL)
     if picture is not None:
@@ -137,6 +142,33 @@ def _failure(path: Path, reason: str, size: TileSize) -> Image.Image:
     return dark
 
 
+def broken_picture(path: Path) -> Image.Image | None:
+    """Return the part of a refused photo that its file still holds; None if there is none.
+
+    A file of a kind that the server does not take, such as a GIF, may well be a picture. One over
+    the kit's limits is never decoded.
+    """
+    try:
+        data = read_photo(path).tobytes()
+        with warnings.catch_warnings():
+            # Pillow warns of the very sizes that are refused next, and of metadata.
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                limits.check_size(image.width, image.height, image.format or "")
+                if data.startswith(b"\xff\xd8"):
+                    limits.check_scans(count_scans(data))
+                try:
+                    picture: Image.Image = image.convert("RGB")
+                except OSError:
+                    # Cut off. An end-of-image marker lets a JPEG decoder give what it has.
+                    with Image.open(io.BytesIO(data + _END_OF_IMAGE)) as rest:
+                        picture = rest.convert("RGB")
+                return picture
+    # Pillow's decoders raise errors of many kinds; whichever it is, there is nothing to see.
+    except Exception:
+        return None
+
+
 def _about(faces: Faces) -> str:
     if not len(faces):
         return "no face"
@@ -158,13 +190,8 @@ def _caption(tile: Image.Image, pick: Pick, about: str, color: Color, size: Tile
         wide = small.getlength(pick.why) + letters
         box = (size.width - wide, top - 0.1 * letters, size.width - 1, top + 1.25 * letters)
         draw.rounded_rectangle(box, radius=0.65 * letters, fill=PANEL)
-        draw.text(
-            (size.width - wide / 2, top + 0.58 * letters),
-            pick.why,
-            fill=DIM,
-            font=small,
-            anchor="mm",
-        )
+        middle = (size.width - wide / 2, top + 0.58 * letters)
+        draw.text(middle, pick.why, fill=DIM, font=small, anchor="mm")
         room -= wide + 0.5 * letters
     name = fitted(writable(pick.record.photo), letters, room)
     draw.text((0, top), name, fill=BRIGHT, font=font_for(name, letters))

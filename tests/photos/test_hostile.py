@@ -19,7 +19,7 @@ from facekit.photos.check import check_photo
 from facekit.photos.header import read_orientation, read_photo_header
 from facekit.photos.jpeg import read_structure
 from facekit.photos.jpeg_coding import OddJpegError
-from facekit.sheet.broken import broken_picture
+from facekit.sheet.tiles import broken_picture
 from tests.photo_files import encode, picture
 from tests.photos import metadata_files as meta
 from tests.photos.tiff_files import CMYK, GRAY, RGB, Tiff, tiff

@@ -79,7 +79,7 @@ def test_no_more_than_there_are_and_none_twice(how: str, count: int) -> None:
 
 def test_nothing_to_choose_from() -> None:
     assert [pick([], how, 5) for how in PICKS] == [[]] * len(PICKS)
-    with pytest.raises(ConfigError, match="no way to pick photos 'best'"):
+    with pytest.raises(ConfigError, match="unknown way to pick photos 'best'"):
         pick([], "best", 5)
 
 

@@ -15,9 +15,8 @@ from facekit.cli import main
 from facekit.draw import draw_faces
 from facekit.errors import ConfigError, DataError, InputError
 from facekit.sheet import Pick, contact_sheet, show_dataset, show_photo
-from facekit.sheet.broken import broken_picture
 from facekit.sheet.text import fitted, font_for, smaller, wrapped, writable
-from facekit.sheet.tiles import GROUND, TileSize, draw_tile
+from facekit.sheet.tiles import GROUND, TileSize, broken_picture, draw_tile
 from tests import photo_files
 from tests.face_shapes import faces_of, points_68, record_of
 
@@ -171,7 +170,7 @@ def test_name_has_to_be_one_photos(coco: Path) -> None:
 
 def test_report_of_failures_that_is_none(coco: Path) -> None:
     coco.with_name("instances.failures.jsonl").write_text('{"photo":"x","reason":"y"}\n[1]\n')
-    with pytest.raises(DataError, match=r"failures\.jsonl:2: tells no photo and reason"):
+    with pytest.raises(DataError, match=r"failures\.jsonl:2: does not name a photo and a reason"):
         show_dataset(coco)
 
 
