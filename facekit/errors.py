@@ -142,7 +142,7 @@ def writing(path: Path, kind: type[FacekitError] = DataError) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         remedy = "; free some space and run the same command again" if full else ""
         reason = f"cannot be written: {error.strerror or error}{remedy}"
         raise _file_error(kind, path, reason) from error

@@ -1,4 +1,4 @@
-"""What a run over a folder is asked for, and what came of it."""
+"""Inputs, outputs and outcome of a run over a folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from facekit.errors import ConfigError
 from facekit.text import count
 
 if TYPE_CHECKING:
-    from facekit.store.follower import StoreOutcome
+    from facekit.annotate.mirror import StoreOutcome
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Outputs:
     """The files that a run writes.
 
     Attributes:
-        coco: The dataset in the COCO keypoints format. The journal, the lock and the report of
-            failures stand beside it.
+        coco: The dataset in the COCO keypoints format. The run's record, the lock and the report
+            of failures stand beside it.
         jsonl: Where to write it as JSON Lines; None for nowhere, as for those below.
         parquet: As Parquet.
         label_studio: As tasks to import into Label Studio.
@@ -40,7 +40,9 @@ class Outputs:
     def __post_init__(self) -> None:
         """Check that no file is written twice."""
         try:
-            paths = [path.resolve() for path in (*self.files, self.journal, self.failures)]
+            paths = [
+                path.resolve() for path in (*self.files, self.results, self.journal, self.failures)
+            ]
         except RuntimeError as error:  # up to Python 3.12
             raise ConfigError(f"an output's name is a loop of links: {error}") from error
         if len(set(paths)) < len(paths):
@@ -53,14 +55,14 @@ class Outputs:
         return (self.coco, *(path for path in others if path is not None))
 
     @property
-    def journal(self) -> Path:
-        """What was found so far; removed, the next run begins again."""
-        return self.coco.with_name(f"{self.coco.name}.journal")
+    def results(self) -> Path:
+        """The record of what was found so far; if it is removed, the next run begins again."""
+        return self.coco.with_name(f"{self.coco.name}.results")
 
     @property
-    def index(self) -> Path:
-        """The scratch file of a run."""
-        return self.coco.with_name(f"{self.coco.name}.index")
+    def journal(self) -> Path:
+        """The journal of an older version, which is moved into the record."""
+        return self.coco.with_name(f"{self.coco.name}.journal")
 
     @property
     def failures(self) -> Path:
@@ -76,16 +78,16 @@ class Options:
         urls: ``host:port`` of the servers' gRPC endpoints; () for an embedded server.
         model: As for ``Client.detect``.
         concurrency: Requests in flight at one time over all servers; None for 8 a server.
-        timeout_s: What one photo may take.
+        timeout_s: Seconds that one photo may take.
         tls_certificate: The PEM file of encrypted servers' certificate.
         hash_content: Whether a photo's content, not its time, tells if it has changed.
-        min_score: Faces of a lower score, from 0 to 1, are left out of the datasets; the journal
+        min_score: Faces of a lower score, from 0 to 1, are left out of the datasets; the record
             has them.
         retry_failed: Whether photos whose failure lasts are looked at again.
         store: URL of the store that is kept up to date; None for none.
         dataset: The folder's name in the store; None for the name of the folder itself.
         ray: Address of the Ray cluster that does the work; None for this machine.
-        server_wait_s: For how long no server at all may answer, at the start or later, before the
+        server_wait_s: Seconds to wait while no server responds, at the start or later, before the
             run ends.
 
     Raises:
@@ -119,7 +121,7 @@ class Options:
         if self.dataset is not None and self.store is None:
             raise ConfigError("--dataset names the folder in a store, and needs --store")
         if self.dataset == "":
-            raise ConfigError("--dataset: expected a name, got an empty text")
+            raise ConfigError("--dataset: expected a name, got an empty string")
 
 
 @dataclass(frozen=True)
@@ -130,14 +132,14 @@ class Summary:
         photos: In the folder: those in the dataset and those that failed.
         faces: In the dataset.
         failures: Photos without a result.
-        unlisted: Folders that could not be listed, and links that could not be followed; nobody
-            knows how many photos are behind them.
+        unlisted: Folders that could not be listed, and links that could not be followed; how many
+            photos are behind them is unknown.
         new: Photos that this run looked at: they are new or have changed, or are tried again.
-        unchanged: Photos of which the journal had what was found; with ``new`` all of ``photos``.
+        unchanged: Photos whose result was on record; with ``new`` all of ``photos``.
         removed: Photos of earlier runs that are no longer in the folder.
-        others: Files that are no pictures, which were left out.
+        others: Files that are not pictures, which were left out.
         files: What was written, the report of failures among it.
-        store: How the store stands; None where none was asked for.
+        store: State of the store; None where none was asked for.
     """
 
     photos: int

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from facekit import limits
-from facekit.annotations.journal import GONE
-from facekit.annotations.record import FileStamp, PhotoRecord
+from facekit.annotations.record import GONE, FileStamp, PhotoRecord
 from facekit.client.photos import PhotoLike
 from facekit.errors import InputError, ModelMissingError, ServerError
 from facekit.faces import Faces

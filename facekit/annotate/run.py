@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
-from contextlib import AbstractContextManager, ExitStack, closing
+import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facekit.annotate.checks import check_outputs, empty_folders_removed, resolved_folder
-from facekit.annotate.index import PhotoIndex
+from facekit.annotate.journal import import_journal
 from facekit.annotate.local import Finder, local_finder
 from facekit.annotate.options import Options, Outputs, Summary
-from facekit.annotate.progress import RunProgress
 from facekit.annotate.results import Results
 from facekit.annotate.servers import Say
 from facekit.annotate.walk import walk
-from facekit.annotations.journal import (
-    GONE,
-    Journal,
-    RecordHead,
-    read_heads,
-    rewrite_journal,
+from facekit.annotations import (
+    DatasetInfo,
+    NumberedPhoto,
+    write_coco,
+    write_fiftyone,
+    write_jsonl,
+    write_label_studio,
+    write_parquet,
 )
+from facekit.annotations.dataset import name_fields, utf8_name
+from facekit.annotations.label_studio import config_path
+from facekit.annotations.output import OUTPUT_MARK, OutputKind, check_replaceable, output_file
 from facekit.annotations.record import PhotoRecord
 from facekit.errors import DataError, ModelMissingError
 from facekit.files import FolderLock
-from facekit.photos.formats import ACCEPTED
+from facekit.photos.formats import ACCEPTED, HEAD_BYTES, refusal
+from facekit.progress import ProgressBar
 from facekit.runs import missing_model_remedy
+from facekit.store import dataset_name
 
 if TYPE_CHECKING:
-    from facekit.store.follower import StoreFollower
-
-_FLUSH_INTERVAL_S = 1.0
-_REWRITE_BYTES = 1 << 20
-"""A journal below this size is never rewritten."""
+    from facekit.annotate.mirror import Mirror
 
 
 def annotate(
@@ -47,16 +48,16 @@ def annotate(
 ) -> Summary:
     """Find the faces of all photos below a folder and write them as a dataset.
 
-    What an earlier call with the same outputs found is taken from the journal beside them; so a
-    run that was stopped, at whatever moment, goes on. The result depends neither on that nor on
-    the order in which the servers answer.
+    What an earlier call with the same outputs found is taken from the record beside them; so a run
+    that was stopped, at whatever moment, goes on. The result depends neither on that nor on the
+    order in which the servers answer.
 
     Args:
         folder: The photo folder, or a text file of ``s3://``, ``gs://`` and ``file://`` addresses
             of photos, one a line.
         outputs: The files to write.
         options: How to go about it; None for the defaults.
-        finder: Who finds the faces; by default what ``options`` says.
+        finder: Finds the faces; by default what ``options`` says.
         say: Takes lines about the run's progress, where there is no terminal for a bar, and about
             its servers; None for silence.
 
@@ -64,142 +65,118 @@ def annotate(
         What came of it. A photo that failed does not stop the run.
 
     Raises:
-        ConfigError: The journal is of another model, or an option is wrong.
-        DataError: The folder holds no photo, or a file can't be written, such as on a full disk,
-            or is there already and was not written by facekit.
-        ServerError: No server answers, or it does not serve the model. The journal has what was
+        ConfigError: The record is of another model, or an option is wrong.
+        DataError: The folder contains no photos, or a file can't be written, such as on a full
+            disk, or exists and was not written by facekit.
+        ServerError: No server answers, or it does not serve the model. The record has what was
             found until then, as for all of these.
         SetupError: The embedded server, or a package that an option needs, is missing here.
     """
     options = options or Options()
-    folder = resolved_folder(folder)
-    check_outputs(outputs)
+    folder = _resolved(folder)
+    _check_outputs(outputs)
     place = outputs.coco.resolve().parent
     with ExitStack() as stack:
-        stack.enter_context(empty_folders_removed(place))
+        stack.enter_context(_empty_folders_removed(place))
         stack.enter_context(FolderLock(place, f".{outputs.coco.name}.lock"))
-        try:
-            index = PhotoIndex(
-                outputs.index, hash_content=options.hash_content, retry_failed=options.retry_failed
-            )
-            stack.enter_context(index)
-            return _Run(folder, outputs, options, index, say).go(finder)
-        except sqlite3.Error as error:
-            raise DataError(
-                outputs.index,
-                f"{error}. When that is mended, the same command goes on where it stopped",
-            ) from error
+        results = Results(
+            outputs.results,
+            model=options.model,
+            dataset=options.dataset or dataset_name(folder),
+            folder=folder,
+            hash_content=options.hash_content,
+            retry_failed=options.retry_failed,
+        )
+        stack.enter_context(results)
+        import_journal(outputs.journal, results, options.model)
+        return _Run(folder, outputs, options, results, say).go(finder)
 
 
 class _Run:
     def __init__(
-        self, folder: Path, outputs: Outputs, options: Options, index: PhotoIndex, say: Say | None
+        self, folder: Path, outputs: Outputs, options: Options, results: Results, say: Say | None
     ) -> None:
         self._folder, self._outputs, self._options = folder, outputs, options
-        self._index, self._say = index, say
-        self._results = Results(index, folder, outputs, options)
+        self._results, self._say = results, say
+        self._faces = 0
 
     def go(self, finder: Finder | None) -> Summary:
+        results = self._results
+        others = self._list_folder()
         with ExitStack() as stack:
-            journal = self._open_journal(stack)
-            others = self._list_folder()
-            follower = self._follower(journal)
-            if follower is not None:
-                stack.enter_context(follower)
-            log = _Log(journal, self._index, follower)
+            mirror = self._mirror()
+            if mirror is not None:
+                stack.enter_context(mirror)
             refused = 0
-            for photo, stamp, reason in self._index.refused():
-                log.append(PhotoRecord(photo, stamp, error=reason))
+            for photo, stamp, reason in results.refused():
+                results.put(PhotoRecord(photo, stamp, error=reason))
                 refused += 1
-            new = refused + self._find(finder, log)
-            removed = 0
-            while gone := self._index.some_gone():
-                for photo, stamp in gone:
-                    log.append(PhotoRecord(photo, stamp, error=GONE, lasting=False))
-                removed += len(gone)
-            log.flush()
-            faces, failures, unlisted = self._results.write()
-            store = None if follower is None else follower.finish(self._results.records)
-        photos = self._index.count_photos()
+            new = refused + self._find(finder)
+            removed = results.remove_gone()
+            self._write()
+            failures, unlisted = self._write_failures()
+            store = None if mirror is None else mirror.finish()
+        photos = results.count_listed()
+        reports = (self._outputs.failures,) if failures or unlisted else ()
         return Summary(
             photos=photos,
-            faces=faces,
+            faces=self._faces,
             failures=failures,
             unlisted=unlisted,
             new=new,
             unchanged=photos - new,
             removed=removed,
             others=others,
-            files=(
-                *self._outputs.files,
-                *([self._outputs.failures] if failures or unlisted else []),
-            ),
+            files=(*self._outputs.files, *reports),
             store=store,
         )
-
-    def _open_journal(self, stack: ExitStack) -> Journal:
-        path, model = self._outputs.journal, self._options.model
-        if not path.exists():
-            stack.callback(self._remove_unused_journal)
-        journal = Journal(path, model=model)
-        self._index.load(read_heads(path))
-        size = path.stat().st_size
-        if size > _REWRITE_BYTES and size > 2 * self._index.live_bytes():
-            journal.close()
-            rewrite_journal(path, self._index.live_spans())
-            journal = Journal(path, model=model)
-            self._index.load(read_heads(path))
-        return stack.enter_context(journal)
-
-    def _remove_unused_journal(self) -> None:
-        path = self._outputs.journal
-        if path.exists() and next(read_heads(path), None) is None:
-            path.unlink()
 
     def _list_folder(self) -> int:
         hashes = self._options.hash_content
         if self._folder.is_dir():
-            found = walk(self._folder, self._index.known, hash_content=hashes)
+            found = walk(self._folder, self._results.known, hash_content=hashes)
         else:
             from facekit.annotate.objects import list_objects
 
             found = list_objects(self._folder, hash_content=hashes)
-        others = self._index.fill(found)
-        if reason := self._index.why_unlisted():
+        others = self._results.take_listing(found)
+        if reason := self._results.why_unlisted():
             raise DataError(self._folder, reason)
-        if self._index.count_photos() == 0:
-            raise DataError(self._folder, f"holds no photo; {ACCEPTED}")
+        if self._results.count_listed() == 0:
+            raise DataError(self._folder, f"contains no photos; {ACCEPTED}")
         return others
 
-    def _follower(self, journal: Journal) -> StoreFollower | None:
+    def _mirror(self) -> Mirror | None:
         if self._options.store is None:
             return None
-        from facekit.store import dataset_name
-        from facekit.store.follower import StoreFollower
+        from facekit.annotate.mirror import Mirror
 
-        return StoreFollower(
+        return Mirror(
             self._options.store,
-            journal.path,
+            self._results,
             folder=self._folder,
             dataset=self._options.dataset or dataset_name(self._folder),
-            prepare=self._results.prepared,
+            min_score=self._options.min_score,
         )
 
-    def _find(self, finder: Finder | None, log: _Log) -> int:
-        """Find what the journal lacks, and return how many photos that were."""
-        total = self._index.count_pending()
+    def _find(self, finder: Finder | None) -> int:
+        """Find what the record lacks, and return how many photos that were."""
+        total = self._results.count_pending()
         if total == 0:  # no server is started for nothing
             return 0
         with ExitStack() as stack:
-            progress = RunProgress(total, self._say)
+            silent = False if self._say is None else None
+            progress = ProgressBar(total, "photos", say=self._say, enabled=silent)
             if finder is None:
                 finder = stack.enter_context(self._own_finder(progress.line))
             stack.enter_context(progress)
-            records = stack.enter_context(closing(finder(self._index.pending())))
+            records = stack.enter_context(closing(finder(self._results.pending())))
+            faces = 0
             try:
                 for record in records:
-                    log.append(record)
-                    progress.count(record)
+                    self._results.put(record)
+                    faces += 0 if record.faces is None else len(record.faces)
+                    progress.advance(failed=record.faces is None, note=f"{faces:,} faces")
             except ModelMissingError as error:
                 remedy = missing_model_remedy(self._options.model)
                 raise ModelMissingError(f"{error}; {remedy}") from error
@@ -208,30 +185,102 @@ class _Run:
     def _own_finder(self, say: Say) -> AbstractContextManager[Finder]:
         if self._options.ray is None:
             return local_finder(self._folder, self._options, say)
-        from facekit.cluster import ray_finder
+        from facekit.annotate.ray_finder import ray_finder
 
         return ray_finder(self._folder, self._options, say)
 
+    def _photos(self) -> Iterator[NumberedPhoto]:
+        self._faces = 0
+        for photo in self._results.numbered():
+            record = photo.record.above(self._options.min_score)
+            self._faces += 0 if record.faces is None else len(record.faces)
+            yield NumberedPhoto(photo.image_id, record)
 
-class _Log:
-    """Appends to the journal and tells all who need to know."""
+    def _write(self) -> None:
+        outputs, photos = self._outputs, self._photos
+        listed = self._folder.is_dir()
+        info = DatasetInfo(str(self._folder) if listed else "", self._options.model)
+        write_coco(outputs.coco, photos, info, seed_fields=outputs.seed_fields)
+        for path, write in (
+            (outputs.jsonl, write_jsonl),
+            (outputs.parquet, write_parquet),
+            (outputs.label_studio, write_label_studio),
+            (outputs.fiftyone, write_fiftyone),
+        ):
+            if path is not None:
+                write(path, photos, info)
 
-    def __init__(self, journal: Journal, index: PhotoIndex, follower: StoreFollower | None) -> None:
-        self._journal, self._index, self._follower = journal, index, follower
-        self._flushed_at = time.monotonic()
+    def _write_failures(self) -> tuple[int, int]:
+        """Write the report, and return the numbers of failed photos and of unlisted folders."""
+        failed, unlisted, path = 0, 0, self._outputs.failures
+        with output_file(path) as file:
+            for name, reason, is_photo in self._results.failures():
+                failed += is_photo
+                unlisted += not is_photo
+                entry = name_fields("photo", name) | {"reason": utf8_name(reason)}
+                file.write(json.dumps(entry).encode() + b"\n")
+        if not failed and not unlisted:
+            path.unlink(missing_ok=True)
+        return failed, unlisted
 
-    def append(self, record: PhotoRecord) -> None:
-        start = self._journal.end
-        end = self._journal.append(record)
-        failed = record.faces is None
-        gone = record.error == GONE and not record.lasting
-        head = RecordHead(record.photo, record.stamp, failed, record.lasting, gone, start, end)
-        self._index.note(head)
-        if time.monotonic() - self._flushed_at >= _FLUSH_INTERVAL_S:
-            self.flush()
 
-    def flush(self) -> None:
-        self._journal.flush()
-        self._flushed_at = time.monotonic()
-        if self._follower is not None:
-            self._follower.notify()
+def _resolved(folder: Path) -> Path:
+    """Return the absolute path of what contains the photos: a folder, or a list of addresses.
+
+    Raises:
+        DataError: It is missing, or something else, such as a single photo.
+    """
+    try:
+        path = folder.resolve(strict=True)
+        if path.is_dir():
+            if (path / OUTPUT_MARK).exists():
+                raise DataError(
+                    folder,
+                    f"is marked by the file {OUTPUT_MARK} as a folder of the kit's own pictures, "
+                    "such as face chips; if these are your photos, remove that file",
+                )
+            return path
+        if not path.is_file():  # a pipe would be waited for
+            raise DataError(folder, "is neither a folder nor a file with a list of addresses")
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except FileNotFoundError as error:
+        raise DataError(folder, "no such folder") from error
+    except (OSError, RuntimeError) as error:  # a loop of links is no OSError up to Python 3.12
+        raise DataError(folder, getattr(error, "strerror", "") or str(error)) from error
+    if refusal(head, "") is not None:
+        raise DataError(folder, f"is a photo; give the folder that contains it: {path.parent}")
+    return path
+
+
+def _check_outputs(outputs: Outputs) -> None:
+    """Refuse to overwrite files that facekit did not write.
+
+    Raises:
+        DataError: Such a file has the name of an output.
+    """
+    labels = outputs.label_studio
+    files: tuple[tuple[Path | None, OutputKind], ...] = (
+        (outputs.coco, "coco"),
+        (outputs.jsonl, "jsonl"),
+        (outputs.parquet, "parquet"),
+        (labels, "label-studio"),
+        (None if labels is None else config_path(labels), "label-studio-config"),
+        (outputs.fiftyone, "fiftyone"),
+        (outputs.failures, "failures"),
+    )
+    for path, kind in files:
+        if path is not None:
+            check_replaceable(path, kind)
+
+
+@contextmanager
+def _empty_folders_removed(place: Path) -> Iterator[None]:
+    """Remove at the end those folders that were missing before and are empty."""
+    missing = [folder for folder in (place, *place.parents) if not folder.exists()]
+    try:
+        yield
+    finally:
+        for folder in missing:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()

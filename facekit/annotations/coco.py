@@ -30,7 +30,7 @@ from facekit.annotations.dataset import (
     photos_with_faces,
     utf8_name,
 )
-from facekit.annotations.output import DESCRIPTION, scratch_file, whole_file
+from facekit.annotations.output import DESCRIPTION, output_file, scratch_file
 from facekit.annotations.record import PIXEL_DIGITS, SCORE_DIGITS, rounded_list
 from facekit.faces import Faces
 from facekit.landmarks.eyes import has_eyes
@@ -90,7 +90,7 @@ def _write(
 ) -> None:
     """Write the images as they pass and the annotations behind them, names below ``folder``."""
     layout = Layout(path, info)
-    with whole_file(path) as out, scratch_file(path) as later:
+    with output_file(path) as out, scratch_file(path) as later:
         head = {
             "description": DESCRIPTION,
             "version": facekit.__version__,

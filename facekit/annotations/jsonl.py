@@ -11,7 +11,7 @@ from pathlib import Path
 
 from facekit.annotations.coco import to_line
 from facekit.annotations.dataset import DatasetInfo, PhotoSource, name_fields, photos_with_faces
-from facekit.annotations.output import whole_file
+from facekit.annotations.output import output_file
 
 
 def write_jsonl(path: Path, photos: PhotoSource, info: DatasetInfo) -> None:
@@ -26,7 +26,7 @@ def write_jsonl(path: Path, photos: PhotoSource, info: DatasetInfo) -> None:
         DataError: The file can't be written, such as on a full disk.
     """
     del info
-    with whole_file(path) as out:
+    with output_file(path) as out:
         for image_id, name, faces in photos_with_faces(photos):
             line = {"image_id": image_id, "channels": faces.channels, **faces.to_dict()}
             out.write(to_line(name_fields("photo", name) | line) + b"\n")

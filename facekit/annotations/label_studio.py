@@ -20,7 +20,7 @@ from facekit.annotations.dataset import (
     photos_with_faces,
     utf8_name,
 )
-from facekit.annotations.output import whole_file
+from facekit.annotations.output import output_file
 from facekit.annotations.record import SCORE_DIGITS
 from facekit.faces import Face, Faces
 
@@ -66,7 +66,7 @@ def write_label_studio(
     """
     prefix = f"{LOCAL_FILES}{_quoted(Path(info.photo_folder).name)}/"
     layout = Layout(path, info)
-    with whole_file(path) as out:
+    with output_file(path) as out:
         before = b"[\n"
         for image_id, name, faces in photos_with_faces(photos):
             layout.see(name, faces)
@@ -81,7 +81,7 @@ def write_label_studio(
             out.write(before + to_line({"data": data, "predictions": [prediction]}))
             before = b",\n"
         out.write(b"\n]\n" if before == b",\n" else b"[]\n")
-        with whole_file(config_path(path)) as config:
+        with output_file(config_path(path)) as config:
             config.write(_config(layout).encode())
 
 

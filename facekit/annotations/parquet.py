@@ -14,7 +14,7 @@ from typing import Any
 
 import facekit
 from facekit.annotations.dataset import DatasetInfo, PhotoSource, photos_with_faces, utf8_name
-from facekit.annotations.output import DESCRIPTION, whole_file
+from facekit.annotations.output import DESCRIPTION, output_file
 from facekit.faces import Faces
 
 _GROUP_PHOTOS = 1000
@@ -59,7 +59,7 @@ def write_parquet(path: Path, photos: PhotoSource, info: DatasetInfo) -> None:
 
     schema = _schema(info)
     with (
-        whole_file(path) as out,
+        output_file(path) as out,
         parquet.ParquetWriter(out, schema, compression="zstd") as writer,
     ):
         rows = (_row(*photo) for photo in photos_with_faces(photos))

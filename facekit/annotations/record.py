@@ -19,6 +19,8 @@ from facekit.errors import InputError
 from facekit.faces import Faces
 from facekit.landmarks.crops import FloatArray
 
+GONE = "the file is gone"
+"""Error of a photo that was listed and no longer exists when it is read; it does not last."""
 PIXEL_DIGITS = 3
 """Decimals of a pixel that are kept; no camera and no network is as exact."""
 SCORE_DIGITS = 4
@@ -26,7 +28,7 @@ SCORE_DIGITS = 4
 
 @dataclass(frozen=True)
 class FileStamp:
-    """By what a changed file is known.
+    """Identifies a version of a file.
 
     Attributes:
         size: Bytes.
@@ -71,6 +73,13 @@ class PhotoRecord:
         if self.faces is not None and not exact:
             object.__setattr__(self, "faces", _rounded(self.faces))
 
+    def above(self, min_score: float) -> PhotoRecord:
+        """Return the record with those faces whose score is not lower than a limit."""
+        if self.faces is None or not min_score:
+            return self
+        faces = self.faces[self.faces.scores >= min_score]
+        return PhotoRecord(self.photo, self.stamp, faces, exact=True)
+
     def to_json(self) -> str:
         """Return the record as one line of JSON, without a line end."""
         data: dict[str, Any] = {
@@ -91,7 +100,7 @@ class PhotoRecord:
         """Read a line that :meth:`to_json` wrote.
 
         Raises:
-            InputError: It is no such line.
+            InputError: It is not such a line.
         """
         try:
             data = json.loads(line)
@@ -100,7 +109,7 @@ class PhotoRecord:
                 return cls(data["photo"], stamp, error=data["error"], lasting=data["lasting"])
             return cls(data["photo"], stamp, _faces_from_dict(data), exact=True)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"no record of a photo: {error!r}") from error
+            raise InputError(f"is not the record of a photo: {error!r}") from error
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, PhotoRecord):

@@ -13,7 +13,7 @@ from facekit.errors import ConfigError, StoreError, writing
 
 if TYPE_CHECKING:
     from facekit.store import Store
-    from facekit.store.answers import Answer
+    from facekit.store.store import Answer
 
 _PHOTOS = ("photo", "width", "height", "faces")
 _FACES = ("photo", "number", "category", "score", "rotation_deg", "box_xywh")
@@ -150,11 +150,13 @@ def _dataset(store: Store, asked: str | None) -> str:
     """
     names = [each.dataset for each in store.datasets()]
     if not names:
-        raise StoreError(f"{store.name}: holds no dataset yet")
+        raise StoreError(f"{store.name}: has no dataset yet")
     if asked is not None and asked not in names:
-        raise StoreError(f"{store.name}: holds no dataset {asked}, but {', '.join(names)}")
+        raise StoreError(
+            f"{store.name}: does not contain a dataset {asked}, but {', '.join(names)}"
+        )
     if asked is None and len(names) > 1:
-        raise StoreError(f"{store.name}: holds {', '.join(names)}; name one with --dataset")
+        raise StoreError(f"{store.name}: contains {', '.join(names)}; name one with --dataset")
     return asked or names[0]
 
 

@@ -1,17 +1,19 @@
-"""Stores of results: images, faces and categories as JSON documents, and queries over them."""
+"""Stores of results: photos, faces and categories of datasets, and queries over them."""
 
 from facekit.store.address import check_dataset_name, dataset_name, masked, open_store
-from facekit.store.answers import (
+from facekit.store.store import (
     CategoryCount,
+    Change,
     FolderCount,
+    Store,
     StoredDataset,
     StoredFace,
     StoredPhoto,
 )
-from facekit.store.store import Store
 
 __all__ = [
     "CategoryCount",
+    "Change",
     "FolderCount",
     "Store",
     "StoredDataset",

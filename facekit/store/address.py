@@ -13,32 +13,33 @@ _NAME_LENGTH = 200
 
 
 def open_store(url: str, *, create: bool = True) -> Store:
-    """Open a store.
+    """Open a store to fill it, or one or a run's record to query it.
 
     Args:
         url: ``sqlite:///FILE`` (from the working folder; ``sqlite:////FILE`` from the root), or
             ``redis://``, ``rediss://`` (encrypted) or ``unix://`` as the package redis takes them.
-        create: Whether to begin a store where there is none.
+        create: Whether it is to be filled, and is created where it is missing.
 
     Raises:
-        StoreError: The address is of no known form, or what is there is no store that can be used.
+        StoreError: The address has an unknown form, or what is there is not a usable store.
         StoreUnavailableError: It does not answer.
         ModuleNotFoundError: The package redis is missing.
     """
     scheme, mark, rest = url.partition("://")
     if not mark:
-        raise StoreError(f"{masked(url)}: is no address of a store; expected {FORMS}")
+        raise StoreError(f"{masked(url)}: is not an address of a store; expected {FORMS}")
     if scheme == "sqlite":
-        from facekit.store.sqlite import SqliteStore
+        from facekit.store.sqlite import RECORD, STORE, SqliteStore
 
         if not rest.startswith("/") or rest == "/":
             raise StoreError(f"{masked(url)}: expected three slashes and a file: sqlite:///FILE")
-        return SqliteStore(Path(rest[1:]), create=create)
+        kinds = (STORE,) if create else (STORE, RECORD)
+        return SqliteStore(Path(rest[1:]), create=create, kinds=kinds)
     if scheme in _REDIS:
         from facekit.store.redis_store import RedisStore
 
         return RedisStore(url, masked(url), create=create)
-    raise StoreError(f"{masked(url)}: no store is known by {scheme}://; expected {FORMS}")
+    raise StoreError(f"{masked(url)}: {scheme}:// is not supported; expected {FORMS}")
 
 
 def masked(url: str) -> str:
@@ -49,12 +50,12 @@ def masked(url: str) -> str:
     """
     scheme, mark, rest = url.partition("://")
     if not mark:
-        # What is no address may still hold a password.
+        # What is not an address may still hold a password.
         return url if "@" not in url else "***"
     if scheme == "sqlite":
         return url
     before, at, host = rest.rpartition("@")
-    if "?" in before:  # nobody can tell where the password ends
+    if "?" in before:  # it is unknown where the password ends
         return f"{scheme}://***"
     # What stands alone is a name to Redis, but more often a password without its colon.
     user = before.partition(":")[0] if ":" in before else ""
@@ -68,7 +69,7 @@ def dataset_name(folder: Path) -> str:
     'Pictures'
     """
     name = folder.absolute().name
-    printable = "".join(sign if sign.isprintable() else "?" for sign in name)
+    printable = "".join(each if each.isprintable() else "?" for each in name)
     return printable[:_NAME_LENGTH] or "photos"
 
 
@@ -76,10 +77,11 @@ def check_dataset_name(name: str) -> str:
     """Return a name that a dataset may have.
 
     Raises:
-        StoreError: It is empty, too long, or holds control characters.
+        StoreError: It is empty, too long, or contains control characters.
     """
     if not name or len(name) > _NAME_LENGTH or not name.isprintable():
         raise StoreError(
-            f"{name!r}: is no name of a dataset; expected 1 to {_NAME_LENGTH} signs that print"
+            f"{name!r}: is not a name of a dataset; expected 1 to {_NAME_LENGTH} printable "
+            "characters"
         )
     return name

@@ -1,59 +1,131 @@
-"""What every store of results can do, whatever database it is."""
+"""What every store of results can do, whatever database it is, and what it answers."""
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import Any
 
 from facekit.annotations.dataset import utf8_name
+from facekit.annotations.record import PhotoRecord
 from facekit.closing import Closing
 from facekit.errors import InputError, StoreError
-from facekit.store.answers import (
-    CategoryCount,
-    FolderCount,
-    StoredDataset,
-    StoredFace,
-    StoredPhoto,
-    face_answer,
-    photo_answer,
-    to_bytes,
-)
-from facekit.store.documents import Change
 
-VERSION = 1
-"""Of the layout of the documents and their indexes."""
-_PAGE = 500
-_MOST_FACES = 1e9
+_MAX_FACES = 1e9
 """Of a photo; as a limit it is one that every database can compare with."""
-T = TypeVar("T")
-Page = Sequence[str | bytes | None]
-"""Documents in order; None for one that another run has just removed."""
+
+
+class Answer:
+    """One row of what a store answers."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready values."""
+        return asdict(self)  # type: ignore[call-overload, no-any-return]
 
 
 @dataclass(frozen=True)
-class Position:
-    """How far a dataset follows a journal.
+class StoredDataset(Answer):
+    """A dataset.
 
     Attributes:
-        journal: The journal's id; "" for none.
-        offset: In bytes; all lines before it have been applied.
+        dataset: Its name.
+        photo_folder: Folder that its photos' names are relative to.
+        photos: Number of photos, those without a face included.
+        faces: Number of faces.
     """
 
-    journal: str
-    offset: int
+    dataset: str
+    photo_folder: str
+    photos: int
+    faces: int
+
+
+@dataclass(frozen=True)
+class StoredPhoto(Answer):
+    """A photo.
+
+    Attributes:
+        photo: Path under the photo folder.
+        width: Of the upright photo in pixels.
+        height: Of the upright photo in pixels.
+        channels: As in ``facekit.Faces``.
+        faces: Number of faces.
+    """
+
+    photo: str
+    width: int
+    height: int
+    channels: int
+    faces: int
+
+
+@dataclass(frozen=True)
+class StoredFace(Answer):
+    """A face, in pixels of the upright photo, x right, y down.
+
+    Attributes:
+        photo: Path of its photo under the photo folder.
+        number: Its place in the photo, from 1, best first.
+        category: Name of its class, or ``face``.
+        score: In [0, 1].
+        rotation_deg: Angle of the eye line, 0 upright, positive clockwise as seen; None if unknown.
+        center_xy: The point between the eyes; None if unknown.
+        box_xywh: Left, top, width and height.
+        points_xy: The landmarks in the order of ``facekit.landmarks.scheme``; () for none.
+    """
+
+    photo: str
+    number: int
+    category: str
+    score: float
+    rotation_deg: float | None
+    center_xy: tuple[float, float] | None
+    box_xywh: tuple[float, float, float, float]
+    points_xy: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class FolderCount(Answer):
+    """How much lies directly in one folder; the photo folder itself is ``.``."""
+
+    folder: str
+    photos: int
+    faces: int
+
+
+@dataclass(frozen=True)
+class CategoryCount(Answer):
+    """Number of faces of one category."""
+
+    category: str
+    faces: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """A photo that a dataset gets, gets anew or loses.
+
+    Attributes:
+        photo: The bytes of its path under the photo folder.
+        record: Its faces, which replace all that the store has of the photo; None to remove it.
+        digest: Differs when anything of the record differs.
+    """
+
+    photo: bytes
+    record: PhotoRecord | None = None
+    digest: str = ""
 
 
 class Store(Closing):
     """Datasets of photos and faces in a database, changed one photo at a time, whole or not at all.
 
     Each answer has one order, the same in every database; ties are settled by the bytes of the
-    photo's path, then by the face's number. Answers are read in pages, each as the store is at that
-    moment.
+    photo's path, then by the face's number.
 
     Attributes:
         name: Its address, without a password.
@@ -67,22 +139,10 @@ class Store(Closing):
         """Yield the photos with at least so many faces, those with most faces first.
 
         Raises:
-            InputError: ``min_faces`` or ``limit`` is no number to compare with.
+            InputError: ``min_faces`` or ``limit`` is not a number to compare with.
         """
-        fewest = min(max(_number(min_faces), 0.0), _MOST_FACES)
-        pages = _paged(lambda start, count: self._photo_page(dataset, fewest, start, count))
-        return (photo_answer(document) for document in _first(pages, limit))
-
-    def faces_of(self, dataset: str, photo: str) -> list[StoredFace]:
-        """Return the faces of one photo by their number.
-
-        Raises:
-            StoreError: The dataset holds no such photo.
-        """
-        documents = self._face_documents(dataset, to_bytes(photo))
-        if documents is None:
-            raise StoreError(f"{self.name}: the dataset {dataset} holds no photo {photo}")
-        return [face_answer(document) for document in documents]
+        fewest = min(max(_number(min_faces), 0.0), _MAX_FACES)
+        return islice(self._photos(dataset, fewest), _limit(limit))
 
     def faces(
         self,
@@ -95,12 +155,11 @@ class Store(Closing):
         """Yield the faces of a score that is not lower, of one category or all, best first.
 
         Raises:
-            InputError: ``min_score`` or ``limit`` is no number to compare with.
+            InputError: ``min_score`` or ``limit`` is not a number to compare with.
         """
         lowest = _number(min_score)
         only = None if category is None else utf8_name(category)
-        pages = _paged(lambda start, count: self._score_page(dataset, lowest, only, start, count))
-        return (face_answer(document) for document in _first(pages, limit))
+        return islice(self._faces_by_score(dataset, lowest, only), _limit(limit))
 
     def rotated(
         self,
@@ -115,16 +174,23 @@ class Store(Closing):
         One whose rotation is unknown is not among them.
 
         Raises:
-            InputError: ``beyond_deg`` or ``limit`` is no number to compare with.
+            InputError: ``beyond_deg`` or ``limit`` is not a number to compare with.
         """
-        angle = _number(beyond_deg)
-        pages = _paged(lambda start, count: self._turn_page(dataset, angle, start, count))
-        faces = (face_answer(document) for document in pages)
-        return _first((f for f in faces if category is None or f.category == category), limit)
+        faces = self._faces_by_turn(dataset, _number(beyond_deg))
+        wanted = (face for face in faces if category is None or face.category == category)
+        return islice(wanted, _limit(limit))
+
+    @abstractmethod
+    def faces_of(self, dataset: str, photo: str) -> list[StoredFace]:
+        """Return the faces of one photo by their number.
+
+        Raises:
+            StoreError: The dataset does not contain the photo.
+        """
 
     @abstractmethod
     def datasets(self) -> list[StoredDataset]:
-        """Return what the store holds, by name."""
+        """Return the datasets by name."""
 
     @abstractmethod
     def folders(self, dataset: str) -> list[FolderCount]:
@@ -135,87 +201,110 @@ class Store(Closing):
         """Return how many faces each category has, by the bytes of its name."""
 
     @abstractmethod
-    def begin(self, dataset: str, folder: str, journal: str) -> Position:
-        """Make a dataset where it is missing, and let it follow a journal.
+    def begin(self, dataset: str, folder: str, owner: str) -> None:
+        """Create a dataset where it is missing, and let a run's record own it.
 
         Args:
             dataset: Its name, as :func:`facekit.store.check_dataset_name` allows it.
             folder: The photo folder.
-            journal: Id of the journal. Where it is another than before, what is there stays, and
-                the new journal is applied from its start; a run that still follows the other one
-                is refused from now on.
-
-        Returns:
-            The position up to which the journal has been applied.
+            owner: Id of the record. A run whose record owned the dataset before cannot change it
+                any more.
 
         Raises:
-            StoreError: The dataset follows another journal and holds another folder's photos.
+            StoreError: The dataset contains another folder's photos and has another owner.
         """
 
     @abstractmethod
-    def position(self, dataset: str) -> Position | None:
-        """Return how far a dataset follows its journal; None where there is no such dataset."""
+    def apply(self, dataset: str, owner: str, changes: Sequence[Change]) -> None:
+        """Change photos, all or none of them; doing it twice is the same as doing it once.
 
-    @abstractmethod
-    def apply(self, dataset: str, changes: Sequence[Change], at: Position, to: Position) -> bool:
-        """Change photos and move on in the journal, all at once.
-
-        Returns:
-            Whether it was done: not if the dataset is not ``at`` this position.
+        Raises:
+            StoreError: Another record owns the dataset.
         """
 
     @abstractmethod
-    def stored(self, dataset: str, after: bytes, count: int) -> list[tuple[bytes, str]]:
-        """Return the next photos by the bytes of their path, each with its digest."""
+    def digests(self, dataset: str, photos: Sequence[bytes]) -> list[str]:
+        """Return the digest of each of some photos; "" for one that the dataset lacks."""
 
     @abstractmethod
-    def drop(self, dataset: str) -> None:
-        """Remove a dataset with all that belongs to it."""
+    def photo_names(self, dataset: str, after: bytes, count: int) -> list[bytes]:
+        """Return the next photos by the bytes of their path."""
 
     @abstractmethod
-    def close(self) -> None:
-        """Close the connection."""
+    def _photos(self, dataset: str, min_faces: float) -> Iterator[StoredPhoto]: ...
 
     @abstractmethod
-    def _photo_page(self, dataset: str, min_faces: float, start: int, count: int) -> Page: ...
+    def _faces_by_score(
+        self, dataset: str, min_score: float, category: str | None
+    ) -> Iterator[StoredFace]: ...
 
     @abstractmethod
-    def _face_documents(self, dataset: str, photo: bytes) -> list[str] | list[bytes] | None: ...
-
-    @abstractmethod
-    def _score_page(
-        self, dataset: str, min_score: float, category: str | None, start: int, count: int
-    ) -> Page: ...
-
-    @abstractmethod
-    def _turn_page(self, dataset: str, beyond_deg: float, start: int, count: int) -> Page: ...
+    def _faces_by_turn(self, dataset: str, beyond_deg: float) -> Iterator[StoredFace]: ...
 
     def _other_folder(self, dataset: str, folder: str) -> StoreError:
         return StoreError(
-            f"{self.name}: the dataset {dataset} holds the photos of {folder}; "
+            f"{self.name}: the dataset {dataset} contains the photos of {folder}; "
             "choose another name with --dataset"
         )
+
+    def _other_owner(self, dataset: str) -> StoreError:
+        return StoreError(f"{self.name}: another run has taken over the dataset {dataset}")
+
+    def _no_dataset(self, dataset: str) -> StoreError:
+        return StoreError(f"{self.name}: does not contain a dataset {dataset}")
+
+    def _no_photo(self, dataset: str, photo: str) -> StoreError:
+        return StoreError(f"{self.name}: the dataset {dataset} does not contain a photo {photo}")
+
+
+def to_bytes(text: str) -> bytes:
+    """Return a path's own bytes, also of one that is not UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def to_text(data: bytes) -> str:
+    """Undo :func:`to_bytes`."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def photo_answer(document: str | bytes) -> StoredPhoto:
+    """Read the document of an image."""
+    data = json.loads(document)
+    return StoredPhoto(_photo(data), data["width"], data["height"], data["channels"], data["faces"])
+
+
+def face_answer(data: dict[str, Any]) -> StoredFace:
+    """Return an annotation's document as a face."""
+    center = data.get("center")
+    keypoints = data.get("keypoints", [])
+    return StoredFace(
+        photo=_photo(data),
+        number=data["number"],
+        category=data["category"],
+        score=float(data["score"]),
+        rotation_deg=data.get("rotation"),
+        center_xy=tuple(center) if center else None,
+        box_xywh=tuple(data["bbox"]),
+        points_xy=tuple(zip(keypoints[::3], keypoints[1::3], strict=True)),
+    )
+
+
+def _photo(data: dict[str, Any]) -> str:
+    if "file_name_hex" in data:
+        return to_text(bytes.fromhex(data["file_name_hex"]))
+    name: str = data["file_name"]
+    return name
 
 
 def _number(value: float) -> float:
     """Return a number of Python's own: NumPy's are compared as bytes by SQLite, without a word."""
     number = float(value)
     if math.isnan(number):
-        raise InputError("NaN is no number to compare with")
+        raise InputError("NaN is not a number to compare with")
     return number
 
 
-def _first(items: Iterator[T], limit: int | None) -> Iterator[T]:
+def _limit(limit: int | None) -> int | None:
     if limit is not None and limit < 0:
         raise InputError(f"limit: expected a number from 0, got {limit}")
-    return islice(items, None if limit is None else min(limit, sys.maxsize))
-
-
-def _paged(page: Callable[[int, int], Page]) -> Iterator[str | bytes]:
-    start = 0
-    while True:
-        found = page(start, _PAGE)
-        yield from (document for document in found if document is not None)
-        if len(found) < _PAGE:
-            return
-        start += _PAGE
+    return None if limit is None else min(limit, sys.maxsize)

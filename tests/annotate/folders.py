@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +91,17 @@ def failures(coco: Path) -> dict[str, str]:
     entries = [json.loads(line) for line in path.read_text().splitlines()]
     assert [entry["photo"] for entry in entries] == sorted(entry["photo"] for entry in entries)
     return {entry["photo"]: entry["reason"] for entry in entries}
+
+
+def recorded(coco: Path) -> list[str]:
+    """Return the photos that the run's record has, read as another process does."""
+    path = coco.with_name(f"{coco.name}.results")
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path, timeout=20)) as connection:
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return []
+        return [name.decode() for (name,) in connection.execute("SELECT name FROM photos")]
 
 
 def touch(path: Path) -> None:

@@ -23,7 +23,7 @@ OTHERS = {
     "diary": b"Dear diary",
     "jsonl": b'{"text": "mine"}\n',
     "failures": b'{"what": "else"}\n',
-    "journal": b"Dear journal",
+    "results": b"Dear results",
     "config": b"<View><Image/></View>",
 }
 
@@ -49,7 +49,7 @@ def contents(place: Path) -> dict[str, bytes]:
         (config_path(Path("ls.json")).name, ["--label-studio", "ls.json"], "config"),
         ("fo.json", ["--fiftyone", "fo.json"], "coco"),
         ("i.failures.jsonl", [], "failures"),
-        ("i.json.journal", [], "journal"),
+        ("i.json.results", [], "results"),
     ],
 )
 def test_what_another_wrote_is_never_replaced(
@@ -92,7 +92,7 @@ def test_a_refused_run_leaves_no_journal_and_no_folder(tmp_path: Path, made: boo
     if made:
         coco.parent.mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(DataError, match="holds no photo"):
+    with pytest.raises(DataError, match="contains no photos"):
         annotate(tmp_path / "photos", Outputs(coco))
     assert sorted(tmp_path.rglob("*")) == before
     put(tmp_path / "photos" / "a.jpg", photo(1))

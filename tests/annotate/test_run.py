@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import sqlite3
 import threading
+import zlib
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -21,7 +25,6 @@ from facekit.annotate import (
     annotate,
     annotate_photo,
 )
-from facekit.annotations.journal import read_header, read_heads
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.cli import main
 from facekit.errors import ConfigError, DataError
@@ -117,7 +120,7 @@ def test_a_second_run_asks_for_nothing_and_writes_the_same(case: Case) -> None:
     assert case.bytes == first
     assert (summary.new, summary.unchanged) == (0, 10)
     assert sorted(path.name for path in case.coco.parent.iterdir()) == [
-        "i.json", "i.json.journal", "i.jsonl",
+        "i.json", "i.json.results", "i.jsonl",
     ]  # fmt: skip
 
 
@@ -214,9 +217,9 @@ def test_a_photo_that_becomes_no_photo_leaves_the_dataset(case: Case) -> None:
     assert case.run().failures == 1
     assert names[0] not in coco_photos(case.coco).values()
     assert "a GIF" in failures(case.coco)[names[0]]
-    size = case.coco.with_name("i.json.journal").stat().st_size
+    record = case.coco.with_name("i.json.results").read_bytes()
     assert case.run().new == 0
-    assert case.coco.with_name("i.json.journal").stat().st_size == size
+    assert case.coco.with_name("i.json.results").read_bytes() == record
 
 
 def test_the_last_line_adds_up(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -348,31 +351,78 @@ def test_outputs_inside_the_photo_folder_are_no_photos(case: Case) -> None:
     assert list(coco_photos(case.coco).values()) == names
 
 
-def test_a_journal_of_old_records_is_rewritten(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facekit.annotate.run._REWRITE_BYTES", 1)
-    names = fill(case.folder, 5)
+def test_the_record_does_not_grow_with_what_is_found_anew(case: Case) -> None:
+    names = fill(case.folder, 8)
     case.run()
-    journal = case.coco.with_name("i.json.journal")
-    id_before = read_header(journal).id
-    for _ in range(3):
+    record = case.coco.with_name("i.json.results")
+    first, size = case.bytes, record.stat().st_size
+    for _ in range(4):
         for name in names:
             touch(case.folder / name)
-        case.run()
-    first = case.bytes
+        assert case.run().new == 8
+    assert record.stat().st_size <= 1.5 * size
+    assert case.bytes == first
     (case.folder / names[0]).unlink()
-    case.run()
-    assert read_header(journal).id != id_before
-    assert len(list(read_heads(journal))) < 20
-    put(case.folder / names[0], photo(1))
+    assert case.run().removed == 1
+    assert case.run().removed == 0
+    put(case.folder / names[0], photo(0 if names[0] == "000.jpg" else int(names[0][:3])))
     summary = case.run()
     assert (summary.new, case.asked) == (1, 1)
     assert case.bytes[0] == first[0]
 
 
+def test_what_is_recorded_below_a_folder_that_cannot_be_listed_stays(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = fill(case.folder, 6)
+    case.run()
+    first = case.bytes
+    real = os.scandir
+    with monkeypatch.context() as patch:
+
+        def scandir(path: Path) -> object:
+            if path.name == "sub":
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path)
+
+        patch.setattr("facekit.annotate.walk.os.scandir", scandir)
+        summary = case.run()
+        assert (summary.photos, summary.unlisted, summary.removed) == (4, 1, 0)
+        assert set(coco_photos(case.coco).values()) == {n for n in names if "/" not in n}
+    assert case.run().new == 0
+    assert case.bytes == first
+
+
+def test_the_journal_of_an_older_version_is_moved_into_the_record(case: Case) -> None:
+    names = fill(case.folder, 5)
+    case.run()
+    first = case.bytes
+    results = case.coco.with_name("i.json.results")
+    journal = case.coco.with_name("i.json.journal")
+    with closing(sqlite3.connect(results)) as connection:
+        lines = [text.encode() for (text,) in connection.execute("SELECT record FROM records")]
+    lines.insert(0, b'{"facekit_journal": 1, "id": "00", "model": "faces"}')
+    lines.insert(1, re.sub(rb'"mtime_ns":\d+', b'"mtime_ns":7', lines[-1]))  # the last one counts
+    written = [b"%b\t%08x\n" % (line, zlib.crc32(line)) for line in lines]
+    written[2] = written[2].replace(b"size_wh", b"size_xy")
+    for data, new in ((b"".join(written), 1), (b"".join(written)[:-7], 2)):
+        results.unlink()
+        journal.write_bytes(data)
+        with pytest.raises(ConfigError, match="results of the model faces, not of"):
+            case.run(model="facenet_ensemble")
+        assert journal.read_bytes() == data
+        assert case.run().new == case.asked == new
+        assert case.bytes == first
+        assert not journal.exists()
+    journal.write_bytes(b"Dear diary")
+    assert case.run().photos == len(names)
+    assert journal.read_bytes() == b"Dear diary"
+
+
 def test_another_model_is_refused_before_anything_is_asked(case: Case) -> None:
     fill(case.folder, 2)
     case.run()
-    with pytest.raises(ConfigError, match="remove the journal to begin again"):
+    with pytest.raises(ConfigError, match="remove this one to begin again"):
         case.run(model="facenet_ensemble")
 
 
@@ -381,7 +431,7 @@ def test_two_runs_do_not_share_an_output(case: Case) -> None:
     case.coco.parent.mkdir()
     lock = FolderLock(case.coco.parent, ".i.json.lock")
     lock.acquire()
-    with pytest.raises(DataError, match="wait for its end"):
+    with pytest.raises(DataError, match="wait until it has finished"):
         case.run()
     lock.release()
     assert case.run().photos == 2
@@ -394,7 +444,7 @@ def test_a_folder_without_photos_changes_nothing(case: Case, make: object) -> No
     first = case.bytes
     case.folder = case.folder.parent / "unmounted"
     make(case.folder)  # type: ignore[operator]
-    with pytest.raises(DataError, match="holds no photo|no such folder"):
+    with pytest.raises(DataError, match="contains no photos|no such folder"):
         case.run()
     assert case.bytes == first
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from facekit import limits
-from facekit.annotate.index import PhotoIndex
+from facekit.annotate.results import Results
 from facekit.annotate.walk import Found, walk
-from facekit.annotations.journal import RecordHead
 from facekit.annotations.output import OUTPUT_MARK
-from facekit.annotations.record import FileStamp
+from facekit.annotations.record import FileStamp, PhotoRecord
+from facekit.faces import Faces
 from tests.annotate.folders import JPEG, photo, put
 from tests.photo_files import encode, picture
 
@@ -22,15 +22,19 @@ GIF = encode(picture().quantize(16), "GIF")
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
 
 
+def record_at(path: Path, **options: bool) -> Results:
+    return Results(path, model="faces", dataset="d", folder=path.parent, **options)
+
+
 class Listed:
-    """What an index makes of a folder."""
+    """What a run makes of a folder."""
 
     def __init__(self, folder: Path, scratch: Path) -> None:
-        with PhotoIndex(scratch) as index:
-            self.others = index.fill(walk(folder, index.known))
-            self.photos = {p.rank: p.photo for p in index.pending()}
-            self.refused = {photo: reason for photo, _, reason in index.refused()}
-            self.troubles = {f.photo: f.reason for f in index.failures() if f.reason}
+        with record_at(scratch) as results:
+            self.others = results.take_listing(walk(folder, results.known))
+            self.photos = {p.rank: p.photo for p in results.pending()}
+            self.refused = {photo: reason for photo, _, reason in results.refused()}
+            self.troubles = {name: reason for name, reason, _ in results.failures()}
         assert not scratch.exists()
 
     @property
@@ -200,28 +204,19 @@ def test_a_file_that_was_replaced_while_it_was_listed_counts_once(tmp_path: Path
     stamps = FileStamp(1, 2), FileStamp(3, 4)
     names = ("a.jpg", "b.jpg", "a.jpg", "c.jpg")
     found = [Found(name, stamps[n // 2], (1, n), "") for n, name in enumerate(names)]
-    with PhotoIndex(tmp_path / "scratch") as index:
-        index.fill(found)
-        assert [(p.rank, p.photo) for p in index.pending()] == [
+    with record_at(tmp_path / "scratch") as results:
+        results.take_listing(found)
+        assert [(p.rank, p.photo) for p in results.pending()] == [
             (1, "a.jpg"), (2, "b.jpg"), (3, "c.jpg"),
         ]  # fmt: skip
 
 
-def test_what_a_failed_writer_left_half_read_ends_in_silence(tmp_path: Path) -> None:
-    stamp = FileStamp(1, 2)
-    with PhotoIndex(tmp_path / "scratch") as index:
-        index.load(RecordHead(name, stamp, False, True, False, 0, 1) for name in ("a", "b"))
-        index.fill(Found(name, stamp, None, "") for name in ("a", "b"))
-        results = index.results()
-        assert next(results) == (1, 0, 1)
-    results.close()  # type: ignore[attr-defined]
-
-
 def test_the_digest_is_that_of_the_name_that_counts(tmp_path: Path) -> None:
     # Of two names of one file only that which an earlier run took has a digest to compare.
-    known = RecordHead("a.jpg", FileStamp(1, 2, "ab"), False, True, False, 0, 1)
-    found = [Found("b.jpg", FileStamp(1, 2), (1, 1), ""), Found("a.jpg", known.stamp, (1, 1), "")]
-    with PhotoIndex(tmp_path / "scratch", hash_content=True) as index:
-        index.load([known])
-        index.fill(found)
-        assert list(index.pending()) == []
+    stamp = FileStamp(1, 2, "ab")
+    found = [Found("b.jpg", FileStamp(1, 2), (1, 1), ""), Found("a.jpg", stamp, (1, 1), "")]
+    with record_at(tmp_path / "scratch", hash_content=True) as results:
+        results.put(PhotoRecord("a.jpg", stamp, Faces.empty((3, 4))))
+        results.commit()
+        results.take_listing(found)
+        assert list(results.pending()) == []

@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import re
 import resource
-import subprocess
-import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +14,7 @@ import pytest
 
 import facekit.annotations as annotations
 from facekit.annotations import DatasetInfo, NumberedPhoto
-from facekit.annotations.output import whole_file
+from facekit.annotations.output import output_file
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.errors import DataError
 from tests.annotations.random_photos import contents, random_faces, random_photos, source
@@ -113,61 +111,15 @@ def test_photos_are_let_go_as_they_are_written(tmp_path: Path, write: Writer) ->
     assert len(seen) == 39 and most <= 3
 
 
-def test_a_block_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "new/out"
-    with pytest.raises(ZeroDivisionError), whole_file(path) as out:
-        out.write(b"half")
-        raise ZeroDivisionError
-    assert files(tmp_path / "new") == []
-
-
-def test_an_error_of_a_file_that_is_read_keeps_its_name(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), whole_file(tmp_path / "out"):
-        (tmp_path / "journal").read_bytes()
-
-
-def test_what_a_killed_run_left_is_written_over(tmp_path: Path) -> None:
-    code = (
-        "import os, sys; from pathlib import Path\n"
-        "from facekit.annotations.output import whole_file\n"
-        "with whole_file(Path(sys.argv[1])) as out:\n"
-        "    out.write(b'x' * 100_000); out.flush(); os.kill(os.getpid(), 9)\n"
-    )
-    path = tmp_path / "out"
-    path.write_text("old")
-    done = subprocess.run([sys.executable, "-c", code, str(path)], timeout=60, check=False)
-    assert done.returncode == -9
-    assert path.read_text() == "old" and files(tmp_path) == [".out.part", "out"]
-    with whole_file(path) as out:
-        out.write(b"new")
-    assert path.read_text() == "new" and files(tmp_path) == ["out"]
-
-
-def test_who_reads_the_old_file_keeps_it(tmp_path: Path) -> None:
-    (tmp_path / "out").write_text("old")
-    with whole_file(tmp_path / "out") as out:
-        out.write(b"new and longer")
-        out.flush()
-        assert (tmp_path / "out").read_text() == "old"
-    with (tmp_path / "out").open() as reader:
-        with whole_file(tmp_path / "out") as out:
-            out.write(b"again")
-        assert reader.read() == "new and longer"
-
-
-def test_two_at_once_are_refused(tmp_path: Path) -> None:
-    with whole_file(tmp_path / "out") as out:
+def test_two_writers_of_one_output_are_told_apart(tmp_path: Path) -> None:
+    with output_file(tmp_path / "out") as out:
         with pytest.raises(DataError, match="another process is writing it"):
-            with whole_file(tmp_path / "out"):
+            with output_file(tmp_path / "out"):
                 raise AssertionError("never reached")
         out.write(b"first")
     assert (tmp_path / "out").read_bytes() == b"first"
 
 
-def test_a_link_is_followed_and_a_folder_refused(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path / "target")
-    with whole_file(tmp_path / "link") as out:
-        out.write(b"x")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes() == b"x"
-    with pytest.raises(DataError, match="is a folder"), whole_file(tmp_path):
+def test_a_folder_is_refused_as_an_output(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="Is a directory"), output_file(tmp_path):
         raise AssertionError("never reached")

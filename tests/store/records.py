@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from facekit.annotations.journal import Journal
+from facekit.annotate.results import Results
+from facekit.annotate.walk import Found
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.faces import Faces
-from facekit.store import Store
+from facekit.store import Change, Store
+from facekit.store.documents import digest
 
 FOLDER = Path("/photos/of the family")
 _NAMES = (
@@ -80,12 +82,28 @@ def random_records(seed: int, classes: tuple[str, ...] = ()) -> dict[str, PhotoR
     return {path: random_record(path, rng, classes) for path in kept}
 
 
-def journal_of(path: Path, records: Iterable[PhotoRecord]) -> Path:
-    """Append records to a journal."""
-    with Journal(path, model="faces") as journal:
-        for record in records:
-            journal.append(record)
-    return path
+def put(
+    store: Store, records: Iterable[PhotoRecord], dataset: str = "d", owner: str = "me"
+) -> None:
+    """Bring records into a store: those that failed leave it."""
+    store.begin(dataset, str(FOLDER), owner)
+    store.apply(dataset, owner, [changed(record) for record in records])
+
+
+def changed(record: PhotoRecord) -> Change:
+    photo = record.photo.encode("utf-8", "surrogateescape")
+    return Change(photo) if record.faces is None else Change(photo, record, digest(record))
+
+
+def results_of(path: Path, records: Iterable[PhotoRecord], folder: Path = FOLDER) -> Results:
+    """Open the record of a run that has listed and found these photos."""
+    every = list(records)
+    results = Results(path, model="faces", dataset="d", folder=folder)
+    results.take_listing(Found(record.photo, record.stamp, None, "") for record in every)
+    for record in every:
+        results.put(record)
+    results.commit()
+    return results
 
 
 Query = Callable[[Store, str], object]
@@ -107,14 +125,14 @@ QUERIES: dict[str, Query] = {
     "of photo": lambda s, d: [
         [each.to_dict() for each in s.faces_of(d, photo.photo)] for photo in s.photos(d)
     ],
-    "stored": lambda s, d: s.stored(d, b"", 1000),
+    "stored": lambda s, d: (names := s.photo_names(d, b"", 1000), s.digests(d, names)),
     "datasets": lambda s, d: [each.to_dict() for each in s.datasets() if each.dataset == d],
 }
 """Every question that a store answers."""
 
 
 def expected(records: Iterable[PhotoRecord]) -> dict[str, object]:
-    """Return what the queries must answer, told without any of the store's code."""
+    """Return what the queries must answer, computed without any of the store's code."""
     good = [record for record in records if record.faces is not None]
     photos, faces, folders, categories = [], [], {}, {}
     for record in good:

@@ -11,8 +11,7 @@ from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.cli import main
 from facekit.faces import Faces
 from facekit.store import dataset_name, masked, open_store
-from facekit.store.sync import sync_store
-from tests.store.records import FOLDER, journal_of
+from tests.store.records import FOLDER, put, results_of
 
 
 def record(photo: str, scores: list[float], turned: float = 0.0) -> PhotoRecord:
@@ -45,7 +44,7 @@ RECORDS = [
 def url(tmp_path):
     url = f"sqlite:///{tmp_path}/a.db"
     with open_store(url) as store:
-        sync_store(store, journal_of(tmp_path / "j", RECORDS), dataset="holiday", folder=FOLDER)
+        put(store, RECORDS, "holiday")
     return url
 
 
@@ -113,7 +112,7 @@ def test_a_name_that_is_no_utf8(tmp_path, capsys):
     url = f"sqlite:///{tmp_path}/a.db"
     records = [record("a\udcff.jpg", [0.9])]
     with open_store(url) as store:
-        sync_store(store, journal_of(tmp_path / "j", records), dataset="holiday", folder=FOLDER)
+        put(store, records, "holiday")
     assert asked(capsys, "--store", url, "--min-faces", "1")[::2] == [
         "photo        width  height  faces",
         r"a\udcff.jpg  4,000   3,000      1",
@@ -129,6 +128,14 @@ def test_the_store_may_be_named_by_a_variable(url, capsys, monkeypatch):
     assert asked(capsys)[2].startswith("holiday")
 
 
+def test_the_record_of_a_run_is_asked_as_a_store_is(url, capsys, tmp_path):
+    results_of(tmp_path / "i.json.results", RECORDS).close()
+    record = f"sqlite:///{tmp_path}/i.json.results"
+    assert asked(capsys, "--store", record)[2].split(maxsplit=3) == ["d", "3", "3", str(FOLDER)]
+    for words in (["--min-faces", "1"], ["--min-score", "0"], ["--photo", "a.jpg"]):
+        assert asked(capsys, "--store", record, *words) == asked(capsys, "--store", url, *words)
+
+
 def failed(capsys, *words: str) -> str:
     assert main(["query", *words]) == 2
     out, err = capsys.readouterr()
@@ -140,15 +147,18 @@ def test_what_can_not_be_answered(url, capsys, tmp_path, monkeypatch):
     monkeypatch.delenv("FACEKIT_STORE", raising=False)
     for words, reason in (
         ([], "name a store: --store URL"),
-        (["--store", "a.db"], "is no address of a store"),
+        (["--store", "a.db"], "is not an address of a store"),
         (["--store", "sqlite://a.db"], "expected three slashes"),
-        (["--store", "mysql://me:secret@host/db"], "no store is known by mysql://"),
+        (["--store", "mysql://me:secret@host/db"], "mysql:// is not supported"),
         (["--store", f"{url}2"], "there is no such file"),
-        (["--store", url, "--dataset", "x", "--by-folder"], "holds no dataset x, but holiday"),
-        (["--store", url, "--dataset", "x"], "holds no dataset x, but holiday"),
+        (
+            ["--store", url, "--dataset", "x", "--by-folder"],
+            "has no dataset x, but holiday",
+        ),
+        (["--store", url, "--dataset", "x"], "has no dataset x, but holiday"),
         (["--store", url, "--category", "mask"], "is of the category mask, but face"),
         (["--store", url, "--category", "\udcff", "--min-score", "0"], "\\udcff, but face"),
-        (["--store", url, "--photo", "b/e.jpg"], "holds no photo b/e.jpg"),
+        (["--store", url, "--photo", "b/e.jpg"], "does not contain a photo b/e.jpg"),
         (["--store", url, "--category", "face", "--by-folder"], "--category goes with"),
     ):
         error = failed(capsys, *words)
@@ -156,7 +166,7 @@ def test_what_can_not_be_answered(url, capsys, tmp_path, monkeypatch):
         assert error.count("\n") == 1
         assert "secret" not in error
     open_store(f"sqlite:///{tmp_path}/empty.db").close()
-    assert "holds no dataset yet" in failed(
+    assert "has no dataset yet" in failed(
         capsys, "--store", f"sqlite:///{tmp_path}/empty.db", "--by-folder"
     )
 
@@ -164,17 +174,16 @@ def test_what_can_not_be_answered(url, capsys, tmp_path, monkeypatch):
 def test_faces_without_landmarks_have_no_rotation(tmp_path, capsys):
     url = f"sqlite:///{tmp_path}/a.db"
     boxes = Faces([[10, 20, 50, 80]], [0.9], np.zeros((1, 0, 2)), np.zeros((1, 0)), (400, 300))
-    journal = journal_of(tmp_path / "j", [PhotoRecord("a.jpg", FileStamp(1, 1), boxes)])
     with open_store(url) as store:
-        sync_store(store, journal, dataset="holiday", folder=FOLDER)
+        put(store, [PhotoRecord("a.jpg", FileStamp(1, 1), boxes)], "holiday")
     error = failed(capsys, "--store", url, "--rotated-beyond", "20")
     assert "the faces of holiday have no landmarks, and so no rotation" in error
 
 
 def test_several_datasets_want_a_name(url, capsys, tmp_path):
     with open_store(url) as store:
-        sync_store(store, tmp_path / "j", dataset="other", folder=FOLDER)
-    assert "holds holiday, other; name one with --dataset" in failed(
+        put(store, RECORDS, "other")
+    assert "contains holiday, other; name one with --dataset" in failed(
         capsys, "--store", url, "--by-folder"
     )
     assert len(asked(capsys, "--store", url, "--by-folder", "--dataset", "other")) == 5

@@ -16,11 +16,10 @@ import grpc
 import numpy as np
 import pytest
 
-from facekit.annotate import Options, Outputs, annotate
-from facekit.annotations.journal import read_journal
-from facekit.cluster import finder
-from facekit.cluster.session import connect
+from facekit.annotate import Options, Outputs, annotate, ray_finder
+from facekit.annotate.ray_finder import connect
 from facekit.errors import ServerUnavailableError
+from tests.annotate.folders import recorded
 from tests.fake_triton import FakeTriton, Inputs, faces_answer
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -133,11 +132,6 @@ def addresses(servers: tuple[FakeTriton, FakeTriton]) -> str:
     return ",".join(server.url for server in servers)
 
 
-def records(coco: Path) -> int:
-    journal = coco.with_name(f"{coco.name}.journal")
-    return sum(1 for _ in read_journal(journal)) if journal.exists() else 0
-
-
 def wait_for(condition: Callable[[], bool], seconds: float) -> None:
     end = time.monotonic() + seconds
     while not condition():
@@ -159,11 +153,11 @@ def test_driver_worker_and_node_die_and_the_result_is_that_of_one_machine(
     HURRY.clear()
     first = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     # One failure, the empty file, is there before the first worker is.
-    wait_for(lambda: records(spread) > 1, 120)
+    wait_for(lambda: len(recorded(spread)) > 1, 120)
     first.kill()
     first.wait()
     assert not spread.exists()
-    before = {record.photo for record, _ in read_journal(Path(f"{spread}.journal"))}
+    before = set(recorded(spread))
     assert 1 < len(before) < PHOTOS
     # What workers of the dead driver still have under way ends with them.
     time.sleep(1)
@@ -171,10 +165,10 @@ def test_driver_worker_and_node_die_and_the_result_is_that_of_one_machine(
 
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        wait_for(lambda: records(spread) > len(before), 120)
+        wait_for(lambda: len(recorded(spread)) > len(before), 120)
         cluster.kill_worker()
-        done = records(spread)
-        wait_for(lambda: records(spread) > done, 120)
+        done = len(recorded(spread))
+        wait_for(lambda: len(recorded(spread)) > done, 120)
         cluster.kill_node()
         assert process.poll() is None, "it ended before the node did"
         HURRY.set()
@@ -192,7 +186,7 @@ def test_driver_worker_and_node_die_and_the_result_is_that_of_one_machine(
     code, _, text = run(command(folder, single, addresses(servers), None))
     assert code == 1, text
     assert outputs(spread) == outputs(single)
-    photos = [record.photo for record, _ in read_journal(Path(f"{spread}.journal"))]
+    photos = recorded(spread)
     assert len(photos) == len(set(photos)) == PHOTOS + 1
     # Ray's own lines about what has died would be many.
     assert "3 machines" in err
@@ -203,7 +197,7 @@ def test_driver_worker_and_node_die_and_the_result_is_that_of_one_machine(
 def test_photo_that_its_worker_dies_of_each_time_is_a_failure_at_last(
     joined: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finder, "_RETRIES", 0)
+    monkeypatch.setattr(ray_finder, "_RETRIES", 0)
     folder = tmp_path / "photos"
     folder.mkdir()
     for number in range(9):

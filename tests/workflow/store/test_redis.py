@@ -9,12 +9,13 @@ import subprocess
 import threading
 
 import pytest
+import redis
 
 from facekit.errors import StoreError, StoreUnavailableError
-from facekit.store import open_store
-from facekit.store.sync import reconcile, sync_store
+from facekit.store import Change, open_store
+from facekit.store.store import to_bytes
 from tests.store.cases import StoreCases
-from tests.store.records import CLASSES, FOLDER, answers, check, journal_of, random_records
+from tests.store.records import CLASSES, FOLDER, answers, changed, check, put, random_records
 from tests.workflow.store.server import RedisServer
 
 
@@ -28,39 +29,36 @@ class TestRedis(StoreCases):
 def test_both_stores_give_the_same_answers(empty_redis, tmp_path, seed):
     before = random_records(seed, CLASSES if seed % 2 else ())
     after = random_records(seed + 100, CLASSES if seed % 3 else ())
-    journal = journal_of(tmp_path / "j", before.values())
     with open_store(f"sqlite:///{tmp_path}/a.db") as file, open_store(empty_redis.url) as server:
-        for store in (file, server):
-            sync_store(store, journal, dataset="d", folder=FOLDER)
-        assert answers(file, "d") == answers(server, "d")
-        journal_of(journal, after.values())
-        for store in (file, server):
-            at = sync_store(store, journal, dataset="d", folder=FOLDER)
-            reconcile(store, after.values(), dataset="d", at=at)
-        assert answers(file, "d") == answers(server, "d")
-        check(server, "d", after.values())
+        for records in (before, after):
+            for store in (file, server):
+                put(store, records.values())
+            assert answers(file, "d") == answers(server, "d")
+        left = {path: record for path, record in before.items() if path not in after}
+        check(server, "d", sorted_by_path({**left, **after}))
 
 
-def test_nothing_stays_of_what_was_removed(empty_redis, tmp_path):
+def sorted_by_path(records):
+    return [records[path] for path in sorted(records, key=to_bytes)]
+
+
+def test_nothing_stays_of_what_was_removed(empty_redis):
     def keys() -> set[bytes]:
         with empty_redis.client() as client:
             return set(client.keys("*"))
 
-    journal = journal_of(tmp_path / "j", random_records(1, CLASSES).values())
     with open_store(empty_redis.url) as store:
-        at = sync_store(store, journal, dataset="d", folder=FOLDER)
+        put(store, random_records(1, CLASSES).values())
         assert len(keys()) > 20
-        reconcile(store, [], dataset="d", at=at)
+        store.apply("d", "me", [Change(name) for name in store.photo_names("d", b"", 1000)])
         assert keys() == {b"facekit:store", b"facekit:datasets", b"facekit:d:meta"}
-        store.drop("d")
-        assert keys() == {b"facekit:store"}
 
 
 def test_documents_are_those_that_are_documented(empty_redis, tmp_path):
     records = random_records(1)
     record = next(r for r in records.values() if r.faces is not None and len(r.faces) == 7)
     with open_store(empty_redis.url) as store, empty_redis.client() as client:
-        sync_store(store, journal_of(tmp_path / "j", [record]), dataset="d", folder=FOLDER)
+        put(store, [record])
         images = [json.loads(client.get(key)) for key in client.keys("facekit:d:image:*")]
         faces = [json.loads(client.get(key)) for key in client.keys("facekit:d:annotation:*")]
         category = json.loads(client.get("facekit:d:category:face"))
@@ -77,29 +75,16 @@ def test_documents_are_those_that_are_documented(empty_redis, tmp_path):
         assert face["area"] == pytest.approx(face["bbox"][2] * face["bbox"][3], abs=0.001)
 
 
-def test_a_server_that_forgot_its_scripts_takes_the_batch_all_the_same(empty_redis, tmp_path):
-    records = random_records(1)
-    journal = journal_of(tmp_path / "j", records.values())
-    with open_store(empty_redis.url) as store, empty_redis.client() as client:
-        sync_store(store, journal, dataset="d", folder=FOLDER)
-        client.script_flush()
-        at = store.position("d")
-        reconcile(store, random_records(2).values(), dataset="d", at=at)
-        check(store, "d", random_records(2).values())
-
-
-def test_two_runs_at_once(empty_redis, tmp_path):
+def test_two_runs_at_once(empty_redis):
     """Two datasets fill side by side; of two runs of one dataset, the later one stays."""
-    every = [random_records(seed) for seed in range(3)]
-    journals = [journal_of(tmp_path / str(n), r.values()) for n, r in enumerate(every)]
+    every = [list(random_records(seed).values()) for seed in range(3)]
     failures: list[Exception] = []
 
     def fill(number: int, dataset: str) -> None:
         try:
-            for _ in range(5):
-                with open_store(empty_redis.url) as store:
-                    at = sync_store(store, journals[number], dataset=dataset, folder=FOLDER)
-                    reconcile(store, every[number].values(), dataset=dataset, at=at)
+            with open_store(empty_redis.url) as store:
+                for _ in range(5):
+                    put(store, every[number], dataset, str(number))
         except StoreError as error:
             failures.append(error)
 
@@ -112,12 +97,33 @@ def test_two_runs_at_once(empty_redis, tmp_path):
     assert len(failures) <= 2
     assert all("another run has taken over the dataset shared" in str(e) for e in failures)
     with open_store(empty_redis.url) as store:
-        check(store, "one", every[0].values())
-        check(store, "two", every[1].values())
+        check(store, "one", every[0])
+        check(store, "two", every[1])
         # Whatever the two left, one more run makes it whole.
-        at = sync_store(store, journals[2], dataset="shared", folder=FOLDER)
-        reconcile(store, every[2].values(), dataset="shared", at=at)
-        check(store, "shared", every[2].values())
+        gone = [Change(name) for name in store.photo_names("shared", b"", 1000)]
+        store.begin("shared", str(FOLDER), "2")
+        store.apply("shared", "2", gone)
+        put(store, every[2], "shared", "2")
+        check(store, "shared", every[2])
+
+
+def test_a_connection_that_is_lost_in_a_batch_changes_nothing_or_all(empty_redis, monkeypatch):
+    records = random_records(1)
+    with open_store(empty_redis.url) as store, empty_redis.client() as client:
+        put(store, [])
+        real = redis.client.Pipeline.multi
+
+        def cut(self):
+            real(self)
+            client.client_kill_filter(_type="normal", skipme=True)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(redis.client.Pipeline, "multi", cut)
+            with pytest.raises(StoreUnavailableError):
+                store.apply("d", "me", [changed(record) for record in records.values()])
+        check(store, "d", [])
+        put(store, records.values())
+        check(store, "d", records.values())
 
 
 def test_addresses_that_are_no_use(empty_redis, tmp_path):
@@ -125,10 +131,10 @@ def test_addresses_that_are_no_use(empty_redis, tmp_path):
     for url, reason, kind in (
         ("redis://:secret@127.0.0.1:1/0", "does not answer", StoreUnavailableError),
         (f"redis://:secret@127.0.0.1:{port}/99", "index is out of range", StoreError),
-        (f"redis://:secret@127.0.0.1:{port}x/0", "is no address", StoreError),
-        (f"redis://:secret@127.0.0.1:{port}/mine", "is no address", StoreError),
-        (f"redis://:secret@127.0.0.1:{port}/0/1", "is no address", StoreError),
-        (f"redis://:secret@127.0.0.1:{port}/0?color=red", "is no address", StoreError),
+        (f"redis://:secret@127.0.0.1:{port}x/0", "is not an address", StoreError),
+        (f"redis://:secret@127.0.0.1:{port}/mine", "is not an address", StoreError),
+        (f"redis://:secret@127.0.0.1:{port}/0/1", "is not an address", StoreError),
+        (f"redis://:secret@127.0.0.1:{port}/0?color=red", "is not an address", StoreError),
         (f"rediss://:secret@127.0.0.1:{port}/0?ssl_cert_reqs=x", "Certificate", StoreError),
         (f"unix://:secret@{tmp_path}/none.sock", "does not answer", StoreUnavailableError),
     ):
@@ -150,8 +156,7 @@ def test_passwords(tmp_path):
         records = random_records(1)
         with open_store(server.url.replace("://", "://:secret@")) as store:
             assert store.name == server.url.replace("://", "://:***@")
-            journal = journal_of(tmp_path / "j", records.values())
-            sync_store(store, journal, dataset="d", folder=FOLDER)
+            put(store, records.values())
             check(store, "d", records.values())
     finally:
         server.kill()
@@ -162,7 +167,7 @@ def test_a_socket_file(tmp_path):
     try:
         server.start()
         with open_store(f"unix://{tmp_path}/r.sock") as store:
-            sync_store(store, journal_of(tmp_path / "j", []), dataset="d", folder=FOLDER)
+            put(store, [])
         with open_store(server.url, create=False) as store:
             check(store, "d", [])
     finally:
@@ -187,8 +192,7 @@ def test_an_encrypted_connection(tmp_path):
         url = f"rediss://127.0.0.1:{port}/0"
         with open_store(f"{url}?ssl_ca_certs={tmp_path}/cert.pem") as store:
             assert store.name == url
-            journal = journal_of(tmp_path / "j", records.values())
-            sync_store(store, journal, dataset="d", folder=FOLDER)
+            put(store, records.values())
             check(store, "d", records.values())
         # A certificate that nobody vouches for.
         with pytest.raises(StoreUnavailableError, match="certificate verify failed"):
@@ -199,15 +203,14 @@ def test_an_encrypted_connection(tmp_path):
 
 def test_options_of_an_address_that_change_answers(empty_redis, tmp_path):
     records = random_records(1)
-    for number, option in enumerate(("decode_responses=true", "encoding=utf-16", "protocol=3")):
+    for option in ("decode_responses=true", "encoding=utf-16", "protocol=3"):
         with open_store(f"{empty_redis.url}?{option}") as store:
-            journal = journal_of(tmp_path / str(number), records.values())
-            sync_store(store, journal, dataset="d", folder=FOLDER)
+            put(store, records.values())
             check(store, "d", records.values())
 
 
 def test_another_version_and_an_empty_database(empty_redis):
-    with pytest.raises(StoreError, match="holds no results of facekit"):
+    with pytest.raises(StoreError, match="does not contain results of facekit"):
         open_store(empty_redis.url, create=False)
     with empty_redis.client() as client:
         assert client.keys("*") == []
@@ -218,35 +221,34 @@ def test_another_version_and_an_empty_database(empty_redis):
         open_store(empty_redis.url)
     with empty_redis.client() as client:
         client.hset("facekit:store", mapping={"version": 1, "documents": "json"})
-    with pytest.raises(StoreError, match="need Redis' JSON module, which is gone"):
+    with pytest.raises(StoreError, match="need Redis' JSON module, which is missing now"):
         open_store(empty_redis.url)
 
 
-def test_a_full_server_changes_nothing(empty_redis, tmp_path):
+def test_a_full_server_changes_nothing(empty_redis):
     records = random_records(1)
     with open_store(empty_redis.url) as store, empty_redis.client() as client:
-        journal = journal_of(tmp_path / "j", [])
-        begun = sync_store(store, journal, dataset="d", folder=FOLDER).journal
-        journal_of(journal, records.values())
+        put(store, [])
         client.config_set("maxmemory", "1")
         try:
-            with pytest.raises(StoreUnavailableError, match="maxmemory"):
-                sync_store(store, journal, dataset="d", folder=FOLDER, begun=begun)
+            with pytest.raises(StoreUnavailableError, match="maxmemory") as caught:
+                store.apply("d", "me", [changed(record) for record in records.values()])
+            assert len(str(caught.value)) < 200
             check(store, "d", [])
         finally:
             client.config_set("maxmemory", "0")
-        sync_store(store, journal, dataset="d", folder=FOLDER, begun=begun)
+        put(store, records.values())
         check(store, "d", records.values())
 
 
-def test_the_questions_of_one_dataset_do_not_walk_all_keys(empty_redis, tmp_path):
-    journal = journal_of(tmp_path / "j", random_records(1).values())
+def test_the_questions_of_one_dataset_do_not_walk_all_keys(empty_redis):
     with open_store(empty_redis.url) as store, empty_redis.client() as client:
-        sync_store(store, journal, dataset="d", folder=FOLDER)
+        put(store, random_records(1).values())
         client.config_resetstat()
+        put(store, random_records(2).values())
         answers(store, "d")
         used = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
-    assert not used & {"keys", "scan", "zscan", "hscan", "sscan", "evalsha"}
+    assert not used & {"keys", "scan", "zscan", "hscan", "sscan"}
 
 
 def test_without_modules_documents_are_texts(empty_redis):

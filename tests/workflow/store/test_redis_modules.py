@@ -1,8 +1,8 @@
 """A Redis with its JSON and search modules, which Debian has none of.
 
-The server is fakeredis: it runs the same scripts in Lua, parses every document and keeps it as a
-JSON value. It knows no search, and does not list its JSON commands; that, ``FT.CREATE`` and
-``FT.DROPINDEX`` are answered here, and refused unless they are written as Redis documents them.
+The server is fakeredis: it takes the same transactions, parses every document and keeps it as a
+JSON value. It has no search, and does not list its JSON commands; that and ``FT.CREATE`` are
+answered here, and refused unless they are written as Redis documents them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ import fakeredis
 import pytest
 import redis
 
-from facekit.store import open_store
-from facekit.store.sync import reconcile, sync_store
+from facekit.store import Change, open_store
 from tests.store.cases import StoreCases
-from tests.store.records import CLASSES, FOLDER, answers, check, journal_of, random_records
+from tests.store.records import CLASSES, answers, check, put, random_records
 
 _FIELD_OPTIONS = {"TAG": {"CASESENSITIVE", "SORTABLE"}, "NUMERIC": {"SORTABLE"}}
 
@@ -32,11 +31,6 @@ class Modules(fakeredis.FakeRedis):
             return [[words[1].lower().encode(), -2]]
         if command == "FT.CREATE":
             return self._create([str(word) for word in words[1:]])
-        if command == "FT.DROPINDEX":
-            (name,) = words[1:]
-            if self.indexes.pop(name, None) is None:
-                raise redis.ResponseError("Unknown Index name")
-            return b"OK"
         return super().execute_command(*words, **options)
 
     def _create(self, words: list[str]) -> bytes:
@@ -86,11 +80,11 @@ class TestModules(StoreCases):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_same_answers_as_from_sqlite(modules, tmp_path, seed):
     before, after = random_records(seed), random_records(seed + 100, CLASSES)
-    journal = journal_of(tmp_path / "j", before.values())
     with open_store(f"sqlite:///{tmp_path}/a.db") as file, open_store("redis://x") as server:
         for store in (file, server):
-            at = sync_store(store, journal, dataset="d", folder=FOLDER)
-            reconcile(store, after.values(), dataset="d", at=at)
+            put(store, before.values())
+            store.apply("d", "me", [Change(name) for name in store.photo_names("d", b"", 1000)])
+            put(store, after.values())
         assert answers(file, "d") == answers(server, "d")
         check(server, "d", after.values())
 
@@ -98,7 +92,7 @@ def test_the_same_answers_as_from_sqlite(modules, tmp_path, seed):
 def test_documents_are_json_values(modules, tmp_path):
     records = random_records(1)
     with open_store("redis://x") as store:
-        sync_store(store, journal_of(tmp_path / "j", records.values()), dataset="d", folder=FOLDER)
+        put(store, records.values())
     assert modules.hget("facekit:store", "documents") == b"json"
     keys = modules.keys("facekit:d:annotation:*")
     assert len(keys) > 10
@@ -113,9 +107,7 @@ def test_each_dataset_has_indexes_to_search(modules, tmp_path):
     records = random_records(1)
     with open_store("redis://x") as store:
         for _ in range(2):  # the second run meets them
-            sync_store(
-                store, journal_of(tmp_path / "j", records.values()), dataset="a:b", folder=FOLDER
-            )
+            put(store, records.values(), "a:b")
     prefix = "facekit:a%3Ab:"
     assert set(modules.indexes) == {prefix + "annotations", prefix + "images"}
     for index, kind in (("annotations", "annotation"), ("images", "image")):
@@ -134,7 +126,3 @@ def test_each_dataset_has_indexes_to_search(modules, tmp_path):
                 isinstance(value, str if kind_of_field == "TAG" else (int, float))
                 for value in values
             )
-    with open_store("redis://x") as store:
-        store.drop("a:b")
-    assert modules.indexes == {}
-    assert modules.keys("*") == [b"facekit:store"]
