@@ -10,8 +10,8 @@ from pathlib import Path
 
 from facekit.annotate.results import Head, Results
 from facekit.errors import FacekitError, StoreError, StoreUnavailableError
-from facekit.text import count
 from facekit.store import Change, Store, check_dataset_name, masked, open_store
+from facekit.text import count
 
 _BATCH = 100
 """Photos that are changed at once."""

@@ -1,4 +1,4 @@
-"""Results on disk: what was found in each photo of a folder, as a journal, COCO and other files."""
+"""Results on disk: the records of photos, and datasets in COCO and other formats."""
 
 from facekit.annotations.coco import write_coco, write_fiftyone
 from facekit.annotations.coco_reader import read_dataset

@@ -61,8 +61,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--store",
         metavar="URL",
-        help="keep a store up to date: sqlite:///FILE or redis://[:PASSWORD@]HOST[:PORT][/DB], "
-        "also rediss:// and unix://; look into it with facekit query",
+        help="also keep a store up to date: sqlite:///FILE or "
+        "redis://[:PASSWORD@]HOST[:PORT][/DB], also rediss:// and unix://; facekit query reads it",
     )
     parser.add_argument(
         "--dataset",
@@ -82,8 +82,8 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=_path,
         required=True,
-        help="the dataset in the COCO keypoints format; what was found so far is kept beside it "
-        "in FILE.journal",
+        help="the dataset in the COCO keypoints format; what was found so far is recorded beside "
+        "it in FILE.results",
     )
     parser.add_argument("--jsonl", metavar="FILE", type=_path, help="also as JSON Lines")
     parser.add_argument("--parquet", metavar="FILE", type=_path, help="also as Parquet")

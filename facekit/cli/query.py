@@ -1,4 +1,4 @@
-"""``facekit query``: ask a store what ``facekit annotate --store`` has put there."""
+"""``facekit query``: ask the record of a run, or a store that ``annotate --store`` filled."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ def add_parser(subparsers: Any) -> None:
     """Declare the subcommand and its options."""
     parser = subparsers.add_parser(
         "query",
-        help="ask a store of results",
-        description="Ask a store that facekit annotate --store has filled, and print a table. "
-        "Without a question: which datasets it holds, and how much. Every kind of store gives the "
-        "same answers in the same order; what is equal comes by the photo's path.",
+        help="ask what a run has found",
+        description="Ask the record of a run (sqlite:///instances.json.results) or a store that "
+        "facekit annotate --store has filled, and print a table. Without a question: which "
+        "datasets there are, and how large. All give the same answers in the same order; what is "
+        "equal comes by the photo's path.",
     )
     parser.add_argument(
         "--store",
@@ -152,9 +153,7 @@ def _dataset(store: Store, asked: str | None) -> str:
     if not names:
         raise StoreError(f"{store.name}: has no dataset yet")
     if asked is not None and asked not in names:
-        raise StoreError(
-            f"{store.name}: does not contain a dataset {asked}, but {', '.join(names)}"
-        )
+        raise StoreError(f"{store.name}: has no dataset {asked}, but {', '.join(names)}")
     if asked is None and len(names) > 1:
         raise StoreError(f"{store.name}: contains {', '.join(names)}; name one with --dataset")
     return asked or names[0]

@@ -179,6 +179,8 @@ class RedisStore(Store):
         with self._watching(prefix + "meta", dataset) as (pipe, found):
             if found != owner.encode():
                 raise self._other_owner(dataset)
+            if not last:
+                return
             # Nobody else changes what is read here: that would be another owner.
             before = _Before(pipe, prefix, list(last))
             pipe.multi()
@@ -339,7 +341,7 @@ class RedisStore(Store):
             except redis.WatchError as error:
                 if self._redis.hget(meta, "journal") != found:
                     raise self._other_owner(dataset) from error
-                reason = "the connection was lost"
+                reason = "the connection was lost, or another run began meanwhile"
                 raise StoreUnavailableError(f"{self.name}: {reason}") from error
 
     def _prepare(self, create: bool) -> str:

@@ -114,8 +114,7 @@ def test_what_others_wrote_is_never_replaced(
     out.write_text(text)
     assert main(["export", str(path), f"--{kind}", str(out)]) == 2
     assert capsys.readouterr().err == (
-        f"facekit: {out}: is there already and was not written by facekit: give another name, or "
-        "remove it\n"
+        f"facekit: {out}: exists and was not written by facekit: give another name, or remove it\n"
     )
     assert out.read_text() == text
 
@@ -143,7 +142,7 @@ def test_a_labeling_configuration_of_ones_own_stays(
     path, config = written_file(tmp_path), tmp_path / "tasks.config.xml"
     config.write_text("<View/>")
     assert main(["export", str(path), "--label-studio", str(tmp_path / "tasks.json")]) == 2
-    assert "tasks.config.xml: is there already and was not" in capsys.readouterr().err
+    assert "tasks.config.xml: exists and was not" in capsys.readouterr().err
     assert config.read_text() == "<View/>" and not (tmp_path / "tasks.json").exists()
 
 

@@ -180,11 +180,11 @@ def test_killed_at_any_moment(kind, lasting_redis, tmp_path):
         "import random\n"
         "rng = random.Random(4)\n"
         "records = [random_record(f'{number:05d}.jpg', rng) for number in range(400)]\n"
-        "print('ready', flush=True)\n"
         "with open_store(sys.argv[1]) as store:\n"
+        "    put(store, [])\n"
+        "    print('ready', flush=True)\n"
         "    for start in range(0, 400, 3):\n"
         "        put(store, records[start:start + 3])\n"
-        "print('done', flush=True)\n"
     )
     killed = 0
     for _ in range(5):
