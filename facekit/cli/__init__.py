@@ -86,7 +86,8 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
         "--json",
         metavar="FILE",
         type=Path,
-        help=f"write {what} to FILE; - is standard output, with no table",
+        help=f"write {what} to FILE, in folders that are made if need be; - is standard output, "
+        "with no table",
     )
 
 

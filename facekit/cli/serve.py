@@ -110,7 +110,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--log-file",
         metavar="FILE",
-        help="append Triton's log to this file, - for standard error (it is dropped otherwise)",
+        help=(
+            "append Triton's log to this file, in folders that are made if need be; - for standard "
+            "error (it is dropped otherwise)"
+        ),
     )
     parser.add_argument(
         "--quiet", action="store_true", help="say only what goes wrong, not where it listens"
@@ -155,6 +158,7 @@ def _server(args: argparse.Namespace) -> TritonServer:
     from facekit.serving.embedded import EmbeddedServer
     from facekit.serving.layout import COLORS
     from facekit.serving.options import ServerOptions
+    from facekit.serving.repository import default_model_repository
     from facekit.serving.stock import DEFAULT_ROOT, StockServer
     from facekit.serving.tls import Tls
 
@@ -167,6 +171,7 @@ def _server(args: argparse.Namespace) -> TritonServer:
                 f"(FACEKIT_TLS_CERT and FACEKIT_TLS_KEY)."
             )
         tls = Tls(Path(args.tls_cert).absolute(), Path(args.tls_key).absolute())
+    _check_config_name(args.model_repository or default_model_repository(), args.config_name)
     options: dict[str, Any] = {
         "http_port": args.http_port,
         "grpc_port": args.grpc_port,
@@ -186,6 +191,17 @@ def _server(args: argparse.Namespace) -> TritonServer:
         root=args.native or DEFAULT_ROOT,
         config_name=args.config_name,
     )
+
+
+def _check_config_name(repository: Path, name: str | None) -> None:
+    from facekit.errors import SetupError
+
+    names = {path.stem for path in repository.glob("*/configs/*.pbtxt")}
+    if name and names and name not in names:
+        raise SetupError(
+            f"--config-name {name}: no model of {repository} has a file configs/{name}.pbtxt; "
+            f"expected one of {', '.join(sorted(names))}, or '' for config.pbtxt"
+        )
 
 
 def _variable(name: str) -> str | None:

@@ -49,8 +49,11 @@ class Connection:
 
     def __post_init__(self) -> None:
         if self.url.startswith(("http://", "https://", "grpc://", "grpcs://")):
-            bare = self.url.split("://", 1)[1].rstrip("/")
-            raise ConfigError(f"url: expected host:port, such as {bare}; got {self.url}")
+            host = re.sub(r"^\w+://(\[[^]]*\]|[^:/]*).*", r"\1", self.url) or "localhost"
+            raise ConfigError(
+                f"url: expected host:port of the server's gRPC, with nothing before it, such as "
+                f"{host}:8001; got {self.url}"
+            )
         match = _HOST_AND_PORT.fullmatch(self.url)
         if match is None or not 0 < int(match[2] or 1) < 1 << 16:
             such_as = "such as localhost:8001"

@@ -309,8 +309,15 @@ def test_detect_with_no_server_there_says_so(
 
 
 def test_detect_wrong_url_is_refused(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["detect", str(photo), "--url", "http://localhost:8001"]) == 2
-    assert "expected host:port, such as localhost:8001" in capsys.readouterr().err
+    assert main(["detect", str(photo), "--url", "http://localhost:8000"]) == 2
+    assert "such as localhost:8001; got http://localhost:8000" in capsys.readouterr().err
+
+
+def test_serve_with_a_configuration_that_no_model_has_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["serve", "--config-name", "nope"]) == 2
+    assert "has a file configs/nope.pbtxt; expected one of cpu, open" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

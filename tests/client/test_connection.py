@@ -115,7 +115,11 @@ def test_closed_client_says_so(fake: FakeTriton) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"url": "http://localhost:8001"}, "expected host:port, such as localhost:8001"),
+        (
+            {"url": "http://localhost:8000"},
+            "host:port of the server's gRPC.*such as localhost:8001",
+        ),
+        ({"url": "grpc://[::1]:8001/"}, r"such as \[::1\]:8001; got grpc"),
         ({"url": ""}, "url: expected host:port"),
         ({"url": "a b:1"}, "url: expected host:port"),
         ({"url": "localhost"}, "url: expected host:port, such as localhost:8001; got 'localhost'"),

@@ -41,7 +41,8 @@ it to an 8-bit baseline or progressive JPEG". JPEGs that are arithmetic-coded, o
 8 bits, are read where Pillow's libjpeg reads them, and refused by name elsewhere.
 """
 _OF_TIFF = """All of them in strips or tiles, in planes or not, in either byte order, as BigTIFF
-too; with LZW, Deflate or PackBits compression or none, with a predictor or none, and in any orientation.
+too; with LZW, Deflate or PackBits compression or none, with a predictor or none, and in any
+orientation.
 """
 _NOTES = {"JPEG": _OF_JPEG, "TIFF": _OF_TIFF}
 _SIZES = """## How large
