@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import os
 import pkgutil
 from collections.abc import Callable, Sequence
@@ -20,6 +21,8 @@ from facekit.command import run_command
 from facekit.errors import DataError, writing
 from facekit.files import check_writable
 
+# Those of `facekit.client.calls.DETECTORS`, which takes long to import.
+_DETECTORS = ("faces", "facemask_ensemble", "facenet_ensemble")
 _RESUME = {
     "annotate": "; the same command goes on where it stopped",
     "data": "; the same command again makes the folder whole",
@@ -46,7 +49,7 @@ def number(text: str, expected: str, accepts: Callable[[float], bool]) -> float:
     """Return an option's number.
 
     Raises:
-        argparse.ArgumentTypeError: It is no number that is accepted; says what was expected.
+        argparse.ArgumentTypeError: It is not a number that is accepted; says what was expected.
     """
     try:
         value = float(text)
@@ -57,11 +60,30 @@ def number(text: str, expected: str, accepts: Callable[[float], bool]) -> float:
     return value
 
 
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return the type of an option that is a whole number, within limits."""
+    expected = f"a whole number >= {least}" + ("" if most is None else f" and <= {most:,}")
+
+    def fits(value: float) -> bool:
+        return least <= value < math.inf and value % 1 == 0 and (most is None or value <= most)
+
+    return lambda text: int(number(text, expected, fits))
+
+
+def score(text: str) -> float:
+    """Return an option's score.
+
+    Raises:
+        argparse.ArgumentTypeError: It is not a number from 0 to 1.
+    """
+    return number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1)
+
+
 def timeout(text: str) -> float:
     """Return the seconds of an option ``--timeout``, within the client's own limits.
 
     Raises:
-        argparse.ArgumentTypeError: It is no number above 0, or over the limit.
+        argparse.ArgumentTypeError: It is not a number above 0, or over the limit.
     """
     from facekit.client.connection import MAX_TIMEOUT_S
 
@@ -77,6 +99,40 @@ def add_timeout(parser: argparse.ArgumentParser) -> None:
         type=timeout,
         default=30.0,
         help="how long one photo may take (default: %(default)g)",
+    )
+
+
+def add_min_score(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that leaves out faces of a low score."""
+    parser.add_argument(
+        "--min-score",
+        metavar="SCORE",
+        type=score,
+        default=0.0,
+        help="leave out faces of a lower score, 0 to 1 (default: none)",
+    )
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that chooses what is found."""
+    parser.add_argument(
+        "--model",
+        choices=_DETECTORS,
+        default=_DETECTORS[0],
+        help="what to find: boxes and landmarks (faces, the default), who wears a mask "
+        "(facemask_ensemble), or boxes alone (facenet_ensemble)",
+    )
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    """Declare a dataset to read, and the option for the folder of its photos."""
+    parser.add_argument("dataset", metavar="IN.json", type=Path, help="the COCO file to read")
+    parser.add_argument(
+        "--photos",
+        metavar="DIR",
+        type=Path,
+        help="folder that its file names count from (default: the one that the dataset names, "
+        "else its own)",
     )
 
 

@@ -1,4 +1,4 @@
-"""``facekit align``: every face of a data set upright and at one size, as a file of its own."""
+"""``facekit align``: every face of a dataset upright and at one size, as a file of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from facekit.cli import number
+from facekit.cli import add_dataset, add_min_score, number, whole_number
+from facekit.errors import DataError
+from facekit.progress import ProgressBar
+from facekit.text import count, one_line, show
 
 _SHOWN = 20
 
@@ -16,13 +19,13 @@ def add_parser(subparsers: Any) -> None:
     """Declare the subcommand and its options."""
     parser = subparsers.add_parser(
         "align",
-        help="cut out a data set's faces, upright by their eyes and at one size",
-        description="Write each face of a data set as a square picture in which its eye line is "
+        help="cut out a dataset's faces, upright by their eyes and at one size",
+        description="Write each face of a dataset as a square picture in which its eye line is "
         "level and its eyes lie at the same place, and chips.jsonl, which says for each of them "
         "its photo, face, score, rotation and affine map. A face whose eyes can't be told apart "
         "and a photo that can't be read are reported, and left out; the exit code is then 1.",
     )
-    parser.add_argument("dataset", metavar="IN.json", type=Path, help="COCO file with landmarks")
+    add_dataset(parser)
     parser.add_argument(
         "--out",
         metavar="DIR",
@@ -30,15 +33,9 @@ def add_parser(subparsers: Any) -> None:
         required=True,
         help="where chips go: a new or an empty folder, or one of chips, whose old ones go",
     )
+    whole = whole_number(0)
     parser.add_argument(
-        "--photos",
-        metavar="DIR",
-        type=Path,
-        help="folder that the data set's file names count from (default: what the data set says, "
-        "else its own folder)",
-    )
-    parser.add_argument(
-        "--size", metavar="PX", type=_whole, default=256, help="side (default: %(default)s)"
+        "--size", metavar="PX", type=whole, default=256, help="side (default: %(default)s)"
     )
     parser.add_argument(
         "--margin",
@@ -50,13 +47,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--format", choices=("jpg", "png"), default="jpg", help="default: %(default)s"
     )
-    parser.add_argument(
-        "--min-score",
-        metavar="SCORE",
-        type=lambda text: number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1),
-        default=0.0,
-        help="leave out faces of a lower score, 0 to 1 (default: none)",
-    )
+    add_min_score(parser)
     parser.add_argument(
         "--min-size",
         metavar="PX",
@@ -67,28 +58,19 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--jobs",
         metavar="N",
-        type=_whole,
+        type=whole,
         default=0,
         help="photos that are worked on at a time (default: as many as there are processors)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the chips, say what was skipped, and return 1 if anything was.
-
-    Raises:
-        ConfigError: An option is out of its range.
-        DataError: The data set can't be used or has no landmarks, none of its photos is there, or
-            the folder of chips holds other things or can't be written to.
-    """
+    """Write the chips, say what was skipped, and return 1 if anything was."""
     from facekit.annotations import read_dataset
     from facekit.annotations.dataset import check_photo_folder
     from facekit.chips import ChipOptions, align_faces
     from facekit.chips.run import SKIPPED
-    from facekit.errors import DataError
     from facekit.landmarks.eyes import has_eyes
-    from facekit.progress import ProgressBar
-    from facekit.text import count, one_line, show
 
     options = ChipOptions(
         args.size, args.margin, args.format, args.min_score, args.min_size, args.jobs
@@ -116,7 +98,3 @@ def run(args: argparse.Namespace) -> int:
         line += f"; {len(summary.skipped):,} left out"
     show(line)
     return int(bool(summary.skipped))
-
-
-def _whole(text: str) -> int:
-    return int(number(text, "a whole number >= 0", lambda value: value >= 0 and value % 1 == 0))

@@ -9,8 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facekit.cli import whole_number
+from facekit.errors import ConfigError, DataError
+from facekit.text import count, show
+
 if TYPE_CHECKING:
-    from facekit.datasets.sets import Folders, Rules
+    from facekit.datasets.sets import Rules
 
 _MOST_WORKERS = 8
 _MOST_PIXELS = 8192
@@ -63,7 +67,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--category-limit",
-        type=_count,
+        type=whole_number(1),
         metavar="N",
         default=6000,
         help="most faces with, and most faces without a mask, as they are written; a photo that "
@@ -72,7 +76,7 @@ def add_parser(subparsers: Any) -> None:
     for side, pixels in (("width", 960), ("height", 544)):
         parser.add_argument(
             f"--tlt-input-dims_{side}",
-            type=_pixels,
+            type=whole_number(1, _MOST_PIXELS),
             metavar="PIXELS",
             default=pixels,
             help=f"{side} of the frames that photos are stretched to (default: %(default)s)",
@@ -84,7 +88,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--workers",
-        type=_count,
+        type=whole_number(1),
         metavar="N",
         default=min(os.cpu_count() or 1, _MOST_WORKERS),
         help="threads; any number gives the same files (default: %(default)s)",
@@ -107,53 +111,28 @@ def add_parser(subparsers: Any) -> None:
     )
     rules.add_argument(
         "--wider-max-faces",
-        type=_count,
+        type=whole_number(1),
         metavar="N",
         default=3,
         help="leave out photos of WIDER FACE with more unoccluded faces (default: %(default)s)",
     )
 
 
-def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text}")
-    return value
-
-
-def _pixels(text: str) -> int:
-    value = _count(text)
-    if value > _MOST_PIXELS:
-        raise argparse.ArgumentTypeError(f"expected at most {_MOST_PIXELS} pixels, got {text}")
-    return value
-
-
 def run(args: argparse.Namespace) -> int:
-    """Convert or check, and return 1 if something could not be used.
-
-    Raises:
-        ConfigError: There is nothing to do.
-        DataError: A set's folder or label file is missing or unusable.
-    """
-    from facekit.errors import ConfigError
-
+    """Convert or check, and return 1 if something could not be used."""
     if args.check_labels:
         return _check(args.kitti_base_path, args.label_filename, args.workers)
     if args.label_filename is not None:
         raise ConfigError("--label_filename names a photo to draw: give it with --check-labels")
     from facekit.datasets.run import convert_sets
-    from facekit.datasets.sets import EVALUATED, face_sets
+    from facekit.datasets.sets import EVALUATED, Folders, face_sets
 
-    sets = face_sets(_folders(args), _rules(args), evaluation=args.val)
+    folders = Folders(**{name: getattr(args, name) for _, name, _ in _SETS})
+    sets = face_sets(folders, _rules(args), evaluation=args.val)
     which = [option for option, name, _ in _SETS if args.train or name in EVALUATED]
     if not sets:
         raise ConfigError(f"no set to convert: give one of {', '.join(which)}")
     if args.val:
-        from facekit.text import show
-
         given = [option for option, name, _ in _SETS if getattr(args, name) is not None]
         for option in given:
             if option not in which:
@@ -167,12 +146,6 @@ def run(args: argparse.Namespace) -> int:
         dont_care=args.dont_care,
     )
     return 0 if whole else 1
-
-
-def _folders(args: argparse.Namespace) -> Folders:
-    from facekit.datasets.sets import Folders
-
-    return Folders(**{name: getattr(args, name) for _, name, _ in _SETS})
 
 
 def _rules(args: argparse.Namespace) -> Rules:
@@ -190,12 +163,10 @@ def _rules(args: argparse.Namespace) -> Rules:
 def _check(base: Path, name: str | None, workers: int) -> int:
     """Check each converted folder and draw a sample of it, or draw the photos of a name."""
     from facekit.datasets.check import check_folder, contact_sheet, drawn, sample
-    from facekit.errors import DataError
-    from facekit.text import show
 
     folders = [base / part for part in ("train", "test") if (base / part).is_dir()]
     if not folders:
-        raise DataError(base, "holds neither train nor test; convert the sets first")
+        raise DataError(base, "contains neither train nor test; convert the sets first")
     if name is not None:
         return _check_one(base, folders, name)
     whole = True
@@ -208,8 +179,7 @@ def _check(base: Path, name: str | None, workers: int) -> int:
         tiles = [(labels.source.stem, drawn(labels)) for labels in sample(found.photos)]
         contact_sheet(tiles, found.counts).save(picture)
         counts = ", ".join(f"{found.counts[kind]} {kind}" for kind in sorted(found.counts))
-        total = f"{len(found.photos)} photo{'' if len(found.photos) == 1 else 's'}"
-        show(f"{folder}: {total}, {counts or 'no objects'}")
+        show(f"{folder}: {count(len(found.photos), 'photo')}, {counts or 'no objects'}")
         show(str(picture))
     return 0 if whole else 1
 
@@ -217,12 +187,10 @@ def _check(base: Path, name: str | None, workers: int) -> int:
 def _check_one(base: Path, folders: Sequence[Path], name: str) -> int:
     """Print and draw the photos of a name, with or without their set's name before it."""
     from facekit.datasets.check import check_folder, drawn
-    from facekit.errors import DataError
-    from facekit.text import show
 
     checks = [(folder, check_folder(folder, name)) for folder in folders]
     if not any(found.photos or found.problems for _, found in checks):
-        raise DataError(base, f"holds no photo {name}")
+        raise DataError(base, f"contains no photo {name}")
     for folder, found in checks:
         for labels in found.photos:
             picture = folder / f"check_{labels.source.stem}.png"

@@ -6,11 +6,16 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from facekit.cli import add_json, add_timeout, add_tls_certificate, check_output, number
+from facekit.cli import (
+    add_json,
+    add_min_score,
+    add_model,
+    add_timeout,
+    add_tls_certificate,
+    check_output,
+)
 from facekit.errors import writing
-
-# Those of `facekit.client.calls.DETECTORS`, which takes long to import.
-_MODELS = ("faces", "facemask_ensemble", "facenet_ensemble")
+from facekit.text import show
 
 
 def add_parser(subparsers: Any) -> None:
@@ -30,43 +35,25 @@ def add_parser(subparsers: Any) -> None:
         help="gRPC address of a running server (without: an embedded server runs meanwhile)",
     )
     add_tls_certificate(parser)
-    parser.add_argument(
-        "--model",
-        choices=_MODELS,
-        default=_MODELS[0],
-        help="what to find: boxes and landmarks (faces, the default), who wears a mask "
-        "(facemask_ensemble), or boxes alone (facenet_ensemble)",
-    )
+    add_model(parser)
     add_json(parser, "what was found")
     parser.add_argument(
         "--draw", metavar="DIR", type=Path, help="write the annotated pictures into DIR"
     )
-    parser.add_argument(
-        "--min-score",
-        metavar="SCORE",
-        type=_score,
-        default=0.0,
-        help="leave out faces of a lower score, 0 to 1 (default: all that the server finds)",
-    )
+    add_min_score(parser)
     add_timeout(parser)
 
 
 def _path(text: str) -> Path:
     if not text:  # an unset variable of a script, which pathlib would take for this folder
-        raise argparse.ArgumentTypeError("an empty name is no photo")
+        raise argparse.ArgumentTypeError("an empty name is not a photo")
     return Path(text)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Detect, write what was asked for, and return 1 if a photo failed.
-
-    Raises:
-        ServerUnavailableError: No server is ready at the given address.
-        SetupError: The embedded server can't start, or a file that was asked for can't be written.
-    """
+    """Detect, write what was asked for, and return 1 if a photo failed."""
     from facekit.report import results_table, to_json, write_json
     from facekit.runs import Drawings, connect, detect_all, find_photos
-    from facekit.text import show
 
     if args.json is not None:
         check_output(args.json)
@@ -84,7 +71,3 @@ def run(args: argparse.Namespace) -> int:
             with writing(args.json):
                 write_json(args.json, results)
     return int(any(result.failed for result in results))
-
-
-def _score(text: str) -> float:
-    return number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1)

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facekit.cli import (
-    add_json,
-    add_timeout,
-    add_tls_certificate,
-    check_output,
-    number,
-)
+from facekit.cli import add_json, add_timeout, add_tls_certificate, check_output, number
 from facekit.errors import DataError, FacekitError, InputError, ServerError, writing
+from facekit.files import write_whole
+from facekit.text import count, show
 
 if TYPE_CHECKING:
     from facekit.evaluation.label_classes import ClassMap
@@ -112,14 +109,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask, score, write what was asked for, and return 1 if something had to be left out.
-
-    Raises:
-        ConfigError: An option, or a class name of the labels, is not known.
-        DataError: There are no labels, or none that can be used.
-        ServerError: A server does not serve the model, or no photo was answered.
-        SetupError: The embedded server can't start, or a file that was asked for can't be written.
-    """
+    """Ask, score, write what was asked for, and return 1 if something had to be left out."""
     from facekit.client.calls import check_model
     from facekit.evaluation.label_classes import ClassMap, parse_class_map
     from facekit.evaluation.selection import select
@@ -144,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
     if not selection.labels:
         if selection.errors:
             raise selection.errors[0]
-        raise DataError(args.labels, "holds no photo of those asked for")
+        raise DataError(args.labels, "contains no photo of those asked for")
     evaluation = _score(args, selection, classes, _ask(args, models, selection, classes))
     _write(args, evaluation)
     return int(bool(evaluation.failures))
@@ -156,7 +146,6 @@ def _ask(
     """Return the answers of every model of every server, by the name that tells them apart."""
     from facekit.evaluation.served import ask, check_served
     from facekit.runs import connect
-    from facekit.text import show
 
     urls = list(dict.fromkeys(args.url or [None]))
     files = {name: labels.source for labels in selection.labels for name in labels.class_names}
@@ -222,11 +211,6 @@ def _score(
 
 
 def _write(args: argparse.Namespace, evaluation: Evaluation) -> None:
-    import json
-
-    from facekit.files import write_whole
-    from facekit.text import count, show
-
     text = json.dumps(evaluation.to_dict(), indent=1)
     if args.json == Path("-"):
         show(text)

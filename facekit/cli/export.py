@@ -9,7 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from facekit.cli import number
+from facekit.cli import add_dataset, add_min_score
+from facekit.errors import ConfigError
+from facekit.text import count, show
 
 if TYPE_CHECKING:
     from facekit.annotations import NumberedPhoto
@@ -33,14 +35,7 @@ def add_parser(subparsers: Any) -> None:
         "left, top, right, bottom, and write it in one or more formats. A file that facekit wrote "
         "before is replaced when the new one is whole; any other is left, and refused.",
     )
-    parser.add_argument("input", type=Path, metavar="IN.json", help="the COCO file to read")
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        metavar="DIR",
-        help="the folder that the file names count from (default: the one that IN.json names, else "
-        "its own)",
-    )
+    add_dataset(parser)
     parser.add_argument(
         "--boxes",
         choices=("xywh", "ltrb"),
@@ -61,33 +56,16 @@ def add_parser(subparsers: Any) -> None:
         "as https://photos.example.org/ (default: Label Studio's local files, with the folder "
         "above the photos as its document root)",
     )
-    parser.add_argument(
-        "--min-score",
-        type=_score,
-        default=0.0,
-        metavar="SCORE",
-        help="leave out faces below this score (default: none)",
-    )
-
-
-def _score(text: str) -> float:
-    return number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1)
+    add_min_score(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read the file, write every format that is asked for, and say what was written.
-
-    Raises:
-        ConfigError: No format is asked for, two files have one name, or one that of the input.
-        DataError: The file can't be used, or an output can't be written, or would replace a file
-            that facekit did not write.
-    """
+    """Read the file, write every format that is asked for, and say what was written."""
     import facekit.annotations as annotations
-    from facekit.text import count, show
 
     outputs = _outputs(args)
-    _check_replaceable(args.input, outputs)
-    dataset = annotations.read_dataset(args.input, args.photos, boxes=args.boxes)
+    _check_replaceable(args.dataset, outputs)
+    dataset = annotations.read_dataset(args.dataset, args.photos, boxes=args.boxes)
 
     def photos() -> Iterator[NumberedPhoto]:
         return (_scored(photo, args.min_score) for photo in dataset.photos)
@@ -112,8 +90,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _outputs(args: argparse.Namespace) -> dict[str, Path]:
     """Return the files to write by their options."""
-    from facekit.errors import ConfigError
-
     names = [option for option, _ in _FORMATS]
     paths = {option: getattr(args, option.replace("-", "_")) for option in names}
     outputs = {option: path for option, path in paths.items() if path is not None}
@@ -131,7 +107,6 @@ def _check_replaceable(source: Path, outputs: Mapping[str, Path]) -> None:
     """Check that nothing is lost where the outputs go."""
     from facekit.annotations.label_studio import config_path
     from facekit.annotations.output import OutputKind, check_replaceable
-    from facekit.errors import ConfigError
 
     paths = {cast("OutputKind", option): path for option, path in outputs.items()}
     if "label-studio" in paths:

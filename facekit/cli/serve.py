@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facekit.errors import SetupError
+
 if TYPE_CHECKING:
     from facekit.serving.server import TritonServer
 
@@ -22,30 +24,28 @@ def add_parser(subparsers: Any) -> None:
         help="run the Triton server on this machine",
         description=(
             "Run a Triton server in the foreground: the embedded one, or with --native the one "
-            "of a container. A dead backend process, or a real inference that fails, is noticed "
-            "and mended. Ctrl-C stops the server when the requests under way have ended; a "
-            "second Ctrl-C at once."
+            "of a container. It is restarted when a backend process has died or a real inference "
+            "fails. Ctrl-C stops the server when the requests under way have ended; a second "
+            "Ctrl-C at once."
         ),
         epilog=(
             "Options that name a variable take it as their default. With --native every start "
-            "checks first that the engines fit this TensorRT and this GPU, and says what repairs "
+            "first checks that the engines fit this TensorRT and this GPU, and says what repairs "
             "one that does not."
         ),
     )
-    parser.set_defaults(run=run)
-    parser.add_argument(
-        "--http-port", type=int, default=8000, metavar="N", help="HTTP port (8000; 0: any free one)"
-    )
-    parser.add_argument(
-        "--grpc-port", type=int, default=8001, metavar="N", help="gRPC port (8001; 0: any free one)"
-    )
-    parser.add_argument(
-        "--metrics-port",
-        type=int,
-        default=8002,
-        metavar="N",
-        help="port of the Prometheus metrics (8002; 0: any free one)",
-    )
+    for kind, number, what in (
+        ("http", 8000, "HTTP port"),
+        ("grpc", 8001, "gRPC port"),
+        ("metrics", 8002, "port of the Prometheus metrics"),
+    ):
+        parser.add_argument(
+            f"--{kind}-port",
+            type=int,
+            default=number,
+            metavar="N",
+            help=f"{what} (%(default)s; 0: any free one)",
+        )
     parser.add_argument(
         "--address",
         default="127.0.0.1",
@@ -85,10 +85,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--restrict-management",
         action="store_true",
-        help=(
-            "refuse callers what is no inference: loading models, shared memory, trace and log "
-            "settings"
-        ),
+        help="refuse callers all but inference: loading models, shared memory, trace and log "
+        "settings",
     )
     parser.add_argument(
         "--tls-cert",
@@ -135,7 +133,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    # Here, so that `facekit --help` needs none of it.
     from facekit.serving.supervisor import Supervisor
 
     def say(line: str) -> None:
@@ -154,7 +151,6 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _server(args: argparse.Namespace) -> TritonServer:
-    from facekit.errors import SetupError
     from facekit.serving.embedded import EmbeddedServer
     from facekit.serving.layout import COLORS
     from facekit.serving.options import ServerOptions
@@ -210,8 +206,6 @@ def _variable(name: str) -> str | None:
 
 
 def _chosen(name: str, given: str | None, known: tuple[str, ...]) -> str | None:
-    from facekit.errors import SetupError
-
     value = given or _variable(name)
     if value is not None and value not in known:
         raise SetupError(f"{name}: expected {' or '.join(known)}, got {value!r}.")

@@ -1,13 +1,17 @@
-"""``facekit show``: a data set as a picture to look at."""
+"""``facekit show``: a dataset as a picture to look at."""
 
 from __future__ import annotations
 
 import argparse
+import io
 from pathlib import Path
 from typing import Any
 
-from facekit.cli import check_output, number
+from facekit.cli import add_dataset, check_output, whole_number
 from facekit.errors import ConfigError, writing
+from facekit.files import write_whole
+from facekit.progress import ProgressBar
+from facekit.text import show
 
 # Those of `facekit.sheet.pick`, which needs Pillow.
 _PICKS = ("mixture", "spread", "most-faces", "rotation", "lowest-score", "failures")
@@ -24,24 +28,17 @@ def add_parser(subparsers: Any) -> None:
     """Declare the subcommand and its options."""
     parser = subparsers.add_parser(
         "show",
-        help="draw a data set's photos and faces as one picture",
+        help="draw a dataset's photos and faces as one picture",
         description="Draw a contact sheet of photos that are worth seeing, with their boxes, "
         "scores and landmarks, or one photo at full size.",
     )
-    parser.add_argument("dataset", metavar="IN.json", type=Path, help="COCO file")
+    add_dataset(parser)
     parser.add_argument(
         "--out",
         metavar="FILE",
         type=_picture,
         required=True,
         help="the picture, .png or .jpg; `annotate` passes over *.faces.png and .jpg",
-    )
-    parser.add_argument(
-        "--photos",
-        metavar="DIR",
-        type=Path,
-        help="folder that the data set's file names count from (default: what the data set says, "
-        "else its own folder)",
     )
     parser.add_argument(
         "--photo", metavar="NAME", help="draw this photo alone, at full size; its path or its end"
@@ -51,33 +48,21 @@ def add_parser(subparsers: Any) -> None:
         choices=_PICKS,
         default=_PICKS[0],
         help="which photos: a mixture of the others (the default), at even distances through the "
-        "data set, with the most faces, with the face turned farthest, with the lowest score, or "
+        "dataset, with the most faces, with the face turned farthest, with the lowest score, or "
         "those that failed",
     )
+    count = whole_number(1, _MOST_PHOTOS)
     parser.add_argument(
-        "--count", metavar="N", type=_count, default=12, help="how many (default: %(default)s)"
+        "--count", metavar="N", type=count, default=12, help="how many (default: %(default)s)"
     )
     parser.add_argument(
-        "--columns", metavar="K", type=_count, help="photos in a row (default: by their number)"
+        "--columns", metavar="K", type=count, help="photos in a row (default: by their number)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw the picture and write it.
-
-    Raises:
-        ConfigError: There is nothing to show, no photo of that name, or the picture would be
-            written over a photo or is too long for a JPEG.
-        DataError: The data set can't be used.
-        InputError: The one photo can't be drawn.
-        SetupError: The picture can't be written.
-    """
-    import io
-
-    from facekit.files import write_whole
-    from facekit.progress import ProgressBar
+    """Draw the picture and write it."""
     from facekit.sheet import show_dataset, show_photo
-    from facekit.text import show
 
     check_output(args.out)
     if args.out.exists():
@@ -108,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _keep_photos(args: argparse.Namespace) -> None:
-    """Refuse to write over a photo of the data set."""
+    """Refuse to write over a photo of the dataset."""
     from facekit.annotations import read_dataset
 
     dataset = read_dataset(args.dataset, args.photos)
@@ -116,7 +101,7 @@ def _keep_photos(args: argparse.Namespace) -> None:
     for photo in dataset.photos:
         path = folder / photo.record.photo
         if path.name == args.out.name and path.exists() and path.samefile(args.out):
-            raise ConfigError(f"{args.out}: is a photo of the data set; give another name")
+            raise ConfigError(f"{args.out}: is a photo of the dataset; give another name")
 
 
 def _picture(text: str) -> Path:
@@ -124,8 +109,3 @@ def _picture(text: str) -> Path:
     if path.suffix.lower() not in _FORMATS:
         raise argparse.ArgumentTypeError(f"expected a name that ends in .png or .jpg, got {text}")
     return path
-
-
-def _count(text: str) -> int:
-    expected = f"a whole number from 1 to {_MOST_PHOTOS:,}"
-    return int(number(text, expected, lambda value: 1 <= value <= _MOST_PHOTOS and value % 1 == 0))

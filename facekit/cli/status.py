@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from facekit.cli import add_tls_certificate, timeout
+from facekit.text import one_line, show
 
 if TYPE_CHECKING:
     from facekit.serving.health import Health
@@ -47,9 +48,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check and print; return the exit code."""
-    # Here, so that `facekit --help` needs none of it.
     from facekit.serving.health import check
-    from facekit.text import show
 
     health = check(args.url, timeout_s=args.timeout, once=args.once, tls_certificate=args.tls_cert)
     show(json.dumps(health.to_dict(), indent=2) if args.json else describe(health))
@@ -58,8 +57,6 @@ def run(args: argparse.Namespace) -> int:
 
 def describe(health: Health) -> str:
     """Return the report for people."""
-    from facekit.text import one_line
-
     lines = [
         f"{model.name:<18} ok      {model.latency_ms:7.1f} ms"
         if model.ok
@@ -71,7 +68,7 @@ def describe(health: Health) -> str:
     elif health.error is not None:
         verdict = f"{health.url} does not work: {one_line(health.error)}"
     elif health.claims_ready:
-        verdict = f"{health.url} says that it is ready, and its inferences fail: restart it."
+        verdict = f"{health.url} says that it is ready, but its inferences fail: restart it."
     else:
         verdict = f"{health.url} does not work, and says so itself."
     return "\n".join([*lines, verdict])

@@ -303,8 +303,8 @@ def test_detect_with_no_server_there_says_so(
     assert main(["detect", str(photo), "--url", gone.url, "--timeout", "5"]) == 2
     assert capsys.readouterr().err == (
         f"facekit: no server is ready at {gone.url} (gRPC, not the HTTP port; an encrypted one "
-        "needs --tls-cert). If it is starting, try again; else start one with scripts/serve, or "
-        "leave out --url\n"
+        "needs tls_certificate, or --tls-cert). If it is starting, try again; else start one with "
+        "scripts/serve, or leave out --url\n"
     )
 
 

@@ -53,7 +53,7 @@ def test_check_of_a_dead_backend_disagrees_with_the_ready_flag(
         assert not health.ok
         assert isinstance(health.models[0].error, ServerUnavailableError)
         assert main(["status", "--url", server.grpc_url]) == 1
-        assert "says that it is ready, and its inferences fail" in capsys.readouterr().out
+        assert "says that it is ready, but its inferences fail" in capsys.readouterr().out
 
 
 def test_check_of_a_failing_model_tells_its_error(tmp_path: Path) -> None:

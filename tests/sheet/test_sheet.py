@@ -233,7 +233,7 @@ def test_command_writes_over_no_photo(
 ) -> None:
     before = (folder / "b.jpg").read_bytes()
     assert main(["show", str(coco), "--photo", "b.jpg", "--out", str(folder / "b.jpg")]) == 2
-    assert "b.jpg: is a photo of the data set; give another name" in capsys.readouterr().err
+    assert "b.jpg: is a photo of the dataset; give another name" in capsys.readouterr().err
     assert (folder / "b.jpg").read_bytes() == before
 
 
