@@ -14,12 +14,12 @@ from facekit.errors import ConfigError, DataError
 from facekit.text import count, show
 
 if TYPE_CHECKING:
-    from facekit.datasets.sets import Rules
+    from facekit.datasets.run import Rules
 
 _MOST_WORKERS = 8
 _MOST_PIXELS = 8192
 _SETS = (
-    # option, field of facekit.datasets.sets.Folders, help
+    # option, field of facekit.datasets.run.Folders, help
     ("--kaggle-dataset-path", "kaggle", "Kaggle's Medical Masks: images, labels"),
     (
         "--mask-detection-path",
@@ -124,8 +124,7 @@ def run(args: argparse.Namespace) -> int:
         return _check(args.kitti_base_path, args.label_filename, args.workers)
     if args.label_filename is not None:
         raise ConfigError("--label_filename names a photo to draw: give it with --check-labels")
-    from facekit.datasets.run import convert_sets
-    from facekit.datasets.sets import EVALUATED, Folders, face_sets
+    from facekit.datasets.run import EVALUATED, Folders, convert_sets, face_sets
 
     folders = Folders(**{name: getattr(args, name) for _, name, _ in _SETS})
     sets = face_sets(folders, _rules(args), evaluation=args.val)
@@ -149,8 +148,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rules(args: argparse.Namespace) -> Rules:
-    from facekit.datasets.sets import Rules
-    from facekit.datasets.wider import PICKED_EVENTS
+    from facekit.datasets.public_sets import PICKED_EVENTS
+    from facekit.datasets.run import Rules
 
     events: tuple[str, ...] | None = PICKED_EVENTS
     if args.wider_events == "all":

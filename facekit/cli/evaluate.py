@@ -17,8 +17,8 @@ from facekit.text import count, show
 if TYPE_CHECKING:
     from facekit.evaluation.label_classes import ClassMap
     from facekit.evaluation.report import Evaluation
-    from facekit.evaluation.selection import Selection
     from facekit.faces import Faces
+    from facekit.labels.folder import Selection
 
     Answers = list[Faces | FacekitError]
 
@@ -112,8 +112,7 @@ def run(args: argparse.Namespace) -> int:
     """Ask, score, write what was asked for, and return 1 if something had to be left out."""
     from facekit.client.calls import check_model
     from facekit.evaluation.label_classes import ClassMap, parse_class_map
-    from facekit.evaluation.selection import select
-    from facekit.labels.folder import find_labels
+    from facekit.labels.folder import find_labels, select
 
     models = list(dict.fromkeys(args.model or ["faces"]))
     for model in models:

@@ -8,8 +8,7 @@
 """
 
 from facekit.sheet.pick import MIXTURE, PICKS, Pick, pick
-from facekit.sheet.sheet import TILE_PX, contact_sheet
-from facekit.sheet.show import show_dataset, show_photo
+from facekit.sheet.sheet import TILE_PX, contact_sheet, show_dataset, show_photo
 
 __all__ = [
     "MIXTURE",

@@ -16,8 +16,7 @@ from facekit.annotations import DatasetInfo, NumberedPhoto, write_coco
 from facekit.annotations.dataset import name_of
 from facekit.annotations.output import OUTPUT_MARK
 from facekit.chips import ChipOptions, SkippedFace, align_faces, eyes_center_xy
-from facekit.chips.names import chip_name
-from facekit.chips.run import LISTING, SKIPPED
+from facekit.chips.run import LISTING, SKIPPED, chip_name
 from facekit.cli import main
 from facekit.client import Client
 from facekit.errors import ConfigError, DataError

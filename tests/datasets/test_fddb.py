@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from facekit.datasets.fddb import ellipse_box, read_fddb
+from facekit.datasets.public_sets import ellipse_box, read_fddb
 from facekit.errors import DataError
 from tests.datasets.face_sets import (
     write_fddb,

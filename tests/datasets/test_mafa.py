@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from facekit.datasets.mafa import read_mafa
+from facekit.datasets.public_sets import read_mafa
 from facekit.errors import DataError
 from tests.datasets.face_sets import (
     mafa_test_row,

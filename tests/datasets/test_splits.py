@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facekit.evaluation.selection import select
+from facekit.labels.folder import select
 from facekit.labels.listing import split_of, stem_number
 from facekit.labels.photo_labels import PhotoLabels
 from tests.datasets.face_sets import write_voc_set

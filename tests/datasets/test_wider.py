@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from facekit.datasets.wider import read_wider
+from facekit.datasets.public_sets import read_wider
 from facekit.errors import DataError
 from tests.datasets.face_sets import (
     wider_variables,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from facekit.errors import DataError
-from facekit.evaluation.selection import select
+from facekit.labels.folder import select
 from facekit.labels.listing import split_of
 from facekit.labels.photo_labels import PhotoLabels
 

@@ -1,0 +1,253 @@
+"""Read FDDB (ellipses in text lists), MAFA (MATLAB structs) and WIDER FACE (lists or cells)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from facekit.datasets.label_files import (
+    ListedPhoto,
+    load_matlab,
+    read_listing,
+    rows_of,
+    text_of,
+)
+from facekit.datasets.source import MASK, NO_MASK, Box, Report, SourcePhoto, face_of
+from facekit.errors import DataError
+from facekit.labels.listing import list_files
+
+_LIST = "-ellipseList.txt"
+
+
+def read_fddb(folder: Path, report: Report) -> list[SourcePhoto]:
+    """Read all ten folds of FDDB; every face is one without a mask.
+
+    The folder has ``FDDB-folds`` and the photos' folders ``2002`` and ``2003``, which may lie in
+    ``originalPics``. What is wrong with a photo or face goes to ``report``.
+
+    Raises:
+        DataError: The folder, its lists, or a folder of photos that they name is missing.
+    """
+    folds = folder / "FDDB-folds"
+    lists = [file for file in list_files(folds, (".txt",)) if file.name.endswith(_LIST)]
+    if not lists:
+        raise DataError(folds, f"contains no *{_LIST}")
+    archive = folder / "originalPics"  # as the photos are packed
+    images = archive if archive.is_dir() else folder
+    photos = []
+    for path in lists:
+        for listed in read_listing(path, 5, report):
+            faces = (
+                face_of(ellipse_box(*numbers[:5]), NO_MASK, path, line, report)
+                for line, numbers in listed.rows
+            )
+            usable = tuple(face for face in faces if face is not None)
+            photos.append(SourcePhoto(listed.name, images / f"{listed.name}.jpg", path, usable))
+    # Without a year's folder every photo of it would be reported, hours later.
+    for year in sorted({photo.name.split("/")[0] for photo in photos}):
+        if not (images / year).is_dir():
+            raise DataError(images / year, "no such folder")
+    return photos
+
+
+def ellipse_box(major: float, minor: float, angle: float, center_x: float, center_y: float) -> Box:
+    """Return the upright box x1, y1, x2, y2 that touches an ellipse on its four sides.
+
+    The half axes and the center are in pixels, the angle from the x axis to the longer axis in
+    radians. An ellipse's point at parameter t has x = major cos(angle) cos t - minor sin(angle)
+    sin t from the center, whose largest value is the root of the squares of both factors; y
+    likewise. An axis without a positive length gives an empty box.
+    """
+    if major <= 0 or minor <= 0:
+        return (center_x, center_y, center_x, center_y)
+    cosine, sine = math.cos(angle), math.sin(angle)
+    half_width = math.hypot(major * cosine, minor * sine)
+    half_height = math.hypot(major * sine, minor * cosine)
+    return (
+        center_x - half_width,
+        center_y - half_height,
+        center_x + half_width,
+        center_y + half_height,
+    )
+
+
+# Columns as MAFA's own readme-train.txt and readme-test.txt number them, from 0.
+_TRAIN_TYPE, _TRAIN_DEGREE = 12, 13
+_TEST_FACE, _TEST_TYPE, _TEST_DEGREE = 4, 9, 10
+_BODY_PART = 3
+"""Type of an occluder that is not a mask but a hand or hair."""
+_DEGREE = 2
+"""A masked face is occluded by more than this degree, a bare one by less."""
+_MASKED_FACE, _BARE_FACE = 1, 2
+
+
+def read_mafa(
+    folder: Path, report: Report, *, evaluation: bool, wide_only: bool = True
+) -> list[SourcePhoto]:
+    """Read the training or test part of MAFA by the tutorial's rules.
+
+    Training: a face is masked if its occluder is not of type 3 and the degree is above 2; bare if
+    the type is 3 and the degree below 2. Evaluation: masked if the face's own type is 1 and the
+    same holds; bare if the face's type is 2. Other faces are left out, and with ``wide_only``
+    photos that are higher than wide. The folder has ``MAFA-Label-Train/LabelTrainAll.mat`` and
+    ``train-images/images``, and ``Test`` and ``test`` likewise.
+
+    Raises:
+        DataError: The label file or the folder of photos is missing or unusable.
+        ModuleNotFoundError: SciPy is not installed.
+    """
+    part = "Test" if evaluation else "Train"
+    path = folder / f"MAFA-Label-{part}" / f"Label{part}All.mat"
+    images = folder / f"{part.lower()}-images" / "images"
+    if not images.is_dir():
+        raise DataError(images, "no such folder")
+    variable = "LabelTest" if evaluation else "label_train"
+    (entries,) = load_matlab(path, (variable,))
+    name_field, rows_field, columns = (0, 1, 11) if evaluation else (1, 2, 14)
+    photos = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            name = text_of(entry[name_field])
+            rows = rows_of(entry[rows_field], columns)
+        except (ValueError, IndexError, TypeError) as error:
+            report(DataError(path, f"an entry that can't be read: {error}", number))
+            continue
+        if Path(name).name != name:
+            report(DataError(path, f"a photo outside the set: {name}", number))
+            continue
+        faces = []
+        for row in rows:
+            class_name = _test_class(row) if evaluation else _train_class(row)
+            x, y, width, height = (float(value) for value in row[:4])
+            faces.append(face_of((x, y, x + width, y + height), class_name, path, number, report))
+        usable = tuple(face for face in faces if face is not None)
+        photos.append(
+            SourcePhoto(Path(name).stem, images / name, path, usable, wide_only=wide_only)
+        )
+    return sorted(photos, key=lambda photo: photo.name)
+
+
+def _train_class(row: NDArray[np.float64]) -> str | None:
+    kind, degree = row[_TRAIN_TYPE], row[_TRAIN_DEGREE]
+    if kind != _BODY_PART and degree > _DEGREE:
+        return MASK
+    return NO_MASK if kind == _BODY_PART and degree < _DEGREE else None
+
+
+def _test_class(row: NDArray[np.float64]) -> str | None:
+    face, kind, degree = row[_TEST_FACE], row[_TEST_TYPE], row[_TEST_DEGREE]
+    if face == _MASKED_FACE and kind != _BODY_PART and degree > _DEGREE:
+        return MASK
+    return NO_MASK if face == _BARE_FACE else None
+
+
+PICKED_EVENTS = (
+    "2--Demonstration", "4--Dancing", "5--Car_Accident", "9--Press_Conference",
+    "15--Stock_Market", "16--Award_Ceremony", "17--Ceremony", "20--Family_Group", "22--Picnic",
+    "23--Shoppers", "25--Soldier_Patrol", "27--Spa", "29--Students_Schoolkids",
+    "31--Waiter_Waitress", "32--Worker_Laborer", "33--Running", "37--Soccer", "38--Tennis",
+    "43--Row_Boat", "46--Jockey", "47--Matador_Bullfighter", "49--Greeting", "51--Dresses",
+    "57--Angler",
+)  # fmt: skip
+"""The events that the tutorial takes."""
+MOST_FACES = 3
+"""Photos with more unoccluded faces are left out by the tutorial."""
+
+_VARIABLES = ("event_list", "file_list", "face_bbx_list", "occlusion_label_list")
+_OCCLUSION = 8
+"""Column of the text lists, after x y w h blur expression illumination invalid."""
+_COLUMNS = 10
+
+
+def read_wider(
+    folder: Path,
+    report: Report,
+    *,
+    evaluation: bool,
+    events: Collection[str] | None = PICKED_EVENTS,
+    most_faces: int = MOST_FACES,
+) -> list[SourcePhoto]:
+    """Read part ``val`` or ``train`` of WIDER FACE by the tutorial's rules.
+
+    A face without occlusion is one without a mask; others are left out, and so are photos of other
+    ``events`` (None for all) or with more than ``most_faces`` unoccluded faces. The labels are read
+    from ``wider_face_split/wider_face_<part>_bbx_gt.txt``, or where that is missing from
+    ``wider_face_<part>.mat``, which has the same; the photos from ``WIDER_<part>/images``.
+
+    Raises:
+        DataError: The labels or the folder of photos are missing or unusable.
+        ModuleNotFoundError: SciPy is not installed, and the labels are in a ``.mat`` file.
+    """
+    part = "val" if evaluation else "train"
+    images = folder / f"WIDER_{part}" / "images"
+    if not images.is_dir():
+        raise DataError(images, "no such folder")
+    path = folder / "wider_face_split" / f"wider_face_{part}_bbx_gt.txt"
+    if path.is_file():
+        listed = read_listing(path, _COLUMNS, report)
+    else:
+        path = path.with_name(f"wider_face_{part}.mat")
+        if not path.is_file():
+            raise DataError(path, f"no such file, nor {path.stem}_bbx_gt.txt")
+        listed = _from_matlab(path, report)
+    photos = []
+    for entry in sorted(listed, key=lambda entry: entry.name):
+        if events is not None and entry.name.split("/")[0] not in events:
+            continue
+        clear = sum(numbers[_OCCLUSION] == 0 for _, numbers in entry.rows)
+        if not 1 <= clear <= most_faces:
+            continue
+        faces = []
+        for line, numbers in entry.rows:
+            x, y, width, height = numbers[:4]
+            class_name = NO_MASK if numbers[_OCCLUSION] == 0 else None
+            faces.append(face_of((x, y, x + width, y + height), class_name, path, line, report))
+        usable = tuple(face for face in faces if face is not None)
+        photos.append(SourcePhoto(Path(entry.name).stem, images / entry.name, path, usable))
+    return photos
+
+
+def _from_matlab(path: Path, report: Report) -> list[ListedPhoto]:
+    """Read the cells as rows of the text lists; a row's line is the photo's number in the file."""
+    events, *columns = load_matlab(path, _VARIABLES)
+    found: list[ListedPhoto] = []
+    number = 0
+    for index, event_cell in enumerate(events):
+        try:
+            event = text_of(event_cell)
+            files, boxes, occlusions = (np.asarray(column[index]).reshape(-1) for column in columns)
+            if not len(files) == len(boxes) == len(occlusions):
+                raise ValueError("lists of different length")
+        except (ValueError, IndexError) as error:
+            report(DataError(path, f"event {index + 1} can't be read: {error}"))
+            continue
+        for cells in zip(files, boxes, occlusions, strict=True):
+            number += 1
+            try:
+                found.append(_listed(event, cells, number))
+            except ValueError as error:
+                report(DataError(path, f"a photo of {event} can't be read: {error}", number))
+    return found
+
+
+def _listed(event: str, cells: Iterable[object], number: int) -> ListedPhoto:
+    file, boxes, occlusion = cells
+    name = text_of(file)
+    if Path(name).name != name or Path(event).name != event:
+        raise ValueError(f"it lies outside the set: {event}/{name}")
+    box_rows, occlusion_rows = rows_of(boxes, 4), rows_of(occlusion, 1)
+    if len(box_rows) != len(occlusion_rows):
+        raise ValueError(f"{len(box_rows)} boxes, but {len(occlusion_rows)} labels of occlusion")
+    if not box_rows.any():
+        box_rows = box_rows[:0]  # a photo without faces
+    rows = []
+    for box, hidden in zip(box_rows, occlusion_rows, strict=False):
+        numbers = [0.0] * _COLUMNS
+        numbers[:4] = [float(value) for value in box[:4]]
+        numbers[_OCCLUSION] = float(hidden[0])
+        rows.append((number, tuple(numbers)))
+    return ListedPhoto(f"{event}/{name}.jpg", tuple(rows))
