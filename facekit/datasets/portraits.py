@@ -7,7 +7,7 @@ import math
 from collections import defaultdict
 from pathlib import Path
 
-from facekit.datasets.source import NO_MASK, Box, Report, SourceFace, SourcePhoto, face_of, to_box
+from facekit.datasets.source import NO_MASK, Box, Report, SourceFace, SourcePhoto, faces_of, to_box
 from facekit.errors import DataError
 from facekit.labels.listing import list_files
 from facekit.labels.photo_labels import stored_view, upright_points
@@ -72,8 +72,7 @@ def _windows(photo: Path, files: list[Path], report: Report) -> list[SourcePhoto
             continue
         # Turned first: a face's forehead and its neighbors are where they are when it is upright.
         box = face_box(upright_points(points, size_wh, orientation))
-        face = face_of(to_box(box.tolist()), NO_MASK, file, None, report)
-        if face is not None:
+        for face in faces_of([(to_box(box.tolist()), NO_MASK, None)], file, report):
             faces[file] = face
     return [
         SourcePhoto(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from facekit.datasets.label_files import (
     rows_of,
     text_of,
 )
-from facekit.datasets.source import MASK, NO_MASK, Box, Report, SourcePhoto, face_of
+from facekit.datasets.source import MASK, NO_MASK, Box, Report, SourcePhoto, faces_of
 from facekit.errors import DataError
 from facekit.labels.listing import list_files
 
@@ -41,12 +41,9 @@ def read_fddb(folder: Path, report: Report) -> list[SourcePhoto]:
     photos = []
     for path in lists:
         for listed in read_listing(path, 5, report):
-            faces = (
-                face_of(ellipse_box(*numbers[:5]), NO_MASK, path, line, report)
-                for line, numbers in listed.rows
-            )
-            usable = tuple(face for face in faces if face is not None)
-            photos.append(SourcePhoto(listed.name, images / f"{listed.name}.jpg", path, usable))
+            rows = ((ellipse_box(*n[:5]), NO_MASK, line) for line, n in listed.rows)
+            faces = faces_of(rows, path, report)
+            photos.append(SourcePhoto(listed.name, images / f"{listed.name}.jpg", path, faces))
     # Without a year's folder every photo of it would be reported, hours later.
     for year in sorted({photo.name.split("/")[0] for photo in photos}):
         if not (images / year).is_dir():
@@ -119,16 +116,16 @@ def read_mafa(
         if Path(name).name != name:
             report(DataError(path, f"a photo outside the set: {name}", number))
             continue
-        faces = []
-        for row in rows:
-            class_name = _test_class(row) if evaluation else _train_class(row)
-            x, y, width, height = (float(value) for value in row[:4])
-            faces.append(face_of((x, y, x + width, y + height), class_name, path, number, report))
-        usable = tuple(face for face in faces if face is not None)
-        photos.append(
-            SourcePhoto(Path(name).stem, images / name, path, usable, wide_only=wide_only)
-        )
+        class_of = _test_class if evaluation else _train_class
+        faces = faces_of(((_corners(row), class_of(row), number) for row in rows), path, report)
+        photos.append(SourcePhoto(Path(name).stem, images / name, path, faces, wide_only=wide_only))
     return sorted(photos, key=lambda photo: photo.name)
+
+
+def _corners(row: Sequence[float] | NDArray[np.float64]) -> Box:
+    """Return the box of a row that begins with x, y, width and height."""
+    x, y, width, height = (float(value) for value in row[:4])
+    return (x, y, x + width, y + height)
 
 
 def _train_class(row: NDArray[np.float64]) -> str | None:
@@ -201,13 +198,12 @@ def read_wider(
         clear = sum(numbers[_OCCLUSION] == 0 for _, numbers in entry.rows)
         if not 1 <= clear <= most_faces:
             continue
-        faces = []
-        for line, numbers in entry.rows:
-            x, y, width, height = numbers[:4]
-            class_name = NO_MASK if numbers[_OCCLUSION] == 0 else None
-            faces.append(face_of((x, y, x + width, y + height), class_name, path, line, report))
-        usable = tuple(face for face in faces if face is not None)
-        photos.append(SourcePhoto(Path(entry.name).stem, images / entry.name, path, usable))
+        rows = (
+            (_corners(numbers), NO_MASK if numbers[_OCCLUSION] == 0 else None, line)
+            for line, numbers in entry.rows
+        )
+        faces = faces_of(rows, path, report)
+        photos.append(SourcePhoto(Path(entry.name).stem, images / entry.name, path, faces))
     return photos
 
 

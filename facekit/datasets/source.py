@@ -118,20 +118,23 @@ def box_text(box: Iterable[float]) -> str:
     return ", ".join(f"{value:g}" for value in box)
 
 
-def face_of(
-    box_xyxy: Box, class_name: str | None, labels: Path, line: int | None, report: Report
-) -> SourceFace | None:
-    """Return a face, or None and a report where its box has no area or is not finite.
+def faces_of(
+    rows: Iterable[tuple[Box, str | None, int | None]], labels: Path, report: Report
+) -> tuple[SourceFace, ...]:
+    """Return the faces of some rows; one whose box is empty or not finite is reported instead.
 
-    The class None stands for a face that the set's rules leave out, which may have an empty box.
-    The line or row of the label file counts from 1; None where the file is of this face alone.
+    Args:
+        rows: Box, class and line of each; the class None stands for a face that the set's rules
+            leave out, which may have an empty box.
+        labels: The label file.
+        report: Takes what is wrong.
     """
-    x1, y1, x2, y2 = box_xyxy
-    if not all(math.isfinite(value) for value in box_xyxy):
-        report(DataError(labels, f"a box that is not finite: {box_text(box_xyxy)}", line))
-    elif x2 <= x1 or y2 <= y1:
-        if class_name is not None:
-            report(DataError(labels, f"an empty box: {box_text(box_xyxy)}", line))
-    else:
-        return SourceFace(box_xyxy, DONT_CARE if class_name is None else class_name, line)
-    return None
+    faces = []
+    for box, class_name, line in rows:
+        if not all(math.isfinite(value) for value in box):
+            report(DataError(labels, f"a box that is not finite: {box_text(box)}", line))
+        elif box[2] > box[0] and box[3] > box[1]:
+            faces.append(SourceFace(box, DONT_CARE if class_name is None else class_name, line))
+        elif class_name is not None:
+            report(DataError(labels, f"an empty box: {box_text(box)}", line))
+    return tuple(faces)
