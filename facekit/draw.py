@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 from facekit.client.photos import PhotoLike, read_photo
-from facekit.errors import InputError
+from facekit.errors import InputError, PhotoError
 from facekit.faces import Face, Faces
 from facekit.landmarks.scheme import POINT_COUNTS, groups, skeleton
 from facekit.photos.check import check_photo, decode_checked
@@ -57,13 +57,18 @@ _SMALLEST_TAG_PX = 9.0
 _MEASURED_PX = 64
 
 
-def open_upright(photo: PhotoLike) -> Image.Image:
+def open_upright(photo: PhotoLike, size_wh: tuple[int, int] | None = None) -> Image.Image:
     """Decode a photo as the server does: upright, in RGB, transparent pixels over white.
 
     Raises:
-        PhotoError: The photo can't be read or used.
+        PhotoError: The photo can't be read or used, or it has another size than ``size_wh``, with
+            which its faces were found.
     """
-    return decode_checked(check_photo(read_photo(photo))).convert("RGB")
+    image = decode_checked(check_photo(read_photo(photo))).convert("RGB")
+    if size_wh is not None and size_wh != image.size:
+        now, then = ("{} x {}".format(*size) for size in (image.size, size_wh))
+        raise PhotoError(f"now {now} pixels, but {then} when its faces were found")
+    return image
 
 
 def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.Image:

@@ -87,13 +87,7 @@ class ChipOptions:
 
 @dataclass(frozen=True)
 class SkippedFace:
-    """A face, or a whole photo, that has no chip.
-
-    Attributes:
-        photo: Path under the photo folder.
-        face: The face's place among the photo's, from 1; None for all of the photo's.
-        reason: Why, in one line.
-    """
+    """A face, numbered from 1 in its photo, that has no chip, and why; None for the whole photo."""
 
     photo: str
     face: int | None
@@ -110,13 +104,7 @@ class SkippedFace:
 
 @dataclass(frozen=True)
 class ChipSummary:
-    """The outcome of a run.
-
-    Attributes:
-        chips: How many were written.
-        photos: How many photos they are of.
-        skipped: What has no chip though it was asked for.
-    """
+    """How many chips of how many photos were written, and what was skipped."""
 
     chips: int
     photos: int
@@ -201,13 +189,7 @@ def _align_photo(
         return [], skipped
     path = photo_folder / record.photo
     try:
-        image = open_upright(path)
-        if image.size != record.faces.size_wh:
-            raise PhotoError(
-                "{} x {} pixels, but {} x {} when its faces were found".format(
-                    *image.size, *record.faces.size_wh
-                )
-            )
+        image = open_upright(path, record.faces.size_wh)
     except PhotoError as error:
         reason = str(error).removeprefix(f"{path}: ")
         return [], [*skipped, SkippedFace(record.photo, None, reason)]

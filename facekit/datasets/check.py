@@ -40,12 +40,10 @@ TILES = 36
 
 @dataclass
 class FolderCheck:
-    """The content of a KITTI folder.
+    """The photos of a KITTI folder that can be decoded, its objects by class, and its problems.
 
-    Attributes:
-        photos: Each photo that can be decoded with its labels and size, in order of the names.
-        counts: Number of objects of each class, as written.
-        problems: Files that don't fit or can't be read, and boxes beyond their frame.
+    The photos are sorted by name and have their sizes. Problems are files that don't fit or can't
+    be read, and boxes beyond their frame.
     """
 
     photos: list[PhotoLabels] = field(default_factory=list)

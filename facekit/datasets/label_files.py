@@ -16,12 +16,7 @@ from facekit.errors import DataError, reading
 
 @dataclass(frozen=True)
 class ListedPhoto:
-    """One photo of a list.
-
-    Attributes:
-        name: As written, with ``/`` between folders.
-        rows: The numbers of each face, with the line they stand on, from 1.
-    """
+    """A photo of a list: its name, and the numbers of each face with their line, from 1."""
 
     name: str
     rows: tuple[tuple[int, tuple[float, ...]], ...]

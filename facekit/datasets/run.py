@@ -31,13 +31,7 @@ _LABELED = "Mask Labelled:{mask} and No-Mask Labelled:{no_mask}"
 
 @dataclass(frozen=True)
 class Rules:
-    """Rules of the tutorial that may be unwanted.
-
-    Attributes:
-        mafa_wide_only: Leave out MAFA's photos that are higher than wide.
-        wider_events: Events of WIDER FACE to take; None for all.
-        wider_most_faces: Photos of WIDER FACE with more unoccluded faces are left out.
-    """
+    """Rules of the tutorial that may be unwanted; see ``read_mafa`` and ``read_wider``."""
 
     mafa_wide_only: bool = True
     wider_events: Collection[str] | None = PICKED_EVENTS
@@ -98,17 +92,16 @@ _RULE = "-" * 28
 
 @dataclass
 class Outcome:
-    """What became of a set's photos.
+    """What became of a set's photos (windows, of portraits).
 
     Attributes:
         counts: Faces written, by class: boxes of the label files, so that a face that lies in two
             windows of a portrait counts in each.
-        photos: Photos (windows of portraits) written.
-        faceless: How many of these show no face.
-        ruled_out: Photos that the set's rules leave out.
-        over_limit: Photos that the limit left out.
+        photos: How many were written, of which ``faceless`` show no face.
+        ruled_out: Left out by the set's rules.
+        over_limit: Left out by the limit.
         problems: What could not be used, and is left out.
-        removed: Photos of an earlier run that this one did not write.
+        removed: Of an earlier run, which this one did not write.
     """
 
     counts: Counter[str] = field(default_factory=Counter)

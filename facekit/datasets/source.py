@@ -27,13 +27,10 @@ Report = Callable[[DataError], None]
 
 @dataclass(frozen=True)
 class SourceFace:
-    """A labeled face.
+    """A labeled face: its box in pixels of the photo, which it may exceed, and its KITTI class.
 
-    Attributes:
-        box_xyxy: x1, y1, x2, y2 in pixels of the photo; may reach beyond it.
-        class_name: Its KITTI class.
-        line: Line of the label file (row, in a MATLAB file) that it stands on, from 1; None where
-            the file is of this face alone.
+    The line of the label file (row, in a MATLAB file) counts from 1; None where the file is of
+    this face alone.
     """
 
     box_xyxy: Box
@@ -94,11 +91,9 @@ class SourcePhoto:
 class FaceSet:
     """A face set to convert.
 
-    Attributes:
-        prefix: First part of its files' names, without an underscore.
-        summary: Its line of the summary, with ``{mask}`` and ``{no_mask}``.
-        folder: Where it lies.
-        read: Returns its photos in order; what is wrong with one goes to the argument.
+    ``prefix``, without an underscore, begins its files' names; ``summary`` is its line of the
+    summary, with ``{mask}`` and ``{no_mask}``; ``read`` returns its photos in order and gives what
+    is wrong with one to its argument.
     """
 
     prefix: str

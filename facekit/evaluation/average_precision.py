@@ -24,10 +24,10 @@ def _no_boxes() -> Array:
 
 @dataclass(frozen=True)
 class FrameResult:
-    """Detections and true faces of one photo.
+    """Detections and true faces of one photo, boxes as x1, y1, x2, y2.
 
     Attributes:
-        boxes: float32 [n, 4], detected x1, y1, x2, y2.
+        boxes: float32 [n, 4], detected.
         scores: float32 [n].
         truth: float32 [m, 4], true boxes.
         counted: bool [m]; a face not counted is neither missed nor a false detection.
@@ -47,13 +47,9 @@ class FrameResult:
 
 @dataclass(frozen=True)
 class Curve:
-    """Precision and recall as the threshold falls.
+    """Precision and recall, float64 [k], of the detections down to each of the scores.
 
-    Attributes:
-        scores: float32 [k], falling, each score once.
-        precision: float64 [k], of the detections that score at least so much.
-        recall: float64 [k].
-        faces: Number of counted faces.
+    The scores, float32 [k], fall, each once; ``faces`` is the number of counted faces.
     """
 
     scores: Array
@@ -71,13 +67,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold, with the precision and recall that it gives.
-
-    Attributes:
-        score: The least score of a detection that is kept; NaN where there is none.
-        precision: Share of the detections kept that are right.
-        recall: Share of the faces found.
-    """
+    """The least score that is kept (NaN for none), with the precision and recall it gives."""
 
     score: float
     precision: float

@@ -42,14 +42,9 @@ def frame_scale(size_wh: tuple[int, int]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class ClassEvaluation:
-    """How a class is measured.
+    """How a class is measured: from which overlap (IoU) on, and faces of which sizes.
 
-    Attributes:
-        minimum_overlap: IoU from which a found box is the face's.
-        minimum_width: Faces narrower than this (frame pixels) do not count.
-        maximum_width: Faces of this width or wider do not count.
-        minimum_height: As for the width.
-        maximum_height: As for the width.
+    Sizes are in frame pixels, from the minimum to below the maximum.
     """
 
     minimum_overlap: float = 0.5
@@ -119,13 +114,9 @@ class ScoredPhoto:
 
 @dataclass(frozen=True)
 class BandScore:
-    """The faces of one range of sizes.
+    """The faces of heights ``low`` to below ``high`` (pixels of the 416-pixel frame) and their AP.
 
-    Attributes:
-        low: Smallest height in pixels of the 416-pixel frame.
-        high: First height that is not of this range.
-        faces: How many there are.
-        average_precision: 0..1; NaN without faces.
+    The average precision is NaN without faces.
     """
 
     low: float
@@ -138,11 +129,8 @@ class BandScore:
 class ClassScore:
     """How well one class is found.
 
-    Attributes:
-        name: The class.
-        curve: Precision and recall as the threshold falls, down to that of the boxes given.
-        average_precision: 0..1, or NaN where the photos have no counted face of the class.
-        bands: Its faces by size, where that was asked for.
+    The curve ends at the lowest score of the boxes given. The average precision is 0..1, or NaN
+    without counted faces; ``bands`` are the faces by size, where that was asked for.
     """
 
     name: str

@@ -28,10 +28,8 @@ _NOTHING = "-"
 class Remarks:
     """Counts of what is not measured although nothing is wrong with it.
 
-    Attributes:
-        unlabeled: Photos beside the others that have no label file.
-        ignored: Objects that their labels mark as difficult, as a crowd or as ``DontCare``.
-        other_points: Objects by their number of points, where no face scheme has so many.
+    That is photos without labels, objects marked as difficult, crowd or ``DontCare``, and objects
+    by their number of points, where no face scheme has so many.
     """
 
     unlabeled: int = 0
@@ -79,12 +77,9 @@ class Remarks:
 
 @dataclass(frozen=True)
 class Failure:
-    """A photo or label file that does not count.
+    """A photo or label file that does not count, and why.
 
-    Attributes:
-        file: The photo, or the label file.
-        error: What is wrong.
-        server: Whose answer it is, where several servers were asked; else None.
+    ``server`` is whose answer it is, where several servers were asked.
     """
 
     file: str

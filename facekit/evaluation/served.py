@@ -43,13 +43,7 @@ Labels = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class ScoringRules:
-    """What counts as found.
-
-    Attributes:
-        minimum_overlap: IoU from which a found box is the face's.
-        minimum_height: Faces lower than this, in pixels of the 416-pixel frame, do not count.
-        mode: How the average precision is taken from the curve.
-    """
+    """What counts as found: least overlap (IoU), least height in frame pixels, and the mode."""
 
     minimum_overlap: float = 0.5
     minimum_height: float = 20.0

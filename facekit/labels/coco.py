@@ -24,12 +24,10 @@ Entry = dict[str, Any]
 
 @dataclass(frozen=True)
 class CocoFile:
-    """The content of a file.
+    """The photos of a file in its order, and the names of all that it lists.
 
-    Attributes:
-        labels: The photos in the file's order, in the place of one with a malformed annotation
-            what is wrong with it; then what is wrong with entries that are of no photo.
-        photo_names: The names of all photos it lists, of the malformed ones too.
+    In the place of a photo with a malformed annotation stands what is wrong with it; what is wrong
+    with entries that are of no photo follows.
     """
 
     labels: list[PhotoLabels | DataError]

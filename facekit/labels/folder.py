@@ -250,13 +250,7 @@ _LABEL_SUFFIXES = (".xml", ".txt", ".pts")
 
 @dataclass(frozen=True)
 class Selection:
-    """Labels that can be used, and what is wrong with the others.
-
-    Attributes:
-        labels: One entry a photo, each with its photo's file.
-        errors: What can't be used.
-        unlabeled: Photos that have no labels.
-    """
+    """Labels with their photos' files, what is wrong with others, and photos without labels."""
 
     labels: list[PhotoLabels]
     errors: list[DataError]
@@ -270,12 +264,12 @@ def select(
     split: str | None = None,
     list_file: Path | None = None,
 ) -> Selection:
-    """Choose among the labels of ``facekit.labels.folder.find_labels``.
+    """Choose among the labels of :func:`find_labels` and the photos without labels.
 
     Args:
         found: Labels, and what is wrong with some.
         unlabeled: The photos without labels.
-        split: ``evaluation``, ``calibration`` or ``training`` of ``facekit.labels.listing``.
+        split: ``evaluation``, ``calibration`` or ``training``, as ``split_of`` tells.
         list_file: A text file with a photo's name a line, with or without its suffix and folder;
             empty lines and those that start with ``#`` are skipped.
 

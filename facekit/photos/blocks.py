@@ -35,13 +35,10 @@ _FARTHEST = 1 << 40
 
 
 class Block(NamedTuple):
-    """A segment of a JPEG, a chunk of a PNG or WebP.
+    """A segment of a JPEG (named by its marker's second byte), a chunk of a PNG or WebP.
 
-    Attributes:
-        name: Four letters, or for a JPEG the marker's second byte.
-        start: Offset of the block's head.
-        body: Offset of its content.
-        length: Bytes of content, as the head says; the file may end before.
+    ``start`` is the offset of its head, ``body`` that of its content, whose ``length`` in bytes is
+    what the head says; the file may end before.
     """
 
     name: bytes

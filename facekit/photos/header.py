@@ -64,13 +64,7 @@ _TURNS = {
 
 @dataclass(frozen=True)
 class Header:
-    """What a photo's header says.
-
-    Attributes:
-        kind: Of file.
-        stored_wh: Width and height of the pixels as stored.
-        orientation: EXIF orientation 1..8 that turns them upright.
-    """
+    """A file's kind, size as stored, and the EXIF orientation that turns its pixels upright."""
 
     kind: Kind
     stored_wh: tuple[int, int]

@@ -34,13 +34,10 @@ _MAGIC = {b"\0*": False, b"*\0": False, b"\0+": True, b"+\0": True}
 
 @dataclass(frozen=True)
 class Directory:
-    """One directory (IFD) of a TIFF.
+    """One directory (IFD) of a TIFF; ``order`` is its byte order as ``struct`` has it, "<" or ">".
 
-    Attributes:
-        stream: The file.
-        order: Byte order as ``struct`` has it, "<" or ">".
-        entries: Type, count of values, and offset of the first value, by tag.
-        following: Offset of the next directory, 0 for none.
+    The entries are type, count of values and offset of the first value, by tag; ``following`` is
+    the offset of the next directory, 0 for none.
     """
 
     stream: BinaryIO

@@ -46,12 +46,10 @@ _READ_AHEAD = 2
 
 @dataclass(frozen=True)
 class PhotoBatch:
-    """Some photos, decoded.
+    """Some photos, decoded and upright, with their places in the sequence that was given.
 
-    Attributes:
-        indices: Their places in the sequence that was given.
-        images: uint8, upright: one array (N, H, W, C) of a grouped batch, else a list of (H, W, C);
-            C is 3, or 1 for gray.
+    The images, uint8, are one array (N, H, W, C) of a grouped batch, else a list of (H, W, C); C is
+    3, or 1 for gray.
     """
 
     indices: list[int]

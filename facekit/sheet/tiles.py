@@ -91,14 +91,7 @@ def _picture(path: Path, faces: Faces, size: TileSize) -> Image.Image:
     Raises:
         PhotoError: It can't be read, or has changed since its faces were found.
     """
-    image = open_upright(path)
-    if image.size != faces.size_wh:
-        raise PhotoError(
-            "now {} x {} pixels, but {} x {} when its faces were found".format(
-                *image.size, *faces.size_wh
-            )
-        )
-    small = _fitted_picture(image, size.picture)
+    small = _fitted_picture(open_upright(path, faces.size_wh), size.picture)
     draw_into(small, scaled(faces, small.size))
     return _framed(small, size, PANEL)
 

@@ -102,7 +102,7 @@ def test_what_cannot_be_aligned_is_named_and_the_rest_is_done(folder: Path, tmp_
     told = [each for each in summary.skipped if each.face is None]
     assert [each.photo for each in told] == ["bad.jpg", "gone.jpg", "new.jpg"]
     assert "truncated" in told[0].reason and "No such file" in told[1].reason
-    assert told[2].reason == "90 x 80 pixels, but 400 x 300 when its faces were found"
+    assert told[2].reason == "now 90 x 80 pixels, but 400 x 300 when its faces were found"
     assert SkippedFace("a.jpg", 1, "both eyes at one place") in summary.skipped
     assert str(summary.skipped[0]) == "a.jpg, face 1: both eyes at one place"
     lines = [json.loads(line) for line in (out / SKIPPED).read_text().splitlines()]

@@ -72,7 +72,7 @@ def test_eyes_just_far_enough_are_accepted() -> None:
     assert np.isfinite(chip_from_photo(_eyes(10.01), BOX, 256)).all()
 
 
-@pytest.mark.parametrize("eye_distance", [20.0, 47.3, 94.0, 150.0, 400.0])
+@pytest.mark.parametrize("eye_distance", [20.0, 47.3, 94.0, 200.0])
 @pytest.mark.parametrize("rotation", [0.0, 31.0, -100.0])
 def test_chip_shows_the_eyes_where_they_belong(eye_distance: float, rotation: float) -> None:
     """Two discs are drawn where the eyes are, and found again in the chip within half a pixel."""
@@ -97,7 +97,7 @@ def test_chip_shows_the_eyes_where_they_belong(eye_distance: float, rotation: fl
     assert math.dist(((rx + lx) / 2, (ry + ly) / 2), eyes_center_xy(128)) < 0.25
 
 
-@pytest.mark.parametrize("eye_distance", [60.0, 130.0, 640.0])
+@pytest.mark.parametrize("eye_distance", [60.0, 130.0, 260.0])
 def test_shrinking_does_not_alias(eye_distance: float) -> None:
     """A fine checkerboard, which no chip can show, becomes even gray and no moire."""
     side = int(7 * eye_distance)
