@@ -17,7 +17,7 @@ facekit.errors facekit.closing facekit.parallel facekit.data
 facekit.text facekit.files facekit.limits facekit.contract
 facekit.command facekit.progress facekit.detection facekit.landmarks facekit.engines
 facekit.faces facekit.photos facekit.shared_pages
-facekit.backends facekit.adapters facekit.drawn_tags
+facekit.backends facekit.adapters
 facekit.client facekit.labels
 facekit.draw facekit.serving facekit.pipelines facekit.annotations facekit.report
 facekit.runs facekit.datasets facekit.evaluation facekit.store facekit.chips facekit.sheet
