@@ -93,7 +93,7 @@ def _read(
             continue
         unknown = [
             DataError(labels, reason, line)
-            for name, line in zip(annotation.labels, annotation.lines, strict=True)
+            for name, line in zip(annotation.class_names, annotation.lines, strict=True)
             if (reason := _unknown(name, classes, complete)) is not None
         ]
         for problem in (*problems, *unknown):
@@ -103,12 +103,15 @@ def _read(
         faces = tuple(
             SourceFace(to_box(box), classes.get(name, DONT_CARE), line)
             for box, name, line in zip(
-                annotation.boxes.tolist(), annotation.labels, annotation.lines, strict=True
+                annotation.boxes_xyxy.tolist(),
+                annotation.class_names,
+                annotation.lines,
+                strict=True,
             )
         )
         # A photo in which nobody found a face is background, which is worth training on.
         empty = not faces and not problems
-        photos.append(SourcePhoto(stem, files[0], labels, faces, annotation.size, empty=empty))
+        photos.append(SourcePhoto(stem, files[0], labels, faces, annotation.size_wh, empty=empty))
     return photos
 
 

@@ -193,15 +193,7 @@ def _kitti(file: Path, photos: _Photos) -> PhotoLabels:
 
 def _voc(file: Path, photos: _Photos) -> PhotoLabels:
     found = read_voc(file, None)
-    return PhotoLabels(
-        photo=photos.of(file, file.stem, found.photo_name),
-        size_wh=found.size,
-        boxes_xyxy=found.boxes,
-        class_names=found.labels,
-        ignored=found.difficult,
-        points_xy=(None,) * len(found.labels),
-        source=file,
-    )
+    return replace(found, photo=photos.of(file, file.stem, found.photo_name))
 
 
 def _points(files: list[Path], photos: _Photos) -> Iterator[PhotoLabels | DataError]:

@@ -10,31 +10,23 @@ from pathlib import Path
 from xml.parsers import expat
 
 import numpy as np
-from numpy.typing import NDArray
 
 from facekit.errors import DataError, reading
+from facekit.labels.photo_labels import PhotoLabels
 
 FACE_LABELS: tuple[str, ...] = ("with_mask", "without_mask", "mask_weared_incorrect")
 
 
 @dataclass(frozen=True)
-class VocAnnotation:
-    """The labeled objects of one photo.
+class VocLabels(PhotoLabels):
+    """The labels of one photo; difficult objects are ignored.
 
     Attributes:
-        boxes: float32 [n, 4]: x1, y1, x2, y2 in pixels of the photo.
-        labels: The n class names.
-        size: Width and height of the photo in pixels.
-        difficult: bool [n]: marked as neither to be found nor wrong to find.
-        lines: The n lines of the file, from 1, on which the objects start.
+        lines: The lines of the file, from 1, on which the objects start.
         photo_name: The photo's name in the file, without folders; "" where there is none.
     """
 
-    boxes: NDArray[np.float32]
-    labels: tuple[str, ...]
-    size: tuple[int, int]
-    difficult: NDArray[np.bool_]
-    lines: tuple[int, ...]
+    lines: tuple[int, ...] = ()
     photo_name: str = ""
 
 
@@ -42,7 +34,7 @@ def read_voc(
     path: Path,
     labels: tuple[str, ...] | None = FACE_LABELS,
     report: Callable[[DataError], None] | None = None,
-) -> VocAnnotation:
+) -> VocLabels:
     """Read the objects of a VOC file, boxes clipped to the photo.
 
     Parts of an object, such as the head of a person, are not objects. An object with an empty box
@@ -83,13 +75,16 @@ def read_voc(
         names.append(name)
         difficult.append((item.findtext("difficult") or "").strip() == "1")
         starts.append(line)
-    return VocAnnotation(
-        np.array(boxes, dtype=np.float32).reshape(-1, 4),
-        tuple(names),
-        (width, height),
-        np.array(difficult, dtype=bool),
-        tuple(starts),
-        (file.root.findtext("filename") or "").strip().replace("\\", "/").rpartition("/")[2],
+    return VocLabels(
+        photo=None,
+        size_wh=(width, height),
+        boxes_xyxy=np.array(boxes, dtype=np.float32).reshape(-1, 4),
+        class_names=tuple(names),
+        ignored=np.array(difficult, dtype=bool),
+        points_xy=(None,) * len(names),
+        source=path,
+        lines=tuple(starts),
+        photo_name=(file.root.findtext("filename") or "").strip().replace("\\", "/").split("/")[-1],
     )
 
 

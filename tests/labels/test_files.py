@@ -93,9 +93,9 @@ def test_voc_of_any_class_and_what_is_wrong_with_one_box(tmp_path: Path) -> None
     path.write_text(VOC)
     problems: list[DataError] = []
     found = read_voc(path, None, problems.append)
-    assert (found.labels, found.size, found.lines) == (("dog", "cat"), (100, 50), (3, 7))
-    np.testing.assert_array_equal(found.boxes, [[0, 1, 20, 50], [5, 1, 20, 6]])
-    assert found.difficult.tolist() == [True, False]
+    assert (found.class_names, found.size_wh, found.lines) == (("dog", "cat"), (100, 50), (3, 7))
+    np.testing.assert_array_equal(found.boxes_xyxy, [[0, 1, 20, 50], [5, 1, 20, 6]])
+    assert found.ignored.tolist() == [True, False]
     assert [str(problem) for problem in problems] == [
         f"{path}:5: object 2 has an empty box [9.0, 8.0, 7.0, 9.0]"
     ]
@@ -112,7 +112,7 @@ def test_parts_of_an_object_are_no_objects(tmp_path: Path) -> None:
     text = VOC.replace("<name>cat", f"{part}<name>cat").replace("<annotation>", name)
     path.write_text(text)
     found = read_voc(path, None, lambda error: None)
-    assert (found.labels, found.photo_name) == (("dog", "cat"), "a b.jpg")
+    assert (found.class_names, found.photo_name) == (("dog", "cat"), "a b.jpg")
 
 
 @pytest.mark.parametrize(

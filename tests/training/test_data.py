@@ -45,8 +45,8 @@ def test_voc_boxes_are_clipped_to_the_photo(tmp_path: Path) -> None:
     path = tmp_path / "a.xml"
     path.write_text(VOC.format(w=50, h=40, objects=OBJECT.format(-3, 5, 20, 99, name="with_mask")))
     annotation = read_voc(path)
-    assert annotation.boxes.tolist() == [[0, 5, 20, 40]]
-    assert annotation.labels == ("with_mask",)
+    assert annotation.boxes_xyxy.tolist() == [[0, 5, 20, 40]]
+    assert annotation.class_names == ("with_mask",)
 
 
 @pytest.mark.parametrize(

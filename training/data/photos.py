@@ -89,12 +89,14 @@ def voc_photos(data: Path, split: str) -> Iterator[Photo]:
         image_path = data / VOC_FOLDER / "images" / f"{path.stem}.jpg"
         image = load_image(image_path)
         stored_wh, orientation = stored_view(image_path)
-        if annotation.size == stored_wh:
-            boxes = upright_boxes(annotation.boxes, stored_wh, orientation)
-        elif annotation.size == image.size:
-            boxes = annotation.boxes  # they were drawn on the upright photo
+        if annotation.size_wh == stored_wh:
+            boxes = upright_boxes(annotation.boxes_xyxy, stored_wh, orientation)
+        elif annotation.size_wh == image.size:
+            boxes = annotation.boxes_xyxy  # they were drawn on the upright photo
         else:
-            raise DataError(image_path, f"is {image.size}, its annotation says {annotation.size}")
+            raise DataError(
+                image_path, f"is {image.size}, its annotation says {annotation.size_wh}"
+            )
         yield Photo(path.stem, image, boxes)
 
 
