@@ -1,4 +1,4 @@
-"""Gives memory back that a backend process took for a large request.
+"""Give back the memory that a backend process took for a large request.
 
 Triton hands tensors to a Python model in shared memory, which grows with the largest request and
 never shrinks. The pages of an input belong to its request until that is answered: they may be
@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 LEAST_BYTES = 8 * 2**20
-"""Smaller tensors keep their pages: a single photo's fit, and fresh pages would cost it time."""
+"""Smaller tensors keep their pages: one photo fits, and fresh pages would cost it time."""
 
 SPARE_BYTES = 2**30
-"""Room beyond that of all pages given back: what the servers of a machine may grow by meanwhile."""
+"""Free bytes to leave beyond all pages given back: the servers of a machine may grow meanwhile."""
 
 PREFIX = "facekit-"
-"""What the names of the servers' shared memory begin with (``facekit.serving.claim``)."""
+"""First part of the names of the servers' shared memory (``facekit.serving``)."""
 
 _SHM = "/dev/shm"
 _REST_S = 2.0
@@ -33,10 +33,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def drop_pages(tensor: Any) -> bool:
-    """Empty the shared memory of a large input: who reads the tensor there later finds zeros.
+    """Empty the shared memory of a request's large input tensor, which then reads as zeros.
 
-    Args:
-        tensor: Triton's, of a request. ``as_numpy`` gives a copy, which stays as it is.
+    What ``as_numpy`` gave is a copy, and stays.
 
     Returns:
         Whether it was large: ``trim_heap`` is worth its time when the request is answered.
@@ -57,10 +56,10 @@ def drop_pages(tensor: Any) -> bool:
 
 
 def _has_room() -> bool:
-    """Whether all that was ever given back would still fit into the shared memory's file system.
+    """Tell whether all that was ever given back still fits into the shared memory's file system.
 
-    A process that touches an emptied page where there is no room left is ended by SIGBUS, so the
-    pages are kept where that may come to pass.
+    A process that touches an emptied page where no room is left is ended by SIGBUS, so the pages
+    are kept where that may happen.
     """
     state = os.statvfs(_SHM)
     holes = 0
@@ -76,10 +75,10 @@ def _has_room() -> bool:
 
 
 def trim_heap() -> None:
-    """Give the free pages of this process's heap back, after a large request.
+    """Give back the free pages of this process's heap, after a large request.
 
-    glibc itself gives back only what lies at the heap's end, above all blocks that are in use. It
-    is done now, and once more when the request itself is gone and the process may rest.
+    glibc by itself gives back only what lies above all blocks in use. It is done now, and once more
+    when the request itself is gone and the process may be idle.
     """
     global _later
     _libc.malloc_trim(0)
