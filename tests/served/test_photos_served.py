@@ -185,22 +185,22 @@ def test_steps_by_hand_equal_the_ensemble(call: Call) -> None:
 def test_large_batch_answers_each_photo_as_alone(call: Call) -> None:
     # Inputs of this size give their shared memory back before the models have read all of them.
     colors = [(value, 255 - value, 90) for value in (10, 90, 170, 250)]
-    photos = [photo_files.encode(Image.new("RGB", (1100, 900), color), "BMP") for color in colors]
+    photos = [photo_files.encode(Image.new("RGB", (1800, 1300), color), "BMP") for color in colors]
     whole = [*photos, probe_photo()]
     assert batch(whole).nbytes > LEAST_BYTES
     together = call("faces", {"image": batch(whole)})
     alone = call("faces", {"image": batch(whole[4:])})
     assert together["count"].tolist() == [[0]] * 4 + alone["count"].tolist()
-    checked = call("photo_check", {"image": batch([probe_photo()] * 5)})
+    checked = call("photo_check", {"image": batch([probe_photo()] * 9)})
     sizes = checked.pop("true_image_size")
     network_input = call("facenet_preprocess", checked)["input_1"].copy()
-    network_input[1:4] = 0
+    network_input[1:8] = 0
     assert network_input.nbytes > LEAST_BYTES
     found = call("facenet_resized", {"input_1": network_input, "true_image_size": sizes})
     alone = call("facenet_resized", {"input_1": network_input[:1], "true_image_size": sizes[:1]})
     count = int(alone["true_count"][0, 0])
-    assert found["true_count"].tolist() == [[count], [0], [0], [0], [count]]
-    np.testing.assert_array_equal(found["true_boxes"][4], alone["true_boxes"][0])
+    assert found["true_count"].tolist() == [[count], *[[0]] * 7, [count]]
+    np.testing.assert_array_equal(found["true_boxes"][8], alone["true_boxes"][0])
 
 
 def test_landmarks_of_own_boxes_equal_fpenet_ensemble_and_faces(call: Call) -> None:
