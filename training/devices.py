@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
+from torch import nn
 
 from facekit.errors import ConfigError
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -41,3 +44,9 @@ def half_precision(device: torch.device, enabled: bool = True) -> Any:
     if device.type == "cuda":
         enabled = enabled and torch.cuda.get_device_capability(device) >= (8, 0)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+def place(model: ModuleT, device: torch.device) -> ModuleT:
+    """Move a model to a device, channels last: the layout the convolutions are fastest in."""
+    moved: ModuleT = cast(Any, model).to(device, memory_format=torch.channels_last)
+    return moved

@@ -14,10 +14,10 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from facekit.errors import DataError
+from facekit.errors import DataError, writing
+from facekit.files import write_whole
+from training.checkpoints import load_checkpoint
 from training.repository import check_served
-from training.runs import load_checkpoint
-from training.writing import write_file
 
 OPSET = 17
 IR_VERSION = 8
@@ -84,7 +84,8 @@ def write_onnx(
     onnx.checker.check_model(graph, full_check=True)
     content = graph.SerializeToString()
     worst = compare(model, content, example)
-    write_file(path, content)
+    with writing(path):
+        write_whole(path, content)
     return worst
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from facekit.errors import DataError
-from training.writing import unwritable, write_file
+from facekit.errors import DataError, reading, writing
+from facekit.files import write_whole
 
 METRICS_FILE = "metrics.jsonl"
 PLOT_FILE = "metrics.png"
@@ -48,7 +48,8 @@ class Record:
             DataError: The file can't be written.
         """
         self.rows = [row for row in self.rows if row[self.unit] <= done]
-        write_file(self.path, "".join(map(_line, self.rows)).encode())
+        with writing(self.path):
+            write_whole(self.path, "".join(map(_line, self.rows)))
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Write down an entry; it holds the unit's key.
@@ -57,12 +58,9 @@ class Record:
             DataError: The file can't be written.
         """
         self.rows.append(dict(row))
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(_line(self.rows[-1]))
-        except OSError as error:
-            # A line that was cut short is left out when the run goes on.
-            raise unwritable(self.path, error, "the last checkpoint") from error
+        # A line that was cut short is left out when the run goes on.
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(self.rows[-1]))
 
 
 def _line(row: Row) -> str:
@@ -80,7 +78,8 @@ def read_rows(path: Path, unit: str) -> list[Row]:
     Raises:
         DataError: Another line is not an entry; its number is named.
     """
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    with reading(path):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     rows = []
     for number, line in enumerate(lines, 1):
         try:
@@ -133,7 +132,8 @@ def plot_record(
     plot.suptitle(title, fontsize=12)
     content = io.BytesIO()
     plot.savefig(content, dpi=110, format="png")
-    write_file(path, content.getvalue())
+    with writing(path):
+        write_whole(path, content.getvalue(), sync=False)
 
 
 def _is_positive(value: Any) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from facekit.engines.configs import DEFAULT_FILE, read_config
-from facekit.errors import ConfigError, DataError
+from facekit.errors import ConfigError, DataError, reading
 
 LABEL_FILE = "labels.txt"
 Shapes = Mapping[str, Sequence[int]]
@@ -55,10 +55,8 @@ def check_served(
         raise DataError(path, f"not written: {files[0]} {misfits[0]}")
     labels = served_labels(path)
     if classes is not None and labels is not None:
-        try:
+        with reading(labels):
             served = labels.read_text("utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(labels, f"cannot be read: {error}") from error
         names = [name.strip() for name in served if name.strip()]
         if names != list(classes):
             other = "another order" if sorted(names) == sorted(classes) else "other classes"

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from facekit.labels.listing import split_of
-from training.data.photos import AFW_FOLDER, NO_FACE_FOLDER, PORTRAIT_FOLDER, PORTRAIT_TEST_FOLDER
+from training.facesets import AFW_FOLDER, NO_FACE_FOLDER, PORTRAIT_FOLDER, PORTRAIT_TEST_FOLDER
 
 VOC = """<annotation><size><width>{w}</width><height>{h}</height><depth>3</depth></size>{objects}
 </annotation>"""

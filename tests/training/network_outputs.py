@@ -20,7 +20,7 @@ def onnx_outputs(path: Path, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray
 def torch_outputs(path: Path, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     import torch
 
-    from training.detector.checkpoint import read_network
+    from training.detector.files import read_network
 
     with torch.no_grad():
         bbox, coverage = read_network(path).build()(torch.from_numpy(frames))

@@ -13,15 +13,15 @@ from facekit.labels.listing import split_of
 from facekit.labels.pts import read_pts
 from facekit.labels.voc import read_voc
 from tests.training.facesets import OBJECT, VOC, face_points, write_pts, write_sets
-from training.data.photos import (
+from training.facesets import (
     NO_FACE_FOLDER,
     PORTRAIT_FOLDER,
     load_image,
     no_face_photos,
     pts_photos,
+    read_webfaces,
     voc_photos,
 )
-from training.data.webfaces import read_webfaces
 
 
 def test_split_follows_the_rule_and_never_overlaps() -> None:

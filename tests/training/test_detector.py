@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +11,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from facekit.detection.grid import decode_cells, encode_boxes  # noqa: E402
-from training.detector.cost import CostFunction  # noqa: E402
 from training.detector.losses import (  # noqa: E402
+    CostFunction,
     box_l1_loss,
     cross_entropy_loss,
     detection_loss,
@@ -25,7 +24,7 @@ from training.detector.network import (  # noqa: E402
     Projection,
     resnet_layout,
 )
-from training.detector.schedule import learning_rate  # noqa: E402
+from training.detector.recipe import learning_rate  # noqa: E402
 from training.detector.targets import (  # noqa: E402
     FACE_RULE,
     CoverageRule,
@@ -33,12 +32,13 @@ from training.detector.targets import (  # noqa: E402
     coverage_rules,
     decode,
 )
-from training.experiment.settings import (  # noqa: E402
-    ClassCost,
+from training.experiment.training import (  # noqa: E402
     ClassRaster,
-    Cost,
-    Rasterizer,
-    Training,
+    CostFunctionConfig,
+    FacekitCost,
+    Objective,
+    SoftStartAnnealingSchedule,
+    TargetClass,
 )
 
 GRID = (26, 46)
@@ -76,9 +76,9 @@ def test_ignored_and_doubtful_background() -> None:
     assert partial[8, 8] > 0
 
 
-def two_classes(**numbers: float) -> tuple[CoverageRule, CoverageRule]:
+def two_classes(deadzone: float = 0.67) -> tuple[CoverageRule, CoverageRule]:
     raster = ClassRaster(cov_radius_x=0.54, cov_radius_y=0.54, bbox_min_radius=11.5 / 16)
-    first, second = coverage_rules(Rasterizer((raster,) * 2, **numbers))
+    first, second = coverage_rules((raster,) * 2, deadzone)
     return first, second
 
 
@@ -99,9 +99,9 @@ def test_a_face_is_background_to_the_other_class() -> None:
 
 
 def test_the_spec_gives_the_face_recipes_rule() -> None:
-    rule = two_classes(deadzone_radius=0.41)[0]
+    rule = two_classes(0.41)[0]
     assert rule.ring == pytest.approx(FACE_RULE.ring, abs=1e-3)
-    assert rule.raster == FACE_RULE.raster
+    assert rule.raster.model_dump() == FACE_RULE.raster.model_dump()
 
 
 def test_tlts_losses_by_hand() -> None:
@@ -123,11 +123,18 @@ def test_tlts_losses_by_hand() -> None:
     np.testing.assert_allclose(l1, expected)
 
 
+def target(name: str, bbox: float, weight: float = 1.0) -> TargetClass:
+    """Return a class whose boxes have an initial weight, which is their target too."""
+    objective = Objective(name="bbox", initial_weight=bbox, weight_target=bbox)
+    return TargetClass(name=name, class_weight=weight, objectives=(objective,))
+
+
 def test_weights_are_set_from_the_last_epochs_losses() -> None:
-    classes = (ClassCost(1.0, 0.05, 1.0, 1.0, 10.0, 10.0), ClassCost(3.0, 0.05, 1.0, 1.0, 1.0, 1.0))
-    cost = CostFunction(
-        Cost(classes, autoweighting=True, max_objective_weight=0.8), torch.device("cpu")
+    classes = (target("a", 10.0), target("b", 1.0, weight=3.0))
+    config = CostFunctionConfig(
+        target_classes=classes, enable_autoweighting=True, max_objective_weight=0.8
     )
+    cost = CostFunction(config, torch.device("cpu"))
     np.testing.assert_allclose(cost.weight, [[1 / 11, 0.5], [10 / 11, 0.5]], rtol=1e-6)
     np.testing.assert_allclose(cost.class_weight, [0.25, 0.75])
     rng = np.random.default_rng(0)
@@ -156,7 +163,7 @@ def test_weights_are_set_from_the_last_epochs_losses() -> None:
     share = (share / share.sum(dim=0)).clamp(0.0001, 0.8)
     torch.testing.assert_close(kept.weight, share)
     assert float(share.max()) == pytest.approx(0.8)
-    fixed = CostFunction(Cost(classes), torch.device("cpu"))
+    fixed = CostFunction(CostFunctionConfig(target_classes=classes), torch.device("cpu"))
     fixed(predicted, logit, batch)
     before = fixed.weight.clone()
     fixed.end_epoch()
@@ -172,18 +179,22 @@ def test_equal_weights_leave_the_face_recipes_loss() -> None:
     batch = {name: torch.from_numpy(getattr(targets, name))[None] for name in names}
     predicted = decode(torch.from_numpy(rng.random((1, 8, *GRID), np.float32)))
     logit = torch.from_numpy(rng.normal(size=(1, 2, *GRID)).astype(np.float32))
-    equal = (ClassCost(bbox_initial_weight=1.0),) * 2
-    cost = CostFunction(Cost(equal, False, 1, 0, "QUALITY_FOCAL", "GIOU"), torch.device("cpu"))
+    own = FacekitCost(coverage_loss="QUALITY_FOCAL", bbox_loss="GIOU")
+    equal = (target("a", 1.0), target("b", 1.0))
+    cost = CostFunction(CostFunctionConfig(target_classes=equal, facekit=own), torch.device("cpu"))
     parts = detection_loss(predicted, logit, *(batch[name] for name in names))
     torch.testing.assert_close(cost(predicted, logit, batch)[0], sum(parts.values()))
 
 
 def test_the_schedule_rises_stays_and_falls() -> None:
-    training = Training(1, 1, 1e-5, 1e-3, soft_start=0.2, annealing=0.6)
+    schedule = SoftStartAnnealingSchedule(
+        min_learning_rate=1e-5, max_learning_rate=1e-3, soft_start=0.2, annealing=0.6
+    )
     expected = {0.0: 1e-5, 0.1: 1e-4, 0.2: 1e-3, 0.6: 1e-3, 0.8: 1e-4, 1.0: 1e-5}
     for progress, rate in expected.items():
-        assert learning_rate(progress, training) == pytest.approx(rate)
-    assert learning_rate(0.0, replace(training, min_learning_rate=0.0)) < 1e-9
+        assert learning_rate(progress, schedule) == pytest.approx(rate)
+    lowest = schedule.model_copy(update={"min_learning_rate": 0.0})
+    assert learning_rate(0.0, lowest) < 1e-9
 
 
 def test_overlap_of_known_boxes() -> None:

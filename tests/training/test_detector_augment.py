@@ -13,9 +13,35 @@ pytest.importorskip("torch")
 from tests.training.tiny_detector import COLORS, SIZE, write_kitti  # noqa: E402
 from training.detector.augment import Frame, draw_frame, recolor  # noqa: E402
 from training.detector.frames import IGNORED, LabeledPhoto, read_photos  # noqa: E402
-from training.experiment.settings import Augmentation, Dataset, DataSource  # noqa: E402
+from training.experiment.data import (  # noqa: E402
+    AugmentationConfig,
+    ColorAugmentation,
+    Dataset,
+    DataSource,
+    FacekitAugmentation,
+    Preprocessing,
+    SpatialAugmentation,
+)
 
-PLAIN = Augmentation(*SIZE)
+
+def plain(**changes: float) -> AugmentationConfig:
+    """Return an augmentation that does nothing but the changes."""
+    parts = {
+        "preprocessing": Preprocessing,
+        "spatial_augmentation": SpatialAugmentation,
+        "color_augmentation": ColorAugmentation,
+        "facekit": FacekitAugmentation,
+    }
+    size = {"output_image_width": SIZE[0], "output_image_height": SIZE[1]}
+    values = {**size, **changes}
+    made = {
+        name: kind(**{key: values[key] for key in values.keys() & kind.model_fields.keys()})
+        for name, kind in parts.items()
+    }
+    return AugmentationConfig(**made)  # type: ignore[arg-type]
+
+
+PLAIN = plain()
 
 
 def read(source: DataSource) -> tuple[LabeledPhoto, ...]:
@@ -44,8 +70,8 @@ def colored_box(image: Image.Image, color: tuple[int, int, int]) -> np.ndarray:
 )
 def test_boxes_follow_the_picture(tmp_path: Path, changes: dict[str, float]) -> None:
     photos = read(write_kitti(tmp_path, 1))
-    augmentation = replace(PLAIN, **changes)  # type: ignore[arg-type]
-    size = (augmentation.crop_width or SIZE[0], augmentation.crop_height or SIZE[1])
+    augmentation = plain(**changes)
+    size = augmentation.crop_wh or SIZE
     compared = 0
     for seed in range(12):
         frame = draw_frame(np.random.default_rng(seed), photos, augmentation, size)
@@ -63,7 +89,7 @@ def test_boxes_follow_the_picture(tmp_path: Path, changes: dict[str, float]) -> 
 
 def test_a_rotated_box_is_that_of_the_ellipse_in_it(tmp_path: Path) -> None:
     photos = read(write_kitti(tmp_path, 1))
-    turned = replace(PLAIN, rotate_rad_max=1.0)
+    turned = plain(rotate_rad_max=1.0)
     compared = 0
     for seed in range(8):
         rng = np.random.default_rng(seed)
@@ -89,7 +115,7 @@ def test_a_whole_frame_shows_any_part_of_a_photo(tmp_path: Path) -> None:
     pixels = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
     pixels[..., 0], pixels[..., 1] = np.arange(SIZE[0])[None, :], np.arange(SIZE[1])[:, None]
     photo = replace(photos[0], pixels=pixels)
-    zoomed = replace(PLAIN, zoom_min=2.0, zoom_max=2.0)
+    zoomed = plain(zoom_min=2.0, zoom_max=2.0)
     corners = []
     for seed in range(40):
         image = draw_frame(np.random.default_rng(seed), (photo,), zoomed, SIZE).image
@@ -103,7 +129,7 @@ def test_a_whole_frame_shows_any_part_of_a_photo(tmp_path: Path) -> None:
 
 def test_a_rotation_brings_in_the_chance_color(tmp_path: Path) -> None:
     photos = read(write_kitti(tmp_path, 1))
-    turned = replace(PLAIN, rotate_rad_max=1.0)
+    turned = plain(rotate_rad_max=1.0)
     compared = 0
     for seed in range(8):
         frame = draw_frame(np.random.default_rng(seed), photos, turned, SIZE)
@@ -117,10 +143,10 @@ def test_a_rotation_brings_in_the_chance_color(tmp_path: Path) -> None:
 
 def test_a_face_cut_off_or_too_small_is_ignored(tmp_path: Path) -> None:
     photos = read(write_kitti(tmp_path, 1))
-    tiny = replace(PLAIN, min_bbox_width=27.0)
+    tiny = plain(min_bbox_width=27.0)
     assert (draw_frame(np.random.default_rng(0), photos, tiny, SIZE).classes == IGNORED).all()
     left = float(photos[0].boxes_xyxy[0, 0])
-    shifted = replace(PLAIN, translate_max_x=left + 24)
+    shifted = plain(translate_max_x=left + 24)
     states = Counter()
     for seed in range(40):
         frame = draw_frame(np.random.default_rng(seed), photos, shifted, SIZE)
@@ -134,7 +160,7 @@ def test_a_face_cut_off_or_too_small_is_ignored(tmp_path: Path) -> None:
 
 def test_most_crops_show_a_face_and_a_mosaic_four_photos(tmp_path: Path) -> None:
     photos = read(write_kitti(tmp_path, 4))
-    crop = replace(PLAIN, crop_width=64, crop_height=48, zoom_min=2.0, zoom_max=2.0)
+    crop = plain(crop_width=64, crop_height=48, zoom_min=2.0, zoom_max=2.0)
     rng = np.random.default_rng(0)
     frames = [draw_frame(rng, photos[:1], crop, (64, 48)) for _ in range(60)]
     assert sum(bool((frame.classes != IGNORED).any()) for frame in frames) > 40
@@ -148,14 +174,15 @@ def test_most_crops_show_a_face_and_a_mosaic_four_photos(tmp_path: Path) -> None
 def test_colors_change_as_asked() -> None:
     rng = np.random.default_rng(0)
     image = Image.new("RGB", (4, 4), (200, 100, 50))
-    assert recolor(rng, image, PLAIN) is image
-    gray = np.asarray(recolor(rng, image, replace(PLAIN, gray_probability=1.0)))
+    assert recolor(rng, image, ColorAugmentation()) is image
+    gray = np.asarray(recolor(rng, image, ColorAugmentation(), 1.0))
     assert (gray == gray[..., :1]).all()
-    hue = np.asarray(recolor(rng, image, replace(PLAIN, hue_rotation_max=40.0)), float)[0, 0]
+    turned = ColorAugmentation(hue_rotation_max=40.0)
+    hue = np.asarray(recolor(rng, image, turned), float)[0, 0]
     luma = np.array([0.299, 0.587, 0.114])
     assert abs(hue @ luma - np.array([200, 100, 50]) @ luma) < 2
     assert np.abs(hue - [200, 100, 50]).max() > 5
-    contrast = replace(PLAIN, contrast_scale_max=0.5, contrast_center=0.4)
+    contrast = ColorAugmentation(contrast_scale_max=0.5, contrast_center=0.4)
     middle = Image.new("RGB", (1, 1), (102, 102, 102))
     assert np.asarray(recolor(rng, middle, contrast)).tolist() == [[[102, 102, 102]]]
 

@@ -12,11 +12,11 @@ pytest.importorskip("torch")
 
 from facekit.errors import DataError  # noqa: E402
 from tests.training.tiny_detector import SIZE, make_experiment, write_kitti  # noqa: E402
-from training.data.photos import load_image  # noqa: E402
 from training.detector import frames  # noqa: E402
 from training.detector.batches import Batches  # noqa: E402
 from training.detector.frames import IGNORED, PhotoSet, read_photos  # noqa: E402
-from training.experiment.settings import Dataset, DataSource  # noqa: E402
+from training.experiment.data import Dataset, DataSource  # noqa: E402
+from training.facesets import load_image  # noqa: E402
 
 
 def read(source: DataSource, **changes: object) -> tuple[PhotoSet, list[str]]:
@@ -76,7 +76,7 @@ def test_a_photo_on_its_side_and_its_faces_are_turned_upright(tmp_path: Path) ->
 
 def test_a_folder_of_no_use_is_an_error(tmp_path: Path) -> None:
     source = write_kitti(tmp_path / "data", 2)
-    with pytest.raises(DataError, match=r"images: holds no photo \(\.jpg, \.jpeg\)"):
+    with pytest.raises(DataError, match=r"images: contains no photos \(\.jpg, \.jpeg\)"):
         read(source, image_extension="jpg")
     for label in source.label_folder.iterdir():
         label.unlink()
@@ -146,8 +146,8 @@ def test_a_bad_photo_of_a_folder_listed_twice_is_named_once(tmp_path: Path) -> N
 def test_batches_show_every_photo_once_an_epoch(tmp_path: Path) -> None:
     source = write_kitti(tmp_path / "data", 7)
     experiment = make_experiment(
-        source, tmp_path, augmentation__crop_width=64, augmentation__crop_height=48,
-        augmentation__whole_frame_period=3, training__batch_size=4, training__epochs=6,
+        source, tmp_path, crop_width=64, crop_height=48,
+        whole_frame_period=3, batch_size_per_gpu=4, num_epochs=6,
     )  # fmt: skip
     photos = read_photos(experiment.dataset, "training").photos
     batches = Batches(photos, experiment)
@@ -172,8 +172,8 @@ def test_the_next_photo_stands_in_for_one_that_went_away(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = write_kitti(tmp_path / "data", 5)
-    experiment = make_experiment(source, tmp_path, augmentation__mosaic_probability=0.5,
-                                 training__epochs=4)  # fmt: skip
+    experiment = make_experiment(source, tmp_path, mosaic_probability=0.5,
+                                 num_epochs=4)  # fmt: skip
     dataset = replace(experiment.dataset, training=(source, source))
     photos = read_photos(dataset, "training", keep_bytes=0).photos
     gone = photos[2].path
@@ -191,11 +191,11 @@ def test_the_next_photo_stands_in_for_one_that_went_away(
 
 def test_a_batch_depends_on_nothing_but_seed_and_step(tmp_path: Path) -> None:
     source = write_kitti(tmp_path / "data", 4)
-    experiment = make_experiment(source, tmp_path, augmentation__mosaic_probability=0.5)
+    experiment = make_experiment(source, tmp_path, mosaic_probability=0.5)
     photos = read_photos(experiment.dataset, "training").photos
     first, second = Batches(photos, experiment), Batches(photos, experiment)
     second[0]
     for name, value in first[2].items():
         assert bool((value == second[2][name]).all())
-    other = Batches(photos, replace(experiment, random_seed=6))
+    other = Batches(photos, make_experiment(source, tmp_path, random_seed=6))
     assert bool((other[2]["image"] != first[2]["image"]).any())

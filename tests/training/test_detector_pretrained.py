@@ -12,7 +12,7 @@ import onnx  # noqa: E402
 from facekit.errors import DataError  # noqa: E402
 from tests.training.tiny_detector import make_experiment, write_kitti  # noqa: E402
 from training.detector.__main__ import main  # noqa: E402
-from training.detector.checkpoint import Network, read_network, save_network  # noqa: E402
+from training.detector.files import read_network  # noqa: E402
 from training.detector.network import (  # noqa: E402
     BBOX_NAME,
     COVERAGE_NAME,
@@ -20,12 +20,16 @@ from training.detector.network import (  # noqa: E402
     DetectNet,
     resnet_layout,
 )
-from training.detector.pretrained import load_pretrained, unfold_norms  # noqa: E402
-from training.detector.run import RunOptions  # noqa: E402
-from training.detector.start import make_layout  # noqa: E402
+from training.detector.pretrained import (  # noqa: E402
+    load_pretrained,
+    make_layout,  # noqa: E402
+    unfold_norms,
+)
+from training.detector.saved import SavedNetwork, save_network  # noqa: E402
 from training.detector.train import train  # noqa: E402
-from training.experiment.settings import Model  # noqa: E402
+from training.experiment.training import FacekitModel, ModelConfig  # noqa: E402
 from training.export import write_onnx  # noqa: E402
+from training.loop import Machine  # noqa: E402
 
 NARROW = (4, 4, 8, 8, 12)
 WIDE = (6, 8, 8, 16, 24)
@@ -48,8 +52,8 @@ def lively(classes: int, channels: tuple[int, ...] = NARROW, seed: int = 0) -> D
     return model.eval()
 
 
-def network(model: DetectNet, *names: str, folded: bool = False) -> Network:
-    return Network(model.layout, names, (128, 96), dict(model.state_dict()), folded)
+def network(model: DetectNet, *names: str, folded: bool = False) -> SavedNetwork:
+    return SavedNetwork(model.layout, names, (128, 96), dict(model.state_dict()), folded)
 
 
 def frames(count: int = 2) -> torch.Tensor:
@@ -157,10 +161,10 @@ def test_the_command_writes_weights_that_a_spec_can_begin_with(tmp_path: Path) -
     assert read_network(out).folded
     source = write_kitti(tmp_path / "data", 3)
     experiment = make_experiment(
-        source, tmp_path, model=Model(pretrained=out, load_graph=True), evaluation__period=0,
-        training__epochs=1,
+        source, tmp_path, pretrained_model_file=out, load_graph=True,
+        num_epochs=1,
     )  # fmt: skip
-    final = train(experiment, RunOptions(tmp_path / "run", threads=1, workers=0, device="cpu"))
+    final = train(experiment, tmp_path / "run", Machine(1, 0, "cpu"))
     found = read_network(final)
     assert found.layout.stem == NARROW[0]
     assert found.layout.classes == 2
@@ -168,10 +172,16 @@ def test_the_command_writes_weights_that_a_spec_can_begin_with(tmp_path: Path) -
 
 
 def test_layouts_of_a_spec() -> None:
-    half = make_layout(Model(18, width_share=0.5, dilate=True), 2)
+    half = make_layout(ModelConfig(facekit=FacekitModel(width_share=0.5, dilate=True)), 2)
     assert half.stem == 32
     assert [stage.outputs for stage in half.stages] == [32, 64, 128, 256]
     assert half.stages[-1].dilations == (2, 2, 4, 2)
-    assert make_layout(Model(34, dilate=True), 1).stages[-1].dilations == (2, 2, 4, 2, 2, 2)
-    assert make_layout(Model(10, dilate=True), 1).stages[-1].dilations == (2, 2)
-    assert np.prod([len(s.inners) for s in make_layout(Model(34), 1).stages]) == 3 * 4 * 6 * 3
+
+    def dilated(layers: int) -> tuple[int, ...]:
+        config = ModelConfig(num_layers=layers, facekit=FacekitModel(dilate=True))
+        return make_layout(config, 1).stages[-1].dilations
+
+    assert dilated(34) == (2, 2, 4, 2, 2, 2)
+    assert dilated(10) == (2, 2)
+    deep = make_layout(ModelConfig(num_layers=34), 1)
+    assert np.prod([len(s.inners) for s in deep.stages]) == 3 * 4 * 6 * 3

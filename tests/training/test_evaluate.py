@@ -12,17 +12,15 @@ from facekit.detection.parameters import ClusteringParameters  # noqa: E402
 from facekit.detection.postprocess import Detections  # noqa: E402
 from facekit.errors import DataError  # noqa: E402
 from tests.training.facesets import face_points, write_pts, write_sets  # noqa: E402
-from training import runs  # noqa: E402
-from training.data.photos import PORTRAIT_TEST_FOLDER, pts_photos  # noqa: E402
+from training import checkpoints  # noqa: E402
 from training.detector.network import DetectNet  # noqa: E402
 from training.facenet import __main__ as face_command  # noqa: E402
 from training.facenet import evaluate as face_evaluate  # noqa: E402
-from training.facenet.export import export as export_detector  # noqa: E402
-from training.facenet.inference import Detector, served_parameters  # noqa: E402
+from training.facenet.recipe import export as export_detector  # noqa: E402
+from training.facesets import PORTRAIT_TEST_FOLDER, pts_photos  # noqa: E402
 from training.landmarks import evaluate as landmark_evaluate  # noqa: E402
-from training.landmarks.export import export as export_landmarks  # noqa: E402
-from training.landmarks.inference import Landmarker  # noqa: E402
 from training.landmarks.network import LandmarkNet  # noqa: E402
+from training.landmarks.recipe import export as export_landmarks  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +33,7 @@ def detector_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.constant_(model.bbox.bias, 2.6)
     torch.nn.init.constant_(model.coverage.bias, 2.0)
     state = {"average": model.state_dict(), "step": 1, "seed": 0}
-    runs.save_checkpoint(folder / "checkpoint.pt", state)
+    checkpoints.save_checkpoint(folder / "checkpoint.pt", state)
     export_detector(folder / "checkpoint.pt", folder / "model.onnx")
     return folder / "model.onnx"
 
@@ -44,7 +42,7 @@ def detector_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def landmark_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("landmarks")
     state = {"average": LandmarkNet().state_dict(), "step": 1, "seed": 0}
-    runs.save_checkpoint(folder / "checkpoint.pt", state)
+    checkpoints.save_checkpoint(folder / "checkpoint.pt", state)
     export_landmarks(folder / "checkpoint.pt", folder / "model.onnx")
     return folder / "model.onnx"
 
@@ -58,16 +56,16 @@ def test_served_parameters_are_those_of_the_configuration(tmp_path: Path) -> Non
         'parameters { key: "clustering_algorithm" value: { string_value: "NMS" } }\n'
         'parameters { key: "nms_iou_threshold" value: { string_value: "0.4,0.6" } }\n'
     )
-    assert served_parameters(tmp_path) == [
+    assert face_evaluate.served_parameters(tmp_path) == [
         ClusteringParameters("NMS", nms_iou_threshold=overlap) for overlap in (0.4, 0.6)
     ]
     config.write_text('name: "x"\n')
     with pytest.raises(DataError, match="sets no parameters"):
-        served_parameters(tmp_path)
+        face_evaluate.served_parameters(tmp_path)
     config.unlink()
     with pytest.raises(DataError, match="cannot be read"):
-        served_parameters(tmp_path)
-    assert len(served_parameters()) == 1
+        face_evaluate.served_parameters(tmp_path)
+    assert len(face_evaluate.served_parameters()) == 1
 
 
 def test_detector_figures(
@@ -96,7 +94,7 @@ def test_thresholds_are_chosen_on_the_calibration_split(
     assert "best_f1 threshold" in shown
     assert "portraits" not in shown
     assert "groups" not in shown
-    assert face_command.main(["evaluate", "--data", str(tmp_path / "no"), *arguments[3:]]) == 1
+    assert face_command.main(["evaluate", "--data", str(tmp_path / "no"), *arguments[3:]]) == 2
     assert "no such folder" in capsys.readouterr().err
 
 
@@ -147,30 +145,25 @@ def test_a_file_that_is_no_landmark_network_is_named(tmp_path: Path, detector_fi
         landmark_evaluate.evaluate(data, tmp_path / "gone")
     damaged = tmp_path / "damaged.onnx"
     damaged.write_bytes(b"damaged")
-    with pytest.raises(DataError, match="no network that onnxruntime can run"):
+    with pytest.raises(DataError, match="not a network that onnxruntime can run"):
         landmark_evaluate.evaluate(data, damaged)
 
 
-class Finds(Detector):
-    """A detector that gives the same boxes, the surest first, for every photo."""
-
-    def __init__(self, boxes: list[list[float]]) -> None:
-        self.boxes = np.array(boxes, np.float32).reshape(-1, 4)
-
-    def detect(self, image: Image.Image, parameters: object, gray: bool = True) -> Detections:
-        count = len(self.boxes)
-        scores = np.linspace(0.9, 0.5, count, dtype=np.float32)
-        return Detections(self.boxes, scores, np.zeros(count, np.int32))
-
-
-def test_the_surest_box_on_the_face_counts_and_a_missed_face_fails(tmp_path: Path) -> None:
+def test_the_surest_box_on_the_face_counts_and_a_missed_face_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     photo = next(pts_photos(write_sets(tmp_path) / PORTRAIT_TEST_FOLDER, complete=True))
     x1, y1, x2, y2 = photo.boxes[0].tolist()
     loose = [x1 - 10, y1 - 10, x2 + 10, y2 + 10]
     elsewhere = [0.0, 0.0, 12.0, 12.0]
 
     def chosen(*boxes: list[float]) -> np.ndarray | None:
-        (box,) = landmark_evaluate.boxes_of(Finds(list(boxes)))(photo)
+        count = len(boxes)
+        scores = np.linspace(0.9, 0.5, count, dtype=np.float32)
+        xyxy = np.array(boxes, np.float32).reshape(-1, 4)
+        found = Detections(xyxy, scores, np.zeros(count, np.int32))
+        monkeypatch.setattr(landmark_evaluate, "find_boxes", lambda *_, **__: found)
+        (box,) = landmark_evaluate.boxes_of(None)(photo)  # type: ignore[arg-type]
         return box
 
     found = chosen(elsewhere, loose, [x1, y1, x2, y2])
@@ -179,7 +172,7 @@ def test_the_surest_box_on_the_face_counts_and_a_missed_face_fails(tmp_path: Pat
     assert chosen(elsewhere) is None
     assert chosen() is None
 
-    class Perfect(Landmarker):
+    class Perfect(landmark_evaluate.Landmarker):
         point_count = 68
 
         def __init__(self) -> None:

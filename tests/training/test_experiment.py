@@ -8,20 +8,16 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("google.protobuf")
+pytest.importorskip("pydantic")
 
 
 from facekit.detection.parameters import ClusteringParameters
 from facekit.errors import DataError
+from facekit.evaluation.class_scores import ClassEvaluation
 from tests.training.spec_text import EXPERIMENT, changed, write_spec
-from training.experiment.reader import read_experiment
-from training.experiment.settings import (
-    ClassCost,
-    ClassEvaluation,
-    ClassRaster,
-    DataSource,
-    Experiment,
-)
+from training.experiment.data import DataSource
+from training.experiment.spec import Experiment, read_experiment
+from training.experiment.training import ClassRaster
 
 SPECS = Path(__file__).parents[2] / "training" / "specs"
 
@@ -31,25 +27,24 @@ def read(tmp_path: Path, text: str = EXPERIMENT) -> Experiment:
 
 
 def test_a_spec_of_tlt_is_read_unchanged(tmp_path: Path) -> None:
-    spec = read(tmp_path)
+    experiment = read(tmp_path)
+    spec, dataset = experiment.spec, experiment.dataset
     assert spec.random_seed == 7
-    assert spec.dataset.training == (
-        DataSource(Path("faces/train/images"), Path("faces/train/labels")),
-    )
+    assert dataset.training == (DataSource(Path("faces/train/images"), Path("faces/train/labels")),)
+    assert dataset.training[0].line == 6
     # The order is the cost function's, whatever the mapping's.
-    assert spec.dataset.class_names == ("bare", "covered")
-    assert spec.dataset.class_of == {"covered": "covered", "bare": "bare", "face": "bare"}
-    assert (spec.dataset.validation_fold, spec.dataset.validation) == (1, ())
-    frame = spec.augmentation
-    assert (frame.width, frame.height, frame.min_bbox_width, frame.min_bbox_height) == (
-        320, 192, 2.0, 0.0,
-    )  # fmt: skip
-    assert (frame.hflip_probability, frame.vflip_probability) == (0.25, 0.0)
-    assert (frame.zoom_min, frame.zoom_max, frame.translate_max_x) == (0.8, 1.25, 6.0)
-    assert (frame.hue_rotation_max, frame.contrast_center) == (12.5, 0.4)
-    assert (frame.crop_width, frame.mosaic_probability) == (0, 0.0)
+    assert dataset.class_names == ("bare", "covered")
+    assert dataset.class_of == {"covered": "covered", "bare": "bare", "face": "bare"}
+    assert (dataset.validation_fold, dataset.validation) == (1, ())
+    frame = spec.augmentation_config
+    assert (frame.size_wh, frame.crop_wh) == ((320, 192), None)
+    assert frame.preprocessing.min_bbox_width == 2.0
+    spatial, color = frame.spatial_augmentation, frame.color_augmentation
+    assert (spatial.hflip_probability, spatial.vflip_probability) == (0.25, 0.0)
+    assert (spatial.zoom_min, spatial.zoom_max, spatial.translate_max_x) == (0.8, 1.25, 6.0)
+    assert (color.hue_rotation_max, color.contrast_center) == (12.5, 0.4)
     # Thresholds that the spec does not set are 0, as in TLT, so that curves run to their end.
-    assert spec.clustering == (
+    assert experiment.clustering == (
         ClusteringParameters(
             clustering_algorithm="NMS",
             nms_iou_threshold=0.4,
@@ -65,29 +60,36 @@ def test_a_spec_of_tlt_is_read_unchanged(tmp_path: Path) -> None:
             nms_confidence_threshold=0,
         ),
     )
-    assert (spec.model.layers, spec.model.pretrained) == (18, Path("resnet18.hdf5"))
-    assert (spec.model.load_graph, spec.model.width_share, spec.model.dilate) == (False, 1, False)
-    assert (spec.evaluation.period, spec.evaluation.first_epoch) == (4, 8)
-    assert spec.evaluation.mode == "INTEGRATE"
-    assert spec.evaluation.classes == (
+    network = spec.network_config
+    assert (network.num_layers, network.pretrained) == (18, Path("resnet18.hdf5"))
+    assert (network.load_graph, network.facekit.width_share) == (False, 1)
+    evaluation = spec.evaluation_config
+    assert (evaluation.validation_period_during_training, evaluation.first_epoch) == (4, 8)
+    assert evaluation.average_precision_mode == "INTEGRATE"
+    assert evaluation.rules(dataset.class_names) == (
         ClassEvaluation(minimum_height=12, maximum_height=180),
         ClassEvaluation(minimum_overlap=0.6),
     )
-    assert spec.cost.classes == (ClassCost(2.0, 0.125, 1.5, 0.5, 8.0, 4.0), ClassCost())
-    assert (spec.cost.autoweighting, spec.cost.max_objective_weight) == (True, 0.99)
-    assert (spec.cost.coverage_loss, spec.cost.bbox_loss) == ("CROSS_ENTROPY", "L1")
-    training = spec.training
-    assert (training.batch_size, training.epochs, training.checkpoint_interval) == (6, 9, 3)
-    assert (training.min_learning_rate, training.max_learning_rate) == (1e-05, 2e-03)
-    assert (training.soft_start, training.annealing) == (0.125, 0.75)
-    assert (training.regularizer, training.regularizer_weight) == ("L2", 3e-06)
-    assert (training.adam_epsilon, training.adam_beta1, training.adam_beta2) == (1e-07, 0.8, 0.99)
-    assert (training.bfloat16, training.average_decay) == (False, 0.0)
-    assert spec.rasterizer.classes == (
-        ClassRaster(0.5, 0.45, 0.4, 0.6, 1.25),
-        ClassRaster(cov_radius_x=1.0),
-    )
-    assert spec.rasterizer.deadzone_radius == 0.5
+    cost = spec.cost_function_config
+    bare, covered = cost.target_classes
+    assert (bare.class_weight, bare.coverage_foreground_weight) == (2.0, 0.125)
+    assert (bare.weights("cov"), bare.weights("bbox")) == ((1.5, 0.5), (8.0, 4.0))
+    assert (covered.weights("cov"), covered.weights("bbox")) == ((1.0, 1.0), (10.0, 10.0))
+    assert (cost.enable_autoweighting, cost.max_objective_weight) == (True, 0.99)
+    assert (cost.facekit.coverage_loss, cost.facekit.bbox_loss) == ("CROSS_ENTROPY", "L1")
+    training = spec.training_config
+    assert (training.batch_size_per_gpu, training.num_epochs) == (6, 9)
+    assert training.checkpoint_interval == 3
+    assert list(training.schedule.model_dump().values()) == [1e-05, 2e-03, 0.125, 0.75]
+    assert (training.regularizer.type, training.regularizer.weight) == ("L2", 3e-06)
+    assert list(training.optimizer.adam.model_dump().values()) == [1e-07, 0.8, 0.99]
+    assert training.facekit.average_decay == 0.0
+    rasterizer = spec.bbox_rasterizer_config
+    assert [raster.model_dump() for raster in rasterizer.rasters(dataset.class_names)] == [
+        ClassRaster(cov_center_y=0.45, cov_radius_y=0.6, bbox_min_radius=1.25).model_dump(),
+        ClassRaster(cov_radius_x=1.0).model_dump(),
+    ]
+    assert rasterizer.deadzone_radius == 0.5
 
 
 def test_what_has_no_effect_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -113,13 +115,13 @@ REFUSED = [
     ("random_seed:", "seed:", r"unknown field 'seed'.*random_seed"),
     ("increment: 0.01", "incremnt: 0.01", "did you mean 'increment'"),
     # Values of the wrong kind.
-    ("zoom_min: 0.8", 'zoom_min: "0.8"', "parse float"),
-    ("num_epochs: 9", "num_epochs: 9.5", "parse integer"),
-    ("num_epochs: 9", "num_epochs: -9", "out of range"),
-    ("use_batch_norm: true", "use_batch_norm: 3", '"true" or "false"'),
+    ("zoom_min: 0.8", 'zoom_min: "0.8"', "is '0.8'; expected a number"),
+    ("num_epochs: 9", "num_epochs: 9.5", r"is 9\.5; expected a whole number"),
+    ("num_epochs: 9", "num_epochs: -9", "must be between 1 and"),
+    ("use_batch_norm: true", "use_batch_norm: 3", "only true can be done"),
     ("average_precision_mode: INTEGRATE", "average_precision_mode: INTEGRAL", "did you mean"),
     ("type: L2", "type: L3", "no value L3"),
-    ("num_epochs: 9", "num_epochs: 9 num_epochs: 8", "multiple"),
+    ("num_epochs: 9", "num_epochs: 9 num_epochs: 8", "a second time"),
     # Values out of range.
     ("zoom_min: 0.8", "zoom_min: 1.5", "zoom_min is more than zoom_max"),
     ("hflip_probability: 0.25", "hflip_probability: 25", r"is 25; it must be between 0 and 1"),
@@ -127,7 +129,7 @@ REFUSED = [
     ("output_image_width: 320", "output_image_width: 300", "multiple of 16"),
     ("output_image_channel: 3", "output_image_channel: 1", "only 3 can be done"),
     ("dbscan_eps: 0.25", "dbscan_eps: 2.5", "dbscan_eps is 2.5; it must be between 0 and 1"),
-    ("num_layers: 18", "num_layers: 50", "only 10 or 18 or 34"),
+    ("num_layers: 18", "num_layers: 50", "only 10, 18 or 34"),
     ("use_batch_norm: true", "use_batch_norm: false", "only true"),
     ('arch: "resnet"', 'arch: "vgg"', "only 'resnet'"),
     ("scale: 35.0", "scale: 20.0", r"only 35\.0"),
@@ -145,7 +147,7 @@ REFUSED = [
         "have no initial_weight over 0",
     ),
     ('"face"\n    value: "bare"', '"COVERED"\n    value: "bare"', "case does not matter"),
-    ("value: 0.6", "value: 1.6", "not in 0 to 1"),
+    ("value: 0.6", "value: 1.6", "must be between 0 and 1"),
     # Classes that do not fit together.
     (
         'key: "bare"\n    value {\n      cov',
@@ -158,9 +160,9 @@ REFUSED = [
     ('name: "bbox"', 'name: "box"', "only 'cov' or 'bbox'"),
     ('key: "bare"\n    value: "bare"', 'key: "Covered"\n    value: "bare"', "already in line 10"),
     # Not protobuf text at all.
-    ('image_extension: "jpg"', 'image_extension: "jpg', "quote"),
+    ('image_extension: "jpg"', 'image_extension: "jpg', "no quote closes"),
     ("num_epochs: 9", "num_epochs 9", "':'"),
-    ("random_seed: 7", "random_seed: 7 }", "identifier"),
+    ("random_seed: 7", "random_seed: 7 }", "expected the name of a field, not '}'"),
 ]
 
 

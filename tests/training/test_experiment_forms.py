@@ -7,16 +7,13 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("google.protobuf")
+pytest.importorskip("pydantic")
 
 
 from facekit.errors import DataError
 from tests.training.spec_text import EXPERIMENT, changed, write_spec
-from training.experiment.reader import read_experiment
-from training.experiment.settings import (
-    DataSource,
-    Experiment,
-)
+from training.experiment.data import DataSource
+from training.experiment.spec import Experiment, read_experiment
 
 SPECS = Path(__file__).parents[2] / "training" / "specs"
 
@@ -27,7 +24,7 @@ def read(tmp_path: Path, text: str = EXPERIMENT) -> Experiment:
 
 def test_classes_that_weigh_nothing(tmp_path: Path) -> None:
     text, _ = changed(EXPERIMENT, "class_weight: 2.0", "class_weight: 0")
-    assert read(tmp_path, text).cost.classes[0].class_weight == 0
+    assert read(tmp_path, text).spec.cost_function_config.target_classes[0].class_weight == 0
     text, _ = changed(text, '    name: "covered"\n', '    name: "covered" class_weight: 0\n')
     with pytest.raises(DataError, match="target_classes have no class_weight over 0") as refused:
         read(tmp_path, text)
@@ -37,7 +34,7 @@ def test_classes_that_weigh_nothing(tmp_path: Path) -> None:
 def test_a_mark_before_the_text(tmp_path: Path) -> None:
     path = tmp_path / "spec.txt"
     path.write_bytes(b"\xef\xbb\xbf" + EXPERIMENT.encode())
-    assert read_experiment(path) == read(tmp_path)
+    assert read_experiment(path).spec.model_dump() == read(tmp_path).spec.model_dump()
 
 
 @pytest.mark.parametrize("fold", ["", "validation_fold: 0 facekit { validation_share: 0 }"])
@@ -63,9 +60,10 @@ def test_lists_and_other_forms_of_text(tmp_path: Path) -> None:
     text, _ = changed(EXPERIMENT, "  num_layers: 18", "  num_layers: 18\n  freeze_blocks: [0, 2]")
     text, _ = changed(text, "regularizer {\n    type: L2", "regularizer < type: L2;")
     text, _ = changed(text, "weight: 3e-06\n  }", "weight: 3e-06 >")
-    spec = read(tmp_path, text)
-    assert spec.model.freeze_blocks == (0, 2)
-    assert (spec.training.regularizer, spec.training.regularizer_weight) == ("L2", 3e-06)
+    spec = read(tmp_path, text).spec
+    assert spec.network_config.freeze_blocks == (0, 2)
+    regularizer = spec.training_config.regularizer
+    assert (regularizer.type, regularizer.weight) == ("L2", 3e-06)
     text, line = changed(text, "[0, 2]", "[0,\n 7]")
     with pytest.raises(DataError, match="has 7; the blocks are 0 to 4") as refused:
         read(tmp_path, text)
@@ -86,7 +84,7 @@ def test_half_precision_of_tlt_is_computed_in_float32(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     text, line = changed(EXPERIMENT, "backend_floatx: FLOAT32", "backend_floatx: FLOAT16")
-    assert not read(tmp_path, text).training.bfloat16
+    read(tmp_path, text)
     assert f"spec.txt:{line}: backend_floatx FLOAT16" in caplog.text
 
 
@@ -102,13 +100,19 @@ def test_the_groups_of_this_kit(tmp_path: Path) -> None:
     text = EXPERIMENT
     for before, group in ours:
         text, _ = changed(text, before, f"  {group}\n{before}")
-    spec = read(tmp_path, text)
-    frame = spec.augmentation
-    assert (frame.crop_width, frame.crop_height, frame.whole_frame_period) == (160, 96, 4)
-    assert (frame.mosaic_probability, frame.gray_probability) == (0.5, 0.25)
-    assert (spec.model.width_share, spec.model.dilate) == (0.25, True)
-    assert (spec.cost.coverage_loss, spec.cost.bbox_loss) == ("QUALITY_FOCAL", "GIOU")
-    assert (spec.training.average_decay, spec.dataset.validation_share) == (0.998, 0.07)
+    experiment = read(tmp_path, text)
+    spec, ours = experiment.spec, experiment.spec.augmentation_config.facekit
+    assert spec.augmentation_config.crop_wh == (160, 96)
+    assert (ours.whole_frame_period, ours.mosaic_probability, ours.gray_probability) == (
+        4,
+        0.5,
+        0.25,
+    )
+    network, cost = spec.network_config.facekit, spec.cost_function_config.facekit
+    assert (network.width_share, network.dilate) == (0.25, True)
+    assert (cost.coverage_loss, cost.bbox_loss) == ("QUALITY_FOCAL", "GIOU")
+    assert spec.training_config.facekit.average_decay == 0.998
+    assert experiment.dataset.validation_share == 0.07
     for old, new, reason in (
         ("crop_width: 160", "crop_width: 336", "between 32 and 320"),
         ("crop_height: 96", "", "only set together"),
@@ -128,5 +132,5 @@ def test_the_committed_specs_have_no_field_without_effect(
 ) -> None:
     spec = read_experiment(SPECS / f"{name}.txt")
     assert spec.dataset.class_names == ("mask", "no-mask")
-    assert (spec.augmentation.width, spec.augmentation.height) == (736, 416)
+    assert spec.spec.augmentation_config.size_wh == (736, 416)
     assert not caplog.records

@@ -18,10 +18,14 @@ from PIL import Image  # noqa: E402
 from facekit.errors import DataError  # noqa: E402
 from tests.training.detectors import CLASSES, FRAME_WH, write_photo  # noqa: E402
 from training.detector.__main__ import main  # noqa: E402
-from training.detector.checkpoint import Network, read_network, save_network  # noqa: E402
-from training.detector.inference import OnnxNetwork, TorchNetwork, open_network  # noqa: E402
+from training.detector.files import open_detector, read_network  # noqa: E402
+from training.detector.inference import (  # noqa: E402
+    OnnxDetector,
+    TorchDetector,
+    network_input,  # noqa: E402
+)
 from training.detector.network import DetectNet, resnet_layout  # noqa: E402
-from training.inference import network_input  # noqa: E402
+from training.detector.saved import SavedNetwork, save_network  # noqa: E402
 
 LAYOUT = resnet_layout(18, 2, (16, 16, 24, 32, 40), (2, 2, 4, 2))
 
@@ -37,7 +41,9 @@ def checkpoint(tmp_path: Path) -> Path:
         for _ in range(20):
             model(torch.rand(2, 3, 96, 160))
     path = tmp_path / "network.pt"
-    save_network(path, Network(LAYOUT, CLASSES, FRAME_WH, model.state_dict(), epoch=3, step=40))
+    save_network(
+        path, SavedNetwork(LAYOUT, CLASSES, FRAME_WH, model.state_dict(), epoch=3, step=40)
+    )
     return path
 
 
@@ -70,11 +76,11 @@ def test_the_exported_file(tmp_path: Path, checkpoint: Path) -> None:
         ("output_bbox/BiasAdd", ["batch", 8, 12, 20]),
         ("output_cov/Sigmoid", ["batch", 2, 12, 20]),
     ]
-    expected = open_network(checkpoint)
-    assert isinstance(expected, TorchNetwork)
+    expected = open_detector(checkpoint)
+    assert isinstance(expected, TorchDetector)
     for count in (1, 3):
         frames = np.random.default_rng(count).random((count, 3, 192, 320), np.float32)
-        for got, want in zip(OnnxNetwork(path).run(frames), expected.run(frames), strict=True):
+        for got, want in zip(OnnxDetector(path).run(frames), expected.run(frames), strict=True):
             np.testing.assert_allclose(got, want, atol=1e-4, rtol=1e-4)
     # The file can be gone on from: it holds the network itself.
     assert read_network(path).layout == LAYOUT
@@ -119,7 +125,7 @@ def test_int8(
     with Image.open(photos / "0.jpg") as image:
         frames = network_input(image, FRAME_WH)[None]
     for got, want in zip(
-        OnnxNetwork(path).run(frames), OnnxNetwork(plain).run(frames), strict=True
+        OnnxDetector(path).run(frames), OnnxDetector(plain).run(frames), strict=True
     ):
         assert np.abs(got - want).max() > 1e-5
         assert np.corrcoef(got.ravel(), want.ravel())[0, 1] > 0.9
@@ -155,7 +161,7 @@ def test_a_file_of_another_graph_is_refused(
 ) -> None:
     path = save_plain(tmp_path / "plain.onnx", inputs, outputs)
     with pytest.raises(DataError, match=rf"plain\.onnx: .*{reason}"):
-        OnnxNetwork(path)
+        OnnxDetector(path)
 
 
 def test_int8_needs_photos(
@@ -163,14 +169,14 @@ def test_int8_needs_photos(
 ) -> None:
     path = tmp_path / "int8.onnx"
     arguments = ["export", "-m", str(checkpoint), "-o", str(path), "--data_type", "int8"]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     assert "--cal_image_dir" in capsys.readouterr().err
     (tmp_path / "bad").mkdir()
-    assert main([*arguments, "--cal_image_dir", str(tmp_path / "bad")]) == 1
-    assert "holds no photo" in capsys.readouterr().err
+    assert main([*arguments, "--cal_image_dir", str(tmp_path / "bad")]) == 2
+    assert "contains no photos" in capsys.readouterr().err
     (tmp_path / "bad/a.jpg").write_bytes(b"none")
-    assert main([*arguments, "--cal_image_dir", str(tmp_path / "bad")]) == 1
-    assert "holds no photo to calibrate by" in capsys.readouterr().err
+    assert main([*arguments, "--cal_image_dir", str(tmp_path / "bad")]) == 2
+    assert "contains no photo to calibrate by" in capsys.readouterr().err
     assert not path.exists()
 
 
@@ -199,7 +205,7 @@ def test_prune_writes_a_smaller_network(
         (["-pth", "2"], "from 0 to 1"),
         (["-nf", "0"], "1 or more"),
         (["-eq", "both"], "invalid choice"),
-        (["-m", "none.pt"], "none.pt: no such checkpoint"),
+        (["-m", "none.pt"], "none.pt: no such file"),
     ],
 )
 def test_prune_refuses(

@@ -10,12 +10,11 @@ torch = pytest.importorskip("torch")
 import onnx  # noqa: E402
 
 from tests.training.facesets import write_sets  # noqa: E402
-from training import runs  # noqa: E402
+from training import checkpoints  # noqa: E402
 from training.detector.network import DetectNet  # noqa: E402
-from training.facenet import train as training_loop  # noqa: E402
-from training.facenet.export import export  # noqa: E402
 from training.facenet.mixture import Mixture, load_sources  # noqa: E402
-from training.steps import StepResult  # noqa: E402
+from training.facenet.recipe import FaceOptions, FaceRecipe, export  # noqa: E402
+from training.loop import Machine, StepResult, fit  # noqa: E402
 
 
 def test_frames_do_not_depend_on_what_came_before(
@@ -41,25 +40,20 @@ def test_a_killed_run_ends_as_if_it_had_not_been(
     monkeypatch.setattr("training.facenet.mixture.WHOLE_BATCH", 2)
     monkeypatch.setattr("training.facenet.mixture.WHOLE_EVERY", 99)
 
-    def options(name: str) -> training_loop.TrainOptions:
-        return training_loop.TrainOptions(
-            data, tmp_path / name, steps=3, workers=0, save_every=2, threads=1
-        )
+    class Killed(FaceRecipe):
+        def step(self, model: DetectNet, step: int, batch: dict[str, Any]) -> StepResult:
+            if step == 2:
+                raise KeyboardInterrupt
+            return super().step(model, step, batch)
 
-    whole = runs.load_checkpoint(training_loop.train(options("whole")))
-    compute, taken = training_loop.compute, []
+    def train(kind: type[FaceRecipe], name: str) -> dict[str, Any]:
+        recipe = kind(FaceOptions(data, tmp_path / name, steps=3, save_every=2))
+        return checkpoints.load_checkpoint(fit(recipe, tmp_path / name, Machine(workers=0)))
 
-    def killed(*arguments: Any) -> StepResult:
-        if len(taken) == 2:
-            raise KeyboardInterrupt
-        taken.append(1)
-        return compute(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(training_loop, "compute", killed)
-        with pytest.raises(KeyboardInterrupt):
-            training_loop.train(options("killed"))
-    resumed = runs.load_checkpoint(training_loop.train(options("killed")))
+    whole = train(FaceRecipe, "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(Killed, "killed")
+    resumed = train(FaceRecipe, "killed")
     assert resumed["step"] == whole["step"] == 3
     for name, value in whole["average"].items():
         torch.testing.assert_close(resumed["average"][name], value, rtol=1e-4, atol=1e-5)
@@ -68,7 +62,7 @@ def test_a_killed_run_ends_as_if_it_had_not_been(
 def test_exported_file_has_the_contract_and_agrees(tmp_path: Path) -> None:
     model = DetectNet()
     checkpoint = tmp_path / "checkpoint.pt"
-    runs.save_checkpoint(checkpoint, {"average": model.state_dict(), "step": 5, "seed": 1})
+    checkpoints.save_checkpoint(checkpoint, {"average": model.state_dict(), "step": 5, "seed": 1})
     path = tmp_path / "model.onnx"
     assert export(checkpoint, path) < 1e-4
     graph = onnx.load(path)

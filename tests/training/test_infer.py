@@ -17,8 +17,8 @@ from facekit.labels.kitti import read_kitti
 from tests.training.detectors import FRAME_WH, Oracle, write_photo
 from tests.training.spec_text import INFERENCE, changed, write_spec
 from training.detector import infer as command
+from training.detector.inference import network_input
 from training.experiment.inference import InferenceSpec, read_inference
-from training.inference import network_input
 
 SPEC = INFERENCE
 FACES = [
@@ -141,7 +141,7 @@ def test_a_label_of_two_words_is_refused_with_its_line(tmp_path: Path) -> None:
 
 def test_no_photo_at_all(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    for source, reason in (("none", "no such photo"), ("empty", "holds no photo")):
+    for source, reason in (("none", "no such photo"), ("empty", "contains no photos")):
         with pytest.raises(DataError, match=reason):
             command.find_photos(tmp_path / source)
 
@@ -149,14 +149,14 @@ def test_no_photo_at_all(tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch = pytest.importorskip("torch")
     from training.detector.__main__ import main
-    from training.detector.checkpoint import Network, save_network
     from training.detector.network import DetectNet, resnet_layout
+    from training.detector.saved import SavedNetwork, save_network
 
     torch.manual_seed(0)
     layout = resnet_layout(10, 2, (8, 8, 8, 8, 8))
     state = DetectNet(layout).state_dict()
     for name, classes in (("model.tlt", ("covered", "bare")), ("other.pt", ("bare", "covered"))):
-        save_network(tmp_path / name, Network(layout, classes, FRAME_WH, state))
+        save_network(tmp_path / name, SavedNetwork(layout, classes, FRAME_WH, state))
     write_photo(tmp_path / "photos/a.png")
     text, _ = changed(INFERENCE, "weights/model.tlt", str(tmp_path / "model.tlt"))
     spec = write_spec(tmp_path / "spec.txt", text)
@@ -166,9 +166,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert f"{out}: 0 covered, 0 bare; 0 photos unusable" in capsys.readouterr().out
     assert (out / "labels/a.txt").read_text() == ""
     # Another network than the spec's, whose classes are in another order.
-    assert main([*arguments, "-m", str(tmp_path / "other.pt")]) == 1
+    assert main([*arguments, "-m", str(tmp_path / "other.pt")]) == 2
     assert "classes covered, bare; those of" in capsys.readouterr().err
-    assert main([*arguments, "-m", str(tmp_path / "engine.trt")]) == 1
+    assert main([*arguments, "-m", str(tmp_path / "engine.trt")]) == 2
     assert "engine.trt: is for TensorRT" in capsys.readouterr().err
     (tmp_path / "photos/b.png").write_bytes(b"")
     assert main(arguments) == 1

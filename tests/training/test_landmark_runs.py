@@ -11,15 +11,15 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from tests.training.facesets import write_pts, write_sets  # noqa: E402
-from training import runs  # noqa: E402
-from training.data.photos import PORTRAIT_FOLDER, PORTRAIT_TEST_FOLDER  # noqa: E402
-from training.detector.checkpoint import Network, save_network  # noqa: E402
+from training import checkpoints  # noqa: E402
 from training.detector.network import DetectNet, resnet_layout  # noqa: E402
+from training.detector.saved import SavedNetwork, save_network  # noqa: E402
 from training.facenet.__main__ import main as facenet  # noqa: E402
-from training.landmarks import train as landmarks  # noqa: E402
+from training.facesets import PORTRAIT_FOLDER, PORTRAIT_TEST_FOLDER  # noqa: E402
 from training.landmarks.__main__ import main  # noqa: E402
+from training.landmarks.recipe import LandmarkOptions, LandmarkRecipe  # noqa: E402
+from training.loop import Machine, StepResult, fit  # noqa: E402
 from training.record import read_rows  # noqa: E402
-from training.steps import StepResult  # noqa: E402
 
 
 def points_of(count: int) -> np.ndarray:
@@ -53,7 +53,7 @@ def test_every_scheme_is_trained_exported_and_measured(
     loss: str,
 ) -> None:
     monkeypatch.setattr("training.landmarks.augment.BATCH", 4)
-    monkeypatch.setattr("training.steps.RECORD_EVERY", 5)
+    monkeypatch.setattr("training.loop.ROW_STEPS", 5)
     data, out, model = portraits(tmp_path / "data", count), tmp_path / "run", tmp_path / "m.onnx"
     options = ["--points", str(count), "--loss", loss, "--device", "cpu", "--workers", "0"]
     train = ["train", "--data", str(data), "--out", str(out), *options]
@@ -78,7 +78,7 @@ def test_every_scheme_is_trained_exported_and_measured(
 
     capsys.readouterr()
     other = [*train[:-6], "--points", "68" if count != 68 else "80", *train[-4:]]
-    assert main([*other, "--steps", "31"]) == 1
+    assert main([*other, "--steps", "31"]) == 2
     assert f"was trained with points {count}, not" in capsys.readouterr().err
 
 
@@ -88,49 +88,44 @@ def test_a_killed_run_of_partly_annotated_faces_goes_on(
     monkeypatch.setattr("training.landmarks.augment.BATCH", 4)
     data = portraits(tmp_path / "data", 80)
 
-    def train(name: str) -> dict[str, torch.Tensor]:
-        options = landmarks.TrainOptions(
-            data, tmp_path / name, steps=5, save_every=2, workers=0, points=80, device="cpu"
-        )
-        state = runs.load_checkpoint(landmarks.train(options))
+    class Killed(LandmarkRecipe):
+        def step(self, model: Any, step: int, batch: dict[str, Any]) -> StepResult:
+            if step == 3:
+                raise KeyboardInterrupt
+            return super().step(model, step, batch)
+
+    def train(kind: type[LandmarkRecipe], name: str) -> dict[str, torch.Tensor]:
+        out = tmp_path / name
+        recipe = kind(LandmarkOptions(data, out, steps=5, save_every=2, points=80))
+        state = checkpoints.load_checkpoint(fit(recipe, out, Machine(workers=0, device="cpu")))
         assert (state["step"], state["points"]) == (5, 80)
         weights: dict[str, torch.Tensor] = state["average"]
         return weights
 
-    whole = train("whole")
-    compute, taken = landmarks.compute, []
-
-    def killed(*arguments: Any) -> StepResult:
-        taken.append(1)
-        if len(taken) == 4:
-            raise KeyboardInterrupt
-        return compute(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(landmarks, "compute", killed)
-        with pytest.raises(KeyboardInterrupt):
-            train("killed")
-    assert runs.load_checkpoint(tmp_path / "killed/checkpoint.pt")["step"] == 2
-    for name, value in train("killed").items():
+    whole = train(LandmarkRecipe, "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(Killed, "killed")
+    assert checkpoints.load_checkpoint(tmp_path / "killed/checkpoint.pt")["step"] == 2
+    for name, value in train(LandmarkRecipe, "killed").items():
         torch.testing.assert_close(value, whole[name], rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_sets(tmp_path / "data")
     train = ["train", "--data", str(data), "--out", str(tmp_path / "run"), "--workers", "0"]
-    assert main([*train, "--device", "cuda:99"]) == 1
+    assert main([*train, "--device", "cuda:99"]) == 2
     assert "device 'cuda:99' is not there" in capsys.readouterr().err
-    assert main([*train[:2], str(tmp_path / "gone"), *train[3:]]) == 1
+    assert main([*train[:2], str(tmp_path / "gone"), *train[3:]]) == 2
     assert "gone: no such" in capsys.readouterr().err
     for path in (data / "300w").glob("*/*.pts"):
         path.write_text("nothing")
-    assert main(train) == 1
+    assert main(train) == 2
     assert "holds no face to train on" in capsys.readouterr().err
     export = ["export", "--checkpoint", str(tmp_path / "checkpoint.pt"), "--out", "m.onnx"]
-    assert main(export) == 1
-    assert "no such checkpoint" in capsys.readouterr().err
-    runs.save_checkpoint(tmp_path / "checkpoint.pt", {"average": {}, "step": 1, "seed": 0})
-    assert main(export) == 1
+    assert main(export) == 2
+    assert "checkpoint.pt: no such file" in capsys.readouterr().err
+    checkpoints.save_checkpoint(tmp_path / "checkpoint.pt", {"average": {}, "step": 1, "seed": 0})
+    assert main(export) == 2
     assert "checkpoint.pt: is of another network\n" in capsys.readouterr().err
 
 
@@ -140,10 +135,10 @@ def test_a_checkpoint_of_the_detector_is_no_landmark_network(
     path = tmp_path / "detector.pt"
     layout = resnet_layout(10, 2, (8, 8, 8, 8, 8))
     state = DetectNet(layout).state_dict()
-    save_network(path, Network(layout, ("mask", "no-mask"), (96, 64), state))
-    assert main(["export", "--checkpoint", str(path), "--out", str(tmp_path / "m.onnx")]) == 1
+    save_network(path, SavedNetwork(layout, ("mask", "no-mask"), (96, 64), state))
+    assert main(["export", "--checkpoint", str(path), "--out", str(tmp_path / "m.onnx")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"{path}: is of another trainer: export it by python -m training.det")
+    assert f"{path}: is of another trainer: export it by python -m training.det" in error
     assert not (tmp_path / "m.onnx").exists()
 
 

@@ -12,8 +12,8 @@ from PIL import Image  # noqa: E402
 
 from facekit.landmarks.crops import crop_squares, cut_crops, to_photo  # noqa: E402
 from tests.training.facesets import write_sets  # noqa: E402
-from training import runs  # noqa: E402
-from training.data.photos import PORTRAIT_FOLDER, pts_photos  # noqa: E402
+from training import checkpoints  # noqa: E402
+from training.facesets import PORTRAIT_FOLDER, pts_photos  # noqa: E402
 from training.landmarks.augment import (  # noqa: E402
     EXPAND,
     PATCH_FACE,
@@ -25,13 +25,13 @@ from training.landmarks.augment import (  # noqa: E402
     make_patch,
     warp,
 )
-from training.landmarks.export import export  # noqa: E402
 from training.landmarks.losses import POINT_LOSSES, map_loss, point_loss  # noqa: E402
 from training.landmarks.network import (  # noqa: E402
     LandmarkNet,
     interpolation_matrix,
     map_places,
 )
+from training.landmarks.recipe import export  # noqa: E402
 
 COMMITTED = Path(__file__).parents[2] / "model_repository/fpenet/1/model.onnx"
 
@@ -186,7 +186,7 @@ def test_outputs_are_the_softargmax_of_the_maps() -> None:
 def test_exported_file_has_the_contract_and_agrees(tmp_path: Path, count: int) -> None:
     checkpoint = tmp_path / "checkpoint.pt"
     state = LandmarkNet(count).state_dict()
-    runs.save_checkpoint(checkpoint, {"average": state, "step": 5, "seed": 1})
+    checkpoints.save_checkpoint(checkpoint, {"average": state, "step": 5, "seed": 1})
     path = tmp_path / "model.onnx"
     assert export(checkpoint, path) < 1e-4
     graph = onnx.load(path)
@@ -209,7 +209,7 @@ def test_the_network_is_the_committed_one_s(tmp_path: Path) -> None:
     for value in state.values():
         if value.is_floating_point():
             value.copy_(torch.rand(value.shape, generator=chance) * 0.1 + 0.1)
-    runs.save_checkpoint(checkpoint, {"average": state, "step": 5, "seed": 1})
+    checkpoints.save_checkpoint(checkpoint, {"average": state, "step": 5, "seed": 1})
     export(checkpoint, path)
     ours, committed = (onnx.load(file).graph for file in (path, COMMITTED))
     assert [node.op_type for node in ours.node] == [node.op_type for node in committed.node]

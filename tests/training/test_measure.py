@@ -14,11 +14,11 @@ from facekit.labels.kitti import kitti_line  # noqa: E402
 from tests.training.detectors import CLASSES, FRAME_WH, Oracle, write_photo  # noqa: E402
 from tests.training.spec_text import EXPERIMENT, KITTI, write_spec  # noqa: E402
 from training.detector.__main__ import main  # noqa: E402
-from training.detector.checkpoint import Network, save_network  # noqa: E402
+from training.detector.evaluate import measure  # noqa: E402
 from training.detector.frames import read_photos  # noqa: E402
-from training.detector.measure import measure  # noqa: E402
 from training.detector.network import DetectNet, resnet_layout  # noqa: E402
-from training.experiment.reader import read_experiment  # noqa: E402
+from training.detector.saved import SavedNetwork, save_network  # noqa: E402
+from training.experiment.spec import read_experiment  # noqa: E402
 
 # Frame pixels; the photos are twice as large.
 BARE, COVERED, SMALL, OTHER = (
@@ -100,7 +100,7 @@ def checkpoint(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     layout = resnet_layout(10, 2, (8, 8, 8, 8, 8))
     path = tmp_path / "network.pt"
-    save_network(path, Network(layout, CLASSES, FRAME_WH, DetectNet(layout).state_dict()))
+    save_network(path, SavedNetwork(layout, CLASSES, FRAME_WH, DetectNet(layout).state_dict()))
     return path
 
 
@@ -163,5 +163,5 @@ def test_a_network_of_another_spec_is_refused(
     import re
 
     spec = write_spec(tmp_path / "spec.txt", spec_text(faces).replace(old, new))
-    assert main(["evaluate", "-e", str(spec), "-m", str(checkpoint)]) == 1
+    assert main(["evaluate", "-e", str(spec), "-m", str(checkpoint)]) == 2
     assert re.search(reason, capsys.readouterr().err)

@@ -6,22 +6,23 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("google.protobuf")
+pytest.importorskip("pydantic")
 
 from facekit.detection.parameters import ClusteringParameters
 from facekit.errors import DataError
 from tests.training.spec_text import EXPERIMENT, INFERENCE, KITTI, changed, write_spec
+from training.experiment.data import DataSource, KittiConfig, read_kitti_config
 from training.experiment.inference import read_inference
-from training.experiment.kitti import KittiFolder, read_kitti_config
-from training.experiment.reader import read_experiment
-from training.experiment.settings import DataSource
+from training.experiment.spec import read_experiment
 
 SPECS = Path(__file__).parents[2] / "training" / "specs"
 
 
 def test_a_tfrecords_spec_says_where_photos_lie_and_how_they_are_split(tmp_path: Path) -> None:
     kitti = read_kitti_config(write_spec(tmp_path / "kitti.txt", KITTI))
-    assert kitti == KittiFolder(Path("faces/train"), "pictures", "boxes", "png", 0.25)
+    assert (kitti.root, kitti.image_extension) == (Path("faces/train"), ".png")
+    assert (kitti.image_dir_name, kitti.label_dir_name) == ("pictures", "boxes")
+    assert kitti.validation_share == 0.25
     spec = read_experiment(write_spec(tmp_path / "spec.txt", EXPERIMENT), kitti)
     assert spec.dataset.training == (
         DataSource(Path("faces/train/pictures"), Path("faces/train/boxes")),
@@ -40,7 +41,7 @@ def test_a_tfrecords_spec_says_where_photos_lie_and_how_they_are_split(tmp_path:
         assert refused.value.line == line
 
 
-def write_both(tmp_path: Path, kitti: str, spec: str = EXPERIMENT) -> tuple[Path, KittiFolder]:
+def write_both(tmp_path: Path, kitti: str, spec: str = EXPERIMENT) -> tuple[Path, KittiConfig]:
     folder = read_kitti_config(write_spec(tmp_path / "kitti.txt", kitti))
     return write_spec(tmp_path / "spec.txt", spec), folder
 
@@ -102,9 +103,14 @@ def test_an_inference_spec_is_read_unchanged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = read_inference(write_spec(tmp_path / "spec.txt", INFERENCE))
-    assert (spec.class_names, spec.width, spec.height) == (("covered", "bare"), 320, 192)
+    assert (spec.class_names, spec.size_wh) == (("covered", "bare"), (320, 192))
     assert spec.model == Path("weights/model.tlt")
-    assert (spec.labels, spec.overlay, spec.line_width) == (True, True, 3)
+    written = spec.bbox_handler_config
+    assert (written.kitti_dump, written.disable_overlay, written.overlay_linewidth) == (
+        True,
+        False,
+        3,
+    )
     covered, bare = spec.classes
     assert (covered.name, covered.color_rgb) == ("Mask", (1, 200, 30))
     assert covered.clustering == ClusteringParameters(
@@ -152,11 +158,11 @@ def test_a_class_without_an_entry(tmp_path: Path) -> None:
 
 def test_the_other_committed_specs(caplog: pytest.LogCaptureFixture) -> None:
     spec = read_inference(SPECS / "mask_infer.txt")
-    assert (spec.class_names, spec.width, spec.height) == (("mask", "no-mask"), 736, 416)
+    assert (spec.class_names, spec.size_wh) == (("mask", "no-mask"), (736, 416))
     val, train = (read_kitti_config(SPECS / f"mask_kitti_{n}.txt") for n in ("val", "trainval"))
     for name in ("mask_train", "mask_retrain"):
         plain = read_experiment(SPECS / f"{name}.txt")
-        assert read_experiment(SPECS / f"{name}.txt", train) == plain
+        assert read_experiment(SPECS / f"{name}.txt", train).dataset == plain.dataset
         measured = read_experiment(SPECS / f"{name}.txt", val, measuring=True).dataset
         assert measured.validation == (val.source,)
         assert val.source not in plain.dataset.training

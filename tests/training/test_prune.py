@@ -9,7 +9,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from training.detector.effects import _Spread, filter_effects  # noqa: E402
 from training.detector.network import BasicBlock, DetectNet, Layout, resnet_layout  # noqa: E402
 from training.detector.pruning import (  # noqa: E402
     CRITERIA,
@@ -18,10 +17,12 @@ from training.detector.pruning import (  # noqa: E402
     Equalization,
     Kept,
     PruneOptions,
+    _Spread,
     choose_filters,
     count_parameters,
     cut,
     equalize,
+    filter_effects,
     filter_norms,
     kept_filters,
     normalized,

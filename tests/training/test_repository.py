@@ -11,8 +11,8 @@ torch = pytest.importorskip("torch")
 
 from facekit.errors import DataError  # noqa: E402
 from training.detector.__main__ import main  # noqa: E402
-from training.detector.checkpoint import Network, save_network  # noqa: E402
 from training.detector.network import DetectNet, resnet_layout  # noqa: E402
+from training.detector.saved import SavedNetwork, save_network  # noqa: E402
 from training.repository import check_served  # noqa: E402
 
 COMMITTED = Path(__file__).parents[2] / "model_repository"
@@ -32,7 +32,7 @@ def repository(tmp_path: Path) -> Path:
 def checkpoint(folder: Path, classes: tuple[str, ...], size_wh: tuple[int, int] = FRAME) -> Path:
     layout = resnet_layout(10, len(classes), (8, 8, 8, 8, 8))
     path = folder / "network.pt"
-    save_network(path, Network(layout, classes, size_wh, DetectNet(layout).state_dict()))
+    save_network(path, SavedNetwork(layout, classes, size_wh, DetectNet(layout).state_dict()))
     return path
 
 
@@ -94,9 +94,9 @@ def test_a_network_that_does_not_fit_is_refused(
 ) -> None:
     network = checkpoint(repository, classes, size_wh)
     for more in ([], ["--data_type", "int8", "--cal_image_dir", str(repository)]):
-        assert export(repository, network, *more) == 1
+        assert export(repository, network, *more) == 2
         error = capsys.readouterr().err.replace(f"{repository}/", "")
-        assert error == f"facemask/1/model.onnx: not written: {reason}\n"
+        assert error == f"training.detector: facemask/1/model.onnx: not written: {reason}\n"
         assert not (repository / "facemask/1").exists()
     # Elsewhere every network is welcome.
     assert main(["export", "-m", str(network), "-o", str(repository / "1/model.onnx")]) == 0

@@ -27,7 +27,7 @@ from tests.training.mask_set import (  # noqa: E402
 from tests.training.network_outputs import onnx_outputs, torch_outputs  # noqa: E402
 from tests.training.spec_edits import edited, quoted  # noqa: E402
 from training.detector.__main__ import main as detector  # noqa: E402
-from training.detector.checkpoint import read_network  # noqa: E402
+from training.detector.files import read_network  # noqa: E402
 from training.record import read_rows  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[2]

@@ -2,33 +2,79 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from facekit.detection.parameters import ClusteringParameters
 from facekit.labels.kitti import kitti_line
-from training.experiment.settings import (
-    Augmentation,
-    ClassCost,
-    ClassEvaluation,
-    ClassRaster,
-    Cost,
-    Dataset,
-    DataSource,
-    Evaluation,
-    Experiment,
-    Model,
-    Rasterizer,
-    Training,
-)
+from training.experiment.data import DataSource
+from training.experiment.spec import Experiment, read_experiment
 
 CLASSES = ("mask", "no-mask")
 COLORS = {"Mask": (40, 220, 60), "No-Mask": (230, 40, 60), "odd": (40, 60, 230)}
 SIZE = (128, 96)
+SPEC = """
+random_seed: 5
+dataset_config {
+  data_sources { image_directory_path: "ROOT" }
+  image_extension: "png"
+  target_class_mapping { key: "mask" value: "mask" }
+  target_class_mapping { key: "no-mask" value: "no-mask" }
+  validation_data_source { image_directory_path: "ROOT" }
+}
+augmentation_config {
+  preprocessing { output_image_width: 128 output_image_height: 96 }
+  spatial_augmentation { hflip_probability: 0.5 zoom_min: 0.9 zoom_max: 1.1 }
+  facekit { mosaic_probability: 0 crop_width: 0 crop_height: 0 whole_frame_period: 0 }
+}
+postprocessing_config {
+  target_class_config {
+    key: "default"
+    value {
+      clustering_config {
+        clustering_algorithm: NMS coverage_threshold: 0.05 nms_iou_threshold: 0.5
+      }
+    }
+  }
+}
+model_config {
+  num_layers: 10 freeze_bn: false freeze_blocks: [] load_graph: false pretrained_model_file: ""
+  facekit { width_share: 0.125 }
+}
+evaluation_config {
+  validation_period_during_training: 0
+  first_validation_epoch: 1
+  average_precision_mode: INTEGRATE
+}
+cost_function_config {
+  target_classes { name: "mask" objectives { name: "bbox" initial_weight: 1 weight_target: 1 } }
+  target_classes { name: "no-mask" objectives { name: "bbox" initial_weight: 1 weight_target: 1 } }
+  enable_autoweighting: false
+  facekit { coverage_loss: QUALITY_FOCAL bbox_loss: GIOU }
+}
+training_config {
+  batch_size_per_gpu: 3
+  num_epochs: 2
+  learning_rate {
+    soft_start_annealing_schedule {
+      min_learning_rate: 1e-4 max_learning_rate: 5e-3 soft_start: 0.1 annealing: 0.7
+    }
+  }
+  regularizer { type: NO_REG weight: 0 }
+  checkpoint_interval: 10
+  facekit { average_decay: 0.9 }
+}
+bbox_rasterizer_config {
+  target_class_config {
+    key: "default"
+    value { cov_radius_x: 0.54 cov_radius_y: 0.54 bbox_min_radius: 0.71875 }
+  }
+  deadzone_radius: 0.41
+}
+"""
 
 
 def write_kitti(root: Path, count: int = 6, seed: int = 0, extra: str | None = None) -> DataSource:
@@ -51,42 +97,13 @@ def write_kitti(root: Path, count: int = 6, seed: int = 0, extra: str | None = N
 
 
 def make_experiment(source: DataSource, folder: Path, **changes: Any) -> Experiment:
-    """Return an experiment of seconds; ``changes`` replace fields as ``training__epochs=2``."""
-    spec = folder / "spec.txt"
-    spec.write_text("# made up\n")
-    experiment = Experiment(
-        path=spec,
-        random_seed=5,
-        dataset=Dataset(
-            training=(source,),
-            validation=(source,),
-            image_extension="png",
-            class_names=CLASSES,
-            class_of={"mask": "mask", "no-mask": "no-mask"},
-        ),
-        augmentation=Augmentation(*SIZE, hflip_probability=0.5, zoom_min=0.9, zoom_max=1.1),
-        clustering=(ClusteringParameters("NMS", coverage_threshold=0.05, nms_iou_threshold=0.5),)
-        * 2,
-        model=Model(layers=10, width_share=1 / 8),
-        evaluation=Evaluation(1, 1, "INTEGRATE", (ClassEvaluation(),) * 2),
-        cost=Cost(
-            (ClassCost(bbox_initial_weight=1.0, bbox_weight_target=1.0),) * 2,
-            coverage_loss="QUALITY_FOCAL",
-            bbox_loss="GIOU",
-        ),
-        training=Training(
-            batch_size=3,
-            epochs=2,
-            min_learning_rate=1e-4,
-            max_learning_rate=5e-3,
-            soft_start=0.1,
-            annealing=0.7,
-            average_decay=0.9,
-        ),
-        rasterizer=Rasterizer((ClassRaster(0.5, 0.5, 0.54, 0.54, 11.5 / 16),) * 2, 0.41),
-    )
+    """Write a spec of seconds, with other values of its fields, and return its experiment."""
+    text = SPEC.replace("ROOT", str(source.image_folder.parent))
     for name, value in changes.items():
-        part, _, field = name.partition("__")
-        new = replace(getattr(experiment, part), **{field: value}) if field else value
-        experiment = replace(experiment, **{part: new})
-    return experiment
+        shown = str(value).lower() if isinstance(value, bool) else str(value)
+        shown = f'"{value}"' if isinstance(value, Path) else shown
+        text, count = re.subn(rf"\b{name}: \S+", lambda _, n=name, s=shown: f"{n}: {s}", text)
+        assert count, name
+    spec = folder / "spec.txt"
+    spec.write_text(text)
+    return read_experiment(spec)

@@ -7,8 +7,7 @@ import importlib
 import logging
 import sys
 
-from facekit.errors import FacekitError
-from training.libraries import with_libraries
+from facekit.command import run_command
 
 COMMANDS = {
     "pretrained": "turn an ONNX file or a checkpoint into weights to begin with",
@@ -23,7 +22,7 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit status."""
-    return with_libraries(lambda: _main(arguments))
+    return run_command(lambda: _main(arguments), "training.detector", extra="train")
 
 
 def _main(arguments: list[str] | None) -> int:
@@ -39,14 +38,7 @@ def _main(arguments: list[str] | None) -> int:
             command.set_defaults(run=module.run)
     options = parser.parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    try:
-        status: int = options.run(options)
-    except FacekitError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
-        return 130
+    status: int = options.run(options)
     return status
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.detector.frames import IGNORED, LabeledPhoto
-from training.experiment.settings import Augmentation
+from training.experiment.data import AugmentationConfig, ColorAugmentation
 
 KEPT_SHARE = 0.5
 """A face cut by the frame counts while this share of its box is visible."""
@@ -48,7 +48,7 @@ class Frame:
 def draw_frame(
     rng: np.random.Generator,
     photos: tuple[LabeledPhoto, ...],
-    augmentation: Augmentation,
+    augmentation: AugmentationConfig,
     size_wh: tuple[int, int],
 ) -> Frame:
     """Draw a training frame of a photo.
@@ -71,6 +71,7 @@ def draw_frame(
     Raises:
         DataError: A photo can't be decoded any more.
     """
+    spatial, least = augmentation.spatial_augmentation, augmentation.preprocessing
     fill = tuple(int(v) for v in rng.integers(0, 256, size=3))
     frame = Frame(Image.new("RGB", size_wh, fill), fill)
     if len(photos) == 1:
@@ -83,16 +84,17 @@ def draw_frame(
                 for cut, side, bit in zip(middle, size_wh, (index % 2, index // 2), strict=True)
             )
             _paste(rng, frame, photo, augmentation, (left, top, right, bottom))
-    if rng.random() < augmentation.hflip_probability:
+    if rng.random() < spatial.hflip_probability:
         _mirror(frame, 0)
-    if rng.random() < augmentation.vflip_probability:
+    if rng.random() < spatial.vflip_probability:
         _mirror(frame, 1)
-    if augmentation.rotate_rad_max > 0:
-        _rotate(frame, float(rng.uniform(-1, 1)) * augmentation.rotate_rad_max)
+    if spatial.rotate_rad_max > 0:
+        _rotate(frame, float(rng.uniform(-1, 1)) * spatial.rotate_rad_max)
     shown = frame.boxes_xyxy[:, 2:] - frame.boxes_xyxy[:, :2]
-    least = (augmentation.min_bbox_width, augmentation.min_bbox_height)
-    frame.classes[(shown < np.array(least)).any(axis=1)] = IGNORED
-    frame.image = recolor(rng, frame.image, augmentation)
+    too_small = shown < (least.min_bbox_width, least.min_bbox_height)
+    frame.classes[too_small.any(axis=1)] = IGNORED
+    gray = augmentation.facekit.gray_probability
+    frame.image = recolor(rng, frame.image, augmentation.color_augmentation, gray)
     return frame
 
 
@@ -100,16 +102,16 @@ def _paste(
     rng: np.random.Generator,
     frame: Frame,
     photo: LabeledPhoto,
-    augmentation: Augmentation,
+    augmentation: AugmentationConfig,
     place: tuple[int, int, int, int],
 ) -> None:
     """Paste a view of a photo into a place of the frame (left, top, right, bottom)."""
     target = np.array([place[2] - place[0], place[3] - place[1]])
-    full = np.array([augmentation.width, augmentation.height])
+    full, spatial = np.array(augmentation.size_wh), augmentation.spatial_augmentation
     whole = bool((target == full).all())
-    low, high = np.log([augmentation.zoom_min, augmentation.zoom_max])
+    low, high = np.log([spatial.zoom_min, spatial.zoom_max])
     zoom = float(np.exp(rng.uniform(low, high)))
-    crops = augmentation.crop_width > 0
+    crops = augmentation.crop_wh is not None
     if whole and crops and rng.random() < PLAIN_SHARE:
         zoom = 1.0
     scale = full / np.array(photo.size_wh) * zoom
@@ -117,8 +119,8 @@ def _paste(
     length = np.array(photo.size_wh)
     if whole and not crops:
         shift = rng.uniform(-1, 1, size=2) * (
-            augmentation.translate_max_x,
-            augmentation.translate_max_y,
+            spatial.translate_max_x,
+            spatial.translate_max_y,
         )
         start = (length - shown) * rng.random(2) - shift / scale
     else:
@@ -215,7 +217,7 @@ def _rotate(frame: Frame, angle_rad: float) -> None:
 
 
 def recolor(
-    rng: np.random.Generator, image: Image.Image, augmentation: Augmentation
+    rng: np.random.Generator, image: Image.Image, color: ColorAugmentation, gray: float = 0.0
 ) -> Image.Image:
     """Shift the channels, rotate the hue, and change saturation and contrast of a picture.
 
@@ -224,16 +226,17 @@ def recolor(
     Args:
         rng: Source of chance.
         image: Mode RGB.
-        augmentation: The spec's.
+        color: The spec's.
+        gray: Chance to drop the color.
     """
-    if rng.random() < augmentation.gray_probability:
+    if rng.random() < gray:
         image = image.convert("L").convert("RGB")
-    saturation = 1 + float(rng.uniform(-1, 1)) * augmentation.saturation_shift_max
-    hue = np.deg2rad(float(rng.uniform(-1, 1)) * augmentation.hue_rotation_max)
-    contrast = 1 + float(rng.uniform(-1, 1)) * augmentation.contrast_scale_max
-    shift = rng.normal(0, 1, size=3) * augmentation.color_shift_stddev
+    saturation = 1 + float(rng.uniform(-1, 1)) * color.saturation_shift_max
+    hue = np.deg2rad(float(rng.uniform(-1, 1)) * color.hue_rotation_max)
+    contrast = 1 + float(rng.uniform(-1, 1)) * color.contrast_scale_max
+    shift = rng.normal(0, 1, size=3) * color.color_shift_stddev
     matrix = contrast * _color_matrix(hue, saturation)
-    offset = 255 * (shift + augmentation.contrast_center * (1 - contrast))
+    offset = 255 * (shift + color.contrast_center * (1 - contrast))
     if np.allclose(matrix, np.eye(3)) and np.allclose(offset, 0):
         return image
     rows = np.concatenate([matrix, offset[:, None]], axis=1)

@@ -15,10 +15,15 @@ from facekit.contract import GRID_STRIDE
 from facekit.errors import DataError
 from training.detector.augment import Frame, draw_frame
 from training.detector.frames import IGNORED, LabeledPhoto
-from training.detector.targets import GridTargets, build_targets, coverage_rules
-from training.detector.tlt_targets import build_tlt_targets
-from training.experiment.settings import Experiment
-from training.runs import step_rng
+from training.detector.targets import (
+    GridTargets,
+    build_targets,
+    build_tlt_targets,
+    coverage_rules,
+    stack_targets,
+)
+from training.experiment.spec import Experiment
+from training.loop import step_rng
 
 LOGGER = logging.getLogger("training")
 _ORDER_STREAM = 1
@@ -36,20 +41,24 @@ class Batches(Dataset[dict[str, Tensor]]):
 
     def __init__(self, photos: tuple[LabeledPhoto, ...], experiment: Experiment) -> None:
         """Deal out the photos of a run."""
-        self.photos, self.experiment = photos, experiment
-        self.seed = experiment.random_seed
-        augmentation, training = experiment.augmentation, experiment.training
-        self.rules = coverage_rules(experiment.rasterizer)
-        self.whole = (augmentation.width, augmentation.height)
-        self.crop = self.whole
+        spec = experiment.spec
+        self.photos, self.seed = photos, spec.random_seed
+        self.augmentation = spec.augmentation_config
+        self.epochs = spec.training_config.num_epochs
+        self.count = self.whole_count = spec.training_config.batch_size_per_gpu
+        names = experiment.dataset.class_names
+        self.rasters = spec.bbox_rasterizer_config.rasters(names)
+        self.deadzone = spec.bbox_rasterizer_config.deadzone_radius
+        own = spec.cost_function_config.facekit.coverage_loss == "QUALITY_FOCAL"
+        self.rules = coverage_rules(self.rasters, self.deadzone) if own else None
+        self.whole = self.crop = self.augmentation.size_wh
         self.period = 0
-        self.whole_count = training.batch_size
-        if augmentation.crop_width and augmentation.crop_height:
-            self.crop = (augmentation.crop_width, augmentation.crop_height)
-            self.period = augmentation.whole_frame_period
+        if self.augmentation.crop_wh:
+            self.crop = self.augmentation.crop_wh
+            self.period = self.augmentation.facekit.whole_frame_period
             share = self.crop[0] * self.crop[1] / (self.whole[0] * self.whole[1])
-            self.whole_count = max(1, round(training.batch_size * share))
-        self.steps = self._first_step(training.epochs * len(photos))
+            self.whole_count = max(1, round(self.count * share))
+        self.steps = self._first_step(self.epochs * len(photos))
         self._gone: set[int] = set()
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
 
@@ -64,12 +73,12 @@ class Batches(Dataset[dict[str, Tensor]]):
     def shown_before(self, step: int) -> int:
         """Return how many photos were shown before a step."""
         wholes = -(-step // self.period) if self.period > 0 else 0
-        return wholes * self.whole_count + (step - wholes) * self.experiment.training.batch_size
+        return wholes * self.whole_count + (step - wholes) * self.count
 
     def epochs_after(self, step: int) -> int:
         """Return how many epochs are over once a step is done, at most those of the run."""
         over = self.shown_before(step + 1) // len(self.photos)
-        return min(over, self.experiment.training.epochs)
+        return min(over, self.epochs)
 
     def _first_step(self, shown: int) -> int:
         """Return the first step before which at least so many photos were shown."""
@@ -94,13 +103,13 @@ class Batches(Dataset[dict[str, Tensor]]):
             DataError: Not one photo can be read any more.
         """
         numbers = [self._number(place)]
-        if rng.random() < self.experiment.augmentation.mosaic_probability:
+        if rng.random() < self.augmentation.facekit.mosaic_probability:
             numbers += rng.integers(0, len(self.photos), size=3).tolist()
         while True:
             numbers = [self._there(number) for number in numbers]
             photos = tuple(self.photos[number] for number in numbers)
             try:
-                return draw_frame(rng, photos, self.experiment.augmentation, size_wh)
+                return draw_frame(rng, photos, self.augmentation, size_wh)
             except DataError as error:
                 lost = {k for k, photo in enumerate(self.photos) if photo.path == error.path}
                 if not lost:
@@ -122,8 +131,8 @@ class Batches(Dataset[dict[str, Tensor]]):
         boxes, ignored = frame.boxes_xyxy[face], frame.boxes_xyxy[~face]
         classes = frame.classes[face]
         grid = (frame.image.height // GRID_STRIDE, frame.image.width // GRID_STRIDE)
-        if self.experiment.cost.coverage_loss == "CROSS_ENTROPY":
-            return build_tlt_targets(boxes, ignored, grid, classes, self.experiment.rasterizer)
+        if self.rules is None:
+            return build_tlt_targets(boxes, ignored, grid, classes, self.rasters, self.deadzone)
         return build_targets(boxes, ignored, grid, classes=classes, rules=self.rules)
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
@@ -136,14 +145,12 @@ class Batches(Dataset[dict[str, Tensor]]):
         rng = step_rng(self.seed, step)
         whole = self.is_whole(step)
         size = self.whole if whole else self.crop
-        count = self.whole_count if whole else self.experiment.training.batch_size
+        count = self.whole_count if whole else self.count
         first = self.shown_before(step)
         images, targets = [], []
         for place in range(first, first + count):
             frame = self._draw(rng, place, size)
             images.append(np.asarray(frame.image))
             targets.append(self._targets(frame))
-        names = ("covered", "boxes", "box_weight", "coverage_weight")
-        batch = {n: torch.from_numpy(np.stack([getattr(t, n) for t in targets])) for n in names}
-        batch["image"] = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        return batch
+        image = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+        return {"image": image, **stack_targets(targets)}

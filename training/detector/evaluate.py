@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import json
 import math
 import sys
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from facekit.errors import DataError
+from facekit.errors import DataError, writing
 from facekit.evaluation.average_precision import best_thresholds
-from training.detector.frames import Part, read_photos
-from training.detector.inference import Network, check_classes, open_network
-from training.detector.measure import Measured, measure
-from training.detector.options import add_key, add_model, add_threads, say_key_unused
-from training.experiment.kitti import IMAGES, LABELS, read_kitti_config
-from training.experiment.reader import read_experiment
-from training.experiment.settings import DataSource, Experiment
-from training.inference import median_ms
-from training.writing import write_json
-
-LOGGER = logging.getLogger("training")
+from facekit.evaluation.class_scores import (
+    ClassScore,
+    ScoredPhoto,
+    mean_average_precision,
+    score_classes,
+)
+from facekit.files import write_whole
+from facekit.progress import ProgressBar
+from training.arguments import add_experiment, add_key, add_model, add_threads, warn_unused_key
+from training.detector.files import check_detector, open_detector
+from training.detector.frames import LabeledPhoto, Part, PhotoSet, read_photos
+from training.detector.inference import Detector, TorchDetector, find_boxes, frame_ms
+from training.experiment.data import IMAGES, LABELS, DataSource, read_kitti_config
+from training.experiment.spec import Experiment, read_experiment
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command; the short ones are TLT's."""
-    parser.add_argument("-e", "--experiment", type=Path, required=True, help="the spec")
+    add_experiment(parser)
     add_model(parser)
-    parser.add_argument(
-        "-d",
-        "--dataset_export_spec",
-        type=Path,
-        help="a tfrecords spec: names of the folders, and how the photos are split",
-    )
     photos = parser.add_mutually_exclusive_group()
     photos.add_argument(
         "--data", type=Path, help="another KITTI folder, with images and labels, to measure on"
@@ -62,12 +60,12 @@ def run(options: argparse.Namespace) -> int:
         DataError: The spec, the network, or all of the photos can't be used; or the figures can't
             be written.
     """
-    say_key_unused(options)
+    warn_unused_key(options)
     kitti = read_kitti_config(options.dataset_export_spec) if options.dataset_export_spec else None
     experiment = read_experiment(options.experiment, kitti, measuring=True)
-    network = open_network(options.model, options.threads)
-    check_network(network, options.model, experiment)
-    dataset = experiment.dataset
+    detector = open_detector(options.model, options.threads)
+    dataset, size_wh = experiment.dataset, experiment.spec.augmentation_config.size_wh
+    check_detector(detector, options.model, dataset.class_names, size_wh, experiment.path)
     if options.data:
         source = DataSource(options.data / IMAGES, options.data / LABELS)
         dataset = replace(dataset, validation=(source,), validation_fold=None)
@@ -75,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     photos = read_photos(dataset, part, keep_bytes=0)
     if not photos.photos:
         raise DataError(options.experiment, f"has no {part} photos to measure on")
-    measured = measure(network, photos.photos, experiment)
+    measured = measure(detector, photos.photos, experiment)
     figures: dict[str, Any] = {
         "model": str(options.model),
         "photos": len(photos.photos),
@@ -91,33 +89,88 @@ def run(options: argparse.Namespace) -> int:
             for score in measured.classes
         }
     if options.speed:
-        figures["frame_ms"] = frame_ms(network)
+        figures["frame_ms"] = frame_ms(detector)
     sys.stdout.write(report(figures))
     if options.json:
-        write_json(options.json, figures)
+        with writing(options.json):
+            write_whole(options.json, json.dumps(figures, indent=2) + "\n")
     return int(bool(photos.problems))
 
 
-def check_network(network: Network, path: Path, experiment: Experiment) -> None:
-    """Hold a network to a spec.
+@dataclass(frozen=True)
+class Measured:
+    """How well a network does.
 
-    Raises:
-        DataError: It has other classes or another frame than the spec says.
+    Attributes:
+        classes: One score a class, in the order of the spec.
     """
-    check_classes(network, path, experiment.dataset.class_names, experiment.path)
-    frame = (experiment.augmentation.width, experiment.augmentation.height)
-    if network.size_wh != frame:
-        raise DataError(
-            experiment.path,
-            "has a frame of {}x{}; that of {} is {}x{}".format(*frame, path, *network.size_wh),
-        )
+
+    classes: list[ClassScore]
+
+    @property
+    def mean_ap(self) -> float:
+        """Mean average precision over the classes that have faces; NaN where none has."""
+        return mean_average_precision(self.classes)
+
+    @property
+    def class_ap(self) -> dict[str, float]:
+        """Average precision by class; NaN for one without faces."""
+        return {score.name: score.average_precision for score in self.classes}
+
+
+def score_photo(detector: Detector, photo: LabeledPhoto, experiment: Experiment) -> ScoredPhoto:
+    """Return what a network finds in a photo, beside the photo's labels."""
+    image = photo.image()
+    found = find_boxes(detector, image, experiment.clustering)
+    width, height = detector.size_wh
+    return ScoredPhoto(
+        found.boxes_xyxy,
+        found.scores,
+        found.class_ids,
+        photo.boxes_xyxy,
+        # Objects that the spec maps to no class have the class ``NO_CLASS`` already.
+        photo.classes.astype(np.int32),
+        np.zeros(len(photo.classes), dtype=bool),
+        (width / image.width, height / image.height),
+    )
+
+
+def measure(detector: Detector, photos: Sequence[LabeledPhoto], experiment: Experiment) -> Measured:
+    """Score every class.
+
+    Args:
+        detector: The network.
+        photos: The photos with their faces, labeled in the classes of ``experiment``.
+        experiment: Clustering, overlaps, sizes that count, and the way of averaging.
+    """
+    scored = []
+    with ProgressBar(len(photos), "photos measured") as bar:
+        for photo in photos:
+            scored.append(score_photo(detector, photo, experiment))
+            bar.advance()
+    rules, names = experiment.spec.evaluation_config, experiment.dataset.class_names
+    mode = rules.average_precision_mode
+    return Measured(score_classes(scored, names, rules.rules(names), mode))
+
+
+def evaluate_network(model: Any, photos: PhotoSet, experiment: Experiment) -> Measured:
+    """Measure a ``DetectNet`` while it is trained; leaves it in evaluation mode.
+
+    Args:
+        model: The network, on any device.
+        photos: As in ``measure``.
+        experiment: As in ``measure``; gives the frame as well.
+    """
+    size_wh = experiment.spec.augmentation_config.size_wh
+    detector = TorchDetector(model.eval(), experiment.dataset.class_names, size_wh)
+    return measure(detector, photos.photos, experiment)
 
 
 def figures_of(measured: Measured, experiment: Experiment) -> dict[str, Any]:
     """Return what was measured, ready for JSON; what no face was there for is None."""
-    rules = experiment.evaluation
-    classes = {}
-    for score, rule in zip(measured.classes, rules.classes, strict=True):
+    rules, classes = experiment.spec.evaluation_config, {}
+    every = rules.rules(experiment.dataset.class_names)
+    for score, rule in zip(measured.classes, every, strict=True):
         classes[score.name] = {
             "faces": score.curve.faces,
             "average_precision": _known(score.average_precision),
@@ -126,7 +179,7 @@ def figures_of(measured: Measured, experiment: Experiment) -> dict[str, Any]:
             "minimum_height": rule.minimum_height,
         }
     return {
-        "mode": rules.mode,
+        "mode": rules.average_precision_mode,
         "classes": classes,
         "mean_average_precision": _known(measured.mean_ap),
     }
@@ -134,13 +187,6 @@ def figures_of(measured: Measured, experiment: Experiment) -> dict[str, Any]:
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 6)
-
-
-def frame_ms(network: Network) -> float:
-    """Return the median time of a single frame through the network, milliseconds."""
-    width, height = network.size_wh
-    frame = np.random.default_rng(0).random((1, 3, height, width), np.float32)
-    return median_ms(lambda: network.run(frame))
 
 
 def report(figures: dict[str, Any]) -> str:

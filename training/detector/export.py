@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import logging
 import sys
 import tempfile
 from pathlib import Path
@@ -12,17 +10,16 @@ from pathlib import Path
 import torch
 
 from facekit.contract import GRID_STRIDE
-from facekit.errors import ConfigError
-from training.arguments import positive
-from training.detector.checkpoint import Network, read_network
+from facekit.errors import ConfigError, writing
+from facekit.files import write_whole
+from training.arguments import add_key, add_model, positive, warn_unused_key
+from training.detector.files import read_network
 from training.detector.inference import CLASSES_KEY
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
-from training.detector.options import add_key, add_model, say_key_unused
+from training.detector.saved import SavedNetwork
 from training.export import write_onnx
 from training.repository import LABEL_FILE, check_served, served_labels
-from training.writing import write_file
 
-LOGGER = logging.getLogger("training")
 BATCHES = 10
 BATCH_SIZE = 16
 """TLT's default number of calibration photos is the product."""
@@ -62,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         DataError: The network, or the folder of photos, can't be used; or a file can't be
             written, or the network does not fit the model repository that it lies in.
     """
-    say_key_unused(options)
+    warn_unused_key(options)
     if options.data_type == "int8" and options.cal_image_dir is None:
         raise ConfigError("--data_type int8 needs --cal_image_dir, a folder of photos")
     network = read_network(options.model)
@@ -85,12 +82,13 @@ def run(options: argparse.Namespace) -> int:
     served = served_labels(path)
     labels = options.label_file or served or path.with_name(LABEL_FILE)
     if options.label_file or served is None:
-        write_labels(labels, network.classes)
+        with writing(labels):
+            write_whole(labels, "".join(f"{name}\n" for name in network.classes))
     sys.stdout.write(f"{labels}: {', '.join(network.classes)}\n")
     return 0
 
 
-def check_place(network: Network, path: Path) -> None:
+def check_place(network: SavedNetwork, path: Path) -> None:
     """Check that a network fits the model repository that its file is written to, if it is one.
 
     Raises:
@@ -107,7 +105,7 @@ def check_place(network: Network, path: Path) -> None:
     )
 
 
-def export(network: Network, path: Path) -> float:
+def export(network: SavedNetwork, path: Path) -> float:
     """Write a network as an ONNX file in float32.
 
     Returns:
@@ -127,15 +125,8 @@ def export(network: Network, path: Path) -> float:
         {
             CLASSES_KEY: ",".join(network.classes),
             "parameters": str(model.parameter_count()),
-            **{
-                field.name: str(getattr(network, field.name))
-                for field in dataclasses.fields(network)
-                if field.name in ("epoch", "step", "seed")
-            },
+            "epoch": str(network.epoch),
+            "step": str(network.step),
+            "seed": str(network.seed),
         },
     )
-
-
-def write_labels(path: Path, names: tuple[str, ...]) -> None:
-    """Write the label file that the postprocess models read: a class a line."""
-    write_file(path, "".join(f"{name}\n" for name in names).encode())

@@ -21,8 +21,8 @@ from facekit.labels.listing import stem_number
 from facekit.labels.photo_labels import stored_view, upright_labels
 from facekit.photos.formats import PHOTO_SUFFIXES
 from facekit.progress import ProgressBar
-from training.data.photos import load_image
-from training.experiment.settings import Dataset, DataSource
+from training.experiment.data import Dataset, DataSource
+from training.facesets import load_image
 
 LOGGER = logging.getLogger("training")
 IGNORED = -1
@@ -151,7 +151,7 @@ def _pairs(source: DataSource, extension: str) -> Iterable[tuple[Path, Path]]:
         suffixes = (".jpg", ".jpeg") if wanted in (".jpg", ".jpeg") else (wanted,)
     found = sorted(p for p in source.image_folder.iterdir() if p.suffix.lower() in suffixes)
     if not found:
-        raise DataError(source.image_folder, f"holds no photo ({', '.join(suffixes)})")
+        raise DataError(source.image_folder, f"contains no photos ({', '.join(suffixes)})")
     return [(photo, source.label_folder / f"{photo.stem}.txt") for photo in found]
 
 

@@ -13,17 +13,17 @@ from PIL import Image, ImageDraw
 
 from facekit.detection.postprocess import Detections
 from facekit.draw import draw_tag, place_tags
-from facekit.errors import DataError, FacekitError
+from facekit.errors import DataError, FacekitError, writing
 from facekit.faces import Face
-from facekit.files import FolderLock
+from facekit.files import FolderLock, write_whole
 from facekit.labels.kitti import kitti_line, written_box
 from facekit.photos.formats import PHOTO_SUFFIXES
 from facekit.progress import ProgressBar
-from training.data.photos import load_image
-from training.detector.inference import Network, check_classes, find_boxes, open_network
-from training.detector.options import add_key, add_model, add_threads, say_key_unused
+from training.arguments import add_key, add_model, add_threads, warn_unused_key
+from training.detector.files import check_detector, open_detector
+from training.detector.inference import Detector, find_boxes
 from training.experiment.inference import InferenceSpec, read_inference
-from training.writing import write_file
+from training.facesets import load_image
 
 LOGGER = logging.getLogger("training")
 DRAWN, LABELS = "images_annotated", "labels"
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         DataError: The spec or the network can't be used, there is no photo, or the output folder
             can't be written to.
     """
-    say_key_unused(options)
+    warn_unused_key(options)
     spec = read_inference(options.inference_spec)
     with FolderLock(options.inference_output):
         return _run(options, spec)
@@ -62,31 +62,24 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, spec: InferenceSpec) -> int:
     path = options.model or spec.model
     if path is None:
-        raise DataError(spec.path, "names no network: name one with -m")
-    network = open_network(path, options.threads)
-    check_classes(network, path, spec.class_names, spec.path)
-    if network.size_wh != (spec.width, spec.height):
-        raise DataError(
-            spec.path,
-            f"has a frame of {spec.width}x{spec.height}; that of {path} is {{}}x{{}}".format(
-                *network.size_wh
-            ),
-        )
-    counts, failed = infer(network, spec, options.inference_input, options.inference_output)
+        raise DataError(spec.path, "does not name a network: name one with -m")
+    detector = open_detector(path, options.threads)
+    check_detector(detector, path, spec.class_names, spec.size_wh, spec.path)
+    counts, failed = infer(detector, spec, options.inference_input, options.inference_output)
     found = ", ".join(f"{count} {name}" for name, count in counts.items())
     sys.stdout.write(f"{options.inference_output}: {found}; {failed} photos unusable\n")
     return int(failed > 0)
 
 
 def infer(
-    network: Network, spec: InferenceSpec, source: Path, out: Path
+    detector: Detector, spec: InferenceSpec, source: Path, out: Path
 ) -> tuple[dict[str, int], int]:
     """Find the objects of every photo, and write what the spec asks for.
 
     A photo that can't be used is named, counted and left out.
 
     Args:
-        network: The network.
+        detector: The network.
         spec: The spec.
         source: A photo, or a folder of photos.
         out: Folder for ``images_annotated/<photo>`` and ``labels/<photo's stem>.txt``.
@@ -109,7 +102,7 @@ def infer(
                 if other != path:
                     raise DataError(path, f"would be written over what {other.name} gives")
                 image = load_image(path)
-                found = with_area(find_boxes(network, image, clustering))
+                found = with_area(find_boxes(detector, image, clustering))
                 write(image, found, spec, out, path.name)
             except FacekitError as error:
                 failed += 1
@@ -136,7 +129,7 @@ def find_photos(source: Path) -> list[Path]:
         p for p in source.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES and p.is_file()
     )
     if not found:
-        raise DataError(source, f"holds no photo ({', '.join(PHOTO_SUFFIXES)})")
+        raise DataError(source, f"contains no photos ({', '.join(PHOTO_SUFFIXES)})")
     return found
 
 
@@ -155,18 +148,21 @@ def write(image: Image.Image, found: Detections, spec: InferenceSpec, out: Path,
     Raises:
         DataError: A file can't be written.
     """
-    if spec.overlay:
+    wanted = spec.bbox_handler_config
+    if not wanted.disable_overlay:
         path = out / DRAWN / name
         content = io.BytesIO()
         try:
             kind = Image.registered_extensions()[path.suffix.lower()]
             draw(image, found, spec).save(content, format=kind)
         except (KeyError, OSError, ValueError) as error:
-            raise DataError(path, f"is no picture that can be written: {error}") from error
-        write_file(path, content.getvalue())
-    if spec.labels:
+            raise DataError(path, f"cannot be written as a picture: {error}") from error
+        with writing(path):
+            write_whole(path, content.getvalue(), sync=False)
+    if wanted.kitti_dump:
         path = out / LABELS / f"{Path(name).stem}.txt"
-        write_file(path, label_text(found, spec).encode())
+        with writing(path):
+            write_whole(path, label_text(found, spec), sync=False)
 
 
 def label_text(found: Detections, spec: InferenceSpec) -> str:
@@ -184,6 +180,7 @@ def draw(image: Image.Image, found: Detections, spec: InferenceSpec) -> Image.Im
     """
     drawn = image.copy()
     pen = ImageDraw.Draw(drawn)
+    line_width = spec.bbox_handler_config.overlay_linewidth
     none = np.zeros((0, 2), np.float32)
     faces = [
         Face(box, float(score), none, none[:, 0], spec.classes[index].name)
@@ -193,7 +190,7 @@ def draw(image: Image.Image, found: Detections, spec: InferenceSpec) -> Image.Im
     for k in order:
         entry = spec.classes[found.class_ids[k]]
         left, top, right, bottom = found.boxes_xyxy[k].tolist()
-        pen.rectangle((left, top, right, bottom), outline=entry.color_rgb, width=spec.line_width)
+        pen.rectangle((left, top, right, bottom), outline=entry.color_rgb, width=line_width)
     for k, tag in place_tags(drawn, faces, order[::-1], with_scores=True).items():
         draw_tag(drawn, tag, spec.classes[found.class_ids[k]].color_rgb)
     return drawn

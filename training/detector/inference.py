@@ -1,29 +1,83 @@
-"""Running a detector on photos, whatever kind of file it lies in."""
+"""Running a detector on photos.
+
+A photo is scaled by Pillow here and by DALI in the server: both average over the source pixels
+(antialiased, triangular), and differ by rounding.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 
+from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.detection.parameters import ClusteringParameters
 from facekit.detection.postprocess import Detections, detect
 from facekit.errors import DataError
-from training.inference import FRAME_WH, network_input, open_session
 
 Frames = NDArray[np.float32]
 CLASSES_KEY = "classes"
 """Entry of an exported file's metadata: the names of the classes with commas between them."""
-ENGINES = (".trt", ".engine", ".plan", ".etlt")
-"""Files of TensorRT, which specs of TLT's inference name."""
+ROUNDS = 30
+FRAME_WH = (NETWORK_WIDTH, NETWORK_HEIGHT)
+"""The frame of the networks that the kit serves."""
 
 
-class Network(Protocol):
+def network_input(
+    image: Image.Image, size_wh: tuple[int, int] = FRAME_WH, *, gray: bool = False
+) -> Frames:
+    """Return a photo as a detector takes it: stretched to its frame, 0..1.
+
+    Args:
+        image: The upright photo.
+        size_wh: Width and height of the frame.
+        gray: Replicate the gray value to three channels, or keep RGB (the default).
+
+    Returns:
+        float32 [3, height, width].
+    """
+    source = image.convert("L") if gray else image.convert("RGB")
+    frame = source.resize(size_wh, Image.Resampling.BILINEAR)
+    pixels = np.asarray(frame, dtype=np.float32) / np.float32(255)
+    if gray:
+        pixels = np.repeat(pixels[:, :, None], 3, axis=2)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def open_session(path: Path, threads: int = 1) -> Any:
+    """Load an ONNX file on the CPU for ``threads`` threads.
+
+    Raises:
+        DataError: The file is missing, or is not an ONNX file that onnxruntime can run.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    if not path.is_file():
+        raise DataError(path, "no such file")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own kinds, which its stubs do not name
+        raise DataError(path, f"is not a network that onnxruntime can run: {error}") from error
+
+
+def median_ms(run: Callable[[], object]) -> float:
+    """Return the median time of one call in milliseconds."""
+    times = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return 1000 * float(np.median(times))
+
+
+class Detector(Protocol):
     """A network that can be run."""
 
     @property
@@ -46,13 +100,13 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True)
-class TorchNetwork:
+class TorchDetector:
     """A network in PyTorch.
 
     Attributes:
         model: The ``DetectNet``, in evaluation mode, on any device.
-        classes: As in ``Network``.
-        size_wh: As in ``Network``.
+        classes: As in ``Detector``.
+        size_wh: As in ``Detector``.
     """
 
     model: Any
@@ -60,7 +114,7 @@ class TorchNetwork:
     size_wh: tuple[int, int] = FRAME_WH
 
     def run(self, frames: Frames) -> tuple[Frames, Frames]:
-        """See ``Network.run``."""
+        """See ``Detector.run``."""
         import torch
 
         device = next(self.model.parameters()).device
@@ -69,7 +123,7 @@ class TorchNetwork:
         return bbox.float().cpu().numpy(), coverage.float().cpu().numpy()
 
 
-class OnnxNetwork:
+class OnnxDetector:
     """A network in an ONNX file, on the CPU."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
@@ -96,67 +150,35 @@ class OnnxNetwork:
         self.classes = tuple(filter(None, notes.get(CLASSES_KEY, "").split(",")))
 
     def run(self, frames: Frames) -> tuple[Frames, Frames]:
-        """See ``Network.run``."""
+        """See ``Detector.run``."""
         bbox, coverage = self.session.run(self._outputs, {self._input: frames})
         return np.asarray(bbox), np.asarray(coverage)
 
 
-def open_network(path: Path, threads: int = 1) -> Network:
-    """Load a checkpoint or an ONNX file.
-
-    Args:
-        path: The file; whatever does not end in ``.onnx`` is a checkpoint.
-        threads: Threads of the ONNX file's session, or of torch.
-
-    Raises:
-        DataError: The file is missing, damaged, or of another kind.
-    """
-    if path.suffix.lower() == ".onnx":
-        return OnnxNetwork(path, threads)
-    if path.suffix.lower() in ENGINES:
-        raise DataError(
-            path, "is for TensorRT, which a server runs; name a checkpoint or an ONNX file"
-        )
-    import torch
-
-    from training.detector.checkpoint import read_network
-
-    torch.set_num_threads(threads)
-    network = read_network(path)
-    return TorchNetwork(network.build(), network.classes, network.size_wh)
-
-
-def check_classes(network: Network, path: Path, names: Sequence[str], spec: Path) -> None:
-    """Hold a network's classes to those of a spec.
-
-    Args:
-        network: The network.
-        path: Its file.
-        names: The classes of the spec.
-        spec: The spec's file.
-
-    Raises:
-        DataError: They are others, or in another order.
-    """
-    if network.classes and tuple(names) != network.classes:
-        raise DataError(
-            spec,
-            f"has the classes {', '.join(names)}; those of {path} are {', '.join(network.classes)}",
-        )
+def frame_ms(detector: Detector) -> float:
+    """Return the median time of a single frame through a network, milliseconds."""
+    width, height = detector.size_wh
+    frame = np.random.default_rng(0).random((1, 3, height, width), np.float32)
+    return median_ms(lambda: detector.run(frame))
 
 
 def find_boxes(
-    network: Network, image: Image.Image, clustering: Sequence[ClusteringParameters]
+    detector: Detector,
+    image: Image.Image,
+    clustering: Sequence[ClusteringParameters],
+    *,
+    gray: bool = False,
 ) -> Detections:
-    """Find the objects of a photo.
+    """Find the objects of a photo, with the kit's own decoding and clustering.
 
     Args:
-        network: The network.
+        detector: The network.
         image: The upright photo.
         clustering: The clustering, one a class.
+        gray: As in ``network_input``.
 
     Returns:
         Boxes in pixels of the photo.
     """
-    bbox, coverage = network.run(network_input(image, network.size_wh)[None])
+    bbox, coverage = detector.run(network_input(image, detector.size_wh, gray=gray)[None])
     return detect(bbox[0], coverage[0], size_wh=image.size, parameters=clustering)

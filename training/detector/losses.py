@@ -12,11 +12,17 @@ Tensors of all losses, for n frames, C classes and a grid of h x w cells:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from facekit.detection.grid import BOX_SCALE
+from training.experiment.training import CostFunctionConfig
+
+OBJECTIVES = ("coverage", "box")
 
 FULL_QUALITY_IOU = 0.75
 """Overlap from which a box's coverage target is 1."""
@@ -154,3 +160,82 @@ def box_l1_loss(predicted: Tensor, boxes: Tensor, box_weight: Tensor) -> Tensor:
     distance = (predicted - boxes).abs() / BOX_SCALE
     # A cell without a face has no box: nothing to be far from, whatever the weight.
     return (distance * box_weight[:, :, None]).mean(dim=(0, 2, 3, 4))
+
+
+class CostFunction:
+    """Weighs the objectives of the classes against each other, as TLT's cost function does.
+
+    The weights of a class's objectives, and those of the classes, are shares of 1. With
+    ``enable_autoweighting`` the objectives' weights are set anew after each epoch: the target of
+    each over its mean loss, as shares of 1, within the spec's bounds (``CostAutoWeightHook`` of
+    tao_tensorflow1_backend).
+    """
+
+    def __init__(self, cost: CostFunctionConfig, device: torch.device) -> None:
+        """Start from the spec's initial weights.
+
+        Args:
+            cost: The spec's.
+            device: Where the losses are computed.
+        """
+        self.cost, classes = cost, cost.target_classes
+        self.quality_focal = cost.facekit.coverage_loss == "QUALITY_FOCAL"
+        self.giou = cost.facekit.bbox_loss == "GIOU"
+        weights = torch.tensor([each.class_weight for each in classes], device=device)
+        self.class_weight = weights / weights.sum()
+        shares = [each.coverage_foreground_weight for each in classes]
+        self.foreground = torch.tensor(shares, device=device)
+        both = [[each.weights(name) for each in classes] for name in ("cov", "bbox")]
+        initial, self.target = torch.tensor(both, device=device).unbind(dim=-1)
+        self.weight = initial / initial.sum(dim=0).clamp(min=1e-12)
+        self.sums = torch.zeros_like(self.weight)
+        # The kit's own losses are weighted against each other already, and against the clipping
+        # of the gradient: with equal weights they count as they are.
+        own = self.quality_focal or self.giou
+        self.scale = float(len(OBJECTIVES) * len(classes)) if own else 1.0
+
+    def __call__(
+        self, predicted: Tensor, logit: Tensor, batch: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss to derive, and the objectives' unweighted losses by name.
+
+        Args:
+            predicted: float [n, C, 4, h, w], decoded corners in pixels.
+            logit: float [n, C, h, w].
+            batch: ``boxes``, ``covered``, ``box_weight``, ``coverage_weight``.
+        """
+        covered, coverage_weight = batch["covered"], batch["coverage_weight"]
+        boxes, box_weight = batch["boxes"], batch["box_weight"]
+        quality = covered
+        if self.giou or self.quality_focal:
+            giou, l1, quality = box_overlap_losses(predicted, boxes, box_weight)
+        if self.giou:
+            box = giou + l1
+        else:
+            box = box_l1_loss(predicted, boxes, box_weight)
+        if self.quality_focal:
+            coverage = quality_focal_loss(logit, quality * covered, covered, coverage_weight)
+        else:
+            coverage = cross_entropy_loss(logit, covered, coverage_weight, self.foreground)
+        losses = torch.stack([coverage, box])
+        self.sums += losses.detach()
+        total = self.scale * (losses * self.weight * self.class_weight).sum()
+        return total, {name: losses[k].sum() for k, name in enumerate(OBJECTIVES)}
+
+    def end_epoch(self) -> None:
+        """Set the weights anew, where the spec asks for it, from the losses since the last time."""
+        if self.cost.enable_autoweighting:
+            wanted = torch.where(self.sums > 0, self.target / self.sums.clamp(min=1e-30), 0.0)
+            share = wanted / wanted.sum(dim=0).clamp(min=1e-30)
+            bounds = self.cost.min_objective_weight, self.cost.max_objective_weight
+            self.weight = torch.where(wanted.sum(dim=0) > 0, share.clamp(*bounds), self.weight)
+        self.sums = torch.zeros_like(self.sums)
+
+    def state(self) -> dict[str, Any]:
+        """Return what resuming needs."""
+        return {"weight": self.weight.cpu(), "sums": self.sums.cpu()}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what ``state`` returned."""
+        self.weight = state["weight"].to(self.weight.device)
+        self.sums = state["sums"].to(self.sums.device)

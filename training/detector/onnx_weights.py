@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from facekit.errors import DataError
-from training.detector.checkpoint import Network, State, check_fit
 from training.detector.inference import CLASSES_KEY
 from training.detector.network import Layout, StageLayout
+from training.detector.saved import SavedNetwork, State, check_fit
 
 NORM_EPSILON = 1e-5
 """PyTorch's epsilon of a batch norm."""
@@ -33,11 +33,11 @@ class _Convolution:
         self.size = int(self.weight.shape[-1])
 
 
-def read_onnx_network(path: Path) -> Network:
+def read_onnx_network(path: Path) -> SavedNetwork:
     """Read the layout and weights of a network that ``export`` wrote.
 
     The batch norms were folded into the convolutions, so theirs come back as weight 1 and the
-    folded bias, and ``Network.folded`` is set.
+    folded bias, and ``SavedNetwork.folded`` is set.
 
     Raises:
         DataError: The file is missing, damaged, quantized, or not a DetectNet_v2 of this kit.
@@ -63,7 +63,7 @@ def read_onnx_network(path: Path) -> Network:
         classes = tuple(f"class {k}" for k in range(layout.classes))
     shape = model.graph.input[0].type.tensor_type.shape.dim
     size_wh = (int(shape[3].dim_value), int(shape[2].dim_value))
-    return Network(layout, classes, size_wh, state, folded=True)
+    return SavedNetwork(layout, classes, size_wh, state, folded=True)
 
 
 def _assemble(found: list[_Convolution], squashed: set[str]) -> tuple[Layout, State]:

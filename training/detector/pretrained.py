@@ -1,8 +1,10 @@
-"""``pretrained``: weights to begin with, from a network that has learned something already."""
+"""``pretrained``: weights to begin with, and the network that a run begins with."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,8 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from training.detector.checkpoint import Network, read_network, save_network
-from training.detector.network import DetectNet
+from training.detector.files import read_network
+from training.detector.network import (
+    RESNET_BLOCKS,
+    RESNET_CHANNELS,
+    DetectNet,
+    Layout,
+    resnet_layout,
+)
+from training.detector.saved import SavedNetwork, save_network
+from training.devices import place
+from training.experiment.training import ModelConfig
+
+LOGGER = logging.getLogger("training")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def load_pretrained(model: DetectNet, network: Network, classes: tuple[str, ...]) -> list[str]:
+def load_pretrained(model: DetectNet, network: SavedNetwork, classes: tuple[str, ...]) -> list[str]:
     """Copy a pretrained network into a model of any width.
 
     The pretrained filters become the first channels of each layer. In a model at least as wide
@@ -130,3 +143,72 @@ def unfold_norms(model: DetectNet, images: Iterable[Tensor]) -> None:
             norm.running_mean.copy_(mean.float())
             norm.running_var.copy_(variance.float())
     model.train(training)
+
+
+def make_layout(config: ModelConfig, classes: int) -> Layout:
+    """Return the layout a spec asks for, where it does not take that of a pruned network."""
+    ours = config.facekit
+    channels = tuple(max(1, round(ours.width_share * full)) for full in RESNET_CHANNELS)
+    dilations = None
+    if ours.dilate:
+        count = 2 * RESNET_BLOCKS[config.num_layers][-1]
+        dilations = ((2, 2, 4, 2) + (2,) * count)[:count]
+    return resnet_layout(config.num_layers, classes, channels, dilations)
+
+
+def to_unit(image: Tensor) -> Tensor:
+    """Return uint8 pictures as the network takes them: float in 0..1, channels last."""
+    return image.float().div_(255.0).contiguous(memory_format=torch.channels_last)
+
+
+def begin(
+    config: ModelConfig, classes: tuple[str, ...], device: torch.device, images: Iterable[Tensor]
+) -> DetectNet:
+    """Return the network to train: as initialized, or from a pretrained one.
+
+    Args:
+        config: The spec's.
+        classes: Names of the classes.
+        device: Where to train.
+        images: Batches of frames, float [n, 3, h, w] in 0..1 on the device, on which the
+            statistics of folded batch norms are measured where the pretrained network has such.
+
+    Raises:
+        DataError: The pretrained network can't be used.
+    """
+    path = config.pretrained
+    network = read_network(path) if path else None
+    if network is not None and config.load_graph:
+        layout = dataclasses.replace(network.layout, classes=len(classes))
+    else:
+        layout = make_layout(config, len(classes))
+    made = place(DetectNet(layout), device)
+    if network is not None:
+        missing = load_pretrained(made, network, classes)
+        total = len(made.state_dict())
+        LOGGER.info("%d of %d weights begin with %s", total - len(missing), total, path)
+        if network.folded:
+            unfold_norms(made, images)
+    return made
+
+
+def freeze(model: DetectNet, config: ModelConfig) -> list[nn.Module]:
+    """Set aside what the spec does not want trained.
+
+    As in TAO, ``freeze_bn`` keeps the statistics of every batch norm as they are, while their
+    weights and biases are trained (``training=False`` of its ResNet's layers).
+
+    Returns:
+        The batch norms that stay in evaluation mode: all of them with ``freeze_bn``, else those
+        of the frozen blocks.
+    """
+    parts: list[nn.Module] = []
+    for block in sorted(set(map(int, config.freeze_blocks))):
+        parts += [model.stem, model.stem_norm] if block == 0 else [model.stages[block - 1]]
+    searched = [model] if config.freeze_bn else parts
+    norms: list[nn.Module] = [
+        inner for part in searched for inner in part.modules() if isinstance(inner, nn.BatchNorm2d)
+    ]
+    for part in parts:
+        part.requires_grad_(False)
+    return norms

@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 
 from facekit.errors import ConfigError
-from training.arguments import positive, share
-from training.detector.checkpoint import read_network, save_network
+from training.arguments import add_key, add_model, positive, share, warn_unused_key
+from training.detector.files import read_network
 from training.detector.network import Layout
-from training.detector.options import add_key, add_model, say_key_unused
 from training.detector.pruning import (
     CRITERIA,
     EQUALIZATIONS,
@@ -21,6 +20,7 @@ from training.detector.pruning import (
     cut,
     threshold_for,
 )
+from training.detector.saved import save_network
 
 LOGGER = logging.getLogger("training")
 
@@ -83,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         ConfigError: So few parameters can't be reached.
         DataError: The network can't be read, or the smaller one not be written.
     """
-    say_key_unused(options)
+    warn_unused_key(options)
     chosen = PruneOptions(
         options.pruning_threshold,
         options.equalization_criterion,

@@ -3,7 +3,13 @@
 The rule is that of TLT's ``prune`` (``core/pruning`` of tao_tensorflow1_backend): a filter's L2
 norm over the largest of its layer must be above a threshold. Layers whose outputs are added keep
 the same filters: all that give a stage's output, which are the second convolutions of its blocks
-and the projection of the first. Not TLT's is to judge by ``effects`` in place of the norm.
+and the projection of the first.
+
+Not TLT's is to judge a filter by its effect on what follows it. The norm of its weights says little
+where a batch norm follows, which undoes any factor. So a filter counts by the root mean square of
+what it gives, which its batch norm tells (a mean of ``bias``, a deviation of ``weight``, taken as
+normally distributed), behind the rectifier, times the norm of the weights that read it, with their
+own batch norms folded in.
 """
 
 from __future__ import annotations
@@ -18,7 +24,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.detector.effects import StageEffects, filter_effects
 from training.detector.network import BasicBlock, DetectNet, Layout, StageLayout
 
 Equalization = Literal["union", "intersection", "arithmetic_mean", "geometric_mean"]
@@ -162,6 +167,105 @@ def _norms(network: DetectNet) -> tuple[Norms, list[StageEffects]]:
         inners = tuple(filter_norms(block.conv1) for block in blocks)
         stages.append(StageEffects(tuple(outputs), inners))
     return filter_norms(network.stem), stages
+
+
+@dataclass(frozen=True)
+class StageEffects:
+    """The effects of a stage's filters, float64.
+
+    Attributes:
+        outputs: (filters,) a block: of the channels that the block gives.
+        inners: (filters,) a block: of the convolution within it.
+    """
+
+    outputs: tuple[Norms, ...]
+    inners: tuple[Norms, ...]
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """Mean and variance of each channel before its rectifier, as normally distributed."""
+
+    mean: Norms
+    variance: Norms
+
+    def __add__(self, other: _Spread) -> _Spread:
+        return _Spread(self.mean + other.mean, self.variance + other.variance)
+
+    def rectified(self) -> _Spread:
+        """Return mean and variance behind the rectifier."""
+        deviation = np.sqrt(np.maximum(self.variance, 1e-18))
+        z = self.mean / deviation
+        density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+        below = np.array([0.5 * math.erfc(-value / math.sqrt(2)) for value in z])
+        mean = self.mean * below + deviation * density
+        square = (self.mean**2 + self.variance) * below + self.mean * deviation * density
+        return _Spread(mean, np.maximum(square - mean**2, 0.0))
+
+    def strength(self) -> Norms:
+        """Return the root mean square of each channel."""
+        return np.asarray(np.sqrt(self.mean**2 + self.variance))
+
+
+def filter_effects(network: DetectNet) -> tuple[Norms, list[StageEffects]]:
+    """Return the effects of a network's filters.
+
+    Returns:
+        Those of the first convolution, float64 (filters,), and those of each stage.
+    """
+    given = _spread(network.stem_norm).rectified()
+    readers = [_readers_of_stage(network, number) for number in range(len(network.stages) + 1)]
+    stem = given.strength() * readers[0]
+    stages = []
+    for number, stage in enumerate(network.stages):
+        blocks = [block for block in stage if isinstance(block, BasicBlock)]
+        outputs, inners = [], []
+        for index, block in enumerate(blocks):
+            inner = _spread(block.norm1).rectified()
+            inners.append(inner.strength() * _reading(block.conv2, block.norm2))
+            shortcut = block.shortcut
+            passed = _spread(shortcut[1]) if isinstance(shortcut, nn.Sequential) else given
+            given = (_spread(block.norm2) + passed).rectified()
+            reading = readers[number + 1]
+            if index + 1 < len(blocks):
+                following = blocks[index + 1]
+                reading = _reading(following.conv1, following.norm1)
+            outputs.append(given.strength() * reading)
+        stages.append(StageEffects(tuple(outputs), tuple(inners)))
+    return stem, stages
+
+
+def _readers_of_stage(network: DetectNet, number: int) -> Norms:
+    """Return how much a stage's input channels are read; the heads stand behind the last."""
+    if number < len(network.stages):
+        first = network.stages[number][0]
+        assert isinstance(first, BasicBlock) and isinstance(first.shortcut, nn.Sequential)
+        return np.hypot(
+            _reading(first.conv1, first.norm1), _reading(first.shortcut[0], first.shortcut[1])
+        )
+    heads = []
+    for head in (network.bbox, network.coverage):
+        weight = head.weight.detach().double().cpu()
+        norms: Norms = weight.square().sum(dim=(0, 2, 3)).sqrt().numpy()
+        # Boxes and coverage have units of their own, and an equal say.
+        heads.append(norms / max(float(norms.max()), 1e-18))
+    return np.hypot(*heads)
+
+
+def _spread(norm: nn.Module) -> _Spread:
+    weight, bias = norm.get_parameter("weight"), norm.get_parameter("bias")
+    return _Spread(
+        bias.detach().double().cpu().numpy(), weight.detach().double().cpu().numpy() ** 2
+    )
+
+
+def _reading(conv: nn.Module, norm: nn.Module) -> Norms:
+    """Return the norm of the weights with which a convolution reads each of its inputs."""
+    factor = norm.get_parameter("weight").detach().double()
+    factor = factor / (norm.get_buffer("running_var").double() + 1e-5).sqrt()
+    weight = conv.get_parameter("weight").detach().double() * factor[:, None, None, None]
+    found: Norms = weight.square().sum(dim=(0, 2, 3)).sqrt().cpu().numpy()
+    return found
 
 
 def count_parameters(layout: Layout) -> int:

@@ -25,13 +25,13 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from facekit.errors import DataError
+from facekit.errors import DataError, writing
+from facekit.files import write_whole
 from facekit.progress import ProgressBar
-from training.data.photos import load_image
 from training.detector.infer import find_photos
+from training.detector.inference import network_input
 from training.export import IR_VERSION, OPSET, PRODUCER
-from training.inference import network_input
-from training.writing import unwritable, write_file
+from training.facesets import load_image
 
 LOGGER = logging.getLogger("training")
 QUANTIZED = ("Conv", "Add", "Relu")
@@ -101,7 +101,7 @@ def quantize(
         frames = _Frames(
             source.graph.input[0].name, [found[k] for k in chosen], count, size_wh, gray
         )
-        with _quiet(), frames.bar:
+        with _quiet(), frames.bar, writing(quantized):
             try:
                 quantize_static(
                     str(plain),
@@ -116,15 +116,14 @@ def quantize(
                     calibrate_method=CalibrationMethod.MinMax,
                     extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
                 )
-            except OSError as error:
-                raise unwritable(quantized, error) from error
             except ValueError as error:
                 if frames.used == 0:
-                    raise DataError(photos, "holds no photo to calibrate by") from error
+                    raise DataError(photos, "contains no photo to calibrate by") from error
                 raise
         graph = onnx.load(quantized)
     _finish(graph, source, frames.used)
-    write_file(path, graph.SerializeToString())
+    with writing(path):
+        write_whole(path, graph.SerializeToString())
     return frames.used
 
 

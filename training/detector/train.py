@@ -3,41 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
-from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
-import torch
-
 from facekit.errors import DataError
-from facekit.files import FolderLock
-from training.arguments import whole_number
-from training.detector.batches import Batches
-from training.detector.frames import PhotoSet, read_photos
-from training.detector.options import add_key, say_key_unused
-from training.detector.run import Run, RunOptions
-from training.devices import choose_device
-from training.experiment.kitti import read_kitti_config
-from training.experiment.reader import read_experiment
-from training.experiment.settings import Experiment
-from training.runs import CHECKPOINT
-
-LOGGER = logging.getLogger("training")
+from training.arguments import add_experiment, add_key, warn_unused_key, whole_number
+from training.checkpoints import CHECKPOINT
+from training.detector.recipe import DetectorRecipe
+from training.experiment.data import read_kitti_config
+from training.experiment.spec import Experiment, read_experiment
+from training.loop import Machine, fit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command; the short ones are TLT's."""
-    parser.add_argument("-e", "--experiment", type=Path, required=True, help="the spec")
+    add_experiment(parser)
     parser.add_argument("-r", "--results", type=Path, required=True, help="folder of the run")
     parser.add_argument("-n", "--name", default="model", help="the final one is weights/NAME.pt")
-    parser.add_argument(
-        "-d",
-        "--dataset_export_spec",
-        type=Path,
-        help="a tfrecords spec: names of the folders, and how the photos are split",
-    )
     parser.add_argument(
         "--threads", type=whole_number, default=0, help="of torch; 0: as many as it likes"
     )
@@ -50,19 +32,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; the photos that can't be used are named and left out."""
-    say_key_unused(options)
+    warn_unused_key(options)
     spec = options.dataset_export_spec
     experiment = read_experiment(options.experiment, read_kitti_config(spec) if spec else None)
-    path = train(
-        experiment,
-        RunOptions(options.results, options.name, options.threads, options.workers, options.device),
-    )
+    machine = Machine(options.threads, options.workers, options.device)
+    path = train(experiment, options.results, machine, options.name)
     sys.stdout.write(f"{path}\n")
     return 0
 
 
-def train(experiment: Experiment, options: RunOptions) -> Path:
+def train(experiment: Experiment, out: Path, machine: Machine, name: str = "model") -> Path:
     """Train as a spec says, or go on from the checkpoint in the output folder.
+
+    Args:
+        experiment: The spec.
+        out: Folder of the run: ``checkpoint.pt``, ``metrics.jsonl``, ``metrics.png`` and the
+            networks that are kept, ``weights/*.pt``.
+        machine: Where.
+        name: Name of the final network, ``weights/<name>.pt``.
 
     Returns:
         The final network.
@@ -73,9 +60,8 @@ def train(experiment: Experiment, options: RunOptions) -> Path:
         ConfigError: There is no such device.
         FacekitError: The loss is no longer a number.
     """
-    check_paths(experiment, resuming=(options.out / CHECKPOINT).exists())
-    with FolderLock(options.out):
-        return _train(experiment, options)
+    check_paths(experiment, resuming=(out / CHECKPOINT).exists())
+    return fit(DetectorRecipe(experiment, name), out, machine)
 
 
 def check_paths(experiment: Experiment, resuming: bool) -> None:
@@ -88,77 +74,19 @@ def check_paths(experiment: Experiment, resuming: bool) -> None:
     Raises:
         DataError: It is not; names the line of the spec.
     """
-    dataset, pretrained = experiment.dataset, experiment.model.pretrained
-    measured = dataset.validation if experiment.evaluation.period > 0 else ()
-    for field, sources in (
-        ("data_sources", dataset.training),
-        ("validation_data_source", measured),
-    ):
+    dataset, config = experiment.dataset, experiment.spec.network_config
+    measures = experiment.spec.evaluation_config.validation_period_during_training > 0
+    parts = {
+        "data_sources": dataset.training,
+        "validation_data_source": dataset.validation if measures else (),
+    }
+    for field, sources in parts.items():
         for source in sources:
             for folder in (source.image_folder, source.label_folder):
                 if not folder.is_dir():
-                    line = experiment.lines.get(str(folder.parent))
                     reason = f"image_directory_path of {field}: {folder}: no such folder"
-                    raise DataError(experiment.path, reason, line)
-    if not resuming and pretrained is not None and not pretrained.is_file():
-        line = experiment.lines.get(str(pretrained))
-        raise DataError(experiment.path, f"pretrained_model_file: {pretrained}: no such file", line)
-
-
-def _train(experiment: Experiment, options: RunOptions) -> Path:
-    if options.threads > 0:
-        torch.set_num_threads(options.threads)
-    device = choose_device(options.device)
-    photos = read_photos(experiment.dataset, "training")
-    validation = PhotoSet((), ())
-    if experiment.evaluation.period > 0:
-        validation = read_photos(experiment.dataset, "validation")
-    names = experiment.dataset.class_names
-    _describe("training", photos, names)
-    _describe("validation", validation, names)
-    check_classes_shown(experiment, photos)
-    run = Run(experiment, options, device, Batches(photos.photos, experiment), validation)
-    run.go()
-    return run.finish()
-
-
-def check_classes_shown(experiment: Experiment, photos: PhotoSet) -> None:
-    """Check that there is something to learn of every class.
-
-    Raises:
-        DataError: No photo has a class; names the line of the spec that maps names to it.
-    """
-    dataset, others = experiment.dataset, photos.unmapped
-    counts = photos.faces(len(dataset.class_names))
-    for name, count in zip(dataset.class_names, counts, strict=True):
-        if count:
-            continue
-        sought = [key for key, value in dataset.class_of.items() if value == name]
-        lower = {other.lower(): other for other in others}
-        close = [match for key in sought for match in get_close_matches(key, lower, n=1)]
-        reason = f"no training photo has class {name!r}: no label is {' or '.join(sought)}"
-        if close:
-            reason += f"; did you mean {lower[close[0]]!r}?"
-        elif others:
-            reason += f"; the labels also have {', '.join(sorted(others))}"
-        raise DataError(experiment.path, reason, experiment.lines.get(f"class {name}"))
-
-
-def _describe(title: str, part: PhotoSet, names: tuple[str, ...]) -> None:
-    """Say how many photos and faces there are, and what was left out."""
-    if not part.photos:
-        return
-    once = replace(part, photos=tuple({id(photo): photo for photo in part.photos}.values()))
-    unique, shown = len(once.photos), len(part.photos)
-    twice = "twice" if shown == 2 * unique else "more than once"
-    repeated = f" (listed {twice}: {shown} shown an epoch)" if shown > unique else ""
-    counts = zip(names, once.faces(len(names)), strict=True)
-    LOGGER.info(
-        "%s: %d photos%s with %s%s%s",
-        title,
-        unique,
-        repeated,
-        ", ".join(f"{count} {name}" for name, count in counts),
-        "".join(f", {n} {name} ignored" for name, n in sorted(part.unmapped.items())),
-        f"; problems, named above: {len(part.problems)}" if part.problems else "",
-    )
+                    raise DataError(experiment.path, reason, source.line)
+    if not resuming and config.pretrained is not None and not config.pretrained.is_file():
+        line = config.line_of("pretrained_model_file")
+        reason = f"pretrained_model_file: {config.pretrained}: no such file"
+        raise DataError(experiment.path, reason, line)

@@ -2,18 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Literal
 
-from facekit.contract import GRID_STRIDE
 from facekit.detection.parameters import ClusteringParameters
-from training.experiment.classes import clustering
-from training.experiment.sections import Range, Section, read_sections
+from training.experiment.data import Pixels
+from training.experiment.group import Flag, Group, Number, Text, Whole, ignored, read_group, within
+from training.experiment.spec import ClusteringConfig
 
-Color = tuple[int, int, int]
-_SIDE: Range = (2 * GRID_STRIDE, 8192)
-_CHANNEL: Range = (0, 255)
-_CONFIDENCE: Range = (0.0, 1e6)
+Channel = Annotated[Whole, within(0, 255)]
+
+
+class TltConfig(Group):
+    """A checkpoint or an ONNX file."""
+
+    model: Text = ""
+
+
+class TensorRtConfig(Group):
+    """A file that is run where it is an ONNX file; engines are run by a server, not here."""
+
+    without_effect = ignored(
+        "parser caffemodel prototxt uff_model backend_data_type save_engine",
+        calibrator_config="calibration_cache calibration_tensorfile n_batches",
+    )
+    trt_engine: Text = ""
+    etlt_model: Text = ""
+
+
+class InferencerConfig(Group):
+    """The network; its classes are in the order of its channels."""
+
+    without_effect = ignored("batch_size gpu_index input_nodes output_nodes stride")
+    exclusive = ("tlt_config", "tensorrt_config")
+    tlt_config: TltConfig = TltConfig()
+    tensorrt_config: TensorRtConfig = TensorRtConfig()
+    target_classes: tuple[Text, ...]
+    image_width: Pixels
+    image_height: Pixels
+    image_channels: Literal[3] = 3
+
+    def check(self) -> None:
+        """Check that no class is named twice."""
+        for index, name in enumerate(self.target_classes):
+            if name in self.target_classes[:index]:
+                raise self.error("target_classes", f"has {name!r} a second time", index)
+
+
+class BboxColor(Group):
+    """Red, green and blue."""
+
+    R: Channel = 0
+    G: Channel = 0
+    B: Channel = 0
 
 
 @dataclass(frozen=True)
@@ -28,34 +71,102 @@ class ClassDrawing:
 
     clustering: ClusteringParameters
     name: str
-    color_rgb: Color
+    color_rgb: tuple[int, int, int]
 
 
-@dataclass(frozen=True)
-class InferenceSpec:
-    """A whole spec of ``infer``.
+class ClasswiseBboxHandlerConfig(Group):
+    """A class's clustering, its name in label files and its color.
 
-    Attributes:
-        path: Its file, which error messages name.
-        model: The network: a checkpoint or an ONNX file. None where the spec names none.
-        class_names: The network's classes in the order of its channels.
-        width: Width of the network's frame in pixels, a multiple of 16.
-        height: Height likewise.
-        labels: Write label files in KITTI's form.
-        overlay: Write photos with the boxes drawn.
-        line_width: Width of the boxes' lines in pixels.
-        classes: One entry a class, in their order.
+    A cluster's confidence is what its coverage adds up to; the other kind of TLT needs a network
+    of its own.
     """
 
-    path: Path
-    model: Path | None
-    class_names: tuple[str, ...]
-    width: int
-    height: int
-    labels: bool
-    overlay: bool
-    line_width: int
-    classes: tuple[ClassDrawing, ...]
+    clustering_config: ClusteringConfig = ClusteringConfig()
+    confidence_model: Literal["aggregate_cov"] = "aggregate_cov"
+    confidence_threshold: Annotated[Number, within(0, 1e6)] | None = None
+    output_map: Text = ""
+    bbox_color: BboxColor = BboxColor()
+
+    def check(self) -> None:
+        """Check that label files can hold the name."""
+        if self.output_map and len(self.output_map.split()) != 1:
+            reason = f"is {self.output_map!r}; a KITTI label's class is one word"
+            raise self.error("output_map", reason)
+
+    def drawing(self, name: str) -> ClassDrawing:
+        """Return what becomes of a class's boxes."""
+        # Older specs have the threshold beside the clustering, newer ones within it.
+        defaults = ClusteringParameters()
+        outer = self.confidence_threshold
+        if outer is not None:
+            defaults = ClusteringParameters(
+                dbscan_confidence_threshold=outer, nms_confidence_threshold=min(outer, 1.0)
+            )
+        color = self.bbox_color
+        return ClassDrawing(
+            self.clustering_config.parameters(defaults),
+            self.output_map or name,
+            (color.R, color.G, color.B),
+        )
+
+
+class BboxHandlerConfig(Group):
+    """What is written: label files in KITTI's form, and photos with boxes drawn (an overlay)."""
+
+    without_effect = ignored(
+        "postproc_classes",
+        wandb_config="enabled key project entity reinit name tags wandb_dir notes mode",
+    )
+    kitti_dump: Flag = False
+    disable_overlay: Flag = False
+    overlay_linewidth: Annotated[Whole, within(1, 100)] = 2
+    classwise_bbox_handler_config: dict[str, ClasswiseBboxHandlerConfig] = {}
+
+
+class InferenceSpec(Group):
+    """A whole spec of ``infer``."""
+
+    inferencer_config: InferencerConfig
+    bbox_handler_config: BboxHandlerConfig
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The network's classes in the order of its channels."""
+        return self.inferencer_config.target_classes
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the network's frame in pixels, multiples of 16."""
+        return self.inferencer_config.image_width, self.inferencer_config.image_height
+
+    @property
+    def model(self) -> Path | None:
+        """The network: a checkpoint or an ONNX file. None where the spec names none."""
+        network, engine = self.inferencer_config, self.inferencer_config.tensorrt_config
+        found = network.tlt_config.model or engine.trt_engine or engine.etlt_model
+        return Path(found) if found else None
+
+    @cached_property
+    def classes(self) -> tuple[ClassDrawing, ...]:
+        """What becomes of each class's boxes: its entry, or that of ``default``."""
+        field = "classwise_bbox_handler_config"
+        boxes, found = self.bbox_handler_config, []
+        for index, name in enumerate(self.class_names):
+            entries = boxes.classwise_bbox_handler_config
+            entry = entries.get(name, entries.get("default"))
+            if entry is None:
+                raise boxes.error(field, f"has no entry for class {name!r}, nor for 'default'")
+            if len(name.split()) != 1 and not entry.output_map:
+                reason = f"has {name!r}, which no KITTI label can hold: give it an output_map"
+                raise self.inferencer_config.error("target_classes", f"{reason} of one word", index)
+            found.append(entry.drawing(name))
+        return tuple(found)
+
+    def check(self) -> None:
+        """Check that every class has an entry."""
+        boxes = self.bbox_handler_config
+        boxes.check_keys("classwise_bbox_handler_config", self.class_names)
+        _ = self.classes
 
 
 def read_inference(path: Path) -> InferenceSpec:
@@ -68,77 +179,4 @@ def read_inference(path: Path) -> InferenceSpec:
         DataError: The file can't be read; a field is unknown, missing, of the wrong kind or out of
             range. Names the line.
     """
-    spec = read_sections(path, "Inference")
-    spec.require("inferencer_config", "bbox_handler_config")
-    network, boxes = spec.section("inferencer_config"), spec.section("bbox_handler_config")
-    network.require("target_classes", "image_width", "image_height")
-    network.only("image_channels", 3)
-    sides = network.given({"image_width": _SIDE, "image_height": _SIDE})
-    for name, side in sides.items():
-        if side % GRID_STRIDE:
-            raise network.error(name, f"is {side}; it must be a multiple of {GRID_STRIDE}")
-    names = tuple(network.message.target_classes)
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise network.error("target_classes", f"has {name!r} a second time", index)
-    line_width = boxes.given({"overlay_linewidth": (1, 100)}).get("overlay_linewidth", 2)
-    return InferenceSpec(
-        path=path,
-        model=_model(network),
-        class_names=names,
-        width=int(sides["image_width"]),
-        height=int(sides["image_height"]),
-        labels=bool(boxes.message.kitti_dump),
-        overlay=not boxes.message.disable_overlay,
-        line_width=int(line_width),
-        classes=_classes(network, boxes, names),
-    )
-
-
-def _model(network: Section) -> Path | None:
-    trt = network.section("tensorrt_config").message
-    found = network.section("tlt_config").message.model or trt.trt_engine or trt.etlt_model
-    return Path(found) if found else None
-
-
-def _classes(network: Section, boxes: Section, names: tuple[str, ...]) -> tuple[ClassDrawing, ...]:
-    """Return the entry of every class, or that of ``default`` where it has none."""
-    field = "classwise_bbox_handler_config"
-    boxes.check_keys(field, names)
-    entries = boxes.entries(field)
-    found = []
-    for index, name in enumerate(names):
-        entry = entries.get(name, entries.get("default"))
-        if entry is None:
-            raise boxes.error(field, f"has no entry for class {name!r}, nor for 'default'")
-        if len(name.split()) != 1 and not entry.message.output_map:
-            reason = (
-                f"has {name!r}, which no KITTI label can hold: give it an output_map of one word"
-            )
-            raise network.error("target_classes", reason, index)
-        found.append(_drawing(entry, name))
-    return tuple(found)
-
-
-def _drawing(entry: Section, name: str) -> ClassDrawing:
-    # What a cluster's coverage adds up to; the other kind of TLT needs a network of its own.
-    entry.only("confidence_model", "aggregate_cov")
-    # Older specs have the threshold beside the clustering, newer ones within it.
-    defaults = ClusteringParameters()
-    outer = entry.given({"confidence_threshold": _CONFIDENCE}).get("confidence_threshold")
-    if outer is not None:
-        defaults = replace(
-            defaults,
-            dbscan_confidence_threshold=outer,
-            nms_confidence_threshold=min(outer, 1.0),
-        )
-    label = entry.message.output_map or name
-    if entry.message.output_map and len(label.split()) != 1:
-        raise entry.error("output_map", f"is {label!r}; a KITTI label's class is one word")
-    color = entry.section("bbox_color")
-    color.given(dict.fromkeys("RGB", _CHANNEL))
-    return ClassDrawing(
-        clustering(entry.section("clustering_config"), defaults),
-        label,
-        (color.message.R, color.message.G, color.message.B),
-    )
+    return read_group(path, InferenceSpec)[0]

@@ -7,27 +7,60 @@ from pathlib import Path
 
 import numpy as np
 
-from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
-from facekit.detection.parameters import ClusteringParameters
+from facekit.detection.parameters import ClusteringParameters, parse_parameters
 from facekit.detection.postprocess import Detections
+from facekit.engines.configs import DEFAULT_FILE, read_config
+from facekit.errors import ConfigError, DataError, reading
 from facekit.evaluation.average_precision import Curve, average_precision, best_thresholds
 from facekit.evaluation.class_scores import SIZE_BANDS, ScoredPhoto, frame_scale, height_curve
-from training.data.photos import (
+from training.detector.inference import Detector, OnnxDetector, find_boxes, frame_ms
+from training.facenet.proxy import group_photos
+from training.facesets import (
     PORTRAIT_TEST_FOLDER,
     Photo,
     no_face_photos,
     pts_photos,
     voc_photos,
 )
-from training.detector.network import INPUT_NAME
-from training.facenet.inference import NEARLY_ALL, Detector, served_parameters
-from training.facenet.proxy import group_photos
-from training.inference import latency
 
+POSTPROCESS_FOLDER = Path(__file__).parents[2] / "model_repository" / "facenet_postprocess"
+NEARLY_ALL = ClusteringParameters(
+    clustering_algorithm="NMS",
+    coverage_threshold=0.05,
+    nms_confidence_threshold=0.05,
+    nms_iou_threshold=0.5,
+)
+"""Lets boxes of nearly any coverage through: for the whole curve of precision and recall."""
 SMALLEST_COUNTED = 20.0
 """Faces of at least this height, in pixels of the 416-pixel frame, count for the target."""
 PROXY_IOU = 0.4
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.65)
+
+
+def served_parameters(folder: Path = POSTPROCESS_FOLDER) -> list[ClusteringParameters]:
+    """Read the clustering the model repository serves, one a class.
+
+    Args:
+        folder: Folder of the postprocess model, with the label file and ``configs/cpu.pbtxt``, or
+            else ``config.pbtxt``, as Triton chooses on the CPU.
+
+    Raises:
+        DataError: A file is missing, or the configuration sets no parameters.
+        ConfigError: A parameter is wrong.
+    """
+    path = folder / "configs" / "cpu.pbtxt"
+    path = path if path.exists() else folder / DEFAULT_FILE
+    try:
+        parameters = read_config(path).parameters
+    except ConfigError as error:
+        raise DataError(path, f"cannot be read: {error}") from error
+    values = {name: str(parameters[name].string_value) for name in parameters}
+    if not values:
+        raise DataError(path, "sets no parameters")
+    labels = folder / values.get("label_file", "labels.txt")
+    with reading(labels):
+        names = labels.read_text(encoding="utf-8").split()
+    return parse_parameters(values, names, others=("label_file",))
 
 
 def run(
@@ -37,7 +70,9 @@ def run(
     gray: bool = True,
 ) -> list[ScoredPhoto]:
     """Detect in every photo; all faces are of one class."""
-    return [_scored(photo, detector.detect(photo.image, parameters, gray)) for photo in photos]
+    return [
+        _scored(photo, find_boxes(detector, photo.image, parameters, gray=gray)) for photo in photos
+    ]
 
 
 def _scored(photo: Photo, found: Detections) -> ScoredPhoto:
@@ -82,7 +117,7 @@ def evaluate(data: Path, model: Path, split: str = "evaluation") -> dict[str, fl
     Returns:
         Figures by name.
     """
-    detector = Detector(model)
+    detector = OnnxDetector(model)
     served = served_parameters()
     figures: dict[str, float] = {}
 
@@ -117,6 +152,5 @@ def evaluate(data: Path, model: Path, split: str = "evaluation") -> dict[str, fl
     figures["without faces: photos"] = len(false)
     figures["without faces, served: false faces"] = sum(false)
     figures["without faces, served: photos with one"] = sum(count > 0 for count in false)
-    frame = np.random.default_rng(0).random((1, 3, NETWORK_HEIGHT, NETWORK_WIDTH), np.float32)
-    figures["latency ms, 1 thread, batch 1"] = latency(detector.session, {INPUT_NAME: frame})
+    figures["latency ms, 1 thread, batch 1"] = frame_ms(detector)
     return figures

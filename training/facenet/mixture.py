@@ -14,21 +14,21 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from facekit.contract import GRID_STRIDE, NETWORK_HEIGHT, NETWORK_WIDTH
-from training.data.photos import (
+from training.detector.targets import build_targets, stack_targets
+from training.facenet import scenes
+from training.facenet.degrade import degrade
+from training.facenet.scenes import Frame, Patch, log_uniform
+from training.facesets import (
     AFW_FOLDER,
     PORTRAIT_FOLDER,
     WEBFACE_FILE,
     Photo,
     no_face_photos,
     pts_photos,
+    read_webfaces,
     voc_photos,
 )
-from training.data.webfaces import read_webfaces
-from training.detector.targets import build_targets
-from training.facenet import scenes
-from training.facenet.degrade import degrade
-from training.facenet.scenes import Frame, Patch, log_uniform
-from training.runs import step_rng
+from training.loop import step_rng
 
 CROP_FRAME = (384, 224)
 CROP_BATCH = 16
@@ -117,13 +117,7 @@ class Mixture(Dataset[dict[str, Tensor]]):
             boxes = np.array(frame.boxes, dtype=np.float32).reshape(-1, 4)
             ignored = np.array(frame.ignored, dtype=np.float32).reshape(-1, 4)
             targets.append(build_targets(boxes, ignored, grid, frame.complete))
-        return {
-            "image": torch.from_numpy(np.stack(images)),
-            "covered": torch.from_numpy(np.stack([t.covered for t in targets])),
-            "boxes": torch.from_numpy(np.stack([t.boxes for t in targets])),
-            "box_weight": torch.from_numpy(np.stack([t.box_weight for t in targets])),
-            "coverage_weight": torch.from_numpy(np.stack([t.coverage_weight for t in targets])),
-        }
+        return {"image": torch.from_numpy(np.stack(images)), **stack_targets(targets)}
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int], late: bool = False) -> Frame:
         """Draw one frame, color not yet degraded.

@@ -9,18 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from training.data.photos import (
+from training.facenet import scenes
+from training.facenet.degrade import degrade
+from training.facenet.scenes import Frame, Patch, log_uniform
+from training.facesets import (
+    CROP_FACE_BOX,
     PORTRAIT_TEST_FOLDER,
     WEBFACE_FILE,
     Photo,
     no_face_photos,
     pts_photos,
+    read_webfaces,
 )
-from training.data.webfaces import CROP_FACE_BOX, read_webfaces
-from training.facenet import scenes
-from training.facenet.degrade import degrade
-from training.facenet.scenes import Frame, Patch, log_uniform
-from training.runs import step_rng
+from training.loop import step_rng
 
 PHOTO_COUNT = 120
 PROXY_SEED = 20261121

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
-from training.data.photos import Photo
-from training.data.webfaces import CROP_FACE_BOX, CROP_SIZE
+from training.facesets import CROP_FACE_BOX, CROP_SIZE, Photo
 
 SMALLEST_FACE = 7.0
 """Faces lower than this, in frame pixels, are ignored."""

@@ -19,8 +19,8 @@ from torch.utils.data import Dataset
 from facekit.contract import CROP_SIDE
 from facekit.errors import DataError
 from facekit.labels.pts import POINT_COUNT, mirror_order, present
-from training.data.photos import AFW_FOLDER, PORTRAIT_FOLDER, Photo, pts_photos
-from training.runs import step_rng
+from training.facesets import AFW_FOLDER, PORTRAIT_FOLDER, Photo, pts_photos
+from training.loop import step_rng
 
 EXPAND = 1.2
 """Mean side of a training crop over the longer side of the face box."""

@@ -4,24 +4,70 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from facekit.contract import CROP_SIDE
 from facekit.errors import BoxError, DataError
 from facekit.evaluation.landmark_errors import FAILURE, LandmarkErrors, faces_on
-from training.data.photos import PORTRAIT_TEST_FOLDER, Photo, pts_photos
-from training.facenet.inference import Detector, served_parameters
-from training.inference import latency
-from training.landmarks.inference import Landmarker
-from training.landmarks.network import INPUT_NAME
+from facekit.landmarks.crops import crop_squares, cut_crops, to_photo
+from facekit.landmarks.scheme import POINT_COUNTS
+from training.detector.inference import (
+    Detector,
+    OnnxDetector,
+    find_boxes,
+    median_ms,
+    open_session,
+)
+from training.facenet.evaluate import served_parameters
+from training.facesets import PORTRAIT_TEST_FOLDER, Photo, pts_photos
+from training.landmarks.network import INPUT_NAME, PEAKS_NAME, POINTS_NAME
 
 LOGGER = logging.getLogger("training")
 Array = NDArray[np.float32]
 Choose = Callable[[Photo], Sequence[Array | None]]
 """Gives the box to cut for every face of a photo, None where the face is missed."""
+
+
+class Landmarker:
+    """An exported landmark network with the kit's crops.
+
+    Attributes:
+        session: The onnxruntime session.
+        point_count: 68, 80 or 104, as the file says.
+    """
+
+    def __init__(self, path: Path, threads: int = 1) -> None:
+        """Load an ONNX file for ``threads`` threads.
+
+        Raises:
+            DataError: The file is not a landmark network of the kit's tensors.
+        """
+        self.session = open_session(path, threads)
+        shapes = {output.name: output.shape for output in self.session.get_outputs()}
+        count = shapes.get(POINTS_NAME, [None, None])[1]
+        if count not in POINT_COUNTS:
+            raise DataError(path, f"has no output {POINTS_NAME} of 68, 80 or 104 points")
+        self.point_count: int = count
+
+    def find(self, image: Image.Image, boxes: Array) -> tuple[Array, Array]:
+        """Find the points of faces.
+
+        Args:
+            image: The upright photo.
+            boxes: float32 [n, 4], pixels of the photo.
+
+        Returns:
+            Points float32 [n, k, 2] in pixels of the photo, and their peaks float32 [n, k].
+        """
+        squares = crop_squares(boxes, size_wh=image.size)
+        crops = cut_crops(np.asarray(image.convert("L")), squares)
+        points, peaks = self.session.run([POINTS_NAME, PEAKS_NAME], {INPUT_NAME: crops})
+        return to_photo(np.asarray(points), squares), np.asarray(peaks, dtype=np.float32)
 
 
 def true_boxes(photo: Photo) -> Sequence[Array | None]:
@@ -34,7 +80,7 @@ def boxes_of(detector: Detector) -> Choose:
     served = served_parameters()
 
     def choose(photo: Photo) -> Sequence[Array | None]:
-        found = detector.detect(photo.image, served)
+        found = find_boxes(detector, photo.image, served, gray=True)
         chosen = faces_on(found.boxes_xyxy, found.scores, photo.boxes)
         return [None if index < 0 else found.boxes_xyxy[index] for index in chosen]
 
@@ -116,7 +162,7 @@ def evaluate(data: Path, model: Path, detector_model: Path | None = None) -> dic
         raise DataError(data, "holds no face to measure on")
     runs: dict[str, Choose] = {"true boxes": true_boxes}
     if detector_model is not None:
-        runs["detected boxes"] = boxes_of(Detector(detector_model))
+        runs["detected boxes"] = boxes_of(OnnxDetector(detector_model))
     figures = {
         f"{name}: {title}": value
         for name, choose in runs.items()
@@ -124,6 +170,6 @@ def evaluate(data: Path, model: Path, detector_model: Path | None = None) -> dic
     }
     for batch in (1, 8):
         crops = np.random.default_rng(0).random((batch, 1, CROP_SIDE, CROP_SIDE), np.float32) * 255
-        spent = latency(landmarker.session, {INPUT_NAME: crops}) / batch
-        figures[f"latency ms a face, 1 thread, batch {batch}"] = spent
+        run = partial(landmarker.session.run, None, {INPUT_NAME: crops})
+        figures[f"latency ms a face, 1 thread, batch {batch}"] = median_ms(run) / batch
     return figures

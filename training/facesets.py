@@ -1,7 +1,8 @@
-"""The face sets as lists of photos with boxes or points."""
+"""Readers of the public face sets: photos with boxes or points, and crops of faces."""
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from facekit.draw import open_upright
-from facekit.errors import DataError, PhotoError
+from facekit.errors import DataError, PhotoError, reading
 from facekit.labels.folder import find_labels, turned_upright
-from facekit.labels.listing import split_of
+from facekit.labels.listing import EVALUATION_MODULUS, split_of
 from facekit.labels.photo_labels import stored_view, upright_boxes
 from facekit.labels.pts import POINT_COUNT, present
 from facekit.labels.voc import read_voc
@@ -24,6 +25,9 @@ PORTRAIT_FOLDER = "300w/helen-train"
 PORTRAIT_TEST_FOLDER = "300w/helen-test"
 NO_FACE_FOLDER = "no-faces"
 WEBFACE_FILE = "caltech-webfaces-36px.npz"
+CROP_SIZE = 36
+CROP_FACE_BOX: tuple[float, float, float, float] = (7.5, 6.5, 28.5, 32.5)
+"""Where the face lies in a web-face crop: mid-forehead to chin, cheek to cheek."""
 LEAST_ANNOTATED = 0.5
 """Share of iBUG's points that a partly annotated face needs: from fewer, its box is a guess."""
 
@@ -167,3 +171,29 @@ def no_face_photos(data: Path, split: str) -> Iterator[Photo]:
     for path in _files(data / NO_FACE_FOLDER, "*.jpg"):
         if split_of(path.stem) == split:
             yield Photo(path.stem, load_image(path))
+
+
+def read_webfaces(path: Path, evaluation: bool = False) -> NDArray[np.uint8]:
+    """Read the web-face crops of one split.
+
+    Args:
+        path: The ``.npz`` file with the array ``faces``.
+        evaluation: Take every seventh crop (held out) instead of the others.
+
+    Returns:
+        uint8 [n, 36, 36], gray.
+
+    Raises:
+        DataError: The file is missing, damaged, or holds something else.
+    """
+    try:
+        with reading(path), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            faces = archive["faces"]
+    except KeyError:
+        raise DataError(path, "has no array named 'faces'") from None
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise DataError(path, f"cannot be read: {error}") from error
+    if faces.dtype != np.uint8 or faces.ndim != 3 or faces.shape[1:] != (CROP_SIZE, CROP_SIZE):
+        raise DataError(path, f"'faces' is {faces.dtype} {list(faces.shape)}, not uint8 [n,36,36]")
+    held_out = np.arange(len(faces)) % EVALUATION_MODULUS == 0
+    return np.ascontiguousarray(faces[held_out == evaluation])

@@ -1,4 +1,4 @@
-"""What every training run needs: averaged weights, checkpoints, random numbers of a step."""
+"""Checkpoints, and averaged weights."""
 
 from __future__ import annotations
 
@@ -6,25 +6,17 @@ import copy
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from facekit.errors import DataError
-from training.writing import write_file
+from facekit.errors import DataError, reading, writing
+from facekit.files import write_whole
 
 CHECKPOINT = "checkpoint.pt"
-BEGIN_AGAIN = "remove it to begin again"
 TLT_SUFFIXES = (".hdf5", ".tlt", ".etlt")
 """Files of NVIDIA's trainer: Keras weights, and encrypted networks."""
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
-
-
-def step_rng(seed: int, step: int, stream: int = 0) -> np.random.Generator:
-    """Return the generator of one step: the same however often a run was interrupted."""
-    return np.random.default_rng([seed, stream, step])
 
 
 class AveragedModel:
@@ -63,7 +55,8 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     # Through memory: of a file, torch reports its own failures in place of the system's.
     content = io.BytesIO()
     torch.save(dict(state), content)
-    write_file(path, content.getvalue(), "the last checkpoint")
+    with writing(path):
+        write_whole(path, content.getvalue())
 
 
 def load_checkpoint(path: Path, resuming: bool = False) -> dict[str, Any]:
@@ -76,20 +69,16 @@ def load_checkpoint(path: Path, resuming: bool = False) -> dict[str, Any]:
     Raises:
         DataError: The file is missing, damaged, or something else.
     """
-    reason = "is no checkpoint of this kit, or a damaged one"
+    reason = "is not a checkpoint of this kit, or a damaged one"
     if path.suffix.lower() in TLT_SUFFIXES:
         reason = (
-            "is no checkpoint of this kit: files of TLT can't be read; name a .pt file that "
+            "is not a checkpoint of this kit: files of TLT can't be read; name a .pt file that "
             "'train', 'prune' or 'pretrained' wrote, or an ONNX file that 'export' wrote"
         )
     elif resuming:
-        reason += f"; {BEGIN_AGAIN}"
-    try:
+        reason += "; remove it to begin again"
+    with reading(path):
         content = path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(path, "no such checkpoint") from None
-    except OSError as error:
-        raise DataError(path, f"cannot be read: {error.strerror or error}") from error
     try:
         # Of a truncated file, torch reports that it can't be read.
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -98,9 +87,3 @@ def load_checkpoint(path: Path, resuming: bool = False) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise DataError(path, reason)
     return state
-
-
-def place(model: ModuleT, device: torch.device) -> ModuleT:
-    """Move a model to a device, channels last: the layout the convolutions are fastest in."""
-    moved: ModuleT = cast(Any, model).to(device, memory_format=torch.channels_last)
-    return moved

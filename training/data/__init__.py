@@ -1,1 +1,0 @@
-"""Readers of the public face sets the trainers use."""

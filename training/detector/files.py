@@ -1,0 +1,78 @@
+"""Opening a network by its file, whichever kind that is: a checkpoint or an ONNX file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from facekit.errors import DataError
+from training.detector.inference import Detector, OnnxDetector, TorchDetector
+
+if TYPE_CHECKING:
+    from training.detector.saved import SavedNetwork
+
+ENGINES = (".trt", ".engine", ".plan", ".etlt")
+"""Files of TensorRT, which specs of TLT's inference name."""
+
+
+def read_network(path: Path) -> SavedNetwork:
+    """Read a network to train, prune or export: of a checkpoint, or of an ONNX file of this kit.
+
+    Raises:
+        DataError: The file is missing, damaged, of another kind, or does not fit together.
+    """
+    if path.suffix.lower() == ".onnx":
+        from training.detector.onnx_weights import read_onnx_network
+
+        return read_onnx_network(path)
+    from training.detector.saved import read_saved_network
+
+    return read_saved_network(path)
+
+
+def open_detector(path: Path, threads: int = 1) -> Detector:
+    """Load a network to run. An ONNX file needs no PyTorch.
+
+    Args:
+        path: The file; whatever does not end in ``.onnx`` is a checkpoint.
+        threads: Threads of the ONNX file's session, or of torch.
+
+    Raises:
+        DataError: The file is missing, damaged, or of another kind.
+    """
+    if path.suffix.lower() == ".onnx":
+        return OnnxDetector(path, threads)
+    if path.suffix.lower() in ENGINES:
+        raise DataError(
+            path, "is for TensorRT, which a server runs; name a checkpoint or an ONNX file"
+        )
+    import torch
+
+    torch.set_num_threads(threads)
+    network = read_network(path)
+    return TorchDetector(network.build(), network.classes, network.size_wh)
+
+
+def check_detector(
+    detector: Detector, path: Path, names: Sequence[str], size_wh: tuple[int, int], spec: Path
+) -> None:
+    """Check that a network has the classes and the frame of a spec.
+
+    Args:
+        detector: The network.
+        path: Its file.
+        names: The classes of the spec.
+        size_wh: Width and height of the spec's frame.
+        spec: The spec's file.
+
+    Raises:
+        DataError: It has others.
+    """
+    own = detector.classes
+    if own and tuple(names) != own:
+        reason = f"has the classes {', '.join(names)}; those of {path} are {', '.join(own)}"
+        raise DataError(spec, reason)
+    if detector.size_wh != size_wh:
+        frames = "has a frame of {}x{}; that of {} is {}x{}"
+        raise DataError(spec, frames.format(*size_wh, path, *detector.size_wh))

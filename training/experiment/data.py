@@ -1,0 +1,369 @@
+"""What a spec says of the photos: where they lie, how they are split, how they become frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from facekit.contract import GRID_STRIDE
+from training.experiment.group import (
+    Count,
+    Group,
+    Number,
+    Positive,
+    Share,
+    Text,
+    Whole,
+    ignored,
+    read_group,
+    within,
+)
+
+IMAGES, LABELS = "images", "labels"
+LARGEST_FRAME = 8192
+
+
+def check_pixels(value: int, most: int = LARGEST_FRAME) -> int:
+    """Return a side of a frame if it is a whole number of the network's cells.
+
+    Raises:
+        ValueError: It is not, or it is too small or too large.
+    """
+    if not 2 * GRID_STRIDE <= value <= most:
+        raise ValueError(f"is {value}; it must be between {2 * GRID_STRIDE} and {most}")
+    if value % GRID_STRIDE:
+        raise ValueError(f"is {value}; it must be a multiple of {GRID_STRIDE}")
+    return value
+
+
+def _fold(value: int) -> int:
+    if value not in (0, 1):
+        raise ValueError(f"is {value}; there are 2 folds, 0 and 1")
+    return value
+
+
+Pixels = Annotated[Whole, AfterValidator(check_pixels)]
+Crop = Annotated[Whole, AfterValidator(lambda value: value and check_pixels(value))]
+Zoom = Annotated[Number, within(0.05, 20)]
+
+
+class DataSourceConfig(Group):
+    """A KITTI folder; it is read itself, not the records that TLT makes of it."""
+
+    without_effect = ignored("tfrecords_path source_weight")
+    image_directory_path: Text
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return Path(self.image_directory_path)
+
+
+class FacekitDataset(Group):
+    """The share of the photos in fold 0; TLT has it in the spec of ``dataset_convert``."""
+
+    validation_share: Annotated[Number, within(0, 0.99)] = 0.2
+
+
+class DatasetConfig(Group):
+    """Which photos to train and to measure on."""
+
+    without_effect = ignored("dataloader_mode sampling_mode")
+    exclusive = ("validation_fold", "validation_data_source")
+    data_sources: tuple[DataSourceConfig, ...]
+    image_extension: Text = ""
+    target_class_mapping: dict[str, Text]
+    validation_fold: Annotated[Whole, AfterValidator(_fold)] | None = None
+    validation_data_source: DataSourceConfig | None = None
+    facekit: FacekitDataset = FacekitDataset()
+
+    @cached_property
+    def class_of(self) -> dict[str, str]:
+        """Class name by the lower-case name in the label files, whose case does not matter."""
+        return {key.lower(): value for key, value in self.target_class_mapping.items()}
+
+    def check(self) -> None:
+        """Check that names which differ in case alone are of one class."""
+        found: dict[str, str] = {}
+        for key, value in self.target_class_mapping.items():
+            if found.setdefault(key.lower(), value) != value:
+                reason = (
+                    f"is {value!r}, but the same name in another case is "
+                    f"{found[key.lower()]!r}; case does not matter here"
+                )
+                raise self.error("target_class_mapping", reason, key)
+
+
+class Preprocessing(Group):
+    """The frame; faces smaller than the least box (frame pixels) are ignored."""
+
+    without_effect = ignored(
+        "output_image_min output_image_max enable_auto_resize crop_left crop_top crop_right "
+        "crop_bottom scale_width scale_height"
+    )
+    output_image_width: Pixels
+    output_image_height: Pixels
+    output_image_channel: Literal[3] = 3
+    min_bbox_width: Positive = 0.0
+    min_bbox_height: Positive = 0.0
+
+
+class SpatialAugmentation(Group):
+    """Mirroring, zoom, shift in pixels of the frame, and rotation."""
+
+    without_effect = ignored("rotate_probability")
+    hflip_probability: Share = 0.0
+    vflip_probability: Share = 0.0
+    zoom_min: Zoom = 1.0
+    zoom_max: Zoom = 1.0
+    translate_max_x: Positive = 0.0
+    translate_max_y: Positive = 0.0
+    rotate_rad_max: Annotated[Number, within(0, 3.1416)] = 0.0
+
+    def check(self) -> None:
+        """Check the order of the zooms."""
+        if self.zoom_min > self.zoom_max:
+            raise self.error("zoom_min", "is more than zoom_max")
+
+
+class ColorAugmentation(Group):
+    """Changes of color: a channel's shift and the contrast's center as shares of white."""
+
+    color_shift_stddev: Share = 0.0
+    hue_rotation_max: Annotated[Number, within(0, 360)] = 0.0
+    saturation_shift_max: Share = 0.0
+    contrast_scale_max: Share = 0.0
+    contrast_center: Share = 0.5
+
+
+class FacekitAugmentation(Group):
+    """Not TLT's: gray frames, frames of four photos, and training on parts of frames.
+
+    With a crop (0: none), every ``whole_frame_period``-th batch shows whole frames.
+    """
+
+    gray_probability: Share = 0.0
+    mosaic_probability: Share = 0.0
+    crop_width: Crop = 0
+    crop_height: Crop = 0
+    whole_frame_period: Count = 0
+
+    def check(self) -> None:
+        """Check that a crop has two sides."""
+        if bool(self.crop_width) != bool(self.crop_height):
+            raise self.error("crop_width", "and crop_height are only set together")
+
+
+class AugmentationConfig(Group):
+    """How photos become frames."""
+
+    preprocessing: Preprocessing
+    spatial_augmentation: SpatialAugmentation = SpatialAugmentation()
+    color_augmentation: ColorAugmentation = ColorAugmentation()
+    facekit: FacekitAugmentation = FacekitAugmentation()
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the frame in pixels, multiples of 16."""
+        return self.preprocessing.output_image_width, self.preprocessing.output_image_height
+
+    @property
+    def crop_wh(self) -> tuple[int, int] | None:
+        """Width and height of the parts of frames to train on, None to train on whole ones."""
+        ours = self.facekit
+        return (ours.crop_width, ours.crop_height) if ours.crop_width else None
+
+    def check(self) -> None:
+        """Check that a crop lies within the frame."""
+        for name, side, whole in zip(
+            ("crop_width", "crop_height"), self.crop_wh or (0, 0), self.size_wh, strict=True
+        ):
+            if side > whole:
+                reason = f"is {side}; it must be between {2 * GRID_STRIDE} and {whole}"
+                raise self.facekit.error(name, reason)
+
+
+class KittiConfig(Group):
+    """A KITTI folder and how its photos are split; nothing is written in shards."""
+
+    without_effect = ignored(
+        "num_shards point_clouds_dir calibrations_dir kitti_sequence_to_frames_file"
+    )
+    root_directory_path: Text
+    image_dir_name: Text = IMAGES
+    label_dir_name: Text = LABELS
+    image_extension: Text = ""
+    # TAO splits into two parts at random; more follow from the sequences of a video.
+    partition_mode: Literal["random"] = "random"
+    num_partitions: Literal[2] = 2
+    val_split: Annotated[Number, within(0, 100)] | None = None
+
+    @property
+    def root(self) -> Path:
+        """The KITTI folder."""
+        return Path(self.root_directory_path)
+
+    @property
+    def source(self) -> DataSource:
+        """The folders to read."""
+        line = self.line_of("root_directory_path")
+        return DataSource(self.root / self.image_dir_name, self.root / self.label_dir_name, line)
+
+    @property
+    def validation_share(self) -> float | None:
+        """Share of the photos in part 0 of two; None where the spec sets none."""
+        return None if self.val_split is None else self.val_split / 100
+
+
+class DatasetExportConfig(Group):
+    """A spec of TLT's ``dataset_convert``: here it says where a KITTI folder is and its split."""
+
+    without_effect = ignored(
+        "image_directory_path target_class_mapping",
+        coco_config="root_directory_path img_dir_names annotation_files num_partitions num_shards",
+        sample_modifier_config="filter_samples_containing_only dominant_target_classes "
+        "minimum_target_class_imbalance num_duplicates max_training_samples "
+        "source_to_target_class_mapping",
+    )
+    exclusive = ("kitti_config", "coco_config")
+    kitti_config: KittiConfig
+
+
+def read_kitti_config(path: Path) -> KittiConfig:
+    """Read a tfrecords spec. No records are made of it: the KITTI folder is read as it lies.
+
+    Raises:
+        DataError: The file can't be read; a field is unknown, missing, of the wrong kind or out of
+            range. Names the line.
+    """
+    return read_group(path, DatasetExportConfig)[0].kitti_config
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A KITTI folder.
+
+    Attributes:
+        image_folder: Folder of the photos.
+        label_folder: Folder of the label files.
+        line: Line of the spec that names it.
+    """
+
+    image_folder: Path
+    label_folder: Path
+    line: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Which photos to train and to measure on.
+
+    Attributes:
+        training: Folders to train on.
+        validation: Folders to measure on; empty where ``validation_fold`` says which photos.
+        image_extension: Suffix of the photos, without the dot; empty for any.
+        class_names: The network's classes in the order of its channels.
+        class_of: Class name by the lower-case name in the label files. An object of another
+            name is ignored: neither a face nor background.
+        validation_fold: Which part of the training photos is held out, None for none.
+            There are two: 0 holds ``validation_share`` of the photos, 1 the others.
+        validation_share: Share of fold 0 (``val_split`` of the tfrecords spec).
+    """
+
+    training: tuple[DataSource, ...]
+    validation: tuple[DataSource, ...]
+    image_extension: str
+    class_names: tuple[str, ...]
+    class_of: dict[str, str]
+    validation_fold: int | None = None
+    validation_share: float = 0.2
+
+
+def make_dataset(
+    config: DatasetConfig,
+    class_names: tuple[str, ...],
+    kitti: KittiConfig | None = None,
+    measuring: bool = False,
+) -> Dataset:
+    """Return a spec's data as a tfrecords spec completes them.
+
+    Args:
+        config: The spec's group.
+        class_names: The classes in the order of the channels.
+        kitti: Names of the folders within the KITTI folder that it is about, and how the photos
+            are split.
+        measuring: The photos are only measured on: a folder of ``kitti`` that is none to train on
+            is then the one to measure, all of it.
+
+    Raises:
+        DataError: The tfrecords spec is about a folder that the spec does not name, or leaves
+            nothing to train on.
+    """
+    own = config.validation_data_source
+    parts = config.data_sources, (() if own is None else (own,))
+    training, validation = (tuple(_source(source, kitti) for source in part) for part in parts)
+    dataset = Dataset(
+        training,
+        validation,
+        config.image_extension.lstrip("."),
+        class_names,
+        config.class_of,
+        config.validation_fold,
+        config.facekit.validation_share,
+    )
+    if kitti is not None:
+        trained, measured = ([source.root for source in part] for part in parts)
+        dataset = _complete(dataset, config, kitti, trained, measured, measuring)
+    if dataset.validation_fold == 1 and not dataset.validation and not dataset.validation_share:
+        reason = "is 1 and fold 0 empty: no photo is left to train on"
+        raise config.error("validation_fold", reason)
+    return dataset
+
+
+def _source(config: DataSourceConfig, kitti: KittiConfig | None) -> DataSource:
+    line = config.line_of("image_directory_path")
+    if kitti is not None and _same(kitti.root, [config.root]):
+        return replace(kitti.source, line=line)
+    return DataSource(config.root / IMAGES, config.root / LABELS, line)
+
+
+def _same(root: Path, others: list[Path]) -> bool:
+    return root.resolve() in [other.resolve() for other in others]
+
+
+def _complete(
+    dataset: Dataset,
+    config: DatasetConfig,
+    kitti: KittiConfig,
+    trained: list[Path],
+    measured: list[Path],
+    measuring: bool,
+) -> Dataset:
+    """Take over from a tfrecords spec how the photos are split, or which are measured."""
+    share = kitti.validation_share
+    if _same(kitti.root, trained):
+        if share == 1.0 and dataset.validation_fold == 0 and not dataset.validation:
+            raise kitti.error("val_split", "is 100; that leaves no photo to train on")
+        ours = config.facekit
+        both = ours.has("validation_share") and share is not None and config.validation_fold
+        if both is not None and both is not False and ours.validation_share != share:
+            where = f"{kitti.path}:{kitti.line_of('val_split')}"
+            raise ours.error(
+                "validation_share",
+                f"is {ours.validation_share:g}, but val_split of {where} is "
+                f"{kitti.val_split:g}: they must say the same",
+            )
+        return dataset if share is None else replace(dataset, validation_share=share)
+    if _same(kitti.root, measured):
+        return dataset
+    if measuring:
+        extension = kitti.image_extension.lstrip(".") or dataset.image_extension
+        return replace(
+            dataset, validation=(kitti.source,), validation_fold=None, image_extension=extension
+        )
+    roots = ", ".join(str(root) for root in dict.fromkeys(trained + measured))
+    raise kitti.error("root_directory_path", f"is {kitti.root}; the spec has {roots}")
