@@ -45,7 +45,7 @@ def local_finder(folder: Path, options: Options, say: Say | None = None) -> Iter
             if say is not None:
                 for note in server.notes:
                     say(note)
-            urls, why_ended = (server.grpc_url,), server.why_ended
+            urls, why_ended = (server.grpc_url,), server.exit_reason
         pool = ServerPool(
             urls,
             timeout_s=options.timeout_s,

@@ -152,9 +152,7 @@ def _serve(args: argparse.Namespace) -> int:
 
 def _server(args: argparse.Namespace) -> TritonServer:
     from facekit.serving.embedded import EmbeddedServer
-    from facekit.serving.layout import COLORS
-    from facekit.serving.options import ServerOptions
-    from facekit.serving.repository import default_model_repository
+    from facekit.serving.repository import COLORS, default_model_repository
     from facekit.serving.stock import DEFAULT_ROOT, StockServer
     from facekit.serving.tls import Tls
 
@@ -183,9 +181,9 @@ def _server(args: argparse.Namespace) -> TritonServer:
         return EmbeddedServer(args.model_repository, config_name=config, **options)
     return StockServer(
         args.model_repository,
-        ServerOptions(**options),
         root=args.native or DEFAULT_ROOT,
         config_name=args.config_name,
+        **options,
     )
 
 

@@ -26,19 +26,56 @@ def active_file(model: Path, config: str) -> Path | None:
     return None
 
 
-def read_config(path: Path) -> Any:
+def read_config(path: Path, *, to_write: bool = False) -> Any:
     """Return a configuration as Triton's ``ModelConfig``.
 
+    Args:
+        path: The file.
+        to_write: Whether it will be written again. Then a field that this protocol's version does
+            not know, as a server of another version may, is an error, as it would be lost.
+
     Raises:
-        ConfigError: the file can't be read or is no configuration.
+        ConfigError: The file cannot be read or is not a configuration.
     """
     with reading(path, ConfigError):
         text = path.read_text("utf-8")
+    config = model_config_pb2.ModelConfig()
     try:
-        # A server of another version may know fields that this protocol's does not.
-        return text_format.Parse(text, model_config_pb2.ModelConfig(), allow_unknown_field=True)
+        return text_format.Parse(text, config, allow_unknown_field=not to_write)
     except text_format.ParseError as error:
         raise ConfigError(f"{path}: {error}") from error
+
+
+def config_files(model: Path) -> list[Path]:
+    """Return every configuration of a model: the default and those in ``configs``."""
+    return [*model.glob(DEFAULT_FILE), *model.glob("configs/*.pbtxt")]
+
+
+def write_config(config: Any) -> str:
+    """Return the text of a configuration."""
+    return str(text_format.MessageToString(config))
+
+
+def in_color(config: Any, color: str) -> str | None:
+    """Make a configuration use the pipeline of a color, and decode large JPEGs to it.
+
+    Args:
+        config: Triton's ``ModelConfig``, which is changed.
+        color: ``gray`` or ``rgb``.
+
+    Returns:
+        The file name of the pipeline; "" if only JPEGs are decoded to the color, None if the model
+        has no color, and nothing was changed.
+    """
+    reduced = "reduced_decode" in config.parameters
+    if reduced:
+        # Decoded before DALI sees them, in the color that FaceNet is fed.
+        config.parameters["reduced_decode"].string_value = color
+    pipeline = config.default_model_filename
+    if pipeline.endswith(".dali") and pipeline.count(".") == 2:  # COLOR.DEVICE.dali
+        config.default_model_filename = f"{color}{pipeline[pipeline.index('.') :]}"
+        return str(config.default_model_filename)
+    return "" if reduced else None
 
 
 def active_configs(repository: Path, config: str) -> dict[str, Any]:

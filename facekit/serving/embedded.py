@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from facekit.engines.configs import active_configs
 from facekit.engines.optional import left_out
@@ -19,11 +19,9 @@ from facekit.serving.installation import (
     check_backend_package,
     find_installation,
 )
-from facekit.serving.options import ServerOptions
 from facekit.serving.repository import default_model_repository
 from facekit.serving.runtime import EmbeddedRuntime, Runtime
 from facekit.serving.server import TritonServer
-from facekit.serving.tls import Tls
 
 __all__ = ["EmbeddedServer", "default_model_repository"]
 
@@ -32,46 +30,19 @@ class EmbeddedServer(TritonServer):
     """The Triton of the ``nvidia-pytriton`` wheel, with the kit's stand-ins for its backends.
 
     Args:
-        model_repository: the folder of models; by default the kit's own.
-        http_port: see ``ServerOptions``, as for all that follow but one.
-        grpc_port: see ``ServerOptions``.
-        metrics_port: see ``ServerOptions``.
-        address: see ``ServerOptions``.
-        config_name: the set of ``configs/<name>.pbtxt`` that goes before ``config.pbtxt``.
-        log_file: see ``ServerOptions``.
-        tls: see ``ServerOptions``.
-        color: see ``ServerOptions``.
-        restrict_management: see ``ServerOptions``.
-        extra_args: see ``ServerOptions``.
+        model_repository: The folder of models; by default the kit's own.
+        config_name: The set of ``configs/<name>.pbtxt`` that goes before ``config.pbtxt``.
+        options: The fields of ``ServerOptions``: ports, address, log file, TLS, color.
     """
 
     def __init__(
         self,
         model_repository: str | os.PathLike[str] | None = None,
         *,
-        http_port: int = 0,
-        grpc_port: int = 0,
-        metrics_port: int = 0,
-        address: str = "127.0.0.1",
         config_name: str = "cpu",
-        log_file: str | os.PathLike[str] | None = None,
-        tls: Tls | None = None,
-        color: str | None = None,
-        restrict_management: bool = False,
-        extra_args: Sequence[str] = (),
+        **options: Any,
     ) -> None:
-        options = ServerOptions(
-            http_port=http_port,
-            grpc_port=grpc_port,
-            metrics_port=metrics_port,
-            address=address,
-            log_file=log_file,
-            tls=tls,
-            color=color,
-            restrict_management=restrict_management,
-            extra_args=extra_args,
-        )
-        super().__init__(model_repository, options)
+        super().__init__(model_repository, **options)
         self._config_name = config_name
         self._installation: Installation | None = None
 

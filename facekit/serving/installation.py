@@ -40,7 +40,7 @@ def find_installation() -> Installation:
     """Find the server.
 
     Raises:
-        SetupError: this platform or Python has no such server, or a part of it is missing.
+        SetupError: This platform or Python has no such server, or a part of it is missing.
     """
     _check_platform()
     spec = importlib.util.find_spec("pytriton")
@@ -50,7 +50,7 @@ def find_installation() -> Installation:
         )
     package = Path(spec.origin).parent
     root = package / "tritonserver"
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     stubs = root / "python_backend_stubs"
     installation = Installation(
         binary=root / "bin" / "tritonserver",
@@ -100,7 +100,7 @@ def check_backend_package(backend: str) -> None:
     """Check that the Python package behind a stand-in backend is installed.
 
     Raises:
-        SetupError: it is not.
+        SetupError: It is not installed.
     """
     module, package = {
         "dali": ("nvidia.dali", "nvidia-dali-cuda120"),

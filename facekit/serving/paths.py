@@ -1,4 +1,4 @@
-"""Paths that Triton can take, and links for those it can't.
+"""Paths that Triton can take, and links for those it cannot.
 
 The Python backend starts its processes by a shell's command line, their file system encoding is
 ASCII, search paths are divided by colons, and newer DALI backends refuse every character in a
@@ -26,13 +26,13 @@ def is_plain(path: str | os.PathLike[str]) -> bool:
 
 
 def run_folder(*, executable: bool) -> Path:
-    """Return a folder for a server's temporary files: TMPDIR if it will do, else a usual one.
+    """Return a folder for a server's temporary files: TMPDIR if suitable, else a usual one.
 
     Args:
         executable: Whether it must allow programs to run.
 
     Raises:
-        SetupError: There is none.
+        SetupError: No folder is suitable.
     """
     usual = [Path("/tmp"), Path("/var/tmp"), Path("/run"), Path("/dev/shm")]
     candidates = [Path(tempfile.gettempdir()).absolute(), *usual]
@@ -61,7 +61,7 @@ class Links:
         self._links: dict[Path, Path] = {}
 
     def plain(self, path: Path) -> Path:
-        """Return the absolute path, or where it is not plain a link to it."""
+        """Return the absolute path itself if it is plain, else a link to it."""
         if is_plain(path):
             return path
         if path not in self._links:

@@ -1,22 +1,38 @@
-"""Processes as Linux shows them under ``/proc``."""
+"""Processes: started as children that end with this one, and read from Linux's ``/proc``."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from facekit.errors import SetupError
+from facekit.serving.limits import ProcessLimits
+
 _PROC = Path("/proc")
+_LAUNCHER = Path(__file__).with_name("launcher.py")
 _STUB = "triton_python_backend_stub"
 _PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True)
 class Process:
-    """One process; ``started`` tells it from a later one of the same id, ``cpu_s`` is used time."""
+    """One process.
+
+    Attributes:
+        pid: Process id.
+        parent: Process id of its parent.
+        state: One letter, as Linux has it.
+        started: Tells it from a later process of the same id.
+        cpu_s: Processor time used, in seconds.
+    """
 
     pid: int
     parent: int
@@ -28,6 +44,53 @@ class Process:
     def alive(self) -> bool:
         """Whether it still runs: a zombie has a process id, and is dead."""
         return self.state not in ("Z", "X", "x")
+
+
+def spawn(
+    command: list[str], environment: dict[str, str], output: int, limits: ProcessLimits
+) -> subprocess.Popen[bytes]:
+    """Start a child in a session of its own, so that Ctrl-C reaches only this process.
+
+    The kernel ends the child with the *thread* that started it, so one thread stays with it.
+
+    Args:
+        command: The program's file and its arguments.
+        environment: Its environment.
+        output: Descriptor of its standard output and standard error.
+        limits: Its soft limits.
+
+    Raises:
+        SetupError: The program cannot be started.
+    """
+    started: list[subprocess.Popen[bytes] | OSError] = []
+    ready = threading.Event()
+    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
+    launcher += [str(limits.stack_bytes), str(limits.open_files), "--"]
+
+    def keep() -> None:
+        try:
+            process = subprocess.Popen(
+                [*launcher, *command],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        except OSError as error:
+            started.append(error)
+            ready.set()
+        else:
+            started.append(process)
+            ready.set()
+            process.wait()
+
+    threading.Thread(target=keep, name="facekit-server", daemon=True).start()
+    ready.wait()
+    result = started[0]
+    if isinstance(result, OSError):
+        raise SetupError(f"Cannot start {command[0]}: {result.strerror}.") from result
+    return result
 
 
 def read(pid: int) -> Process | None:
@@ -56,15 +119,14 @@ def children(parent: int) -> list[Process]:
 
 
 def still_runs(process: Process) -> bool:
-    """Whether the very process that was read before is alive now."""
+    """Return whether the very process that was read before is alive now."""
     now = read(process.pid)
     return now is not None and now.alive and now.started == process.started
 
 
 def cpu_seconds(group: Iterable[Process]) -> float:
     """Return the processor time that these processes have used by now."""
-    now = [read(process.pid) for process in group]
-    return sum(process.cpu_s for process in now if process is not None)
+    return sum(now.cpu_s for process in group if (now := read(process.pid)) is not None)
 
 
 def wanted_seconds(group: Iterable[Process]) -> float:
@@ -75,13 +137,11 @@ def wanted_seconds(group: Iterable[Process]) -> float:
     wanted_ns = 0
     for process in group:
         for thread in (_PROC / str(process.pid) / "task").glob("*/schedstat"):
-            try:
+            # A thread may have just ended, or the kernel keep no such counts.
+            with contextlib.suppress(OSError, ValueError):
                 # Time on a core, time waiting for one, number of turns (kernel: sched-stats.rst).
                 ran_ns, waited_ns, *_ = thread.read_text("ascii").split()
-            except (OSError, ValueError):
-                # It has just ended, or this kernel keeps no such counts.
-                continue
-            wanted_ns += int(ran_ns) + int(waited_ns)
+                wanted_ns += int(ran_ns) + int(waited_ns)
     return wanted_ns / 1e9
 
 
@@ -105,7 +165,7 @@ def model_instance(pid: int) -> str:
 
 
 def exit_reason(code: int) -> str:
-    """Say how a process ended, by its exit code, which is negative after a signal."""
+    """Return how a process ended, from its exit code, which is negative after a signal."""
     if code >= 0:
         return f"ended with exit code {code}"
     hint = " (is there enough memory?)" if -code == signal.SIGKILL else ""
@@ -115,22 +175,20 @@ def exit_reason(code: int) -> str:
 def adopt_orphans() -> None:
     """Make this process the parent of its descendants' orphans, so that it can reap them.
 
-    In a container this process is often the first one, and nobody else would.
+    In a container this process is often the first one, and no other would.
     """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def reap_orphans(keep: int | None) -> None:
-    """Take away the zombies among this process's children, but for the child ``keep``."""
+    """Reap the zombies among this process's children, except the child ``keep``."""
     try:
-        # Mostly there is none, and to look through all processes for it would cost much more.
+        # Usually there is none, and to look through all processes for it would cost much more.
         if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
             return
     except ChildProcessError:
         return
     for process in children(os.getpid()):
         if process.pid != keep and not process.alive:
-            try:
+            with contextlib.suppress(ChildProcessError):
                 os.waitpid(process.pid, os.WNOHANG)
-            except ChildProcessError:
-                pass

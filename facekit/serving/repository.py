@@ -1,15 +1,23 @@
-"""The model repository of a server: where it is, and whether the server may read it."""
+"""The model repository of a server: where it is, whether it can be read, and what is served of it.
+
+A server reads a folder of links with plain names to the models.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Container
 from pathlib import Path
 
-from facekit.errors import SetupError
+from facekit.engines.configs import config_files, in_color, read_config, write_config
+from facekit.errors import ConfigError, SetupError
 from facekit.serving.paths import is_plain
 from facekit.serving.runtime import PACKAGE
 
-# Without its configuration a folder counts for no model; the last are enough for some backends.
+COLORS = ("gray", "rgb")
+"""What FaceNet is fed; each is a serialized pipeline beside the others."""
+
+# Without its configuration a folder is not a model; the others are enough for some backends.
 _FILES = ("config.pbtxt", "configs/cpu.pbtxt", "1/model.onnx", "1/model.plan", "1/model.py")
 
 
@@ -22,7 +30,7 @@ def check_repository(repository: Path) -> None:
     """Check that this process can list every model and open its files.
 
     Raises:
-        SetupError: there is no such folder, or something in it can't be read.
+        SetupError: There is no such folder, or something in it cannot be read.
     """
     try:
         if not repository.is_dir():
@@ -30,17 +38,14 @@ def check_repository(repository: Path) -> None:
                 f"The model repository {repository} does not exist: give --model-repository or "
                 f"set FACEKIT_MODEL_REPOSITORY."
             )
-        for model in sorted(repository.iterdir()):
-            for folder in (model, *_folders(model)):
-                for entry in folder.iterdir() if folder.is_dir() else ():
+        folders = [entry for entry in sorted(repository.iterdir()) if entry.is_dir()]
+        for model in folders:
+            for folder in (model, *(entry for entry in model.iterdir() if entry.is_dir())):
+                for file in folder.iterdir():
                     # Hidden ones are a converter's, still at work.
-                    if entry.is_file() and not entry.name.startswith("."):
-                        entry.open("rb").close()
-        models = [
-            model
-            for model in sorted(repository.iterdir())
-            if any((model / name).is_file() for name in _FILES)
-        ]
+                    if file.is_file() and not file.name.startswith("."):
+                        file.open("rb").close()
+        models = [model for model in folders if any((model / name).is_file() for name in _FILES)]
         for model in models:
             if not is_plain(model.name):
                 raise SetupError(
@@ -48,17 +53,67 @@ def check_repository(repository: Path) -> None:
                 )
         if not models:
             raise SetupError(
-                f"{repository} holds no model: see that it is the model repository "
+                f"{repository} contains no models: see that it is the model repository "
                 f"(FACEKIT_MODEL_REPOSITORY; Docker makes a folder that does not exist)."
             )
     except OSError as error:
         raise SetupError(
-            f"The model repository can't be read by user {os.geteuid()}: {error.filename}: "
+            f"The model repository cannot be read by user {os.geteuid()}: {error.filename}: "
             f"{error.strerror}. Let everyone read it: chmod -R a+rX FOLDER (of a container: the "
             f"folder that is mounted there)"
         ) from error
 
 
-def _folders(model: Path) -> list[Path]:
-    """Return the versions of a model, and its ``configs``."""
-    return [entry for entry in model.iterdir() if entry.is_dir()] if model.is_dir() else []
+def lay_out(
+    repository: Path, folder: Path, skipped: Container[str] = (), color: str | None = None
+) -> None:
+    """Make ``folder``, in which every model is a link to the repository's.
+
+    Args:
+        repository: The model repository; its absolute path may hold any characters.
+        folder: Where the server reads; does not exist yet.
+        skipped: Names of models that are not served.
+        color: One of ``COLORS``: the DALI models use the pipelines of that color, and large JPEGs
+            are decoded to it.
+
+    Raises:
+        SetupError: A model has no pipeline of this color, or a configuration is wrong.
+    """
+    folder.mkdir()
+    for model in sorted(path for path in repository.iterdir() if path.is_dir()):
+        if model.name in skipped:
+            continue
+        changed = {} if color is None else _recolored(model, color)
+        if changed:
+            _write_model(model, folder / model.name, changed)
+        else:
+            (folder / model.name).symlink_to(model)
+
+
+def _recolored(model: Path, color: str) -> dict[Path, str]:
+    """Return the text of a model's configurations in a color; none if it has no color."""
+    found, colored = {}, False
+    for path in config_files(model):
+        try:
+            config = read_config(path, to_write=True)
+        except ConfigError as error:
+            raise SetupError(str(error)) from error
+        pipeline = in_color(config, color)
+        colored = colored or pipeline is not None
+        # GPU pipelines may not have been made yet; the CPU's are part of the repository.
+        if pipeline and path.parent.name == "configs":
+            if not any((version / pipeline).is_file() for version in model.glob("[0-9]*")):
+                raise SetupError(f"Model {model.name} has no {pipeline}, which the color needs.")
+        found[path] = write_config(config)
+    return found if colored else {}
+
+
+def _write_model(model: Path, target: Path, configs: dict[Path, str]) -> None:
+    target.mkdir()
+    for entry in model.iterdir():
+        if entry.name not in ("config.pbtxt", "configs"):
+            (target / entry.name).symlink_to(entry)
+    for path, text in configs.items():
+        written = target / path.relative_to(model)
+        written.parent.mkdir(exist_ok=True)
+        written.write_text(text, "utf-8")

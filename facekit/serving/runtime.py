@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shutil
 import sys
 import sysconfig
 from pathlib import Path
 
-from facekit.serving.claim import Claim, remove_stale
+from facekit.files import lock_file
 from facekit.serving.installation import Installation
 from facekit.serving.paths import Links, is_plain, run_folder
+from facekit.shared_pages import PREFIX
 
 PACKAGE = Path(__file__).resolve().parent.parent
+_SHM = Path("/dev/shm")
+_FOLDER_PREFIX = "facekit-server-"
 _UTILITIES = "triton_python_backend_utils.py"
 _STAND_INS = ("dali", "onnxruntime")
 
@@ -21,14 +26,23 @@ class Runtime:
     """What any server needs on disk and in shared memory; ``remove`` takes all of it away.
 
     Args:
-        parent: where its folder is made; by default where temporary files go.
+        parent: Folder in which its own is made; by default where temporary files go.
     """
 
     def __init__(self, parent: Path | None = None) -> None:
         remove_stale()
-        self._claim = Claim(parent or run_folder(executable=False))
-        self.shm_prefix = self._claim.shm_prefix
-        self.folder = self._claim.folder
+        # The lock is held while this process lives; a later start removes the folders of others.
+        # It is written before the folder is made, so that no moment leaves a folder without one. A
+        # process id would not do: containers may share /dev/shm and not their process ids.
+        self._handle, self._lock = _new_lock()
+        self.shm_prefix = self._lock.stem
+        self.folder = (parent or run_folder(executable=False)) / f"{_FOLDER_PREFIX}{_token()}"
+        try:
+            os.write(self._handle, os.fsencode(self.folder))
+            self.folder.mkdir(mode=0o700)
+        except BaseException:
+            self.remove()
+            raise
         self.default_log = self.folder / "server.log"
         self.models = self.folder / "models"
         self.links = Links(self.folder / "links")
@@ -51,7 +65,8 @@ class Runtime:
 
     def remove(self) -> None:
         """Delete the folder and what the server may have left in shared memory."""
-        self._claim.remove()
+        _remove(self.folder, self._lock)
+        os.close(self._handle)
 
     def _python_folder(self) -> Path:
         """Return the folder of a ``python3`` that is this one, with a plain path."""
@@ -125,6 +140,42 @@ class EmbeddedRuntime(Runtime):
         if self._lifeline_end >= 0:
             os.close(self._lifeline_end)
         super().remove()
+
+
+def remove_stale() -> None:
+    """Remove what processes left behind that were killed before they could."""
+    for lock in _SHM.glob(f"{PREFIX}*.lock"):
+        try:
+            handle = lock_file(lock)
+        except OSError:  # its process is alive, or it is another user's
+            continue
+        try:
+            _remove(Path(os.fsdecode(os.read(handle, 4096))), lock)
+        finally:
+            os.close(handle)
+
+
+def _new_lock() -> tuple[int, Path]:
+    while True:
+        lock = _SHM / f"{PREFIX}{_token()}.lock"
+        # Another process's `remove_stale` may take it for a dead one's before it is locked here.
+        with contextlib.suppress(BlockingIOError):
+            handle = lock_file(lock)
+            os.fchmod(handle, 0o600)
+            return handle, lock
+
+
+def _token() -> str:
+    return secrets.token_hex(6)
+
+
+def _remove(folder: Path, lock: Path) -> None:
+    if folder.name.startswith(_FOLDER_PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
+    for path in _SHM.glob(f"{lock.stem}*"):
+        if path != lock:
+            path.unlink(missing_ok=True)
+    lock.unlink(missing_ok=True)
 
 
 def joined(parts: list[str]) -> str:

@@ -1,39 +1,68 @@
-"""A Triton server as a child process; which program that is, is told by the classes below it."""
+"""A Triton server as a child process; the subclasses choose the program."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from facekit.client.connection import Connection
 from facekit.engines.optional import LeftOut
 from facekit.errors import SetupError
-from facekit.serving import log, ports, processes
-from facekit.serving.child import kill_group, spawn
+from facekit.serving import ports, processes
 from facekit.serving.installation import check_shared_memory
-from facekit.serving.layout import lay_out
 from facekit.serving.limits import ProcessLimits, process_limits
-from facekit.serving.options import ServerOptions
-from facekit.serving.output import Output
-from facekit.serving.ready import answers_ready
-from facekit.serving.repository import check_repository, default_model_repository
-from facekit.serving.restrictions import restrictions
+from facekit.serving.log import ServerLog, foreign_lines, reasons
+from facekit.serving.repository import check_repository, default_model_repository, lay_out
 from facekit.serving.runtime import Runtime
-from facekit.serving.starting import BackendWatch
-from facekit.serving.tls import TlsState
+from facekit.serving.starting import BackendWatch, answers_ready
+from facekit.serving.tls import Tls, TlsState
 
 # Seconds that requests under way get at a stop.
 _EXIT_TIMEOUT_S = 10
 _POLL_S = 0.02
-_LOG_LINES = 2000
+# What can read or change more of the machine than an inference does. "health", "metadata",
+# "inference", "model-config" and "statistics" stay open: callers and probes need them.
+_MANAGEMENT = "model-repository,shared-memory,trace,logging"
 _Self = TypeVar("_Self", bound="TritonServer")
+
+
+@dataclass(frozen=True)
+class ServerOptions:
+    """Options of every kind of server.
+
+    Attributes:
+        http_port: 0 for any free one, as for the other two.
+        grpc_port: See ``http_port``.
+        metrics_port: See ``http_port``.
+        address: The IPv4 or IPv6 address to listen on, or a host name.
+        log_file: File that the server's log is appended to; ``-`` is standard error; by default a
+            temporary file.
+        tls: Encrypts gRPC; HTTP stays plain.
+        color: What FaceNet is fed, ``gray`` or ``rgb``; by default what the repository's
+            configurations say.
+        restrict_management: Refuses callers everything but inference: loading models, shared
+            memory, trace and log settings.
+        extra_args: More options for the ``tritonserver`` program.
+    """
+
+    http_port: int = 0
+    grpc_port: int = 0
+    metrics_port: int = 0
+    address: str = "127.0.0.1"
+    log_file: str | os.PathLike[str] | None = None
+    tls: Tls | None = None
+    color: str | None = None
+    restrict_management: bool = False
+    extra_args: Sequence[str] = ()
 
 
 class TritonServer(ABC):
@@ -43,29 +72,25 @@ class TritonServer(ABC):
     whatever happens to it.
 
     Args:
-        model_repository: the folder of models; by default the kit's own.
-        options: ports, address, log and what else every kind of server can be told.
+        model_repository: The folder of models; by default the kit's own.
+        options: The fields of ``ServerOptions``.
     """
 
     computes = False
     """Whether models compute in the server's own process, and not only in backend processes."""
 
     checking: bool
-    """Whether ``start`` still checks, and nothing was made that would have to be taken away."""
+    """Whether ``start`` still checks, and nothing was made that would have to be removed."""
 
     def __init__(
-        self,
-        model_repository: str | os.PathLike[str] | None = None,
-        options: ServerOptions | None = None,
+        self, model_repository: str | os.PathLike[str] | None = None, **options: Any
     ) -> None:
         self.model_repository = Path(model_repository or default_model_repository()).absolute()
         self.checking = False
-        self._options = options or ServerOptions()
-        self._listen = self._options.address
-        self._wanted = self._options.ports()
-        self._ports: dict[str, int] = {}
-        self._output = Output(self._options.log_file)
-        self._tls = self._options.tls
+        self._options = ServerOptions(**options)
+        self._address = self._options.address
+        self._ports = dict.fromkeys(("--http-port", "--grpc-port", "--metrics-port"), -1)
+        self._log = ServerLog(self._options.log_file)
         self._tls_name: str | None = None
         self._trusted: Path | None = None
         self._tls_state: TlsState | None = None
@@ -92,10 +117,10 @@ class TritonServer(ABC):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Lines about what is served otherwise than asked for or short of room, if anything."""
+        """Lines about what is served otherwise than asked for, or where resources are short."""
         left_out = self._left_out.words if self._left_out else ""
+        ipv6 = ports.IPV6_ONLY if self._address == "::" else ""
         stack = self._limits.note if self._limits else ""
-        ipv6 = ports.IPV6_ONLY if self._listen == "::" else ""
         return tuple(line for line in (left_out, ipv6, stack, self._shared_memory_note) if line)
 
     @property
@@ -104,66 +129,71 @@ class TritonServer(ABC):
         process = self._process
         return process.pid if process is not None and process.poll() is None else None
 
-    def why_ended(self) -> str:
-        """Return why the process is no more, though nobody has stopped it; "" while it runs."""
+    def exit_reason(self) -> str:
+        """Return how the process ended that nobody has stopped; "" while it runs."""
         process = self._process
         if process is None or process.poll() is None:
             return ""
         return f"the server {processes.exit_reason(process.returncode)}"
 
+    @property
+    def encrypted(self) -> bool:
+        """Whether gRPC is encrypted, so that TLS files can be renewed."""
+        return self._options.tls is not None
+
     def connection(self, timeout_s: float) -> Connection:
         """Return how this process reaches the gRPC endpoint.
 
         Raises:
-            ConfigError: the certificate was taken away meanwhile.
+            ConfigError: The certificate has been removed meanwhile.
         """
-        if self._tls is None:
+        if self._options.tls is None:
             return Connection(self.grpc_url, timeout_s)
         return Connection(
             self.grpc_url,
             timeout_s,
             ssl=True,
-            root_certificates=self._trusted or self._tls.certificate,
+            root_certificates=self._trusted or self._options.tls.certificate,
             server_name=self._tls_name,
         )
 
-    @property
-    def encrypted(self) -> bool:
-        """Whether gRPC is encrypted, so that TLS files can be renewed."""
-        return self._tls is not None
-
     def renewed(self) -> bool:
-        """Whether other TLS files, which work, lie where those of the running server were."""
-        if self._tls is None or self._tls.state() == self._tls_state:
+        """Return whether other TLS files, which work, lie where those of the running server were."""
+        tls = self._options.tls
+        if tls is None or tls.state() == self._tls_state:
             return False
         try:
-            self._tls.name()
+            tls.name()
         except SetupError:  # such as one of the two before the other is written
             return False
         return True
 
     def log_tail(self, lines: int = 50) -> list[str]:
         """Return the last lines of the server's log."""
-        return self._output.tail(lines)
+        return self._log.tail(lines)
 
     def start(self) -> None:
-        """Start the process; ``wait_ready`` tells when it answers.
+        """Start the process; ``wait_ready`` waits until it answers.
 
         Raises:
-            SetupError: something that the server needs is missing; the message says what.
+            SetupError: Something that the server needs is missing; the message says what.
         """
         if self.pid is not None:
             raise SetupError(f"The server runs already (process {self.pid}).")
         self._release()
         self._check()
-        self._listen = ports.resolve(self._options.address)
-        self._ports = ports.choose_ports(self._listen, self._ports or self._wanted)
+        options = self._options
+        self._address = ports.resolve(options.address)
+        given = (options.http_port, options.grpc_port, options.metrics_port)
+        pairs = zip(self._ports.items(), given, strict=True)
+        wanted = {name: port if port >= 0 else first for (name, port), first in pairs}
+        self._ports = ports.choose_ports(self._address, wanted)
         try:
             self._runtime = self._new_runtime()
-            if self._tls is not None:
+            if options.tls is not None:
                 # What this server shows: probes know it while only one of the files is renewed.
                 self._trusted = self._runtime.folder / "trusted.pem"
-                self._trusted.write_bytes(self._tls.certificate.read_bytes())
+                self._trusted.write_bytes(options.tls.certificate.read_bytes())
         except OSError as error:
             raise SetupError(f"Cannot write the server's temporary folder: {error}.") from error
         try:
@@ -176,10 +206,11 @@ class TritonServer(ABC):
         self.checking = True
         try:
             check_repository(self.model_repository)
-            if self._tls is not None:
+            tls = self._options.tls
+            if tls is not None:
                 # First, so that a change while it is read counts as one.
-                self._tls_state = self._tls.state()
-                self._tls_name = self._tls.name()
+                self._tls_state = tls.state()
+                self._tls_name = tls.name()
             self._shared_memory_note = check_shared_memory()
             self._limits = process_limits()
             self._prepare()
@@ -189,10 +220,10 @@ class TritonServer(ABC):
     def wait_ready(
         self, timeout_s: float = 120.0, cancelled: Callable[[], bool] | None = None
     ) -> None:
-        """Wait until every model is loaded, or until ``cancelled`` says to give up.
+        """Wait until every model is loaded, or until ``cancelled`` returns true.
 
         Raises:
-            SetupError: the server or one of its backend processes ended instead, or it is not
+            SetupError: The server or one of its backend processes ended instead, or it is not
                 ready in time; the message names the model and the reason. The server is stopped.
         """
         process = self._process
@@ -204,13 +235,12 @@ class TritonServer(ABC):
             if process.poll() is not None:
                 reason = processes.exit_reason(process.returncode)
                 self._fail(f"The server {reason} at its start")
-            ended = backends.ended()
-            if ended:
-                lines = self.log_tail(_LOG_LINES)
+            if ended := backends.ended():
+                lines = self._log.tail()
                 name = backends.instance(lines) or "a model"
                 self._fail(
                     f"The backend process of {name} {ended} at the server's start",
-                    log.foreign_lines(lines),
+                    foreign_lines(lines),
                 )
             if time.monotonic() > deadline:
                 self._fail(f"The server was not ready after {timeout_s:g} s")
@@ -246,9 +276,10 @@ class TritonServer(ABC):
         self._release()
 
     def abort(self) -> None:
-        """Send the processes their end and return, as a signal handler may."""
+        """Kill the process group of the server and return, as a signal handler may."""
         if self._process is not None:
-            kill_group(self._process.pid)
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     def __enter__(self: _Self) -> _Self:
         """Start and wait until ready."""
@@ -262,13 +293,8 @@ class TritonServer(ABC):
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End the server at once: whoever leaves the block has got all answers."""
+    def __exit__(self, *_: object) -> None:
+        """End the server at once: whoever leaves the block has all answers."""
         self.kill()
 
     @abstractmethod
@@ -293,16 +319,14 @@ class TritonServer(ABC):
         environment = runtime.environment()
         left_out = self._left_out.models if self._left_out else ()
         lay_out(self.model_repository, runtime.models, left_out, self._options.color)
-        arguments = self._arguments(runtime)
-        command = [str(self._binary()), *arguments, *self._options.extra_args]
-        self._process = self._output.begin(
-            runtime.default_log, lambda handle: spawn(command, environment, handle, limits)
-        )
+        command = [str(self._binary()), *self._arguments(runtime), *self._options.extra_args]
+        with self._log.writer(runtime.default_log) as output:
+            self._process = processes.spawn(command, environment, output, limits)
 
     def _arguments(self, runtime: Runtime) -> list[str]:
         arguments = [
             f"--model-repository={runtime.models}",
-            *ports.address_arguments(self._listen),
+            *ports.address_arguments(self._address),
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
             # The configurations are complete; to complete them the server would start every
             # backend process twice.
@@ -313,37 +337,39 @@ class TritonServer(ABC):
             f"--backend-config=python,shm-region-prefix-name={runtime.shm_prefix}",
             *self._own_arguments(runtime),
         ]
-        if self._tls is not None:
-            arguments += self._tls.arguments()
+        if self._options.tls is not None:
+            arguments += self._options.tls.arguments()
         if self._options.restrict_management:
-            arguments += restrictions()
+            # Nobody is told the word that would open it again, and every start has another. A
+            # Triton without one of these options refuses to start.
+            rule = f"{_MANAGEMENT}:facekit-management={secrets.token_hex(16)}"
+            arguments += [
+                "--model-control-mode=none",
+                f"--grpc-restricted-protocol={rule}",
+                f"--http-restricted-api={rule}",
+            ]
         return arguments + [f"{option}={port}" for option, port in self._ports.items()]
 
     def _url(self, option: str) -> str:
-        if option not in self._ports:
+        if self._ports[option] < 0:
             raise SetupError("The server is not started: its ports are not chosen yet.")
-        host = ports.host_in_url(ports.reached_at(self._listen))
+        host = ports.host_in_url(ports.reached_at(self._address))
         return f"{host}:{self._ports[option]}"
 
     def _fail(self, what: str, lines: list[str] | None = None) -> None:
         if self.pid is None:
-            self._output.finish()
-        reasons = log.reasons(self.log_tail(_LOG_LINES) if lines is None else lines)
-        text = self._renamed("\n  ".join([f"{what}:", *reasons]) if reasons else f"{what}.")
+            self._log.finish()
+        found = reasons(self._log.tail() if lines is None else lines)
+        text = "\n  ".join([f"{what}:", *found]) if found else f"{what}."
+        if self._runtime is not None:  # the user's own paths in place of the links to them
+            text = text.replace(str(self._runtime.models), str(self.model_repository))
         self.kill()
-        file = self._output.file
-        where = f"\nThe whole log: {file}" if file is not None else ""
+        where = f"\nThe whole log: {self._log.file}" if self._log.file is not None else ""
         raise SetupError(f"{text}{where}")
-
-    def _renamed(self, text: str) -> str:
-        """Return a text with the user's own paths in place of the links to them."""
-        if self._runtime is None:
-            return text
-        return text.replace(str(self._runtime.models), str(self.model_repository))
 
     def _release(self) -> None:
         if self._runtime is not None:
-            self._output.end()
+            self._log.end()
             self._runtime.remove()
         self._runtime = self._trusted = None
         self._process = None

@@ -1,10 +1,11 @@
-"""Notices that a start can't succeed any more, because a backend process has ended.
+"""Follows a server's start: whether it is ready, and whether a backend process has ended.
 
-Triton itself waits for such a process for minutes, and says nothing.
+Triton itself waits for such a process for minutes, and logs nothing.
 """
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import time
@@ -13,11 +14,28 @@ from pathlib import Path
 
 from facekit.serving import processes
 
+_READY_TIMEOUT_S = 5
 _LOOK_S = 0.1
 # Triton takes away at once a process that it ended itself, as after a model's error: the reason
 # comes from the server then.
 _GRACE_S = 0.4
 _INSTANCE = re.compile(r"TRITONBACKEND_ModelInstanceInitialize: (\w+) ")
+
+
+def answers_ready(address: str) -> bool:
+    """Return whether a server reports that every model is loaded.
+
+    Args:
+        address: ``host:port`` of its HTTP endpoint.
+    """
+    connection = http.client.HTTPConnection(address, timeout=_READY_TIMEOUT_S)
+    try:
+        connection.request("GET", "/v2/health/ready")
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 class BackendWatch:
@@ -43,16 +61,20 @@ class BackendWatch:
         if now < self._next:
             return ""
         self._next = now + _LOOK_S
-        dead = [child for child in self._children() if not child.alive]
-        self._ended = {child.pid: self._ended.get(child.pid, now) for child in dead}
+        found = processes.children(self._server)
+        for child in found:
+            if instance := processes.model_instance(child.pid):
+                self._names[child.pid] = instance
+        dead = [child.pid for child in found if not child.alive]
+        self._ended = {pid: self._ended.get(pid, now) for pid in dead}
         for pid, since in self._ended.items():
             if now - since >= _GRACE_S:
                 self._dead = pid
-                return _exit_reason(pid)
+                return exit_reason(pid)
         return ""
 
     def instance(self, log_lines: Iterable[str]) -> str:
-        """Return the model instance of the process that has ended, by the server's log if need be.
+        """Return the model instance of the process that has ended, from the log if need be.
 
         One that ended before it was seen is among those that the log names and no process serves.
         """
@@ -61,15 +83,8 @@ class BackendWatch:
         started = dict.fromkeys(match[1] for line in log_lines if (match := _INSTANCE.search(line)))
         return " or ".join(name for name in started if name not in self._names.values())
 
-    def _children(self) -> list[processes.Process]:
-        found = processes.children(self._server)
-        for child in found:
-            if instance := processes.model_instance(child.pid):
-                self._names[child.pid] = instance
-        return found
 
-
-def _exit_reason(pid: int) -> str:
+def exit_reason(pid: int) -> str:
     """Return how a dead process ended, which its user may read in the last field of its state."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from facekit.engines.check import active_config, check_engines, needs_machine
 from facekit.engines.configs import active_configs
 from facekit.engines.machine import Machine, probe_machine
 from facekit.engines.optional import left_out
 from facekit.errors import ConfigError, SetupError
-from facekit.serving.options import ServerOptions
 from facekit.serving.runtime import Runtime
 from facekit.serving.server import TritonServer
 
@@ -22,14 +22,14 @@ class StockServer(TritonServer):
     """The Triton below a folder such as ``/opt/tritonserver``.
 
     Every start checks first that the engines fit this TensorRT and this GPU. A mask detector for
-    which no engine was made is left out, and ``notes`` tells.
+    which no engine was made is left out, as ``notes`` says.
 
     Args:
-        model_repository: the folder of models; by default the kit's own.
-        options: see ``TritonServer``.
-        root: the folder with ``bin/tritonserver`` and ``backends``.
-        config_name: the set of ``configs/<name>.pbtxt`` that goes before ``config.pbtxt``; "" for
+        model_repository: The folder of models; by default the kit's own.
+        root: The folder with ``bin/tritonserver`` and ``backends``.
+        config_name: The set of ``configs/<name>.pbtxt`` that goes before ``config.pbtxt``; "" for
             none; by default the one that the engines were made for.
+        options: The fields of ``ServerOptions``: ports, address, log file, TLS, color.
     """
 
     computes = True
@@ -37,12 +37,12 @@ class StockServer(TritonServer):
     def __init__(
         self,
         model_repository: str | os.PathLike[str] | None = None,
-        options: ServerOptions | None = None,
         *,
         root: str | os.PathLike[str] = DEFAULT_ROOT,
         config_name: str | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__(model_repository, options)
+        super().__init__(model_repository, **options)
         self.root = Path(root).absolute()
         self._wanted_config = config_name
         self._config_name = ""
@@ -54,15 +54,10 @@ class StockServer(TritonServer):
                     f"There is no Triton in {self.root} ({part} is missing): name its folder "
                     f"(facekit serve --native DIR), or leave --native out for the embedded server."
                 )
-        if self._wanted_config is None:
-            self._config_name = active_config(self.model_repository)
-        else:
-            self._config_name = self._wanted_config
-        self._check_engines()
-
-    def _check_engines(self) -> None:
-        repository, config = self.model_repository, self._config_name
-        # TensorRT's libraries are not asked where nothing needs them.
+        repository, config = self.model_repository, self._wanted_config
+        config = active_config(repository) if config is None else config
+        self._config_name = config
+        # TensorRT's libraries are not loaded where no model needs them.
         try:
             needed = needs_machine(repository, config)
             self._left_out = left_out(repository, config)
@@ -74,7 +69,7 @@ class StockServer(TritonServer):
         problems = check_engines(repository, models, machine, self._wanted_config)
         if problems:
             lines = "\n  ".join(problems)
-            raise SetupError(f"These models can't be served here:\n  {lines}")
+            raise SetupError(f"These models cannot be served here:\n  {lines}")
 
     def _new_runtime(self) -> Runtime:
         return Runtime()

@@ -200,7 +200,7 @@ def test_an_embedded_server_that_was_killed_is_not_waited_for(
     (name,) = fill(tmp_path, 1)
     with local_finder(tmp_path, Options(server_wait_s=20)) as find:
         assert server.pid is not None
-        assert server.why_ended() == ""
+        assert server.exit_reason() == ""
         os.kill(server.pid, signal.SIGKILL)
         with pytest.raises(
             ServersAwayError, match=r"ended by SIGKILL .*memory.*the same command goes on"

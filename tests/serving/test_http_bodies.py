@@ -85,7 +85,7 @@ def post_chunks(server: EmbeddedServer, count: int, size: int) -> int:
 
 
 def check_alive(server: EmbeddedServer, pid: int | None) -> None:
-    assert server.pid == pid is not None, server.why_ended()
+    assert server.pid == pid is not None, server.exit_reason()
     assert post(server, b"next", OCTETS) == 200
 
 
