@@ -51,7 +51,7 @@ def check_model(model: str) -> None:
 def detect_call(photo: npt.NDArray[np.uint8], model: str = "faces") -> Call[Faces]:
     """Ask one of ``DETECTORS`` for all faces of one photo, given as encoded bytes uint8 (n,)."""
     (image,) = MODELS[model].inputs
-    return _call(model, {image.name: photo}, DETECTORS[model])
+    return model_call(model, {image.name: photo}, DETECTORS[model])
 
 
 def landmarks_call(
@@ -60,12 +60,12 @@ def landmarks_call(
     """Ask the model ``landmarks`` for the points of one photo's boxes, float32 (N, 4)."""
 
     def read(answer: Any) -> tuple[Array, Array]:
-        points, scores = _read_points(_tensors("landmarks", answer))
+        points, scores = _read_points(outputs_of("landmarks", answer))
         if len(points) != len(boxes_xyxy):
             raise ResponseError(f"landmarks of {len(points)} boxes for {len(boxes_xyxy)} sent")
         return points, scores
 
-    return _call("landmarks", {"image": photo, "boxes": boxes_xyxy}, read)
+    return model_call("landmarks", {"image": photo, "boxes": boxes_xyxy}, read)
 
 
 def no_landmarks() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -74,7 +74,8 @@ def no_landmarks() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     return faces.points_xy, faces.point_scores
 
 
-def _call(model: str, values: dict[str, Array], read: Callable[[Any], Result]) -> Call[Result]:
+def model_call(model: str, values: dict[str, Array], read: Callable[[Any], Result]) -> Call[Result]:
+    """Return the request of one sample; ``values`` are a model's inputs without the batch axis."""
     inputs = []
     for tensor in MODELS[model].inputs:
         value = values[tensor.name][None]
@@ -85,8 +86,12 @@ def _call(model: str, values: dict[str, Array], read: Callable[[Any], Result]) -
     return Call(model, inputs, outputs, read)
 
 
-def _tensors(model: str, answer: Any) -> dict[str, Array]:
-    """Return a model's outputs by name for the one photo asked about, without the batch axis."""
+def outputs_of(model: str, answer: Any) -> dict[str, Array]:
+    """Return a model's outputs by name for the one photo asked about, without the batch axis.
+
+    Raises:
+        ResponseError: One is missing, of another type or shape, or not finite.
+    """
     return {
         tensor.name: _tensor(f"{model}: `{tensor.name}`", tensor, answer)
         for tensor in MODELS[model].outputs
@@ -116,7 +121,7 @@ def _tensor(label: str, tensor: TensorSpec, answer: Any) -> Array:
 
 
 def _read_faces(answer: Any) -> Faces:
-    tensors = _tensors("faces", answer)
+    tensors = outputs_of("faces", answer)
     points, point_scores = _read_points(tensors)
     number = _count("faces", tensors, "count", ("boxes", "scores", "keypoints"))
     parts = (tensors["boxes"], tensors["scores"], points, point_scores)
@@ -141,7 +146,7 @@ DETECTORS: dict[str, Callable[[Any], Faces]] = {
 
 def _ensemble_faces(model: str, answer: Any, class_names: tuple[str, ...] = ()) -> Faces:
     """Read the answer of a detector without landmarks; its faces have no points."""
-    tensors = _tensors(model, answer)
+    tensors = outputs_of(model, answer)
     boxes, scores = tensors["true_boxes"], tensors["true_proba"][:, 0]
     labels = tensors["true_labels"] if class_names else _NO_LABELS
     rows = ("true_boxes", "true_proba", *(["true_labels"] if class_names else []))

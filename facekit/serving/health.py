@@ -8,15 +8,20 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from types import TracebackType
+from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
+from facekit.client.calls import Call, model_call, outputs_of
 from facekit.client.connection import Connection
 from facekit.client.failures import translate
-from facekit.contract import MODELS
+from facekit.closing import Closing
+from facekit.contract import MODELS, NETWORK_HEIGHT, NETWORK_WIDTH
+from facekit.data import probe_photo
 from facekit.errors import (
     DeadlineError,
     FacekitError,
@@ -24,7 +29,6 @@ from facekit.errors import (
     ServerError,
     ServerUnavailableError,
 )
-from facekit.serving.probe_tensors import check_answer, probe_input
 
 PROBED = (
     "faces",
@@ -39,11 +43,13 @@ no model of the kit calls."""
 
 # What Triton says of a model in its repository that it could not load.
 _NOT_LOADED = "has no available versions"
+# A box on the built-in photo; what is in it does not matter to a probe.
+_BOX = (80, 60, 200, 180)
 
 
 @dataclass(frozen=True)
 class ModelHealth:
-    """How one model answered the built-in photo; ``error`` is ``None`` if it did."""
+    """How one model answered the built-in photo; ``error`` is None if it did."""
 
     name: str
     latency_ms: float
@@ -62,7 +68,7 @@ class ModelHealth:
 
 @dataclass(frozen=True)
 class Health:
-    """A server's state: its own word (``claims_ready``) and what real inferences gave."""
+    """A server's state: its own ready flag (``claims_ready``) and the result of real inferences."""
 
     url: str
     claims_ready: bool
@@ -85,11 +91,13 @@ class Health:
         }
 
 
-class Prober:
+class Prober(Closing):
     """Sends real inferences to one server.
 
+    Its methods take the seconds that a call may last; by default what the connection says.
+
     Args:
-        connection: where the server is, and how long one inference may take.
+        connection: Where the server is, and how long one inference may take.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -99,114 +107,82 @@ class Prober:
     def served(self, timeout_s: float | None = None) -> tuple[str, ...]:
         """Return the names of the models that are served and can be probed.
 
-        Args:
-            timeout_s: what one of the calls may take; by default what the connection says.
-
         Raises:
-            DeadlineError: the server does not answer in time.
-            ServerError: the server does not answer.
+            ServerError: The server does not answer, or not in time.
         """
         served = self._instances_by_model(timeout_s or self._connection.timeout_s)
         return tuple(name for name in PROBED if name in served)
 
     def probe(self, name: str, timeout_s: float | None = None) -> ModelHealth:
-        """Run one real inference of the built-in photo through a model.
-
-        Args:
-            name: the model.
-            timeout_s: what it may take; by default what the connection says.
-        """
-        spec = MODELS[name]
+        """Run one real inference of the built-in photo through a model."""
         timeout_s = timeout_s or self._connection.timeout_s
         started = time.monotonic()
         error: FacekitError | None = None
         try:
+            request = _probe_call(name)
             answer = self._triton.infer(
-                name,
-                [probe_input(tensor) for tensor in spec.inputs],
-                client_timeout=timeout_s,
+                name, request.inputs, outputs=request.outputs, client_timeout=timeout_s
             )
-            check_answer(spec, answer)
-        except InferenceServerException as e:
-            error = self._translated(e, name, timeout_s)
-        except FacekitError as e:
-            error = e
+            request.read(answer)
+        except InferenceServerException as failure:
+            error = self._translated(failure, name, timeout_s)
+        except FacekitError as failure:
+            error = failure
         return ModelHealth(name, (time.monotonic() - started) * 1e3, error)
 
     def counts(self, timeout_s: float | None = None) -> dict[str, tuple[int, int]]:
         """Return how many requests each model has answered, and refused, since the start.
 
-        Args:
-            timeout_s: what the call may take; by default what the connection says.
-
         Raises:
-            DeadlineError: the server does not answer in time.
-            ServerError: the server does not answer.
+            ServerError: The server does not answer, or not in time.
         """
         timeout_s = timeout_s or self._connection.timeout_s
         try:
             answer = self._triton.get_inference_statistics(client_timeout=timeout_s)
-        except InferenceServerException as e:
-            raise self._translated(e, "", timeout_s) from e
+        except InferenceServerException as error:
+            raise self._translated(error, "", timeout_s) from error
+        stats = {str(model.name): model.inference_stats for model in answer.model_stats}
         return {
-            str(model.name): (
-                int(model.inference_stats.success.count),
-                int(model.inference_stats.fail.count),
-            )
-            for model in answer.model_stats
+            name: (int(each.success.count), int(each.fail.count)) for name, each in stats.items()
         }
 
     def check(self, *, once: bool = False) -> Health:
         """Probe every served model, within the connection's time for all of them together.
 
         Args:
-            once: each one time, and not so often that every instance gets a turn.
+            once: Probe each model one time, and not so often that every instance gets a turn.
         """
         url, timeout_s = self._connection.url, self._connection.timeout_s
         deadline = time.monotonic() + timeout_s
         try:
             served = self._instances_by_model(timeout_s)
-            names = [name for name in PROBED if name in served]
-            times = 1 if once else max(served.values(), default=1)
             ready = bool(self._triton.is_server_ready(client_timeout=timeout_s))
-        except InferenceServerException as e:
-            return Health(url, False, (), str(self._translated(e, "", timeout_s)))
-        except FacekitError as e:
-            return Health(url, False, (), str(e))
+        except InferenceServerException as error:
+            return Health(url, False, (), str(self._translated(error, "", timeout_s)))
+        except FacekitError as error:
+            return Health(url, False, (), str(error))
+        names = [name for name in PROBED if name in served]
         if not names:
             return Health(url, ready, (), f"it serves none of {', '.join(PROBED)}")
+        times = 1 if once else max(served.values())
         return Health(url, ready, tuple(self._probe_all(name, times, deadline) for name in names))
 
     def close(self) -> None:
         """Close the connection."""
         self._triton.close()
 
-    def __enter__(self) -> Prober:
-        """Return itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the connection."""
-        self.close()
-
     def _probe_all(self, name: str, times: int, deadline: float) -> ModelHealth:
-        """Probe a model as often as gives every instance below it a turn; they take turns."""
-        results: list[ModelHealth] = []
-        while len(results) < times and (not results or results[-1].ok):
+        """Probe a model so often that every instance below it gets a turn, or until it fails."""
+        health = ModelHealth(name, 0.0, None)
+        for _ in range(times):
             left_s = deadline - time.monotonic()
             if left_s <= 0:
-                connection = self._connection
-                late = DeadlineError(
-                    f"no time was left of {connection.timeout_s:g} s for the whole check"
-                )
-                return ModelHealth(name, 0.0, late)
-            results.append(self.probe(name, left_s))
-        return results[-1]
+                whole = f"{self._connection.timeout_s:g} s for the whole check"
+                return ModelHealth(name, 0.0, DeadlineError(f"no time was left of {whole}"))
+            health = self.probe(name, left_s)
+            if not health.ok:
+                break
+        return health
 
     def _instances_by_model(self, timeout_s: float) -> dict[str, int]:
         """Return how many instances each of the kit's models has that the server knows.
@@ -217,11 +193,11 @@ class Prober:
         for name in MODELS:
             try:
                 answer = self._triton.get_model_config(name, client_timeout=timeout_s)
-            except InferenceServerException as e:
-                error = self._translated(e, name, timeout_s)
+            except InferenceServerException as failure:
+                error = self._translated(failure, name, timeout_s)
                 if isinstance(error, ServerUnavailableError | DeadlineError):
-                    raise error from e
-                # One that is there and could not be loaded is served badly: its probe will tell.
+                    raise error from failure
+                # One that is there and could not be loaded is served badly, as its probe will show.
                 if not isinstance(error, ModelMissingError) or _NOT_LOADED in str(error):
                     found[name] = 1
             else:
@@ -247,19 +223,33 @@ def check(
 
     Args:
         url: ``host:port`` of the gRPC endpoint.
-        timeout_s: what the inferences may take together.
-        once: see ``Prober.check``.
-        tls_certificate: as for ``facekit.client.Client``.
-        **ssl: as for ``facekit.client.Client``.
+        timeout_s: Seconds that the inferences may take together.
+        once: As for ``Prober.check``.
+        tls_certificate: As for ``facekit.client.Client``.
+        ssl: As for ``facekit.client.Client``.
 
     Raises:
-        ConfigError: an argument is wrong. A server that does not answer is a result.
-        SetupError: the certificate's file can't be read.
+        ConfigError: An argument is wrong. A server that does not answer is a result.
+        SetupError: The certificate's file cannot be used.
     """
     connection = Connection(url, timeout_s, tls_certificate=tls_certificate, **ssl)
     try:
         prober = Prober(connection)
-    except ServerError as e:
-        return Health(url, False, (), str(e))
+    except ServerError as error:
+        return Health(url, False, (), str(error))
     with prober:
         return prober.check(once=once)
+
+
+def _probe_call(model: str) -> Call[dict[str, NDArray[Any]]]:
+    """Return the request of the built-in photo, or of what goes with it."""
+    values: dict[str, NDArray[Any]] = {
+        "input_1": np.zeros((3, NETWORK_HEIGHT, NETWORK_WIDTH), np.float32),
+        "true_image_size": np.array([NETWORK_HEIGHT, NETWORK_WIDTH, 3], np.int64),
+        "true_boxes": np.array(_BOX, np.int32),
+        "boxes": np.array([_BOX], np.float32),
+    }
+    # The encoded photo has other names in other models.
+    photo = np.frombuffer(probe_photo(), np.uint8)
+    samples = {tensor.name: values.get(tensor.name, photo) for tensor in MODELS[model].inputs}
+    return model_call(model, samples, partial(outputs_of, model))

@@ -41,27 +41,26 @@ class ProcessLimits:
     open_files: int
     note: str = ""
 
-    def arguments(self) -> list[str]:
-        """Return the values as ``launcher.py`` takes them."""
-        return [str(self.stack_bytes), str(self.open_files)]
-
 
 def process_limits() -> ProcessLimits:
     """Choose the limits of a server from those of this process.
 
     Raises:
-        SetupError: too few files may be open at a time.
+        SetupError: Too few files may be open at a time.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    soft, hard = _finite(soft), _finite(hard)
+    soft, hard = map(_finite, resource.getrlimit(resource.RLIMIT_NOFILE))
     if hard < _OPEN_FILES_MINIMUM:
         raise SetupError(
             f"A process may open {hard} files here and the server needs {_OPEN_FILES_MINIMUM}, and "
             f"one more for each connection: raise the limit, as with ulimit -n 4096 (Docker: "
             f"--ulimit nofile=4096; systemd: LimitNOFILE=4096)."
         )
-    open_files = max(soft, min(hard, _OPEN_FILES))
+    stack_bytes, note = _stack()
+    return ProcessLimits(stack_bytes, max(soft, min(hard, _OPEN_FILES)), note)
 
+
+def _stack() -> tuple[int, str]:
+    """Return the bytes of a thread's stack, and a note if that is little."""
     soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
     hard = _finite(hard)
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -75,35 +74,31 @@ def process_limits() -> ProcessLimits:
         ),
     }
     reason, size = min(sizes.items(), key=lambda item: item[1])
-    size = min(size, STACK_BYTES)
     # Never less than what was given, which is what the server would have without this.
     given = _STACK_DEFAULT if soft == resource.RLIM_INFINITY else soft
-    size = min(max(size, given), hard) // MIB * MIB or given
-    note = ""
-    if size < _STACK_WANTED:
-        note = (
-            f"threads get {size // MIB} MiB of stack because of this machine's {reason}: an HTTP "
-            f"body sent as a form ends the server above {size // (2 * MIB)} MiB, so send "
-            f"Content-Type: application/octet-stream"
-        )
-    return ProcessLimits(size, open_files, note)
-
-
-def _finite(limit: int) -> int:
-    return 2**62 if limit == resource.RLIM_INFINITY else limit
+    size = min(max(min(size, STACK_BYTES), given), hard) // MIB * MIB or given
+    if size >= _STACK_WANTED:
+        return size, ""
+    return size, (
+        f"threads get {size // MIB} MiB of stack because of this machine's {reason}: an HTTP body "
+        f"sent as a form ends the server above {size // (2 * MIB)} MiB, so send Content-Type: "
+        f"application/octet-stream"
+    )
 
 
 def _address_space() -> int:
     """Return how many bytes of stacks may be reserved, which count in full where they count."""
-    rooms = [
-        _finite(resource.getrlimit(kind)[0]) for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)
-    ]
+    kinds = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
+    room = min(_finite(resource.getrlimit(kind)[0]) for kind in kinds)
     try:
         if (_PROC / "sys/vm/overcommit_memory").read_text("utf-8").strip() == "2":
-            text = (_PROC / "meminfo").read_text("utf-8")
-            lines = (line.split() for line in text.splitlines())
-            kib = {fields[0]: int(fields[1]) for fields in lines}
-            rooms.append(max(0, kib["CommitLimit:"] - kib["Committed_AS:"]) * 1024)
+            lines = (_PROC / "meminfo").read_text("utf-8").splitlines()
+            kib = {line.split()[0]: int(line.split()[1]) for line in lines}
+            room = min(room, max(0, kib["CommitLimit:"] - kib["Committed_AS:"]) * 1024)
     except (OSError, KeyError):  # a sandbox without these files does not keep account
         pass
-    return min(rooms)
+    return room
+
+
+def _finite(limit: int) -> int:
+    return 2**62 if limit == resource.RLIM_INFINITY else limit

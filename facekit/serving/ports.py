@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -16,11 +17,11 @@ def choose_ports(address: str, wanted: dict[str, int]) -> dict[str, int]:
     """Replace every 0 by a free port and check that the others are free.
 
     Args:
-        address: the IP address to listen on, as ``resolve`` returns it.
-        wanted: port by the name of the option that sets it, as errors name it.
+        address: The IP address to listen on, as ``resolve`` returns it.
+        wanted: Port by the name of the option that sets it, as errors name it.
 
     Raises:
-        SetupError: a port is out of range, given twice or in use, or the address is not one of
+        SetupError: A port is out of range, given twice or in use, or the address is not one of
             this machine.
     """
     given: dict[int, str] = {}
@@ -30,18 +31,12 @@ def choose_ports(address: str, wanted: dict[str, int]) -> dict[str, int]:
         if port in given and port:
             raise SetupError(f"{given[port]} and {option} are both {port}: give each its own port.")
         given[port] = option
-    held: list[socket.socket] = []
-    try:
+    with contextlib.ExitStack() as held:
         # All are held open together, so that no free port is handed out twice.
-        chosen = {}
-        for option, port in wanted.items():
-            listener = _bind(address, port, option)
-            held.append(listener)
-            chosen[option] = int(listener.getsockname()[1])
-        return chosen
-    finally:
-        for listener in held:
-            listener.close()
+        return {
+            option: int(held.enter_context(_bind(address, port, option)).getsockname()[1])
+            for option, port in wanted.items()
+        }
 
 
 def resolve(address: str) -> str:
@@ -50,10 +45,10 @@ def resolve(address: str) -> str:
     Triton's front ends listen on one address each, so a name that has both gives its IPv4 address.
 
     Args:
-        address: an IPv4 or IPv6 address, the latter with or without brackets, or a host name.
+        address: An IPv4 or IPv6 address, the latter with or without brackets, or a host name.
 
     Raises:
-        SetupError: it has none, or one that this machine or Triton can't listen on.
+        SetupError: It has none, or one that this machine or Triton cannot listen on.
     """
     bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
     try:
@@ -106,24 +101,23 @@ def address_arguments(address: str) -> list[str]:
 
 
 def _bind(address: str, port: int, option: str) -> socket.socket:
-    where = f"{host_in_url(address)}:{port} ({option})"
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    listener = None
     try:
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        # As the server does: connections of its predecessor that linger in TIME_WAIT do not count.
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if address == "::":
-            # So that a port counts as free only if nobody has it over IPv4 either, whatever the
-            # system's default is: gRPC listens on both, and callers of a name may try both.
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        listener.bind((address, port))
-        listener.listen(1)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with contextlib.ExitStack() as on_error:
+            listener = on_error.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            # As the server does: connections of its predecessor in TIME_WAIT do not count.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if address == "::":
+                # So that a port counts as free only if nobody has it over IPv4 either, whatever
+                # the system's default is: gRPC listens on both, and callers of a name may try both.
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listener.bind((address, port))
+            listener.listen(1)
+            on_error.pop_all()
+            return listener
     except OSError as error:
-        if listener is not None:
-            listener.close()
+        where = f"{host_in_url(address)}:{port} ({option})"
         raise SetupError(f"Cannot listen on {where}: {_reason(error, address)}") from None
-    return listener
 
 
 def _reason(error: OSError, address: str) -> str:

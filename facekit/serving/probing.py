@@ -8,10 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
 from typing import TypeVar
 
 from facekit.client.connection import Connection
+from facekit.closing import Closing
 from facekit.errors import DeadlineError, FacekitError
 from facekit.serving.health import PROBED, Prober
 
@@ -33,7 +33,7 @@ _PROBE_ANYWAY_S = 10.0
 Answer = TypeVar("Answer")
 
 
-class BackgroundProber:
+class BackgroundProber(Closing):
     """A thread that asks one model after the other, but for those that answer callers anyway.
 
     One rule holds for every call, an inference or not: what fails is asked once more at once. What
@@ -41,11 +41,16 @@ class BackgroundProber:
     seen to compute or to be starved of processor time; and then too after ``_MISSES`` in a row.
 
     Args:
-        connection: where the server is, and how long a call may take.
-        interval_s: seconds between two inferences.
-        cpu_s: returns the processor time that the server's backend processes have used.
-        wanted_s: returns the time that all processes which an answer takes have used or waited for.
-        notify: called by the thread when there is a failure or a remark.
+        connection: Where the server is, and how long a call may take.
+        interval_s: Seconds between two inferences.
+        cpu_s: Returns the processor time that the server's backend processes have used.
+        wanted_s: Returns the time that all processes which an answer takes have used or waited for.
+        notify: Called by the thread when there is a failure or a remark.
+
+    Attributes:
+        failure: Which model failed, and its error; "" for the model where the server did not
+            answer what it serves or has done. None until then.
+        remark: Why no model is probed, if so.
     """
 
     def __init__(
@@ -56,41 +61,23 @@ class BackgroundProber:
         wanted_s: Callable[[], float],
         notify: Callable[[], None] = lambda: None,
     ) -> None:
+        self.failure: tuple[str, FacekitError] | None = None
+        self.remark: str | None = None
         self._prober = Prober(connection)
         self._timeout_s = connection.timeout_s
-        self._cpu_s = cpu_s
-        self._wanted_s = wanted_s
-        self._notify = notify
+        self._interval_s = interval_s
+        self._cpu_s, self._wanted_s, self._notify = cpu_s, wanted_s, notify
         self._misses: Counter[str] = Counter()
         self._answered = 0
-        self._interval_s = interval_s
-        self._failure: tuple[str, FacekitError] | None = None
-        self._remark: str | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="facekit-probe", daemon=True)
-
-    def failure(self) -> tuple[str, FacekitError] | None:
-        """Return what failed and its error, once there is one.
-
-        The first is a model's name, or "" where the server did not tell what it serves or has done.
-        """
-        return self._failure
-
-    def remark(self) -> str | None:
-        """Return why nothing is probed, if so."""
-        return self._remark
 
     def __enter__(self) -> BackgroundProber:
         """Start."""
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Stop; an inference under way is given up."""
         self._closing.set()
         self._prober.close()
@@ -99,21 +86,20 @@ class BackgroundProber:
     def _run(self) -> None:
         try:
             self._probe_on()
-        except _ProbeError as failed:
-            self._report(failed.model, failed.error)
+        except FacekitError:  # `failure` has it
+            pass
         except Exception as error:
             # Some of them are what gRPC raises if the connection is closed meanwhile.
-            if not self._closing.is_set():
-                self._remark = f"the probing of the models ended by {error!r}"
-                self._notify()
+            self.remark = f"the probing of the models ended by {error!r}"
+        if not self._closing.is_set():
+            self._notify()
 
     def _probe_on(self) -> None:
         while (names := self._asked("", self._prober.served)) is None:
             if self._closing.wait(self._interval_s):
                 return
         if not names:
-            self._remark = f"none of {', '.join(PROBED)} is served, so none is probed"
-            self._notify()
+            self.remark = f"none of {', '.join(PROBED)} is served, so none is probed"
         seen: dict[str, tuple[int, int]] = {}
         probed: dict[str, float] = {}
         for name in itertools.cycle(names):
@@ -125,7 +111,7 @@ class BackgroundProber:
             due = time.monotonic() - probed.get(name, 0.0) > _PROBE_ANYWAY_S
             if (due or not answers) and self._asked(name, partial(self._probe, name)):
                 probed[name] = time.monotonic()
-                # Its own inference tells nothing of callers.
+                # Its own inference does not count as a caller's.
                 successes += 1
             if counts is not None:
                 seen[name] = successes, failures
@@ -133,14 +119,14 @@ class BackgroundProber:
                 return
 
     def _asked(self, model: str, ask: Callable[[float], Answer]) -> Answer | None:
-        """Return what a call gives, or ``None`` if it gave nothing for reasons that may pass.
+        """Return what a call gives, or None if it gave nothing for reasons that may pass.
 
         Args:
-            model: which model it is about, for errors.
-            ask: the call; takes the seconds that it may last.
+            model: Which model it is about, for ``failure``.
+            ask: The call; takes the seconds that it may last.
 
         Raises:
-            _ProbeError: the server or the model does not work.
+            FacekitError: The server or the model does not work; ``failure`` is set.
         """
         try:
             return self._met(model, ask, self._timeout_s)
@@ -150,21 +136,21 @@ class BackgroundProber:
         timeout_s = self._timeout_s * _SECOND_LOOK
         try:
             return self._met(model, ask, timeout_s)
-        except DeadlineError as error:
-            # The server hangs, or is slow: it works off what others sent, one request of which may
-            # be a minute's work, or gets no processor time.
-            if self._others_answered():
-                self._misses[model] = 0
-                return None
-            slow = (
-                self._cpu_s() - cpu_s > _IDLE_SHARE * timeout_s
-                or self._wanted_s() - wanted_s > _STARVED_SHARE * timeout_s
-            )
-            if slow and self._misses[model] < _MISSES:
-                return None
-            raise _ProbeError(model, error) from error
         except FacekitError as error:
-            raise _ProbeError(model, error) from error
+            # Without an answer the server hangs, or is slow: it works off what others sent, one
+            # request of which may be a minute's work, or gets no processor time.
+            if isinstance(error, DeadlineError):
+                if self._others_answered():
+                    self._misses[model] = 0
+                    return None
+                slow = (
+                    self._cpu_s() - cpu_s > _IDLE_SHARE * timeout_s
+                    or self._wanted_s() - wanted_s > _STARVED_SHARE * timeout_s
+                )
+                if slow and self._misses[model] < _MISSES:
+                    return None
+            self.failure = (model, error)
+            raise
 
     def _met(self, model: str, ask: Callable[[float], Answer], timeout_s: float) -> Answer:
         try:
@@ -187,26 +173,12 @@ class BackgroundProber:
         return counts
 
     def _others_answered(self) -> bool:
-        """Whether any model has answered since the statistics were last seen."""
+        """Return whether any model has answered since the statistics were last seen."""
         try:
             counts = self._prober.counts(min(_GLANCE_S, self._timeout_s * _SECOND_LOOK))
         except FacekitError:
             return False
         return _answered(counts) > self._answered
-
-    def _report(self, name: str, error: FacekitError) -> None:
-        if not self._closing.is_set():
-            self._failure = (name, error)
-            self._notify()
-
-
-class _ProbeError(Exception):
-    """A call failed for good; ``model`` is which one it was about, "" if none."""
-
-    def __init__(self, model: str, error: FacekitError) -> None:
-        super().__init__(str(error))
-        self.model = model
-        self.error = error
 
 
 def _answered(counts: dict[str, tuple[int, int]]) -> int:

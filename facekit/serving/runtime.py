@@ -31,17 +31,18 @@ class Runtime:
 
     def __init__(self, parent: Path | None = None) -> None:
         remove_stale()
+        parent = parent or run_folder(executable=False)
         # The lock is held while this process lives; a later start removes the folders of others.
         # It is written before the folder is made, so that no moment leaves a folder without one. A
         # process id would not do: containers may share /dev/shm and not their process ids.
         self._handle, self._lock = _new_lock()
         self.shm_prefix = self._lock.stem
-        self.folder = (parent or run_folder(executable=False)) / f"{_FOLDER_PREFIX}{_token()}"
+        self.folder = parent / f"{_FOLDER_PREFIX}{_token()}"
         try:
             os.write(self._handle, os.fsencode(self.folder))
             self.folder.mkdir(mode=0o700)
         except BaseException:
-            self.remove()
+            Runtime.remove(self)
             raise
         self.default_log = self.folder / "server.log"
         self.models = self.folder / "models"
@@ -74,7 +75,7 @@ class Runtime:
         if is_plain(folder) and is_plain(sys.base_prefix):
             return folder
         # A virtual environment of links: Python reads the path of its home as UTF-8, which a
-        # backend process can't encode.
+        # backend process cannot encode.
         home = self.links.plain(Path(sys.base_prefix))
         environment = self.folder / "python"
         packages = environment / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}"

@@ -89,7 +89,7 @@ class TritonServer(ABC):
         self.checking = False
         self._options = ServerOptions(**options)
         self._address = self._options.address
-        self._ports = dict.fromkeys(("--http-port", "--grpc-port", "--metrics-port"), -1)
+        self._ports: dict[str, int] = {}
         self._log = ServerLog(self._options.log_file)
         self._tls_name: str | None = None
         self._trusted: Path | None = None
@@ -158,7 +158,7 @@ class TritonServer(ABC):
         )
 
     def renewed(self) -> bool:
-        """Return whether other TLS files, which work, lie where those of the running server were."""
+        """Return whether the TLS files are other ones than at the start, and work."""
         tls = self._options.tls
         if tls is None or tls.state() == self._tls_state:
             return False
@@ -184,10 +184,15 @@ class TritonServer(ABC):
         self._check()
         options = self._options
         self._address = ports.resolve(options.address)
-        given = (options.http_port, options.grpc_port, options.metrics_port)
-        pairs = zip(self._ports.items(), given, strict=True)
-        wanted = {name: port if port >= 0 else first for (name, port), first in pairs}
-        self._ports = ports.choose_ports(self._address, wanted)
+        self._ports = ports.choose_ports(
+            self._address,
+            self._ports
+            or {
+                "--http-port": options.http_port,
+                "--grpc-port": options.grpc_port,
+                "--metrics-port": options.metrics_port,
+            },
+        )
         try:
             self._runtime = self._new_runtime()
             if options.tls is not None:
@@ -351,7 +356,7 @@ class TritonServer(ABC):
         return arguments + [f"{option}={port}" for option, port in self._ports.items()]
 
     def _url(self, option: str) -> str:
-        if self._ports[option] < 0:
+        if option not in self._ports:
             raise SetupError("The server is not started: its ports are not chosen yet.")
         host = ports.host_in_url(ports.reached_at(self._address))
         return f"{host}:{self._ports[option]}"

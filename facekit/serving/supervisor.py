@@ -1,8 +1,8 @@
 """Keeps a server working: notices a dead or broken one and starts it again.
 
-Triton never replaces a backend process that died; it goes on saying ready and fails every request
-of that model. So the processes are watched here, and real inferences are run while no caller's
-requests show that the models work.
+Triton never replaces a backend process that died; it goes on reporting that it is ready and fails
+every request of that model. So the processes are watched here, and real inferences are run while no
+caller's requests show that the models work.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Supervisor:
     """Runs a server until it is told to stop.
 
     Args:
-        server: the server, not started yet.
-        say: gets one line for everything that happens.
-        probe_interval_s: seconds between two inferences of its own while nobody sends requests.
-        probe_timeout_s: a call without an answer for so long gets a second look, and then counts as
+        server: The server, not started yet.
+        say: Gets one line for everything that happens.
+        probe_interval_s: Seconds between two inferences of its own while nobody sends requests.
+        probe_timeout_s: A call without an answer for so long gets a second look, and then counts as
             failed unless the server is seen to work or to be starved; see ``BackgroundProber``.
-        start_timeout_s: what a start may take.
+        start_timeout_s: Seconds that a start may take.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Supervisor:
         """Serve until SIGTERM, SIGINT or SIGHUP; a second one ends everything at once.
 
         Raises:
-            FacekitError: the first start failed. Later ones are tried again for ever.
-            OSError: as well.
+            FacekitError: The first start failed. Later ones are retried for ever.
+            OSError: As well.
         """
         processes.adopt_orphans()
         handlers = {
@@ -79,7 +79,7 @@ class Supervisor:
             # `nohup` has that one ignored.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
         }
-        # Of a child that has ended nothing is done but to wake up, by the bell, and reap it.
+        # When a child ends, there is only to wake up, by the bell, and reap it.
         handlers[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
         # A signal that reaches another thread interrupts no wait of this one; the bell does.
         wakeup = signal.set_wakeup_fd(self._bell.writer, warn_on_full_buffer=False)
@@ -109,7 +109,6 @@ class Supervisor:
         self._bell.ring()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
         self._signals += 1
         if self._signals > 1:
             self._server.abort()
@@ -129,21 +128,17 @@ class Supervisor:
                 self._say(note)
 
     def _keep_up(self) -> None:
-        failures = 0
-        while True:
-            started = time.monotonic()
-            problem = self._watch()
-            if problem is None:
-                return
-            if time.monotonic() - started > _STABLE_S:
-                failures = 0
-            failures = self._mend(problem, failures)
-            if self._stopping():
-                return
-
-    def _mend(self, problem: str, failures: int) -> int:
-        """Restart until it succeeds; return the number of starts in a row that were needed."""
+        """Watch the server, and restart it as often as needed, until a signal comes."""
+        failures = 0  # starts in a row that were needed
+        problem: str | None = None
         while not self._stopping():
+            if problem is None:
+                started = time.monotonic()
+                problem = self._watch()
+                if problem is None:
+                    return
+                if time.monotonic() - started > _STABLE_S:
+                    failures = 0
             wait_s = _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]
             when = f"in {wait_s:g} s" if wait_s else "now"
             self._say(f"{problem}; the server is restarted {when}")
@@ -155,37 +150,34 @@ class Supervisor:
             self._pause(wait_s)
             failures += 1
             if self._stopping():
-                break
+                return
             try:
                 self._start()
             except (FacekitError, OSError) as error:
-                problem = " ".join(str(error).split())
-                continue
+                problem = _line(error)
             except _Stopped:
-                break
-            if not self._stopping():
-                self._say(self._where(f"ready again after {time.monotonic() - noticed:.1f} s"))
-            break
-        return failures
+                return
+            else:
+                problem = None
+                if not self._stopping():
+                    self._say(self._where(f"ready again after {time.monotonic() - noticed:.1f} s"))
 
     def _watch(self) -> str | None:
-        """Return what broke the server, or ``None`` at a signal."""
+        """Return what broke the server, or None at a signal."""
         pid = self._server.pid
         if pid is None:
             return "the server ended while it started"
         children = processes.children(pid)
         names = {child.pid: processes.model_instance(child.pid) for child in children}
         stubs = [child for child in children if child.alive and names[child.pid]]
-        works = [*stubs]
         server, itself = processes.read(pid), processes.read(os.getpid())
         if server is None or itself is None:
             return _SERVER_DIED
-        if self._server.computes:
-            works.append(server)
+        works = [*stubs, server] if self._server.computes else stubs
         try:
             connection = self._server.connection(self._timeout_s)
         except ConfigError as error:
-            return f"the server can't be reached: {error}"
+            return f"the server cannot be reached: {error}"
         with (
             EndWatch([server, *stubs], self._bell) as watch,
             BackgroundProber(
@@ -199,7 +191,7 @@ class Supervisor:
             remark = None
             while not self._stopping():
                 ended = watch.wait(_RENEWAL_S if self._server.encrypted else None)
-                failure = prober.failure()
+                failure = prober.failure
                 if failure is not None and not ended:
                     # The connections of a process that dies end before the process does.
                     ended = watch.wait(_DYING_S)
@@ -214,8 +206,8 @@ class Supervisor:
                     return _RENEWED
                 if failure is not None:
                     return _described(failure)
-                if prober.remark() != remark:
-                    remark = prober.remark()
+                if prober.remark != remark:
+                    remark = prober.remark
                     self._say(f"{remark}; only the processes are watched")
         return None
 
@@ -234,11 +226,15 @@ class Supervisor:
         )
 
 
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
 def _described(failure: tuple[str, FacekitError]) -> str:
     name, error = failure
     if not name:
         problem = "asking the server for its models and statistics failed"
-        return f"{problem}: {' '.join(str(error).split())}"
+        return f"{problem}: {_line(error)}"
     if isinstance(error, DeadlineError):
         return f"a real inference of {name} got {error}, nor was any other request answered"
-    return f"a real inference of {name} failed: {' '.join(str(error).split())}"
+    return f"a real inference of {name} failed: {_line(error)}"

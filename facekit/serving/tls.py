@@ -12,7 +12,7 @@ from facekit.client.tls import ALPN_PROTOCOLS, name_in_certificate, pinned_conte
 from facekit.errors import SetupError
 
 TlsState = tuple[tuple[int, int, int], ...]
-"""Tells other files from those that were there before; empty while one is missing."""
+"""Identifies the versions of both files; empty while one is missing."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Tls:
         ]
 
     def state(self) -> TlsState:
-        """Return what changes with the files."""
+        """Return what changes with the files: time of change, size and inode of each."""
         try:
             found = [file.stat() for file in (self.certificate, self.key)]
         except OSError:
@@ -42,7 +42,7 @@ class Tls:
         """Return a name that the certificate is for, after checking that it works with the key.
 
         Raises:
-            SetupError: a file can't be read, the two don't belong together, or the certificate is
+            SetupError: A file cannot be read, the two do not belong together, or the certificate is
                 not valid now; the message names the file.
         """
         for file in (self.certificate, self.key):
@@ -50,7 +50,7 @@ class Tls:
                 file.read_bytes()
             except OSError as error:
                 raise SetupError(
-                    f"TLS: {file} can't be read by user {os.geteuid()}: {error.strerror}. In a "
+                    f"TLS: {file} cannot be read by user {os.geteuid()}: {error.strerror}. In a "
                     f"container it lies in the mounted folder (FACEKIT_TLS_DIR, ./tls) and must be "
                     f"that user's: chown {os.geteuid()} FILE"
                 ) from error
@@ -60,7 +60,7 @@ class Tls:
             server.load_cert_chain(self.certificate, self.key, password="")
         except (ssl.SSLError, ValueError) as error:
             raise SetupError(
-                f"TLS: the certificate {self.certificate} and the key {self.key} don't work "
+                f"TLS: the certificate {self.certificate} and the key {self.key} do not work "
                 f"together: {tls_reason(error)}. Both must be PEM, the key without a password."
             ) from error
         return name_in_certificate(_handshake(server, self.certificate), self.certificate)

@@ -19,8 +19,8 @@ class Bell:
     """Ends an ``EndWatch.wait`` of another thread, or of the one that a signal interrupts.
 
     Attributes:
-        reader: a descriptor that is readable while it rings.
-        writer: a descriptor at which each byte rings, as ``signal.set_wakeup_fd`` wants one.
+        reader: A descriptor that is readable while it rings.
+        writer: A descriptor at which each byte rings, as ``signal.set_wakeup_fd`` wants one.
     """
 
     def __init__(self) -> None:
@@ -44,8 +44,8 @@ class EndWatch(Closing):
     """Waits until one of some processes ends: the kernel reports it, so that waiting costs nothing.
 
     Args:
-        watched: the processes.
-        bell: ends a wait as well.
+        watched: The processes.
+        bell: Ends a wait as well.
     """
 
     def __init__(self, watched: Sequence[Process], bell: Bell) -> None:
@@ -72,12 +72,12 @@ class EndWatch(Closing):
         return ended + [process for process in self._unreported if not still_runs(process)]
 
     def close(self) -> None:
-        """Free the descriptors."""
+        """Close the descriptors."""
         _close(*self._reported)
 
 
 def _descriptor(process: Process) -> int | None:
-    """Return what becomes readable when the process ends; ``None`` if there is no such thing."""
+    """Return what becomes readable when the process ends; None if there is no such thing."""
     try:
         descriptor = os.pidfd_open(process.pid)
     except (OSError, AttributeError):

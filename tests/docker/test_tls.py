@@ -86,4 +86,4 @@ def test_key_that_the_server_may_not_read_is_named(
     mounts = [models, f"--volume={tmp_path}:/tls:ro", "--shm-size=3g"]
     done = engine.run(["docker", "run", "--rm", *variables, *mounts, cpu_image], timeout_s=120)
     assert done.returncode == 2
-    assert "/tls/server.key can't be read by user 10001: Permission denied" in done.stderr
+    assert "/tls/server.key cannot be read by user 10001: Permission denied" in done.stderr

@@ -83,18 +83,15 @@ def test_server_without_a_repository_says_so(tmp_path: Path) -> None:
         EmbeddedServer(tmp_path / "nowhere").start()
 
 
-def test_server_on_a_used_port_says_which(repository: Path) -> None:
-    with (
-        EmbeddedServer(repository) as first,
-        pytest.raises(SetupError, match=r"\(--http-port\).*in use"),
-    ):
-        EmbeddedServer(repository, http_port=int(first.http_url.split(":")[1])).start()
+def test_server_on_a_used_port_says_which(tiny_server: EmbeddedServer, repository: Path) -> None:
+    port = int(tiny_server.http_url.split(":")[1])
+    with pytest.raises(SetupError, match=r"\(--http-port\).*in use"):
+        EmbeddedServer(repository, http_port=port).start()
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0", "localhost"])
-def test_server_on_another_address_is_reached(repository: Path, address: str) -> None:
+def test_server_on_every_address_is_reached(repository: Path) -> None:
     with (
-        EmbeddedServer(repository, address=address) as server,
+        EmbeddedServer(repository, address="0.0.0.0") as server,
         Client(server.grpc_url) as client,
     ):
         assert server.grpc_url.startswith("127.0.0.1:")

@@ -89,7 +89,7 @@ def test_first_process_ends_at_a_signal_before_it_serves(first: First) -> None:
     assert "ready" not in first.said
 
 
-def test_first_process_reaps_what_others_leave(first: First) -> None:
+def test_first_process_reaps_what_others_leave_and_mends_without_a_zombie(first: First) -> None:
     assert first.ready(), first.said
     # As `docker exec` does: the shell ends, and what it started is handed to the first process.
     enter = ["nsenter", f"--target={first.pid}", "--pid", "--mount", "sh", "-c"]
@@ -101,11 +101,7 @@ def test_first_process_reaps_what_others_leave(first: First) -> None:
     assert wait_for(lambda: all(processes.read(child.pid) is None for child in orphans))
     assert first.outer.poll() is None
 
-
-def test_first_process_mends_and_leaves_no_zombie(first: First) -> None:
-    assert first.ready(), first.said
     (server,) = (child for child in processes.children(first.pid) if child.alive)
     os.kill(processes.children(server.pid)[0].pid, signal.SIGKILL)
-
     assert first.ready(2), first.said
     assert wait_for(lambda: not first.zombies())

@@ -38,29 +38,12 @@ def test_status_of_a_working_server_exits_with_zero(
     assert set(report["models"]) == set(PROBED)
 
 
-def test_check_of_a_dead_backend_disagrees_with_the_ready_flag(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_check_of_a_failing_model_reports_its_error(
+    tiny_server: EmbeddedServer, tiny_model: Path
 ) -> None:
-    with EmbeddedServer(tiny_repository(tmp_path)) as server:
-        assert check(server.grpc_url).ok
-        assert server.pid is not None
-        (stub,) = processes.children(server.pid)
-        os.kill(stub.pid, signal.SIGKILL)
+    (tiny_model / "fail").touch()
 
-        health = check(server.grpc_url)
-
-        assert health.claims_ready
-        assert not health.ok
-        assert isinstance(health.models[0].error, ServerUnavailableError)
-        assert main(["status", "--url", server.grpc_url]) == 1
-        assert "says that it is ready, but its inferences fail" in capsys.readouterr().out
-
-
-def test_check_of_a_failing_model_tells_its_error(tmp_path: Path) -> None:
-    repository = tiny_repository(tmp_path)
-    (repository / "faces" / "fail").touch()
-    with EmbeddedServer(repository) as server:
-        (model,) = check(server.grpc_url).models
+    (model,) = check(tiny_server.grpc_url).models
 
     assert not model.ok
     assert "it fails" in str(model.error)
@@ -97,17 +80,8 @@ def test_check_of_a_wrong_url_is_refused() -> None:
         check("http://localhost:8001")
 
 
-def test_check_with_one_of_two_instances_dead_always_fails(tmp_path: Path) -> None:
-    with EmbeddedServer(tiny_repository(tmp_path, instances=2)) as server:
-        assert check(server.grpc_url).ok
-        assert server.pid is not None
-        os.kill(processes.children(server.pid)[0].pid, signal.SIGKILL)
-
-        assert [check(server.grpc_url).ok for _ in range(6)] == [False] * 6
-
-
-def test_status_once_asks_each_model_one_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_status_asks_every_instance_unless_once_and_finds_the_dead_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[str] = []
     probe = Prober.probe
@@ -118,7 +92,17 @@ def test_status_once_asks_each_model_one_time(
 
     monkeypatch.setattr(Prober, "probe", counted)
     with EmbeddedServer(tiny_repository(tmp_path, instances=3)) as server:
-        assert main(["status", "--url", server.grpc_url, "--once"]) == 0
+        status = ["status", "--url", server.grpc_url]
+        assert main([*status, "--once"]) == 0
         assert asked == ["faces"]
-        assert main(["status", "--url", server.grpc_url]) == 0
+        assert main(status) == 0
         assert asked == ["faces"] * 4
+        assert server.pid is not None
+        os.kill(processes.children(server.pid)[0].pid, signal.SIGKILL)
+
+        found = [check(server.grpc_url) for _ in range(6)]
+        # The ready flag disagrees.
+        assert [(health.ok, health.claims_ready) for health in found] == [(False, True)] * 6
+        assert isinstance(found[0].models[0].error, ServerUnavailableError)
+        assert main(status) == 1
+        assert "says that it is ready, but its inferences fail" in capsys.readouterr().out

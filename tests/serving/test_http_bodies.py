@@ -21,22 +21,6 @@ OCTETS = "application/octet-stream"
 JSON = "application/json"
 
 
-def start(folder: Path) -> EmbeddedServer:
-    server = EmbeddedServer(tiny_repository(folder))
-    server.start()
-    return server
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    server = start(tmp_path_factory.mktemp("bodies") / "models")
-    try:
-        server.wait_ready()
-        yield server
-    finally:
-        server.kill()
-
-
 @pytest.fixture(scope="module")
 def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """A server started under few open files and no limit of the stack, if that is allowed.
@@ -48,7 +32,8 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer
     resource.setrlimit(resource.RLIMIT_STACK, (stack[1], stack[1]))
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, files[1]))
     try:
-        server = start(tmp_path_factory.mktemp("limited") / "models")
+        server = EmbeddedServer(tiny_repository(tmp_path_factory.mktemp("limited")))
+        server.start()
     finally:
         resource.setrlimit(resource.RLIMIT_STACK, stack)
         resource.setrlimit(resource.RLIMIT_NOFILE, files)
@@ -94,12 +79,12 @@ def check_alive(server: EmbeddedServer, pid: int | None) -> None:
     [(FORM, 5 * MB), (FORM, MAX_PHOTO_BYTES + 40 * MB), (OCTETS, MAX_PHOTO_BYTES + 40 * MB)],
 )
 def test_large_body_is_answered_and_the_server_lives(
-    server: EmbeddedServer, content_type: str, size: int
+    tiny_server: EmbeddedServer, content_type: str, size: int
 ) -> None:
-    pid = server.pid
+    pid = tiny_server.pid
 
-    assert post(server, b"a" * size, content_type) == 200
-    check_alive(server, pid)
+    assert post(tiny_server, b"a" * size, content_type) == 200
+    check_alive(tiny_server, pid)
 
 
 def test_large_form_under_an_unlimited_stack_is_answered(limited: EmbeddedServer) -> None:
@@ -116,11 +101,11 @@ def test_many_small_chunks_are_answered_and_the_server_lives(limited: EmbeddedSe
     check_alive(limited, pid)
 
 
-def test_deeply_nested_json_is_refused_and_the_server_lives(server: EmbeddedServer) -> None:
-    pid = server.pid
+def test_deeply_nested_json_is_refused_and_the_server_lives(tiny_server: EmbeddedServer) -> None:
+    pid = tiny_server.pid
 
-    assert post(server, b'{"parameters":' + b"[" * MB, JSON) >= 400
-    check_alive(server, pid)
+    assert post(tiny_server, b'{"parameters":' + b"[" * MB, JSON) >= 400
+    check_alive(tiny_server, pid)
 
 
 def test_server_under_few_open_files_gets_what_the_hard_limit_allows(

@@ -15,7 +15,7 @@ from facekit.client import Client
 from facekit.data import probe_photo
 from facekit.serving import EmbeddedServer
 from facekit.serving.health import Prober, check
-from facekit.serving.ready import answers_ready
+from facekit.serving.starting import answers_ready
 from facekit.serving.tls import Tls
 from tests.addresses import has_ipv6
 from tests.serving.tiny import tiny_repository

@@ -74,29 +74,28 @@ def test_server_starts_from_a_repository_and_temporary_folder_of_any_name(
 
 
 def test_photos_and_outputs_may_lie_in_folders_of_any_name(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_server: EmbeddedServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with EmbeddedServer(tiny_repository(tmp_path / "models")) as server:
-        for name in NAMES.values():
-            folder = tmp_path / name
-            photos = folder / "photos"
-            photos.mkdir(parents=True)
-            # Refused are a photo's name that is not text, which a dataset could not tell, and one
-            # that leaves no room for ".faces".
-            file = "photo" if name in (NAMES["bytes"], NAMES["long"]) else name
-            (photos / f"{file}.jpg").write_bytes(probe_photo())
-            on_server = [str(photos), "--url", server.grpc_url]
-            written = [folder / "faces.json", folder / "drawn", folder / "coco.json"]
+    for name in NAMES.values():
+        folder = tmp_path / name
+        photos = folder / "photos"
+        photos.mkdir(parents=True)
+        # Refused are a photo's name that is not text, which a dataset could not tell, and one
+        # that leaves no room for ".faces".
+        file = "photo" if name in (NAMES["bytes"], NAMES["long"]) else name
+        (photos / f"{file}.jpg").write_bytes(probe_photo())
+        on_server = [str(photos), "--url", tiny_server.grpc_url]
+        written = [folder / "faces.json", folder / "drawn", folder / "coco.json"]
 
-            options = [f"--json={written[0]}", f"--draw={written[1]}"]
-            assert main(["detect", *on_server, *options]) == 0, capsys.readouterr()
-            if name == NAMES["long"]:
-                assert main(["annotate", *on_server, f"--coco={written[2]}"]) == 2
-                assert "SQLite, which keeps this file, takes 504" in capsys.readouterr().err
-                # The photos may lie there, the output may not.
-                written[2] = tmp_path / "coco.json"
-            assert main(["annotate", *on_server, f"--coco={written[2]}"]) == 0, capsys.readouterr()
-            assert all(path.exists() for path in written)
+        options = [f"--json={written[0]}", f"--draw={written[1]}"]
+        assert main(["detect", *on_server, *options]) == 0, capsys.readouterr()
+        if name == NAMES["long"]:
+            assert main(["annotate", *on_server, f"--coco={written[2]}"]) == 2
+            assert "SQLite, which stores this file, takes 504" in capsys.readouterr().err
+            # The photos may lie there, the output may not.
+            written[2] = tmp_path / "coco.json"
+        assert main(["annotate", *on_server, f"--coco={written[2]}"]) == 0, capsys.readouterr()
+        assert all(path.exists() for path in written)
 
 
 def test_native_server_starts_from_folders_of_any_name(tmp_path: Path) -> None:

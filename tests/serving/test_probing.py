@@ -4,7 +4,7 @@ import itertools
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,60 +19,47 @@ from tests.serving.tiny import tiny_repository
 from tests.serving.waiting import wait_for
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    with EmbeddedServer(tiny_repository(tmp_path_factory.mktemp("models"))) as server:
-        yield server
-
-
-@pytest.fixture
-def model(running: EmbeddedServer) -> Iterator[Path]:
-    folder = running.model_repository / "faces"
-    yield folder
-    for flag in ("fail", "hang", "hanging"):
-        (folder / flag).unlink(missing_ok=True)
-    assert wait_for(lambda: check(running.grpc_url).ok)
-
-
 def first_failure(
     server: EmbeddedServer, cpu_s: Callable[[], float], timeout_s: float = 30
 ) -> tuple[str, FacekitError] | None:
     connection = Connection(server.grpc_url, timeout_s=0.5)
     with BackgroundProber(connection, 0.05, cpu_s, wanted_s=lambda: 0.0) as prober:
-        wait_for(lambda: prober.failure() is not None, timeout_s)
-        return prober.failure()
+        wait_for(lambda: prober.failure is not None, timeout_s)
+        return prober.failure
 
 
-def test_working_server_has_no_failure(running: EmbeddedServer, model: Path) -> None:
-    assert first_failure(running, lambda: 0.0, timeout_s=1) is None
+def test_working_server_has_no_failure(tiny_server: EmbeddedServer, tiny_model: Path) -> None:
+    assert first_failure(tiny_server, lambda: 0.0, timeout_s=1) is None
 
 
-def test_error_of_the_model_is_a_failure(running: EmbeddedServer, model: Path) -> None:
-    (model / "fail").touch()
+def test_error_of_the_model_is_a_failure(tiny_server: EmbeddedServer, tiny_model: Path) -> None:
+    (tiny_model / "fail").touch()
 
-    failure = first_failure(running, lambda: 0.0)
+    failure = first_failure(tiny_server, lambda: 0.0)
 
     assert failure is not None
     assert failure[0] == "faces"
     assert "it fails" in str(failure[1])
 
 
-def test_hanging_and_idle_backend_is_a_failure(running: EmbeddedServer, model: Path) -> None:
-    (model / "hang").touch()
+def test_hanging_and_idle_backend_is_a_failure(
+    tiny_server: EmbeddedServer, tiny_model: Path
+) -> None:
+    (tiny_model / "hang").touch()
 
-    failure = first_failure(running, lambda: 7.0)
+    failure = first_failure(tiny_server, lambda: 7.0)
 
     assert failure is not None
     assert isinstance(failure[1], DeadlineError)
 
 
-def test_busy_backend_is_given_time(running: EmbeddedServer, model: Path) -> None:
-    (model / "hang").touch()
+def test_busy_backend_is_given_time(tiny_server: EmbeddedServer, tiny_model: Path) -> None:
+    (tiny_model / "hang").touch()
     busy = itertools.count(0.0, 0.5)
 
     # Three missed deadlines are no failure yet, and eight are.
-    assert first_failure(running, lambda: next(busy), timeout_s=1.8) is None
-    failure = first_failure(running, lambda: next(busy))
+    assert first_failure(tiny_server, lambda: next(busy), timeout_s=1.8) is None
+    failure = first_failure(tiny_server, lambda: next(busy))
 
     assert failure is not None
     assert isinstance(failure[1], DeadlineError)
@@ -80,21 +67,21 @@ def test_busy_backend_is_given_time(running: EmbeddedServer, model: Path) -> Non
 
 @pytest.mark.parametrize("starved", [True, False])
 def test_server_that_does_not_tell_its_statistics(
-    starved: bool, running: EmbeddedServer, model: Path
+    starved: bool, tiny_server: EmbeddedServer, tiny_model: Path
 ) -> None:
-    assert running.pid is not None
+    assert tiny_server.pid is not None
     wanted = itertools.count(0.0, 0.5 if starved else 0.0)
-    connection = Connection(running.grpc_url, timeout_s=0.5)
+    connection = Connection(tiny_server.grpc_url, timeout_s=0.5)
     with BackgroundProber(connection, 0.05, lambda: 7.0, lambda: next(wanted)) as prober:
         time.sleep(0.3)
-        os.kill(running.pid, signal.SIGSTOP)
+        os.kill(tiny_server.pid, signal.SIGSTOP)
         try:
-            failed = wait_for(lambda: prober.failure() is not None, 1.5 if starved else 30)
+            failed = wait_for(lambda: prober.failure is not None, 1.5 if starved else 30)
         finally:
-            os.kill(running.pid, signal.SIGCONT)
+            os.kill(tiny_server.pid, signal.SIGCONT)
 
         assert failed is not starved
-        failure = prober.failure()
+        failure = prober.failure
         if failure is not None:
             assert isinstance(failure[1], DeadlineError)
 
@@ -165,9 +152,9 @@ def played(
     monkeypatch.setattr("facekit.serving.probing.Prober", lambda connection: script)
     connection = Connection("127.0.0.1:8001", timeout_s=15)
     with BackgroundProber(connection, 0.001, cpu_s, wanted_s) as prober:
-        assert wait_for(lambda: prober.failure() is not None or len(script.asked) >= calls)
-        assert prober.remark() is None
-        return prober.failure()
+        assert wait_for(lambda: prober.failure is not None or len(script.asked) >= calls)
+        assert prober.remark is None
+        return prober.failure
 
 
 @pytest.mark.parametrize("call", ["served", "counts", "probe"])

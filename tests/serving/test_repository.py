@@ -18,7 +18,7 @@ CLOSED = ("", "faces", "faces/1", "faces/config.pbtxt", "faces/1/model.py")
 # where another user can't read them, so they are loaded before.
 CODE = """
 import os, sys
-import facekit.cli, facekit.report, facekit.serving.layout, facekit.serving.supervisor
+import facekit.cli, facekit.report, facekit.serving.repository, facekit.serving.supervisor
 import facekit.serving.embedded, facekit.serving.stock
 if os.geteuid() == 0:
     os.setuid(int(sys.argv.pop(1)))
@@ -34,7 +34,7 @@ def test_serve_of_a_folder_without_models_says_what_chooses_it(
     (tmp_path / "photos").mkdir()
 
     assert main(["serve", f"--model-repository={tmp_path}"]) == 2
-    assert f"facekit: {tmp_path} holds no model" in capsys.readouterr().err
+    assert f"facekit: {tmp_path} contains no models" in capsys.readouterr().err
 
 
 def test_serve_of_a_model_whose_name_triton_cannot_take_names_it(
@@ -68,5 +68,5 @@ def test_serve_of_what_it_may_not_read_names_path_user_and_remedy(tmp_path: Path
     assert done.stdout.split() == ["2"] * 2 * len(CLOSED), done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("facekit: ")]
     for path, line in zip((path for path in closed for _ in range(2)), said, strict=True):
-        assert f"can't be read by user {user}: {path}: Permission denied." in line
+        assert f"cannot be read by user {user}: {path}: Permission denied." in line
         assert "Let everyone read it: chmod -R a+rX FOLDER" in line

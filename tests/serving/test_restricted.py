@@ -15,7 +15,6 @@ from facekit.data import probe_photo
 from facekit.errors import SetupError
 from facekit.serving import EmbeddedServer, StockServer
 from facekit.serving.health import check
-from facekit.serving.options import ServerOptions
 from tests.serving.tiny import tiny_repository
 
 
@@ -87,8 +86,8 @@ def test_restricted_server_whose_program_tells_no_options_is_given_all_of_them(
     (tmp_path / "opt" / "backends").mkdir()
     program.write_text('#!/bin/sh\ncase "$*" in *--help*) exit 127;; *) echo "$@"; exit 1;; esac\n')
     program.chmod(0o755)
-    options = ServerOptions(restrict_management=True)
-    server = StockServer(tiny_repository(tmp_path / "m"), options, root=tmp_path / "opt")
+    repository = tiny_repository(tmp_path / "m")
+    server = StockServer(repository, root=tmp_path / "opt", restrict_management=True)
 
     with pytest.raises(SetupError), server:
         pass

@@ -49,7 +49,7 @@ def test_exit_reason_of_a_crash_names_the_signal() -> None:
     child = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-S", "-c", code])
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 
-    assert starting._exit_reason(child) == "was ended by SIGSEGV"
+    assert starting.exit_reason(child) == "was ended by SIGSEGV"
     os.waitpid(child, 0)
 
 

@@ -63,7 +63,7 @@ def test_stock_server_without_engines_says_what_makes_them(root: Path, tmp_path:
         StockServer(repository, root=root).start()
 
     lines = str(caught.value).splitlines()
-    assert lines[0] == "These models can't be served here:"
+    assert lines[0] == "These models cannot be served here:"
     assert any("facenet: the engine" in line and "is missing" in line for line in lines)
     assert any("no TensorRT" in line or "no NVIDIA GPU" in line for line in lines)
 
@@ -177,7 +177,7 @@ def test_native_server_that_cannot_serve_ends_with_the_words(root: Path, tmp_pat
     served = Served(tmp_path, f"--native={root}")
 
     assert served.process.wait(60) == 2
-    assert "These models can't be served here:" in served.said
+    assert "These models cannot be served here:" in served.said
     assert "docker compose" in served.said
     assert "Traceback" not in served.said
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from facekit.cli import main
@@ -18,6 +19,7 @@ from facekit.errors import ServerUnavailableError, SetupError
 from facekit.serving import EmbeddedServer
 from facekit.serving.health import check
 from facekit.serving.tls import Tls
+from tests.fake_triton import FakeTriton
 from tests.serving.test_supervisor import Served
 from tests.serving.tiny import tiny_repository
 
@@ -79,15 +81,15 @@ def encrypted(pem: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
         ("leaf", "leaf.example"),
     ],
 )
-def test_tls_name_is_one_that_grpc_accepts(
-    pem: Path, tmp_path: Path, name: str, certified: str
-) -> None:
+def test_tls_name_is_one_that_grpc_accepts(pem: Path, name: str, certified: str) -> None:
     files = tls(pem, name)
     assert files.name() == certified
 
-    with EmbeddedServer(tiny_repository(tmp_path / "models"), tls=files) as server:
-        assert certified_name(server.grpc_url, files.certificate, 10) == certified
-        assert check(server.grpc_url, tls_certificate=files.certificate).ok
+    pair = (files.key.read_bytes(), files.certificate.read_bytes())
+    with FakeTriton(credentials=grpc.ssl_server_credentials([pair])) as served:
+        assert certified_name(served.url, files.certificate, 10) == certified
+        with Client(served.url, tls_certificate=files.certificate) as client:
+            assert client.server_ready()
 
 
 def test_encrypted_server_refuses_plain_callers(encrypted: EmbeddedServer) -> None:
@@ -129,13 +131,12 @@ def test_status_trusts_the_certificate_given_and_no_other(
 
 
 def test_status_of_a_plain_server_as_encrypted_says_so(
-    tmp_path: Path, pem: Path, capsys: pytest.CaptureFixture[str]
+    tiny_server: EmbeddedServer, pem: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with EmbeddedServer(tiny_repository(tmp_path / "models")) as server:
-        arguments = ["status", "--url", server.grpc_url, "--tls-cert", str(pem / "good.pem")]
-        assert main(arguments) == 1
+    url = tiny_server.grpc_url
+    assert main(["status", "--url", url, "--tls-cert", str(pem / "good.pem")]) == 1
 
-    assert f"{server.grpc_url} is not encrypted" in capsys.readouterr().out
+    assert f"{url} is not encrypted" in capsys.readouterr().out
 
 
 def test_status_with_a_missing_certificate_names_it(
@@ -143,16 +144,16 @@ def test_status_with_a_missing_certificate_names_it(
 ) -> None:
     assert main(["status", "--url", "127.0.0.1:9", "--tls-cert", str(tmp_path / "no.pem")]) == 2
 
-    assert f"tls_certificate: {tmp_path / 'no.pem'}: No such file" in capsys.readouterr().err
+    assert f"{tmp_path / 'no.pem'}: No such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("certificate", "key", "words"),
     [
-        ("no.pem", "good.key", "no.pem can't be read by user"),
-        ("good.pem", "no.key", "no.key can't be read by user"),
-        ("good.pem", "wild.key", "good.pem and the key .*wild.key don't work together"),
-        ("good.key", "good.key", "don't work together"),
+        ("no.pem", "good.key", "no.pem cannot be read by user"),
+        ("good.pem", "no.key", "no.key cannot be read by user"),
+        ("good.pem", "wild.key", "good.pem and the key .*wild.key do not work together"),
+        ("good.key", "good.key", "do not work together"),
         ("old.pem", "leaf.key", "old.pem is not valid: certificate has expired"),
         ("bare.pem", "bare.key", "bare.pem carries no name"),
     ],

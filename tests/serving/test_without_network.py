@@ -18,16 +18,15 @@ from tests.serving.tiny import tiny_repository
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Faces from a model that loads in a second, and the kit's mask detector."""
-    folder = tiny_repository(tmp_path / "models")
-    for name in (*OPTIONAL_MODELS, "photo_check"):
-        shutil.copytree(KIT / name, folder / name)
-    return folder
+    """Faces from a model that loads in a second."""
+    return tiny_repository(tmp_path / "models")
 
 
 def test_faces_are_served_without_the_mask_detector_s_network(
     repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for name in (*OPTIONAL_MODELS, "photo_check"):
+        shutil.copytree(KIT / name, repository / name)
     network = repository / "facemask" / "1" / "model.onnx"
     network.unlink()
     monkeypatch.setenv("FACEKIT_MODEL_REPOSITORY", str(repository))
@@ -44,6 +43,7 @@ def test_faces_are_served_without_the_mask_detector_s_network(
 def test_network_that_does_not_load_is_named_with_the_way_out(
     repository: Path, damage: str
 ) -> None:
+    shutil.copytree(KIT / "facemask", repository / "facemask")
     network = repository / "facemask" / "1" / "model.onnx"
     # FaceNet's has the same tensors, of one class.
     data = KIT / ("facemask" if damage == "truncated" else "facenet") / "1" / network.name

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from facekit.serving import EmbeddedServer
+from facekit.serving.health import check
+from tests.serving.waiting import wait_for
+
 _CONFIG = """
 name: "faces"
 backend: "python"
@@ -70,3 +74,10 @@ def tiny_repository(folder: Path, instances: int = 1) -> Path:
     config = _CONFIG.replace("INSTANCES", str(instances))
     (folder / "faces" / "config.pbtxt").write_text(config, "utf-8")
     return folder
+
+
+def reset(server: EmbeddedServer) -> None:
+    """Make the model of a running server work again."""
+    for flag in ("fail", "hang", "hanging"):
+        (server.model_repository / "faces" / flag).unlink(missing_ok=True)
+    assert wait_for(lambda: check(server.grpc_url).ok)

@@ -7,28 +7,28 @@ import pytest
 
 from facekit.errors import SetupError
 from facekit.serving import EmbeddedServer
-from facekit.serving.relay import Relay
+from facekit.serving.log import LogPipe
 from tests.serving.tiny import tiny_repository
 from tests.serving.waiting import wait_for
 
 
-def test_relay_passes_lines_on_and_keeps_the_last(
+def test_pipe_passes_lines_on_and_keeps_the_last(
     capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
-    relay = Relay()
-    handle = os.dup(relay.fileno())
-    relay.started()
+    pipe = LogPipe()
+    handle = os.dup(pipe.writer)
+    pipe.close_writer()
     os.write(handle, b"one\ntw")
     os.write(handle, b"o\nthree")
     os.close(handle)
-    relay.finish()
+    pipe.finish()
 
-    assert relay.tail(2) == ["two", "three"]
-    assert relay.tail(0) == []
+    assert pipe.tail(2) == ["two", "three"]
+    assert pipe.tail(0) == []
     assert capfdbinary.readouterr().err == b"one\ntwo\nthree\n"
 
 
-def test_relay_with_a_closed_standard_error_goes_on_reading(
+def test_pipe_with_a_closed_standard_error_goes_on_reading(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Closed:
@@ -37,14 +37,14 @@ def test_relay_with_a_closed_standard_error_goes_on_reading(
             raise ValueError("I/O operation on closed file")
 
     monkeypatch.setattr("sys.stderr", Closed())
-    relay = Relay()
-    handle = os.dup(relay.fileno())
-    relay.started()
+    pipe = LogPipe()
+    handle = os.dup(pipe.writer)
+    pipe.close_writer()
     for _ in range(3):
         os.write(handle, b"x" * 65536 + b"\n")
     os.close(handle)
 
-    assert wait_for(lambda: len(relay.tail(9)) == 3)
+    assert wait_for(lambda: len(pipe.tail(9)) == 3)
 
 
 def test_server_logs_to_standard_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
