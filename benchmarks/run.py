@@ -41,8 +41,9 @@ from benchmarks.workflow import compare_workflows, seed_job
 from facekit.cli.bench import LONG_SECTIONS, SECTIONS
 from facekit.errors import SetupError
 from facekit.progress import ProgressBar
-from facekit.serving.embedded import EmbeddedServer, default_model_repository
+from facekit.serving.embedded import EmbeddedServer
 from facekit.serving.processes import cpu_seconds
+from facekit.serving.repository import default_model_repository
 from facekit.text import show
 
 MODELS = ("facenet_ensemble", "fpenet_ensemble", "faces", "facemask_ensemble")

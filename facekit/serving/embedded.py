@@ -14,16 +14,9 @@ from typing import Any
 
 from facekit.engines.configs import active_configs
 from facekit.engines.optional import left_out
-from facekit.serving.installation import (
-    Installation,
-    check_backend_package,
-    find_installation,
-)
-from facekit.serving.repository import default_model_repository
+from facekit.serving.installation import Installation, check_backend_package, find_installation
 from facekit.serving.runtime import EmbeddedRuntime, Runtime
 from facekit.serving.server import TritonServer
-
-__all__ = ["EmbeddedServer", "default_model_repository"]
 
 
 class EmbeddedServer(TritonServer):

@@ -114,16 +114,14 @@ def check_backend_package(backend: str) -> None:
         raise SetupError(f"Models of backend {backend} need the package {package}: {_EXTRA}")
 
 
-def check_shared_memory(
-    folder: Path = _SHM, minimum: int = _SHM_MINIMUM, ample: int = _SHM_AMPLE
-) -> str:
+def check_shared_memory(folder: Path = _SHM) -> str:
     """Check that backend processes can exchange tensors with the server.
 
     Returns:
-        A sentence for the user where less than ``ample`` bytes are free, else "".
+        A sentence for the user where large batches may not fit, else "".
 
     Raises:
-        SetupError: ``folder`` is missing, not writable or has less than ``minimum`` bytes free.
+        SetupError: ``folder`` is missing, not writable or too full for one large photo.
     """
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise SetupError(
@@ -132,15 +130,15 @@ def check_shared_memory(
         )
     state = os.statvfs(folder)
     free = state.f_bavail * state.f_frsize
-    if free < minimum:
+    if free < _SHM_MINIMUM:
         raise SetupError(
-            f"{folder} has {free // 2**20} MiB free and the server needs {minimum // 2**20} MiB "
-            f"for one large photo: {_SHM_ADVICE}."
+            f"{folder} has {free // 2**20} MiB free and the server needs "
+            f"{_SHM_MINIMUM // 2**20} MiB for one large photo: {_SHM_ADVICE}."
         )
-    if free < ample:
+    if free < _SHM_AMPLE:
         return (
             f"{folder} has {free // 2**20} MiB free, and batches of 32 photos through every model "
-            f"take up to {ample // 2**20} MiB: if requests fail for lack of shared memory, "
+            f"take up to {_SHM_AMPLE // 2**20} MiB: if requests fail for lack of shared memory, "
             f"{_SHM_ADVICE}"
         )
     return ""

@@ -253,12 +253,12 @@ class TritonServer(ABC):
                 return
             time.sleep(_POLL_S)
 
-    def stop(self, timeout_s: float = _EXIT_TIMEOUT_S + 5) -> None:
+    def stop(self) -> None:
         """Stop the server and its backend processes; requests under way end first."""
         process = self._process
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + timeout_s
+            deadline = time.monotonic() + _EXIT_TIMEOUT_S + 5
             backends = processes.children(process.pid)
             while process.poll() is None and time.monotonic() < deadline:
                 # Each ends with its last request; the server itself then takes another second.

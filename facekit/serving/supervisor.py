@@ -19,6 +19,14 @@ from facekit.serving.probing import BackgroundProber
 from facekit.serving.server import TritonServer
 from facekit.serving.watching import Bell, EndWatch
 
+START_TIMEOUT_S = 300.0
+"""Seconds that a start may take."""
+
+# Seconds between two inferences of its own while nobody sends requests.
+_PROBE_INTERVAL_S = 2.0
+# A call without an answer for so long gets a second look, and then counts as failed unless the
+# server is seen to work or to be starved; see `BackgroundProber`.
+_PROBE_TIMEOUT_S = 15.0
 # How often the TLS files are looked at.
 _RENEWAL_S = 1.0
 # What a killed process may take to end.
@@ -42,26 +50,11 @@ class Supervisor:
     Args:
         server: The server, not started yet.
         say: Gets one line for everything that happens.
-        probe_interval_s: Seconds between two inferences of its own while nobody sends requests.
-        probe_timeout_s: A call without an answer for so long gets a second look, and then counts as
-            failed unless the server is seen to work or to be starved; see ``BackgroundProber``.
-        start_timeout_s: Seconds that a start may take.
     """
 
-    def __init__(
-        self,
-        server: TritonServer,
-        say: Callable[[str], None],
-        *,
-        probe_interval_s: float = 2.0,
-        probe_timeout_s: float = 15.0,
-        start_timeout_s: float = 300.0,
-    ) -> None:
+    def __init__(self, server: TritonServer, say: Callable[[str], None]) -> None:
         self._server = server
         self._say = say
-        self._interval_s = probe_interval_s
-        self._timeout_s = probe_timeout_s
-        self._start_timeout_s = start_timeout_s
         self._signals = 0
         self._bell = Bell()
 
@@ -113,7 +106,7 @@ class Supervisor:
         if self._signals > 1:
             self._server.abort()
         if self._server.checking:
-            # What is asked may never answer: a driver that hangs, a disk that is gone.
+            # The check may never end: a driver that hangs, a disk that is gone.
             self._server.checking = False
             raise _Stopped
 
@@ -122,7 +115,7 @@ class Supervisor:
 
     def _start(self) -> None:
         self._server.start()
-        self._server.wait_ready(self._start_timeout_s, self._stopping)
+        self._server.wait_ready(START_TIMEOUT_S, self._stopping)
         if not self._stopping():
             for note in self._server.notes:
                 self._say(note)
@@ -175,14 +168,14 @@ class Supervisor:
             return _SERVER_DIED
         works = [*stubs, server] if self._server.computes else stubs
         try:
-            connection = self._server.connection(self._timeout_s)
+            connection = self._server.connection(_PROBE_TIMEOUT_S)
         except ConfigError as error:
             return f"the server cannot be reached: {error}"
         with (
             EndWatch([server, *stubs], self._bell) as watch,
             BackgroundProber(
                 connection,
-                self._interval_s,
+                _PROBE_INTERVAL_S,
                 cpu_s=lambda: processes.cpu_seconds(works),
                 wanted_s=lambda: processes.wanted_seconds([server, *stubs, itself]),
                 notify=self._bell.ring,

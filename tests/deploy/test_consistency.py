@@ -14,7 +14,7 @@ import yaml
 from conversion.cli import build_parser as converter_parser
 from facekit.cli import build_parser
 from facekit.serving.embedded import EmbeddedServer
-from facekit.serving.supervisor import Supervisor
+from facekit.serving.supervisor import START_TIMEOUT_S
 from tests.deploy.kustomize import Manifest, build, read
 
 ROOT = Path(__file__).parents[2]
@@ -115,8 +115,7 @@ def test_readiness_is_the_health_check_of_the_image(folder: str) -> None:
 def test_liveness_leaves_mending_to_the_supervisor(folder: str) -> None:
     probe = container(folder)["livenessProbe"]
     assert probe["httpGet"]["path"] == "/v2/health/live"
-    defaults = Supervisor.__init__.__kwdefaults__
-    assert probe["periodSeconds"] * (probe["failureThreshold"] - 1) > defaults["start_timeout_s"]
+    assert probe["periodSeconds"] * (probe["failureThreshold"] - 1) > START_TIMEOUT_S
 
 
 def test_kserve_starts_the_same_server_on_its_own_ports() -> None:
