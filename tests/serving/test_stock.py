@@ -13,13 +13,15 @@ from facekit.contract import OPTIONAL_MODELS
 from facekit.engines.manifest import engine_path
 from facekit.errors import SetupError
 from facekit.serving import StockServer
-from facekit.serving.health import PROBED, check
+from facekit.serving.health import check
 from facekit.serving.limits import process_limits
-from tests.engines.engine_files import add_mask_detector, change, engine_repository
+from tests.engines.engine_files import KIT, add_mask_detector, change, engine_repository
 from tests.fakes import nvidia
 from tests.serving.stock import stock_triton
 from tests.serving.test_supervisor import Served
 from tests.serving.tiny import tiny_repository
+
+PARTS = ("_preprocess", "_postprocess", "_ensemble")
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +38,21 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def test_stock_server_serves_the_kit_with_its_own_backends(root: Path) -> None:
+def test_stock_server_serves_the_kit_s_models_with_its_own_backends(
+    root: Path, tmp_path: Path
+) -> None:
+    # The models of one ensemble use each of the backends.
+    for name in ("photo_reduce", *(f"facenet{part}" for part in ("", *PARTS))):
+        (tmp_path / name).symlink_to(KIT / name)
     before = sorted(root.rglob("*.so"))
-    with StockServer(root=root, config_name="cpu") as server:
+    with StockServer(tmp_path, root=root, config_name="cpu") as server:
         health = check(server.grpc_url)
         log = "\n".join(server.log_tail(500))
         limits = Path(f"/proc/{server.pid}/limits").read_text("utf-8")
 
     assert health.ok, health
     assert re.search(rf"^Max stack size +{process_limits().stack_bytes} ", limits, re.MULTILINE)
-    assert tuple(model.name for model in health.models) == PROBED
+    assert [model.name for model in health.models] == ["facenet_ensemble"]
     assert str(root / "backends" / "python") in log
     assert sorted(root.rglob("*.so")) == before
 
