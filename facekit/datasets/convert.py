@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -108,12 +107,22 @@ def _upright(source: SourcePhoto) -> tuple[Image.Image, SourcePhoto]:
     path = source.photo
     expected = source.size_wh
     try:
-        stored, orientation = _stored_view(path)
+        with path.open("rb") as file:
+            accepted = kind_of(file.read(HEAD_BYTES)) is not None
+        if accepted:
+            stored, orientation = stored_view(path)
+        else:  # a kind that a server does not take, such as GIF
+            with Image.open(path) as other:
+                stored, orientation = other.size, 1
         turned = source.upright or labeled_upright(expected, stored, orientation)
         if expected is not None and expected != stored and not turned:
             says = f"{source.labels.name} says {expected[0]} x {expected[1]}"
             raise DataError(path, f"is {stored[0]} x {stored[1]}, {says}")
-        image = _decoded(path)
+        if accepted:
+            image = decode_checked(check_photo(path.read_bytes())).convert("RGB")
+        else:
+            with Image.open(path) as other:
+                image = _opaque(other)
     except DataError:
         raise
     except FileNotFoundError:
@@ -132,26 +141,6 @@ def _upright(source: SourcePhoto) -> tuple[Image.Image, SourcePhoto]:
         )
     )
     return image, replace(source, faces=faces)
-
-
-def _stored_view(path: Path) -> tuple[tuple[int, int], int]:
-    if _is_accepted(path):
-        return stored_view(path)
-    with Image.open(path) as file:
-        return file.size, 1
-
-
-def _decoded(path: Path) -> Image.Image:
-    """Decode a photo as the server does; kinds that a server does not take, as Pillow does."""
-    if _is_accepted(path):
-        return decode_checked(check_photo(path.read_bytes())).convert("RGB")
-    with Image.open(path) as file:
-        return _opaque(file)
-
-
-def _is_accepted(path: Path) -> bool:
-    with path.open("rb") as file:
-        return kind_of(file.read(HEAD_BYTES)) is not None
 
 
 def _opaque(image: Image.Image) -> Image.Image:

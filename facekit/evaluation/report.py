@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from facekit.contract import NETWORK_HEIGHT
@@ -160,7 +160,7 @@ class Evaluation:
             "average_precision_mode": self.rules.mode,
             "photos": self.photos,
             "faces": self.faces,
-            "servers": [_server_values(server) for server in self.servers],
+            "servers": _rounded([_server_values(server) for server in self.servers]),
             "failures": [failure.to_dict() for failure in self.failures],
             **self.remarks.to_dict(),
         }
@@ -224,46 +224,38 @@ class Evaluation:
 def _server_values(server: ServedScore) -> dict[str, Any]:
     return {
         "server": server.server,
-        "mean_average_precision": _value(server.mean_average_precision),
+        "mean_average_precision": server.mean_average_precision,
         "classes": [_class_values(score) for score in server.classes],
         "landmarks": None if server.landmarks is None else _landmark_values(server.landmarks),
     }
 
 
 def _class_values(score: ClassScore) -> dict[str, Any]:
+    curve = {
+        name: getattr(score.curve, name).tolist() for name in ("scores", "precision", "recall")
+    }
     return {
         "class": score.name,
         "faces": score.curve.faces,
-        "average_precision": _value(score.average_precision),
-        "precision": _value(score.precision),
-        "recall": _value(score.recall),
-        "lowest_score": _value(score.lowest_score),
-        "by_height": [
-            {
-                "low": band.low,
-                "high": band.high,
-                "faces": band.faces,
-                "average_precision": _value(band.average_precision),
-            }
-            for band in score.bands
-        ],
-        "curve": {
-            name: [_value(float(number)) for number in getattr(score.curve, name)]
-            for name in ("scores", "precision", "recall")
-        },
+        "average_precision": score.average_precision,
+        "precision": score.precision,
+        "recall": score.recall,
+        "lowest_score": score.lowest_score,
+        "by_height": [asdict(band) for band in score.bands],
+        "curve": curve,
     }
 
 
 def _landmark_values(errors: LandmarkErrors) -> dict[str, Any]:
+    regions = errors.by_region().items()
     return {
         "faces": errors.faces,
         "missed": errors.missed,
-        "missed_share": _value(errors.missed_share),
-        "failed_share": _value(errors.failed_share),
-        "median_eye_share": _value(errors.median_eye_share),
+        "missed_share": errors.missed_share,
+        "failed_share": errors.failed_share,
+        "median_eye_share": errors.median_eye_share,
         "by_region": {
-            name: {"crop_pixels": _value(pixels), "eye_share": _value(share)}
-            for name, (pixels, share) in errors.by_region().items()
+            name: {"crop_pixels": pixels, "eye_share": share} for name, (pixels, share) in regions
         },
     }
 
@@ -291,5 +283,12 @@ def _pixels(value: float) -> str:
     return _NOTHING if math.isnan(value) else f"{value:.2f} px"
 
 
-def _value(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 6)
+def _rounded(value: Any) -> Any:
+    """Return nested values with six digits, and None for NaN, which JSON lacks."""
+    if isinstance(value, dict):
+        return {name: _rounded(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 6)
+    return value
