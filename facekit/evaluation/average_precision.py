@@ -74,18 +74,16 @@ class Threshold:
     recall: float
 
 
-def best_thresholds(
-    points: Curve, wanted_precision: float = WANTED_PRECISION
-) -> dict[str, Threshold]:
-    """Return the thresholds ``best_f1`` and ``precise``, the lowest one that reaches a precision.
+def best_thresholds(points: Curve) -> dict[str, Threshold]:
+    """Return two thresholds: ``best_f1``, and ``precise`` for a precision of ``WANTED_PRECISION``.
 
-    Where no threshold reaches it, the highest one stands in its place.
+    The latter is the lowest one that reaches it, or the highest of all where none does.
     """
     if not len(points.scores):
         none = Threshold(float("nan"), float("nan"), 0.0)
         return {"best_f1": none, "precise": none}
     f1 = 2 * points.precision * points.recall / np.maximum(points.precision + points.recall, 1e-9)
-    reached = np.flatnonzero(points.precision >= wanted_precision)
+    reached = np.flatnonzero(points.precision >= WANTED_PRECISION)
     places = {"best_f1": int(f1.argmax()), "precise": int(reached[-1]) if len(reached) else 0}
     columns = (points.scores, points.precision, points.recall)
     return {name: Threshold(*(float(c[k]) for c in columns)) for name, k in places.items()}

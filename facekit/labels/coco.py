@@ -34,8 +34,8 @@ class CocoFile:
     photo_names: frozenset[str]
 
 
-def read_coco(path: Path, photo_folder: Path | None = None) -> CocoFile:
-    """Read the labels of all photos of a file, whose names count from ``photo_folder`` or its own.
+def read_coco(path: Path) -> CocoFile:
+    """Read the labels of all photos of a file, whose names count from its folder.
 
     An entry that can't be used spoils no more than its own photo. Entries are named by their
     place, such as ``annotations[3]``, from 0.
@@ -51,7 +51,6 @@ def read_coco(path: Path, photo_folder: Path | None = None) -> CocoFile:
             "its segmentation is a list of x, y pairs, as in files whose boxes are left, top, "
             "right, bottom; facekit export makes it COCO",
         )
-    folder = path.parent if photo_folder is None else photo_folder
     stray: list[DataError] = []
     named = _entries(path, data, "categories", "name", stray)
     categories = {entry["id"]: str(entry["name"]) for _, entry in named}
@@ -76,7 +75,7 @@ def read_coco(path: Path, photo_folder: Path | None = None) -> CocoFile:
             entries = taken[image["file_name"]]
             if entries > 1:
                 raise DataError(path, f"{where} is one of {entries} of {image['file_name']}")
-            found.append(_photo(path, folder, image, objects[image["id"]], categories))
+            found.append(_photo(path, image, objects[image["id"]], categories))
         except DataError as error:
             found.append(error)
     names = (entry.get("file_name") for entry in dicts)
@@ -108,7 +107,6 @@ def _entries(
 
 def _photo(
     path: Path,
-    folder: Path,
     image: Entry,
     objects: Iterable[tuple[str, Entry]],
     categories: dict[Any, str],
@@ -131,7 +129,7 @@ def _photo(
         points.append(_points(path, entry.get("keypoints"), f"keypoints of {what}"))
     size: tuple[Any, Any] = (image.get("width"), image.get("height"))
     return PhotoLabels(
-        photo=folder / name,
+        photo=path.parent / name,
         size_wh=size if all(map(is_side, size)) else None,
         boxes_xyxy=np.array(boxes, dtype=np.float32).reshape(-1, 4),
         class_names=tuple(names),

@@ -1,8 +1,7 @@
-"""What the tests share: errors reported, faces found, and a terminal."""
+"""What the tests share: errors reported and faces found."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,10 +22,3 @@ def fail(error: DataError) -> None:
 class Reports(list[DataError]):
     def texts(self, folder: Path) -> list[str]:
         return [str(error).replace(f"{folder}/", "") for error in self]
-
-
-class Terminal(io.StringIO):
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from facekit.datasets.check import COLORS, TILES, check_folder, drawn, sample
 from facekit.errors import DataError
 from facekit.labels.kitti import kitti_line
 from tests.datasets.face_sets import write_photo
-from tests.datasets.reports import Terminal
 
 
 def write_folder(folder: Path, names: list[str]) -> Path:
@@ -178,11 +176,3 @@ def test_names_that_are_no_text_are_drawn(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", [os.fsdecode(b"a_\xff")])
     assert check(tmp_path) == 0
     assert (tmp_path / "train" / "check.png").is_file()
-
-
-def test_checking_is_drawn_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    write_folder(tmp_path / "train", ["a_1", "a_2"])
-    assert check(tmp_path) == 0
-    assert "/2 [" in terminal.getvalue()

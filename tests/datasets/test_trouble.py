@@ -17,7 +17,6 @@ from facekit.datasets.kitti_folder import KittiFolder
 from facekit.datasets.source import SourcePhoto
 from facekit.errors import DataError
 from tests.datasets.face_sets import FRAME_WH, write_photo, write_wider
-from tests.datasets.reports import Terminal
 from tests.datasets.tutorial_sets import (
     SIZE,
     WIDER_EVENTS,
@@ -201,12 +200,13 @@ def test_photos_of_other_kinds(tmp_path: Path) -> None:
         assert pixels.shape == (400, 400, 3) and abs(pixels - expected).max() <= 3
 
 
-def test_progress_is_drawn_on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+def test_progress_is_drawn_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert convert(tmp_path / "out", *write_all(tmp_path)) == 0
-    assert "photos of kaggle" in terminal.getvalue()
-    assert "photos of wider" in terminal.getvalue()
+    drawn = capsys.readouterr().err
+    assert "photos of kaggle" in drawn and "photos of wider" in drawn
 
 
 def test_sets_without_a_part_to_evaluate_on_are_named(

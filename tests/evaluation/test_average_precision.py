@@ -161,7 +161,6 @@ def test_the_best_f1_and_the_lowest_threshold_of_a_precision() -> None:
     found = best_thresholds(curve)
     assert found["best_f1"] == Threshold(0.5, 0.75, 0.75)
     assert found["precise"] == Threshold(0.25, 0.98, 0.3)
-    assert best_thresholds(curve, 0.99)["precise"] == Threshold(0.75, 1.0, 0.2)
 
 
 def test_no_threshold_reaches_the_precision_or_there_is_none() -> None:

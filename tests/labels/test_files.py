@@ -156,17 +156,17 @@ def coco(**changes: Any) -> dict[str, Any]:
 def test_coco(tmp_path: Path) -> None:
     path = tmp_path / "labels.json"
     path.write_text(json.dumps(coco()))
-    found = read_coco(path, tmp_path / "photos")
+    found = read_coco(path)
     assert found.photo_names == {"a.jpg", "sub/b.jpg"}
     first, second = found.labels
     assert isinstance(first, PhotoLabels) and isinstance(second, PhotoLabels)
-    assert (first.photo, first.size_wh) == (tmp_path / "photos" / "a.jpg", (64, 48))
+    assert (first.photo, first.size_wh) == (tmp_path / "a.jpg", (64, 48))
     assert first.class_names == ("mask", "no-mask") and first.ignored.tolist() == [False, True]
     np.testing.assert_array_equal(first.boxes_xyxy, [[10, 20, 15.5, 26], [0, 0, 9, 9]])
     points, none = first.points_xy
     np.testing.assert_array_equal(points, [[11, 21], [12, 22], [np.nan, np.nan]])
     assert none is None
-    assert (second.photo, second.size_wh) == (tmp_path / "photos" / "sub" / "b.jpg", None)
+    assert (second.photo, second.size_wh) == (tmp_path / "sub" / "b.jpg", None)
     assert len(second) == 0
 
 
