@@ -1,12 +1,12 @@
 """From NVIDIA's published networks, or open ONNX ones, to TensorRT engines in a model repository.
 
-``python -m conversion plan`` says what would be done; ``all`` does it. In order of their imports:
+``python -m conversion plan`` prints what would be done; ``all`` does it. From low to high:
 
-- ``errors``, ``catalog`` (what can be converted), ``catalog_file`` (``models.yaml``), ``releases``
-  (``releases.yaml``: which versions fit together), ``choice`` (``--weights``), ``places`` (folders)
-- ``fetch``: ``ngc``, ``ngc_client``, ``download``, ``license``
-- ``build``: ``commands`` (the tools' arguments), ``toolrun``, ``reasons`` (whether to build at all)
-- ``serialize`` and ``device_placement`` (DALI), ``verify``, ``lock``
-- ``plan``, ``planning``, ``stages``, ``cli``
-- ``host``: starts all of it in a container, for ``scripts/convert``
+- ``errors``, ``yaml_file``, ``catalog`` (``models.yaml``: what can be converted), ``releases``
+  (``releases.yaml``: which versions fit together), ``selection`` (``--weights``), ``paths``
+- ``ngc``, ``ngc_client``, ``download``, ``lock``, ``fetch``
+- ``commands`` (the tools' arguments), ``tool_process``, ``staleness`` (whether to build), ``build``
+- ``pipelines`` (DALI), ``verify``, ``deepstream``
+- ``plan``, ``planning`` (decides), ``run`` (does what the plan says), ``cli``
+- ``host``: checks and Docker Compose, for ``scripts/convert``
 """

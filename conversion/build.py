@@ -1,4 +1,4 @@
-"""Make an engine, try it, and only then put it in the old one's place."""
+"""Build an engine, check that it loads, and only then replace the old one."""
 
 from __future__ import annotations
 
@@ -8,21 +8,12 @@ import re
 import shutil
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from conversion import places
-from conversion.atomic import Say
 from conversion.catalog import Format, Job, Precision
-from conversion.commands import (
-    redacted,
-    tao_converter_command,
-    trtexec_build_command,
-    trtexec_load_command,
-)
+from conversion.commands import build_command, load_command, redacted
 from conversion.errors import BuildError
-from conversion.faults import explain
-from conversion.reasons import precision_for
-from conversion.toolrun import ToolRun, run_tool
+from conversion.paths import Say, not_writable
+from conversion.tool_process import ToolRun, explain, run_tool
 from facekit.engines.machine import Machine
 from facekit.engines.manifest import (
     ENGINE_FILE,
@@ -32,16 +23,13 @@ from facekit.engines.manifest import (
     manifest_path,
     sha256_of,
 )
-
-if TYPE_CHECKING:
-    # It loads an HTTP client, of which a build has no use.
-    from conversion.fetch import Fetched
+from facekit.files import check_writable
 
 _TRTEXEC_OF_IMAGE = Path("/usr/src/tensorrt/bin/trtexec")
 """Where NVIDIA's images have it, which is not on their PATH."""
 _LOAD_LIMIT_S = 600.0
 _FILE_MODE = 0o644
-# As trtexec of TensorRT 8 to 10 names what an engine gives.
+# As trtexec of TensorRT 8 to 10 names an engine's outputs.
 _OUTPUT_LINE = re.compile(r"output binding for (\S+) with dimensions (\d+(?:x\d+)*)", re.I)
 
 
@@ -58,7 +46,8 @@ def find_trtexec() -> Path | None:
 
 def build_engine(
     job: Job,
-    fetched: Fetched,
+    network: Path,
+    precision: Precision,
     *,
     repository: Path,
     work: Path,
@@ -66,43 +55,40 @@ def build_engine(
     tao_converter: Path | None,
     say: Say,
 ) -> EngineManifest:
-    """Build a model's engine in ``work``, try it, and put it and its ``plan.json`` in place.
+    """Build a model's engine in ``work``, check it, and put it and its ``plan.json`` in place.
 
     Until the last step the repository's engine is the old one. The caller holds the locks of the
-    repository and of ``work``, so what a killed run left there is nobody's and is removed.
+    repository and of ``work``, so what a killed run left there belongs to nobody and is removed.
 
     Args:
         job: the model and its weights.
-        fetched: the network and its calibration cache.
+        network: the network's file, with its calibration cache beside it.
+        precision: what the engine computes in.
         repository: the model repository.
         work: a folder of its own for this model; it is emptied.
-        machine: what the engine is built with and for.
+        machine: what the engine is built with and for; has TensorRT and a GPU.
         tao_converter: the tool for ``.etlt`` files.
-        say: takes what the tool prints, and words for people.
+        say: takes what the tool prints, and lines for people.
 
     Raises:
         BuildError: no engine that loads was made; says why as far as is known, and what to do.
     """
     model, weights = job.model, job.weights
-    if machine.tensorrt is None or not machine.gpus:
-        raise BuildError(
-            f"{model.name}: building an engine needs TensorRT and an NVIDIA GPU, and here is "
-            f"{'no TensorRT' if machine.tensorrt is None else 'no GPU'}: {REPAIR}"
-        )
-    precision, remark = precision_for(weights, machine)
-    if remark:
-        say(f"{model.name}: {remark}")
+    assert machine.tensorrt is not None
     _prepare(work, repository, model.name)
     engine = work / ENGINE_FILE
-    argv = _command(job, fetched, engine, precision, machine, tao_converter)
-    _make(argv, job, engine, precision, say)
-    try_engine(engine, job, say)
+    argv = build_command(
+        job, _tool(job, tao_converter), network, engine, precision, machine.tensorrt
+    )
+    _run_builder(argv, job, engine, precision, say)
+    check_engine(engine, job, say)
+    uses_cache = precision is Precision.INT8 and weights.calibration is not None
     manifest = EngineManifest(
         model=model.name,
         weights=weights.name,
         config=weights.config,
-        source=fetched.network.name,
-        source_sha256=sha256_of(fetched.network),
+        source=network.name,
+        source_sha256=sha256_of(network),
         source_format=weights.format.value,
         tensorrt=machine.tensorrt,
         gpu=machine.gpus[0].name,
@@ -116,9 +102,7 @@ def build_engine(
         command=tuple(redacted(argv, weights)),
         inputs={model.input: model.input_dims},
         calibration_sha256=(
-            sha256_of(fetched.calibration)
-            if precision is Precision.INT8 and fetched.calibration is not None
-            else None
+            sha256_of(network.with_name(weights.calibration or "")) if uses_cache else None
         ),
     )
     _put_in_place(engine, manifest, repository)
@@ -128,53 +112,38 @@ def build_engine(
 
 
 def _prepare(work: Path, repository: Path, model: str) -> None:
-    """See that both folders can be written, before minutes are spent, and tidy them."""
+    """Check that both folders can be written before minutes are spent, and clean them up."""
     folder = engine_path(repository, model).parent
     try:
         if work.exists():
             shutil.rmtree(work)
         work.mkdir(parents=True)
     except OSError as error:
-        raise BuildError(f"{model}: {places.refused(work.parent, error)}") from error
+        raise BuildError(f"{model}: {not_writable(work.parent, error)}") from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for part in folder.glob(".*.part"):
             part.unlink()
-        probe = folder / f".{ENGINE_FILE}.part"
-        probe.touch()
-        probe.unlink()
+        check_writable(folder)
     except OSError as error:
-        raise BuildError(f"{model}: {places.refused(folder, error)}") from error
+        raise BuildError(f"{model}: {not_writable(folder, error)}") from error
 
 
-def _command(
-    job: Job,
-    fetched: Fetched,
-    engine: Path,
-    precision: Precision,
-    machine: Machine,
-    tao_converter: Path | None,
-) -> list[str]:
-    model, weights = job.model, job.weights
-    network, calibration = fetched.network, fetched.calibration
-    if weights.format is Format.ONNX:
-        tool = find_trtexec()
-        if tool is None:
-            raise BuildError(
-                f"{model.name}: trtexec is not here (PATH, {_TRTEXEC_OF_IMAGE}, FACEKIT_TRTEXEC); "
-                f"it comes with TensorRT: {REPAIR}"
-            )
-        return trtexec_build_command(
-            tool, weights, model, network, calibration, engine, precision, machine.tensorrt
+def _tool(job: Job, tao_converter: Path | None) -> Path:
+    if job.weights.format is not Format.ONNX:
+        if tao_converter is None:
+            raise BuildError(f"{job.model.name}: an .etlt needs tao-converter, which is missing")
+        return tao_converter
+    tool = find_trtexec()
+    if tool is None:
+        raise BuildError(
+            f"{job.model.name}: trtexec is not here (PATH, {_TRTEXEC_OF_IMAGE}, FACEKIT_TRTEXEC); "
+            f"it comes with TensorRT: {REPAIR}"
         )
-    if tao_converter is None:
-        raise BuildError(f"{model.name}: an .etlt needs tao-converter, and none was fetched")
-    return tao_converter_command(
-        tao_converter, weights, model, network, calibration, engine, precision
-    )
+    return tool
 
 
-def _make(argv: list[str], job: Job, engine: Path, precision: Precision, say: Say) -> None:
+def _run_builder(argv: list[str], job: Job, engine: Path, precision: Precision, say: Say) -> None:
     """Run the tool; what counts is the engine, because its exit code says little."""
     name, weights, tool = job.model.name, job.weights, Path(argv[0]).name
     secret = None if weights.key_is_public else weights.key
@@ -186,9 +155,9 @@ def _make(argv: list[str], job: Job, engine: Path, precision: Precision, say: Sa
         raise BuildError(explain(run, problem, tool, name))
     if run.code != 0:
         if find_trtexec() is None:
-            problem = "there is no trtexec here to tell whether its engine is any good"
+            problem = "there is no trtexec here to check its engine"
             raise BuildError(explain(run, problem, tool, name))
-        say(f"{name}: {tool} {run.ending}, and there is an engine all the same: trying it")
+        say(f"{name}: {tool} {run.ending}, and there is an engine all the same: checking it")
 
 
 def _engine_problem(engine: Path, run: ToolRun) -> str | None:
@@ -201,15 +170,15 @@ def _engine_problem(engine: Path, run: ToolRun) -> str | None:
     return "the engine is empty" if empty else None
 
 
-def try_engine(engine: Path, job: Job, say: Say) -> None:
-    """Load the engine and run it once, where ``trtexec`` is at hand.
+def check_engine(engine: Path, job: Job, say: Say) -> None:
+    """Load the engine and run it once, if ``trtexec`` is installed.
 
     Raises:
-        BuildError: it does not load, or gives other outputs than the weights say.
+        BuildError: it does not load, or has other outputs than the weights say.
     """
     name, tool = job.model.name, find_trtexec()
     if tool is None:
-        say(f"{name}: trtexec is not here, so the engine was not tried")
+        say(f"{name}: trtexec is not here, so the engine was not checked")
         return
     outputs: dict[str, tuple[int, ...]] = {}
 
@@ -220,8 +189,8 @@ def try_engine(engine: Path, job: Job, say: Say) -> None:
         if not line.startswith("  | "):
             say(line)
 
-    argv = trtexec_load_command(tool, engine, job.model, job.weights)
-    run = run_tool(argv, task=f"trying {name}'s engine", say=listen, limit_s=_LOAD_LIMIT_S)
+    argv = load_command(job, tool, engine)
+    run = run_tool(argv, task=f"checking {name}'s engine", say=listen, limit_s=_LOAD_LIMIT_S)
     if run.code != 0 or run.timed_out:
         raise BuildError(explain(run, "the engine does not load", tool.name, name))
     _compare_outputs(outputs, job)
@@ -229,7 +198,7 @@ def try_engine(engine: Path, job: Job, say: Say) -> None:
 
 
 def _compare_outputs(found: dict[str, tuple[int, ...]], job: Job) -> None:
-    """Hold what the engine gives to what the weights say, if ``trtexec`` told."""
+    """Compare the engine's outputs, if ``trtexec`` printed them, with those of the weights."""
     wanted = job.weights.outputs
     if not found:
         return
@@ -239,11 +208,14 @@ def _compare_outputs(found: dict[str, tuple[int, ...]], job: Job) -> None:
         for name, dims in found.items()
     )
     if not same:
-        words = ", ".join(f"{name} {list(dims)}" for name, dims in found.items())
+        has, expected = (
+            ", ".join(f"{name} {list(dims)}" for name, dims in outputs.items())
+            for outputs in (found, wanted)
+        )
         raise BuildError(
-            f"{job.model.name}: the engine gives {words}, and the weights {job.weights.name!r} "
-            f"promise {', '.join(f'{name} {list(dims)}' for name, dims in wanted.items())}\n"
-            "what to do: correct `outputs:` in the weights' stanza"
+            f"{job.model.name}: the engine has the outputs {has}, and the weights "
+            f"{job.weights.name!r} have {expected}\n"
+            "what to do: correct `outputs:` in the weights' entry"
         )
 
 
@@ -282,8 +254,8 @@ def _put_in_place(engine: Path, manifest: EngineManifest, repository: Path) -> N
         _sync(target.parent)
     except OSError as error:
         raise BuildError(
-            f"{manifest.model}: the engine can't be put in place: "
-            f"{places.refused(target.parent, error)}, then run the converter again"
+            f"{manifest.model}: the engine cannot be put in place: "
+            f"{not_writable(target.parent, error)}; then run the converter again"
         ) from error
     finally:
         for left in (part, note_part, old):

@@ -1,17 +1,37 @@
-"""What can be converted, as ``models.yaml`` says: models, and for each one or more weights."""
+"""What can be converted, as ``models.yaml`` says: models, and one or more weights for each.
+
+The kit's own file is read first and a user's files over it. A file may add weights to a known model
+or bring a model of its own. The tensors of the kit's models are checked against
+``facekit.contract``, because an engine with other tensors would load and break every ensemble that
+it is a step of.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Annotated
 
+from pydantic import AliasChoices, Field, StringConstraints
+
+from conversion.errors import CatalogError
+from conversion.yaml_file import Entry, Key, YamlFile, matching
+from facekit.contract import MAX_BATCH_SIZE, MODELS, TensorSpec, is_optional
 from facekit.engines.manifest import Batch
+from facekit.landmarks.scheme import POINT_COUNTS
+
+BUILT_IN = Path(__file__).with_name("models.yaml")
+REPOSITORY = "{repository}"
+"""A file's path starts with it if the file is the model repository's own."""
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+_QUANTIZES = b"QuantizeLinear"
 
 
 class Format(str, Enum):
-    """What a network's file holds."""
+    """What a network's file contains."""
 
     UFF_ETLT = "uff-etlt"
     """An encrypted TensorFlow graph: implicit batch, TensorRT 8 and older only."""
@@ -28,43 +48,88 @@ class Precision(str, Enum):
     FP32 = "fp32"
 
 
-@dataclass(frozen=True)
-class License:
-    """Whose terms a download is under; ``accept`` tells whether they must be accepted first."""
+# The file, as pydantic checks it.
 
-    name: str
+Name = Annotated[str, matching(_NAME, "a name of letters, digits, '_', '-' and '.'")]
+Label = Annotated[
+    str,
+    matching(
+        f"{_NAME}/{_NAME}/{_NAME}:{_NAME}",
+        "org/team/model:version, such as nvidia/tao/fpenet:deployable_v3.0",
+    ),
+]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+Dims = Annotated[tuple[Count, ...], Field(min_length=1)]
+Outputs = Annotated[dict[str, Dims], Field(min_length=1)]
+
+
+class License(Entry):
+    """The license of a download; ``accept`` tells whether it must be accepted first."""
+
+    name: Text
     url: str
     accept: bool
 
 
-@dataclass(frozen=True)
-class RemoteFile:
-    """One file of an NGC model version; size and digest where they are known."""
+class RemoteFile(Entry):
+    """One file of a model on NGC; size in bytes and digest where they are known."""
 
-    name: str
-    size: int | None = None
-    sha256: str | None = None
+    size: Count | None = None
+    sha256: Annotated[str, matching("[0-9a-fA-F]{64}", "64 hexadecimal digits")] | None = None
+
+
+class _BatchEntry(Entry):
+    minimum: Count
+    optimum: Count
+    maximum: Count
+
+
+class _WeightsEntry(Entry):
+    file: Text
+    precision: Precision
+    license: str = Field(validation_alias=AliasChoices("license", "licence"))
+    ngc: Label | None = None
+    files: dict[Name, RemoteFile] | None = None
+    calibration: Text | None = None
+    format: Format | None = None
+    key: Text | None = None
+    public_key: bool | None = None
+    outputs: Outputs | None = None
+    config: Name | None = None
+    note: str = ""
+
+
+class _ModelEntry(Entry):
+    input: Text | None = None
+    input_dims: Dims | None = None
+    batch: _BatchEntry | None = None
+    outputs: Outputs | None = None
+    weights: Annotated[dict[Name, _WeightsEntry], Field(min_length=1)]
+
+
+class _CatalogFile(Entry):
+    licenses: dict[str, License] = Field(
+        default={}, validation_alias=AliasChoices("licenses", "licences")
+    )
+    models: Annotated[dict[Name, _ModelEntry], Field(min_length=1)]
+
+
+# What the converter works with.
 
 
 @dataclass(frozen=True)
 class NgcVersion:
     """One version of a model on NGC, such as ``nvidia/tao/facenet:deployable_v1.0``."""
 
-    org: str
-    team: str
-    model: str
-    version: str
-    files: tuple[RemoteFile, ...]
-
-    @property
-    def label(self) -> str:
-        """As NGC's own command line names it."""
-        return f"{self.org}/{self.team}/{self.model}:{self.version}"
+    label: str
+    files: Mapping[str, RemoteFile]
 
     @property
     def folder(self) -> str:
         """The folder that NGC's own command line downloads it to."""
-        return f"{self.model}_v{self.version}"
+        model, version = self.label.rpartition("/")[2].split(":")
+        return f"{model}_v{version}"
 
 
 @dataclass(frozen=True)
@@ -74,16 +139,15 @@ class Weights:
     Attributes:
         model: the model in the repository.
         name: how ``--weights`` names it.
-        format: what the network's file holds.
+        format: what the network's file contains.
         network: the network's file name.
-        calibration: the INT8 calibration cache's file name, beside the network; ``None`` with INT8
-            is a network that holds its own scales (``holds_scales``).
-        precision: what the engine shall compute in.
+        calibration: the INT8 calibration cache's file name, beside the network.
+        precision: what the engine is to compute in.
         key: what an ``.etlt`` is encrypted with.
         key_is_public: whether the key may be printed.
-        license: under which terms.
+        license: the license of the network.
         ngc: where it is downloaded from; ``None`` for a file of this machine.
-        folder: where a file of this machine lies; ``None`` for a download.
+        folder: where a file of this machine is; ``None`` for a download.
         outputs: output name to dims without batch.
         config: the set of ``configs/<name>.pbtxt`` that fits; "" for ``config.pbtxt``.
         note: one sentence for people.
@@ -95,7 +159,7 @@ class Weights:
     network: str
     calibration: str | None
     precision: Precision
-    key: str | None
+    key: str | None = field(repr=False)
     key_is_public: bool
     license: License
     ngc: NgcVersion | None
@@ -106,8 +170,28 @@ class Weights:
 
     @property
     def holds_scales(self) -> bool:
-        """Whether the file itself says what is computed in INT8 (QDQ), and needs no cache."""
+        """Whether the network itself says what is computed in INT8 (QDQ), without a cache."""
         return self.precision is Precision.INT8 and self.calibration is None
+
+    @property
+    def files(self) -> dict[str, RemoteFile]:
+        """The files that an engine is built from, the network first."""
+        known = self.ngc.files if self.ngc else {}
+        names = filter(None, (self.network, self.calibration))
+        return {name: known.get(name, RemoteFile()) for name in names}
+
+    def folder_in(self, weights_dir: Path) -> Path:
+        """Return the network's folder, which is in ``weights_dir`` for a download."""
+        return weights_dir / self.ngc.folder if self.ngc else self.folder or weights_dir
+
+    def find(self, weights_dir: Path) -> Path | None:
+        """Return the network's file if it and its calibration cache are there, of known size."""
+        folder = self.folder_in(weights_dir)
+        for name, file in self.files.items():
+            path = folder / name
+            if not path.is_file() or file.size not in (None, path.stat().st_size):
+                return None
+        return folder / self.network
 
 
 @dataclass(frozen=True)
@@ -118,14 +202,12 @@ class Model:
     input: str
     input_dims: tuple[int, ...]
     batch: Batch
+    outputs: Mapping[str, tuple[int, ...]]
     weights: Mapping[str, Weights]
 
 
-@dataclass(frozen=True)
-class Catalog:
-    """Every model that can be converted, by name."""
-
-    models: Mapping[str, Model]
+Catalog = Mapping[str, Model]
+"""Every model that can be converted, by name."""
 
 
 @dataclass(frozen=True)
@@ -134,3 +216,236 @@ class Job:
 
     model: Model
     weights: Weights
+
+
+def load_catalog(
+    extra: Sequence[Path] = (), *, repository: Path, built_in: Path = BUILT_IN
+) -> Catalog:
+    """Return every model that can be converted, by name.
+
+    Args:
+        extra: a user's files; each overrides the kit's file and the files before it.
+        repository: the model repository, which has the kit's own networks.
+        built_in: the kit's file.
+
+    Raises:
+        CatalogError: a file is wrong; names file, line, key and what was expected, for everything
+            that is wrong with it.
+    """
+    licenses: dict[str, License] = {}
+    models: dict[str, Model] = {}
+    for path in (built_in, *extra):
+        file = YamlFile(path, _CatalogFile, CatalogError)
+        licenses.update(file.root.licenses)
+        for name, entry in file.root.models.items():
+            models[name] = _Reader(file, repository, licenses).model(name, entry, models.get(name))
+        file.check()
+    return models
+
+
+class _Reader:
+    """Turns the entries of one file into models; its problems go to the file."""
+
+    def __init__(
+        self, file: YamlFile[_CatalogFile], repository: Path, licenses: Mapping[str, License]
+    ) -> None:
+        self._file, self._repository, self._licenses = file, repository, licenses
+
+    def model(self, name: str, entry: _ModelEntry, known: Model | None) -> Model:
+        key: Key = ("models", name)
+        shared = {field: getattr(entry, field) for field in _SHARED}
+        if known is None and None in shared.values():
+            missing = [field for field, value in shared.items() if value is None]
+            self._file.add(key, f"missing: {', '.join(missing)}")
+        input_, dims = entry.input or (known.input if known else ""), entry.input_dims
+        dims = dims or (known.input_dims if known else ())
+        batch = known.batch if known else Batch(1, 1, MAX_BATCH_SIZE)
+        if entry.batch is not None:
+            batch = Batch(**entry.batch.model_dump())
+            self._check_batch((*key, "batch"), batch)
+        outputs = entry.outputs or (known.outputs if known else {})
+        spec = MODELS.get(name)
+        if spec is not None:
+            (tensor,) = spec.inputs
+            if input_ != tensor.name:
+                self._file.add(
+                    (*key, "input"),
+                    f"expected {tensor.name!r}, which the ensembles feed, got {input_!r}",
+                )
+            if dims != tensor.dims:
+                expected = f"expected {list(tensor.dims)}, got {list(dims)}"
+                self._file.add((*key, "input_dims"), expected)
+            self._check_outputs((*key, "outputs"), spec.outputs, outputs)
+        weights = dict(known.weights) if known else {}
+        for label, stanza in entry.weights.items():
+            weights[label] = self._weights(name, label, stanza, outputs)
+        return Model(name, input_, dims, batch, outputs, weights)
+
+    def _weights(
+        self, model: str, name: str, entry: _WeightsEntry, outputs: Mapping[str, tuple[int, ...]]
+    ) -> Weights:
+        key: Key = ("models", model, "weights", name)
+        license = self._licenses.get(entry.license)
+        if license is None:
+            expected = f"expected one of {listed(self._licenses)}, got {entry.license!r}"
+            self._file.add((*key, "license"), expected)
+        if entry.outputs and model in MODELS:
+            self._check_outputs((*key, "outputs"), MODELS[model].outputs, entry.outputs)
+        if entry.config and is_optional(model):
+            reason = f"{model} has one configuration for all weights: leave this out"
+            self._file.add((*key, "config"), reason)
+        ngc, folder, network = self._source(key, entry)
+        format_ = self._format(key, entry)
+        if format_ is Format.ONNX:
+            for field_ in ("key", "public_key"):
+                if getattr(entry, field_) is not None:
+                    reason = "is only for an .etlt: an .onnx is not encrypted"
+                    self._file.add((*key, field_), reason)
+        elif entry.key is None:
+            reason = "missing: key, which the .etlt is encrypted with (NVIDIA's own: nvidia_tlt)"
+            self._file.add(key, reason)
+        self._check_calibration(key, entry, ngc, folder)
+        return Weights(
+            model=model,
+            name=name,
+            format=format_,
+            network=network,
+            calibration=entry.calibration,
+            precision=entry.precision,
+            key=entry.key,
+            key_is_public=bool(entry.public_key),
+            license=license or License(name="unknown", url="", accept=True),
+            ngc=ngc,
+            folder=folder,
+            outputs=entry.outputs or outputs,
+            config=entry.config or "",
+            note=entry.note,
+        )
+
+    def _source(self, key: Key, entry: _WeightsEntry) -> tuple[NgcVersion | None, Path | None, str]:
+        """Return where the network comes from: NGC or a folder, and the file name there."""
+        if entry.ngc is not None:
+            # Without a list of files, what the engine is built from is all there is to download.
+            names = filter(None, (entry.file, entry.calibration))
+            files = entry.files or {name: RemoteFile() for name in names}
+            if Path(entry.file).name != entry.file:
+                self._file.add((*key, "file"), f"expected a plain file name, got {entry.file!r}")
+            else:
+                self._check_listed((*key, "file"), entry.file, files)
+            return NgcVersion(entry.ngc, files), None, entry.file
+        if entry.files is not None:
+            self._file.add((*key, "files"), "is only for a download: add ngc, or leave it out")
+        if entry.file.startswith(REPOSITORY):
+            # Looked for when it is chosen: who deletes it can still convert NVIDIA's.
+            path = Path(str(self._repository) + entry.file.removeprefix(REPOSITORY))
+        else:
+            path = self._file.path.parent / Path(entry.file).expanduser()
+            self._check_exists((*key, "file"), path)
+        return None, path.parent, path.name
+
+    def _format(self, key: Key, entry: _WeightsEntry) -> Format:
+        suffix = Path(entry.file).suffix.lower()
+        fitting = {".onnx": [Format.ONNX], ".etlt": [Format.UFF_ETLT, Format.ONNX_ETLT]}.get(suffix)
+        if fitting is None:
+            expected = "expected .onnx or .etlt"
+            if suffix in (".plan", ".engine", ".trt"):
+                expected += " (an engine runs only where it was built: give the network)"
+            self._file.add((*key, "file"), f"{expected}, got {entry.file!r}")
+            return entry.format or Format.ONNX
+        names = " or ".join(format_.value for format_ in fitting)
+        if entry.format is None and len(fitting) > 1:
+            self._file.add(key, f"missing: format, {names}")
+        elif entry.format and entry.format not in fitting:
+            expected = f"expected {names} for {suffix}, got {entry.format.value!r}"
+            self._file.add((*key, "format"), expected)
+        return entry.format or fitting[0]
+
+    def _check_calibration(
+        self, key: Key, entry: _WeightsEntry, ngc: NgcVersion | None, folder: Path | None
+    ) -> None:
+        name, at = entry.calibration, (*key, "calibration")
+        if name is None:
+            quantized = folder is not None and _is_quantized(folder / Path(entry.file).name)
+            if entry.precision is Precision.INT8 and not quantized:
+                self._file.add(
+                    key,
+                    "missing: calibration, the INT8 calibration cache of this network (not needed "
+                    "for an .onnx of this machine that is quantized: has QuantizeLinear in it)",
+                )
+        elif ngc is not None:
+            self._check_listed(at, name, ngc.files)
+        elif Path(name).name != name:
+            self._file.add(at, f"expected the name of a file in the network's folder, got {name!r}")
+        elif folder is not None:
+            self._check_exists(at, folder / name)
+
+    def _check_batch(self, key: Key, batch: Batch) -> None:
+        if batch.minimum != 1:
+            self._file.add(
+                (*key, "minimum"),
+                "expected 1: an engine with a larger one refuses single photos, "
+                f"got {batch.minimum}",
+            )
+        if batch.maximum != MAX_BATCH_SIZE:
+            self._file.add(
+                (*key, "maximum"),
+                f"expected {MAX_BATCH_SIZE}, the max_batch_size of every config.pbtxt, "
+                f"got {batch.maximum}",
+            )
+        if not batch.minimum <= batch.optimum <= batch.maximum:
+            reason = f"expected a number between minimum and maximum, got {batch.optimum}"
+            self._file.add((*key, "optimum"), reason)
+
+    def _check_outputs(
+        self, key: Key, spec: Sequence[TensorSpec], outputs: Mapping[str, tuple[int, ...]]
+    ) -> None:
+        """Check a model's outputs against the contract; ``-1`` there is the number of points."""
+        wanted = {tensor.name: tensor.dims for tensor in spec}
+        if set(outputs) != set(wanted):
+            expected = f"expected the outputs {listed(wanted)}, got {listed(outputs)}"
+            self._file.add(key, expected)
+            return
+        points = set()
+        for name, dims in outputs.items():
+            pairs = list(zip(wanted[name], dims, strict=False))
+            same = all(want in (-1, have) for want, have in pairs)
+            if len(dims) != len(wanted[name]) or not same:
+                expected = str(list(wanted[name])).replace("-1", "points")
+                self._file.add((*key, name), f"expected {expected}, got {list(dims)}")
+                return
+            points |= {have for want, have in pairs if want == -1}
+        if len(points) > 1 or not points <= set(POINT_COUNTS):
+            counts = " or ".join(map(str, POINT_COUNTS))
+            reason = f"expected the same number of points in each, {counts}, got {sorted(points)}"
+            self._file.add(key, reason)
+
+    def _check_listed(self, key: Key, name: str, files: Mapping[str, RemoteFile]) -> None:
+        if name not in files:
+            self._file.add(key, f"expected one of files ({listed(files)}), got {name!r}")
+
+    def _check_exists(self, key: Key, path: Path) -> None:
+        if not path.is_file():
+            state = "is not one" if path.exists() else "does not exist"
+            self._file.add(key, f"expected a file, but {path} {state}")
+
+
+_SHARED = ("input", "input_dims", "batch", "outputs")
+"""What all weights of a model share."""
+
+
+def _is_quantized(path: Path) -> bool:
+    """Return whether an ONNX file has the operator that quantizes, looked for as bytes."""
+    # An ONNX file has the names of its operators in plain text; parsing it takes a library.
+    try:
+        return path.suffix.lower() == ".onnx" and _QUANTIZES in path.read_bytes()
+    except OSError:  # reported where the file itself is checked
+        return False
+
+
+def listed(names: Mapping[str, object] | Sequence[str]) -> str:
+    """Return names for a message.
+
+    >>> listed(["nvidia", "open"])
+    'nvidia, open'
+    """
+    return ", ".join(names) or "none"

@@ -1,4 +1,4 @@
-"""``python -m conversion``: what can be asked of the converter.
+"""``python -m conversion``: the converter's command line.
 
 What a subcommand needs is imported when it runs, so that ``plan`` answers at once.
 """
@@ -7,33 +7,25 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from facekit.errors import FacekitError, install_hint
+from facekit.command import EXIT_FAILED, run_command
+from facekit.text import show
 
-EXIT_FAILED = 1
-"""Some of the work failed; the output says what."""
-EXIT_UNUSABLE = 2
-"""Nothing could be done: wrong options, or something that is missing on this machine."""
-_EXIT_SIGNAL = 128
+if TYPE_CHECKING:
+    from conversion.catalog import Job
+    from conversion.plan import Options
 
-_EXTRAS = {"yaml": "convert", "requests": "convert", "urllib3": "convert", "nvidia": "server"}
-# What facekit itself needs, extra or not.
-_OWN = ("tritonclient", "google", "grpc", "numpy")
+HOST_ROOT_VARIABLE = "FACEKIT_HOST_ROOT"
+"""Where scripts/convert mounts the host's folders; messages name them as the host does."""
 
 _EPILOG = """\
-MODEL is a model of the repository, such as facenet; all are worked on without one.
+MODEL is a model of the repository, such as facenet; without one, all are converted.
 Exit codes: 0 done; 1 some of the work failed; 2 nothing could be done.
 """
-
-
-class _Stopped(KeyboardInterrupt):
-    """SIGTERM, which ends the work like Ctrl-C: tools are stopped, half files removed."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -47,31 +39,30 @@ def build_parser() -> argparse.ArgumentParser:
     shared = _shared_options()
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def add(
-        name: str, words: str, run: Callable[[argparse.Namespace], int]
-    ) -> argparse.ArgumentParser:
+    summaries = {
+        "plan": "print what would be done, and why; do nothing",
+        "fetch": "download the networks, and what converts them",
+        "build": "build engines of what was fetched",
+        "serialize": "write the DALI pipelines",
+        "verify": "check what is in the repository against this machine",
+        "all": "fetch, build, serialize and verify",
+    }
+    for name, summary in summaries.items():
         command = commands.add_parser(
             name,
-            help=words,
-            description=f"{words[0].upper()}{words[1:]}.",
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
             epilog=_EPILOG,
             parents=[shared],
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.set_defaults(run=run)
-        return command
-
-    plan = add("plan", "say what would be done, and why; do nothing", _plan)
+        command.set_defaults(run=_plan if name == "plan" else _run, triton=None)
+    plan = commands.choices["plan"]
     plan.add_argument("--json", action="store_true", help="as JSON")
     plan.add_argument(
         "--commands", action="store_true", help="every build command of the kit's own weights"
     )
     plan.add_argument("--triton", metavar="TAG", help="for this Triton release, such as 24.04")
-    add("fetch", "download the networks, and what converts them", _run)
-    add("build", "make engines of what was fetched", _run)
-    add("serialize", "write the DALI pipelines", _run)
-    add("verify", "check what is in the repository against this machine", _run)
-    add("all", "fetch, build, serialize and verify", _run)
     _add_deepstream(commands)
     return parser
 
@@ -80,9 +71,8 @@ def _add_deepstream(commands: Any) -> None:
     command = commands.add_parser(
         "deepstream",
         help="write DeepStream's configurations of the mask detector",
-        description="Write DeepStream's configurations of the mask detector: what nvinfer has to "
-        "know, an app for a camera and one for a video, and the labels. Paths in them count from "
-        "their folder.",
+        description="Write DeepStream's configurations of the mask detector: nvinfer's settings, "
+        "an app for a camera and one for a video, and the labels. Paths are relative to them.",
         parents=[_catalog_options()],
     )
     command.set_defaults(run=_deepstream)
@@ -115,7 +105,7 @@ def _shared_options() -> argparse.ArgumentParser:
     shared.add_argument(
         "--accept-eula",
         action="store_true",
-        help="accept the terms that plan names (also FACEKIT_ACCEPT_EULA=yes)",
+        help="accept the licenses that plan names (also FACEKIT_ACCEPT_EULA=yes)",
     )
     shared.add_argument(
         "--force", action="store_true", help="build engines that are up to date too"
@@ -124,18 +114,18 @@ def _shared_options() -> argparse.ArgumentParser:
         "--device",
         choices=("gpu", "cpu"),
         default="gpu",
-        help="what the DALI pipelines shall run on (gpu)",
+        help="what the DALI pipelines run on (gpu)",
     )
     shared.add_argument(
         "--no-wait",
         action="store_true",
-        help="do not wait for another converter at work on the same repository",
+        help="do not wait for another converter on the same repository",
     )
     return shared
 
 
 def _catalog_options() -> argparse.ArgumentParser:
-    """Return the options that say what there is and what of it is chosen."""
+    """Return the options of what can be converted and of what is selected."""
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
         "--repository",
@@ -170,37 +160,14 @@ def _catalog_options() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit code."""
     args = build_parser().parse_args(argv)
-    # The container's first process is sent SIGTERM, and ignores it unless it says otherwise.
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        code: int = args.run(args)
-        return code
-    except FacekitError as error:
-        say(f"conversion: {error}")
-        return EXIT_UNUSABLE
-    except ModuleNotFoundError as error:
-        package = (error.name or "").split(".")[0]
-        extra = _EXTRAS.get(package)
-        if extra is None and package not in _OWN:
-            raise
-        say(f"conversion: {error.name} is not installed: {install_hint(extra or '')}")
-        return EXIT_UNUSABLE
-    except _Stopped:
-        say("conversion: stopped by SIGTERM; engines that were there before still are")
-        return _EXIT_SIGNAL + signal.SIGTERM
-    except KeyboardInterrupt:
-        say("conversion: stopped; engines that were there before still are")
-        return _EXIT_SIGNAL + signal.SIGINT
-    except BrokenPipeError:
-        # Whoever read the output has seen enough. Python would fail again on its own flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
-    except OSError as error:
-        what = "" if error.filename is None else f"{error.filename}: "
-        say(f"conversion: {what}{error.strerror or error}")
-        return EXIT_UNUSABLE
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    kept = "; engines that were there before still are"
+    return run_command(
+        lambda: int(args.run(args)),
+        "conversion",
+        extra="convert",
+        when_stopped=kept,
+        handle_sigterm=True,
+    )
 
 
 def say(text: str) -> None:
@@ -208,33 +175,44 @@ def say(text: str) -> None:
     _write(text, sys.stderr)
 
 
+def _jobs(args: argparse.Namespace) -> tuple[list[Job], Options]:
+    """Return the engines and the options that were asked for."""
+    from conversion import paths, selection
+    from conversion.catalog import load_catalog
+    from conversion.ngc import api_key
+    from conversion.plan import Options
+
+    repository = args.repository or paths.model_repository()
+    catalog = load_catalog(args.models, repository=repository)
+    jobs = selection.select(catalog, args.weights, args.model)
+    options = Options(
+        repository=repository,
+        weights_dir=args.weights_dir or paths.weights_dir(),
+        source=args.source,
+        key=api_key() if args.command in ("fetch", "all") else None,
+        accepted=args.accept_eula or selection.license_accepted(),
+        force=args.force,
+        device=args.device,
+        wait=not args.no_wait,
+        triton=args.triton,
+    )
+    return jobs, options
+
+
 def _plan(args: argparse.Namespace) -> int:
     import json
 
-    from conversion import choice, license, places, plan_text, planning
-    from conversion.catalog_file import load
+    from conversion import paths, planning
     from facekit.engines.machine import probe_machine
 
-    repository = args.repository or places.model_repository()
     if args.commands:
-        _write("\n".join(("```sh", *planning.command_lines(), "```")), sys.stdout)
+        _write("\n".join(planning.command_lines()), sys.stdout)
         return 0
-    jobs = choice.choose(load(args.models, repository=repository), args.weights, args.model)
-    places.check_repository(repository, jobs)
-    plan = planning.make_plan(
-        jobs,
-        planning.Circumstances(
-            repository=repository,
-            weights_dir=args.weights_dir or places.weights_dir(),
-            machine=probe_machine(),
-            accepted=args.accept_eula or license.accepted_by(),
-            force=args.force,
-            device=args.device,
-            triton=args.triton,
-        ),
-    )
-    text = plan_text.text(plan, _given(args))
-    _write(json.dumps(plan.to_dict(), indent=2) if args.json else text, sys.stdout)
+    jobs, options = _jobs(args)
+    paths.check_repository(options.repository, jobs)
+    plan = planning.make_plan(jobs, options, probe_machine())
+    text = json.dumps(plan.to_dict(), indent=2) if args.json else plan.text(_given(args))
+    _write(text, sys.stdout)
     return EXIT_FAILED if plan.failed else 0
 
 
@@ -252,55 +230,36 @@ def _given(args: argparse.Namespace) -> list[str]:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from conversion import choice, license, places
-    from conversion.catalog_file import load
-    from conversion.ngc import api_key
-    from conversion.stages import Options, run
+    from conversion.run import run
     from facekit.engines.machine import probe_machine
 
-    repository = args.repository or places.model_repository()
-    jobs = choice.choose(load(args.models, repository=repository), args.weights, args.model)
-    options = Options(
-        repository=repository,
-        weights_dir=args.weights_dir or places.weights_dir(),
-        source=args.source,
-        key=api_key() if args.command in ("fetch", "all") else None,
-        accepted=args.accept_eula or license.accepted_by(),
-        force=args.force,
-        device=args.device,
-        wait=not args.no_wait,
-    )
+    jobs, options = _jobs(args)
     result = run(args.command, jobs, options, probe_machine(), say)
     _write(result.text(), sys.stdout)
     return EXIT_FAILED if result.failed else 0
 
 
 def _deepstream(args: argparse.Namespace) -> int:
-    from conversion import choice, deepstream, deepstream_source, places
-    from conversion.catalog_file import load
+    from conversion import deepstream, paths, selection
+    from conversion.catalog import load_catalog
 
-    repository = (args.repository or places.model_repository()).absolute()
-    catalog = load([path.absolute() for path in args.models], repository=repository)
-    camera = deepstream_source.camera_source(args.camera)
-    video = deepstream_source.video_source(args.video or deepstream_source.SAMPLE_VIDEO)
-    (job,) = choice.choose(catalog, args.weights, [deepstream_source.MODEL])
-    deepstream_source.check_output(job, args.output)
-    weights_dir = (args.weights_dir or places.weights_dir()).absolute()
-    detector = deepstream_source.read_detector(job, repository, weights_dir)
-    output = (args.output or places.deepstream_dir()).resolve()
+    repository = (args.repository or paths.model_repository()).absolute()
+    catalog = load_catalog([path.absolute() for path in args.models], repository=repository)
+    camera = deepstream.camera_source(args.camera)
+    video = deepstream.video_source(args.video or deepstream.SAMPLE_VIDEO)
+    (job,) = selection.select(catalog, args.weights, [deepstream.MODEL])
+    deepstream.check_output(job, args.output)
+    weights_dir = (args.weights_dir or paths.weights_dir()).absolute()
+    detector = deepstream.read_detector(job, repository, weights_dir)
+    output = (args.output or paths.deepstream_dir()).resolve()
     files = deepstream.write(detector, output, camera=camera, video=video)
     for path, written in files.items():
-        _write(f"{'written' if written else 'unchanged'}  {places.spoken(path)}", sys.stdout)
+        line = f"{'written' if written else 'unchanged'}  {paths.display_path(path)}"
+        _write(line, sys.stdout)
     return 0
 
 
 def _write(text: str, stream: TextIO) -> None:
-    # A tool's or a server's text may hold what a terminal can't show, or must not obey.
-    shown = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
-    encoding = stream.encoding or "utf-8"
-    stream.write(shown.encode(encoding, "backslashreplace").decode(encoding) + "\n")
-    stream.flush()
-
-
-def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise _Stopped
+    if host_root := os.environ.get(HOST_ROOT_VARIABLE):
+        text = text.replace(f"{host_root}/", "/")
+    show(text, stream)

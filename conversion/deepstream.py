@@ -1,48 +1,131 @@
-"""DeepStream's configurations for the mask detector: which keys there are, and their text.
+"""DeepStream's configurations for the mask detector.
 
 Names and meaning of the keys: NVIDIA's DeepStream documentation (Gst-nvinfer, deepstream-app). All
-paths are written as they are from the folder of the configurations, which is how DeepStream reads
-them.
+paths are relative to the folder of the configurations, which is how DeepStream reads them. What no
+option changes is in the templates.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from string import Template
 
-from conversion.catalog import Format, Precision
-from conversion.commands import trtexec_build_command
-from conversion.deepstream_source import Detector, Source
+from conversion.catalog import Format, Job, Precision
+from conversion.commands import TRTEXEC, build_command, shell
 from conversion.errors import CatalogError, ConversionError
-from conversion.planning import TRTEXEC, shell
 from facekit.contract import NETWORK_HEIGHT, PIXEL_RANGE
-from facekit.detection.parameters import ClusteringParameters
+from facekit.detection.labels import read_class_names
+from facekit.detection.parameters import ClusteringParameters, parse_parameters
+from facekit.engines.configs import DEFAULT_FILE, read_config
 from facekit.engines.manifest import Batch
+from facekit.errors import writing
 from facekit.files import write_whole
+
+MODEL = "facemask"
+"""The detector in the catalog and in the model repository."""
 
 INFER_FILE = "config_infer_primary_masknet_gpu.txt"
 CAMERA_FILE = "deepstream_app_source1_camera_masknet_gpu.txt"
 VIDEO_FILE = "deepstream_app_source1_video_masknet_gpu.txt"
 LABELS_FILE = "labels_masknet.txt"
 
-FRAME_WH = (1920, 1080)
-"""Pixels of the frames that DeepStream puts together, whatever the source has."""
+SAMPLE_VIDEO = "file:///opt/nvidia/deepstream/deepstream/samples/streams/sample_1080p_h264.mp4"
+"""A video that comes with DeepStream."""
 
-_BATCH = 1
-_GPU = 0
-_HEAD = "# Written by `python -m conversion deepstream`, which also takes a network of your own."
+FRAME_WH = (1920, 1080)
+"""Width and height of the frames that DeepStream makes of any source, pixels."""
+
+_TEMPLATES = Path(__file__).with_name("templates")
 # The numbers that nvinfer gives them.
 _NETWORK_MODES = {Precision.FP32: 0, Precision.INT8: 1, Precision.FP16: 2}
 _CLUSTER_MODES = {"DBSCAN": 1, "NMS": 2, "HYBRID": 3}
-_RGB = 0
-_BILINEAR = 1
-# Red, green, blue, opacity: with a mask green, without one red.
-_BORDERS = ("0.15;0.84;0.63;1", "1;0.35;0.2;1")
 
-Section = tuple[str, Mapping[str, object]]
-"""A group's title and its keys; a key that starts with ``#`` is a remark."""
+
+@dataclass(frozen=True)
+class Source:
+    """The source of an app's pictures: the lines of its group, and whether it is in real time."""
+
+    lines: Sequence[str]
+    live: bool
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What DeepStream is told about the mask detector.
+
+    Attributes:
+        job: the model and its weights.
+        network: the network's file.
+        class_names: one per class, in the order of the outputs.
+        clustering: one per class.
+    """
+
+    job: Job
+    network: Path
+    class_names: Sequence[str]
+    clustering: Sequence[ClusteringParameters]
+
+
+def read_detector(job: Job, repository: Path, weights_dir: Path) -> Detector:
+    """Return the detector as the catalog and the postprocess's configuration describe it.
+
+    Raises:
+        ConfigError: the postprocess's configuration or its label file cannot be read, a parameter
+            is wrong, or the classes are not those of the contract.
+    """
+    folder = repository / f"{MODEL}_postprocess"
+    config = read_config(folder / DEFAULT_FILE)
+    values = {name: value.string_value for name, value in config.parameters.items()}
+    class_names = read_class_names(folder / values.get("label_file", "labels.txt"), MODEL)
+    clustering = parse_parameters(values, class_names, others=("label_file",))
+    network = job.weights.folder_in(weights_dir) / job.weights.network
+    return Detector(job, network, class_names, clustering)
+
+
+def check_output(job: Job, output: Path | None) -> None:
+    """Check that a key is not written to the kit's own folder, which is shared.
+
+    Raises:
+        CatalogError: the weights have a key, and no folder was named.
+    """
+    if job.weights.key is not None and output is None:
+        raise CatalogError(
+            f"{job.model.name}={job.weights.name}: DeepStream's file will contain the key of the "
+            ".etlt; give a folder for it with --output"
+        )
+
+
+def camera_source(number: int) -> Source:
+    """Return the camera ``/dev/video<number>``.
+
+    Raises:
+        CatalogError: the number is below 0.
+    """
+    if number < 0:
+        raise CatalogError(f"--camera: expected N of /dev/videoN, 0 or more, got {number}")
+    size = ["camera-width=640", "camera-height=480", "camera-fps-n=30", "camera-fps-d=1"]
+    start = ["# 1: a camera of this machine (V4L2)", "type=1"]
+    return Source([*start, *size, f"camera-v4l2-dev-node={number}"], live=True)
+
+
+def video_source(video: str) -> Source:
+    """Return a video: a file of this machine, or any URI.
+
+    Raises:
+        CatalogError: there is no such file.
+    """
+    if "://" not in video:
+        path = Path(video).absolute()
+        if not path.is_file():
+            raise CatalogError(f"--video: {path} is not a file; give a file or a URI")
+        video = path.as_uri()
+    live = video.lower().startswith(("rtsp://", "rtsps://"))
+    number, kind = (4, "a network camera (RTSP)") if live else (3, "files or streams, by URI")
+    return Source([f"# {number}: {kind}", f"type={number}", "num-sources=1", f"uri={video}"], live)
 
 
 def render(detector: Detector, folder: Path, *, camera: Source, video: Source) -> dict[str, str]:
@@ -50,7 +133,7 @@ def render(detector: Detector, folder: Path, *, camera: Source, video: Source) -
 
     Args:
         detector: what to run.
-        folder: where the files shall lie.
+        folder: where the files are to be.
         camera: what the camera app shows.
         video: what the video app shows.
 
@@ -58,214 +141,119 @@ def render(detector: Detector, folder: Path, *, camera: Source, video: Source) -
         CatalogError: the classes are clustered in ways that DeepStream can't mix.
     """
     return {
-        INFER_FILE: _text(
-            "What DeepStream's nvinfer has to know of the mask detector.",
-            _infer(detector, folder),
-        ),
-        CAMERA_FILE: _text(
-            f"A camera's picture with its faces: deepstream-app -c {CAMERA_FILE}", _app(camera)
-        ),
-        VIDEO_FILE: _text(f"A video with its faces: deepstream-app -c {VIDEO_FILE}", _app(video)),
+        INFER_FILE: _infer(detector, folder),
+        CAMERA_FILE: _app("A camera's picture with its faces", CAMERA_FILE, camera),
+        VIDEO_FILE: _app("A video with its faces", VIDEO_FILE, video),
         LABELS_FILE: "".join(f"{name}\n" for name in detector.class_names),
     }
 
 
 def write(detector: Detector, folder: Path, *, camera: Source, video: Source) -> dict[Path, bool]:
-    """Write the files of ``render``, each in one step, where they do not hold the same already.
+    """Write the files of ``render`` whole, except those that are the same already.
 
     Returns:
         Each file, and whether it was written.
 
     Raises:
         CatalogError: see ``render``.
-        ConversionError: a file can't be written.
+        ConversionError: a file cannot be written.
     """
     written = {}
     for name, text in render(detector, folder, camera=camera, video=video).items():
-        path = folder / name
-        data = text.encode()
-        try:
+        path, data = folder / name, text.encode()
+        with writing(path, ConversionError):
             written[path] = not path.is_file() or path.read_bytes() != data
             if written[path]:
                 write_whole(path, data)
-        except OSError as error:
-            raise ConversionError(
-                f"{path}: cannot be written: {error.strerror or error}"
-            ) from error
     return written
 
 
-def _infer(detector: Detector, folder: Path) -> list[Section]:
+def _app(title: str, file: str, source: Source) -> str:
+    return _template("deepstream_app.txt").substitute(
+        title=title,
+        file=file,
+        source="\n".join(source.lines),
+        live=int(source.live),
+        sync=int(not source.live),
+        width=FRAME_WH[0],
+        height=FRAME_WH[1],
+        infer_file=INFER_FILE,
+    )
+
+
+def _infer(detector: Detector, folder: Path) -> str:
     model, weights = detector.job.model, detector.job.weights
     network = os.path.relpath(detector.network, folder)
-    engine = f"{network}_b{_BATCH}_gpu{_GPU}_{weights.precision.value}.engine"
-    source: dict[str, object] = {}
+    engine = f"{network}_b1_gpu0_{weights.precision.value}.engine"
     if weights.format is Format.ONNX:
-        source["onnx-file"] = network
+        source = [f"onnx-file={network}"]
     else:
-        source["# TensorRT 8 and older only"] = None
-        source["tlt-encoded-model"] = network
-        source["tlt-model-key"] = weights.key
+        source = ["# TensorRT 8 and older only", f"tlt-encoded-model={network}"]
+        source.append(f"tlt-model-key={weights.key}")
     if weights.format is Format.UFF_ETLT:
-        source |= {"uff-input-blob-name": model.input, "uff-input-order": 0}
+        source += [f"uff-input-blob-name={model.input}", "uff-input-order=0"]
     if weights.calibration is not None:
-        source["int8-calib-file"] = os.path.relpath(
-            detector.network.with_name(weights.calibration), folder
-        )
+        cache = detector.network.with_name(weights.calibration)
+        source.append(f"int8-calib-file={os.path.relpath(cache, folder)}")
     modes = {one.clustering_algorithm for one in detector.clustering}
     if len(modes) > 1:
         raise CatalogError(f"DeepStream has one cluster-mode for all classes, not {sorted(modes)}")
-    return [
-        (
-            "property",
-            {
-                "gpu-id": _GPU,
-                "gie-unique-id": 1,
-                "# 1: whole frames": None,
-                "process-mode": 1,
-                "# 0: a detector, whose outputs nvinfer knows how to read (DetectNet_v2)": None,
-                "network-type": 0,
-                **source,
-                **_engine_remarks(detector, network, engine),
-                "model-engine-file": engine,
-                "labelfile-path": LABELS_FILE,
-                "batch-size": _BATCH,
-                "interval": 0,
-                "# 0: FP32, 1: INT8, 2: FP16": None,
-                "network-mode": _NETWORK_MODES[weights.precision],
-                "infer-dims": ";".join(map(str, model.input_dims)),
-                "# 0: RGB": None,
-                "model-color-format": _RGB,
-                "net-scale-factor": repr(1 / PIXEL_RANGE),
-                "# Stretched to the network's frame, 1: bilinear": None,
-                "maintain-aspect-ratio": 0,
-                "scaling-filter": _BILINEAR,
-                "num-detected-classes": len(detector.class_names),
-                "output-blob-names": ";".join(weights.outputs),
-                "# 1: DBSCAN, 2: NMS, 3: both; class by class, so that a face may be of two": None,
-                "cluster-mode": _CLUSTER_MODES[modes.pop()],
-            },
+    classes = zip(detector.class_names, detector.clustering, strict=True)
+    return _template("deepstream_infer.txt").substitute(
+        source="\n".join(source),
+        engine_comments="\n".join(_engine_comments(detector, network, engine)),
+        engine=engine,
+        labels_file=LABELS_FILE,
+        network_mode=_NETWORK_MODES[weights.precision],
+        dims=";".join(map(str, model.input_dims)),
+        scale=repr(1 / PIXEL_RANGE),
+        classes=len(detector.class_names),
+        outputs=";".join(weights.outputs),
+        cluster_mode=_CLUSTER_MODES[modes.pop()],
+        class_attributes="".join(
+            f"\n[class-attrs-{place}]\n# {name}\n" + "".join(f"{line}\n" for line in _class(chosen))
+            for place, (name, chosen) in enumerate(classes)
         ),
-        *(
-            (f"class-attrs-{place}", {f"# {name}": None, **_class(chosen)})
-            for place, (name, chosen) in enumerate(
-                zip(detector.class_names, detector.clustering, strict=True)
-            )
-        ),
-    ]
+    )
 
 
-def _engine_remarks(detector: Detector, network: str, engine: str) -> dict[str, None]:
-    """Return what there is to say of the engine, which is made of the network once."""
+def _engine_comments(detector: Detector, network: str, engine: str) -> list[str]:
+    """Return the comments on the engine, which is made of the network once."""
     stale = "# Delete it when the network changes: nvinfer does not look whether they fit"
     weights = detector.job.weights
     if not weights.holds_scales:
-        return {
-            "# Where nvinfer leaves the engine that it builds at its first start.": None,
-            stale: None,
-        }
+        return ["# Where nvinfer leaves the engine that it builds at its first start.", stale]
     # Without a calibration cache nvinfer asks for FP16, which TensorRT refuses such a network.
-    one = dataclasses.replace(detector.job.model, batch=Batch(_BATCH, _BATCH, _BATCH))
-    argv = trtexec_build_command(TRTEXEC, weights, one, network, None, engine, weights.precision)
-    return {
-        "# The network is quantized, and nvinfer itself builds INT8 by a calibration cache": None,
-        "# alone. So make the engine in this folder first:": None,
-        f"# {shell(argv)}": None,
-        stale: None,
-    }
-
-
-def _class(chosen: ClusteringParameters) -> dict[str, object]:
-    """Return one class's thresholds under DeepStream's names."""
-    height = chosen.minimum_bounding_box_height * FRAME_WH[1] / NETWORK_HEIGHT
-    values: dict[str, object] = {"pre-cluster-threshold": chosen.coverage_threshold}
-    if chosen.clustering_algorithm == "NMS":
-        values["pre-cluster-threshold"] = max(
-            chosen.coverage_threshold, chosen.nms_confidence_threshold
-        )
-    else:
-        values |= {
-            "eps": chosen.dbscan_eps,
-            "minBoxes": max(int(chosen.dbscan_min_samples), 1),
-            "dbscan-min-score": chosen.dbscan_confidence_threshold,
-        }
-    if chosen.clustering_algorithm == "HYBRID":
-        values["post-cluster-threshold"] = chosen.nms_confidence_threshold
-    if chosen.clustering_algorithm != "DBSCAN":
-        values["nms-iou-threshold"] = chosen.nms_iou_threshold
-    values[f"# Pixels of the {FRAME_WH[0]}x{FRAME_WH[1]} frame"] = None
-    values["detected-min-h"] = round(height)
-    return values
-
-
-def _app(source: Source) -> list[Section]:
-    width, height = FRAME_WH
-    borders = {f"bbox-border-color{place}": color for place, color in enumerate(_BORDERS)}
+    job = Job(dataclasses.replace(detector.job.model, batch=Batch(1, 1, 1)), weights)
+    argv = build_command(job, TRTEXEC, Path(network), engine, weights.precision)
     return [
-        ("application", {"enable-perf-measurement": 1, "perf-measurement-interval-sec": 5}),
-        (
-            "tiled-display",
-            {"enable": 1, "rows": 1, "columns": 1, "width": 1280, "height": 720, "gpu-id": _GPU},
-        ),
-        ("source0", {"enable": 1, **source.values, "gpu-id": _GPU}),
-        (
-            "streammux",
-            {
-                "gpu-id": _GPU,
-                "live-source": int(source.live),
-                "batch-size": _BATCH,
-                "batched-push-timeout": 40000,
-                "width": width,
-                "height": height,
-            },
-        ),
-        (
-            "primary-gie",
-            {
-                "enable": 1,
-                "gpu-id": _GPU,
-                "gie-unique-id": 1,
-                "batch-size": _BATCH,
-                "# Red, green, blue, opacity of each class's boxes": None,
-                **borders,
-                "config-file": INFER_FILE,
-            },
-        ),
-        (
-            "osd",
-            {
-                "enable": 1,
-                "gpu-id": _GPU,
-                "border-width": 3,
-                "text-size": 16,
-                "text-color": "1;1;1;1",
-                "text-bg-color": "0.07;0.08;0.1;1",
-                "font": "Arial",
-            },
-        ),
-        (
-            "sink0",
-            {
-                "enable": 1,
-                "# 1: nowhere (to measure), 2: a window (dGPU), 3: a file, see output-file": None,
-                "type": 2,
-                "sync": int(not source.live),
-                "source-id": 0,
-                "gpu-id": _GPU,
-                "# MP4 and H.264": None,
-                "container": 1,
-                "codec": 1,
-                "bitrate": 4000000,
-                "output-file": "masks.mp4",
-            },
-        ),
-        ("tests", {"file-loop": 0}),
+        "# The network is quantized, and nvinfer itself builds INT8 by a calibration cache",
+        "# alone. So make the engine in this folder first:",
+        f"# {shell(argv)}",
+        stale,
     ]
 
 
-def _text(title: str, sections: Sequence[Section]) -> str:
-    lines = [f"# {title}", _HEAD]
-    for name, values in sections:
-        lines += ["", f"[{name}]"]
-        lines += [key if value is None else f"{key}={value}" for key, value in values.items()]
-    return "\n".join(lines) + "\n"
+def _class(chosen: ClusteringParameters) -> list[str]:
+    """Return one class's thresholds under DeepStream's names."""
+    threshold = chosen.coverage_threshold
+    if chosen.clustering_algorithm == "NMS":
+        threshold = max(threshold, chosen.nms_confidence_threshold)
+    lines = [f"pre-cluster-threshold={threshold}"]
+    if chosen.clustering_algorithm != "NMS":
+        lines += [
+            f"eps={chosen.dbscan_eps}",
+            f"minBoxes={max(int(chosen.dbscan_min_samples), 1)}",
+            f"dbscan-min-score={chosen.dbscan_confidence_threshold}",
+        ]
+    if chosen.clustering_algorithm == "HYBRID":
+        lines.append(f"post-cluster-threshold={chosen.nms_confidence_threshold}")
+    if chosen.clustering_algorithm != "DBSCAN":
+        lines.append(f"nms-iou-threshold={chosen.nms_iou_threshold}")
+    height = round(chosen.minimum_bounding_box_height * FRAME_WH[1] / NETWORK_HEIGHT)
+    size = f"# Pixels of the {FRAME_WH[0]}x{FRAME_WH[1]} frame"
+    return [*lines, size, f"detected-min-h={height}"]
+
+
+def _template(name: str) -> Template:
+    return Template((_TEMPLATES / name).read_text("utf-8"))

@@ -1,8 +1,8 @@
-"""One file from the network to its place: resumed, tried again, checked, never visible by half.
+"""Download one file: resumed, tried again, checked, and never visible before it is complete.
 
 Next to ``model.etlt`` an unfinished ``model.etlt.part`` is kept, with what the server said of it in
-``model.etlt.part.json``, so that the next attempt, or the next run, goes on where this one ended. A
-server that names no version of the file leaves no such note: then it begins again.
+``model.etlt.part.json``, so that the next attempt, or the next run, resumes it. Where the server
+names no version of the file there is no such note, and the download starts again.
 """
 
 from __future__ import annotations
@@ -12,23 +12,29 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import requests
 import urllib3
 
-from conversion.atomic import Say, mismatch, publish, writing
 from conversion.catalog import RemoteFile
 from conversion.errors import FetchError
-from conversion.patience import Policy, Setback
-from conversion.server_words import FETCH_ELSEWHERE
+from conversion.ngc_client import FETCH_ELSEWHERE, NgcFile, TransientError
+from conversion.paths import WEIGHTS_DIR_VARIABLE, Say, not_writable
+from facekit.engines.manifest import sha256_of
+from facekit.files import publish
 from facekit.progress import ProgressBar
 from facekit.text import byte_count
 
-_PIECE = 256 * 1024
+RETRY = urllib3.Retry(total=4, backoff_factor=1.0, backoff_max=30.0)
+"""How often an attempt may fail in a row without a new byte, and the pauses between attempts."""
+MAX_WAIT_S = 120.0
+"""The longest pause that a server may ask for."""
+
+_PIECE_BYTES = 256 * 1024
 _NOT_EXPECTED = (
     "Nothing of it is kept. Either it is damaged on the way (a proxy?), or it is another file than "
     "the models file expects under `files`"
@@ -36,68 +42,81 @@ _NOT_EXPECTED = (
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
-class Source(Protocol):
-    """Where one file comes from."""
+def mismatch(path: Path, expected: RemoteFile) -> str | None:
+    """Return how a file differs from what is expected, as far as known; ``None`` if it does not."""
+    size = path.stat().st_size
+    if expected.size is not None and size != expected.size:
+        return f"it has {size} bytes, expected {expected.size}"
+    if size == 0:
+        return "it is empty"
+    if expected.sha256 is not None:
+        digest = sha256_of(path)
+        if digest != expected.sha256.lower():
+            return f"its SHA-256 is {digest}, expected {expected.sha256.lower()}"
+    return None
 
-    @property
-    def name(self) -> str:
-        """The file's name."""
 
-    @property
-    def label(self) -> str:
-        """The file and what it is part of, for messages."""
-
-    def open(self, headers: Mapping[str, str], policy: Policy) -> requests.Response:
-        """Ask for the file; the answer's status is 200, 206 or 416.
-
-        Raises:
-            FetchError: it can't be had.
-            Setback: not now.
-        """
-
-    def error(self, said: str, remedy: str | None = None) -> FetchError:
-        """Return the error that says which file, from where, what happened and what to do."""
+@contextmanager
+def writing_download(path: Path, error: Callable[[str, str], FetchError]) -> Iterator[None]:
+    """Raise what the file system refuses as the error that ``error`` makes of reason and remedy."""
+    try:
+        yield
+    except OSError as refused:
+        space = ""
+        if path.parent.is_dir():
+            space = f" ({byte_count(shutil.disk_usage(path.parent).free)} are free there)"
+        reason = f"{not_writable(path, refused)}{space}"
+        raise error(reason, f"Or set {WEIGHTS_DIR_VARIABLE} to another folder") from refused
 
 
 def download(
-    source: Source, target: Path, expected: RemoteFile, policy: Policy, say: Say, mode: int = 0o644
+    source: NgcFile,
+    target: Path,
+    expected: RemoteFile,
+    say: Say,
+    *,
+    retry: urllib3.Retry = RETRY,
+    mode: int = 0o644,
 ) -> None:
-    """Bring a file to its place.
+    """Download a file.
 
     Args:
         source: where it comes from.
-        target: where it shall lie; replaced in one step when everything has come.
+        target: where it is written; replaced in one step when everything has come.
         expected: its size and SHA-256 where they are known.
-        policy: how patient to be.
         say: takes lines for people.
+        retry: how often to try again, and the pauses.
         mode: the file's permissions.
 
     Raises:
-        FetchError: it could not be had, or is not what was expected.
+        FetchError: it cannot be fetched, or is not what was expected.
     """
     part = target.with_name(target.name + ".part")
     state = target.with_name(target.name + ".part.json")
-    failures, furthest, repeated = 0, _size(part), False
+    left, furthest, repeated = retry, _size(part), False
     while True:
         try:
-            _attempt(source, part, state, policy, say)
-        except Setback as setback:
+            _attempt(source, part, state, say)
+        except TransientError as error:
             if _size(part) > furthest:
-                failures, furthest = 0, _size(part)
-            failures += 1
-            if failures >= policy.attempts:
-                times = "one attempt" if failures == 1 else f"{failures} attempts"
-                said = f"{setback}; given up after {times}"
+                left, furthest = retry, _size(part)
+            try:
+                left = left.increment("GET", error=error)
+            except urllib3.exceptions.MaxRetryError:
                 kept = _size(part) if _read_state(state) else 0
-                raise source.error(said, _later(setback, kept)) from None
-            pause_s = policy.pause_s(failures, setback.wait_s)
-            say(f"{source.name}: {setback}; trying again in {pause_s:.0f} s")
+                attempts = "one attempt" if not retry.total else f"{len(left.history) + 1} attempts"
+                reason = f"{error}; given up after {attempts}"
+                raise source.error(reason, _remedy(error, kept)) from None
+            pause_s = left.get_backoff_time() if error.wait_s is None else error.wait_s
+            pause_s = min(pause_s, MAX_WAIT_S)
+            say(f"{source.name}: {error}; trying again in {pause_s:.0f} s")
             time.sleep(pause_s)
             continue
-        with writing(target, source.error):
+        with writing_download(target, source.error):
             wrong = mismatch(part, expected)
             if wrong is None:
-                publish(part, target, mode)
+                part.chmod(mode)
+                publish(part, target)
                 state.unlink(missing_ok=True)
                 return
             part.unlink()
@@ -108,107 +127,103 @@ def download(
         say(f"{source.name}: {wrong}; fetching it again from the start")
 
 
-def _later(setback: Setback, kept: int) -> str:
-    """Say what to do when patience has ended."""
+def _remedy(error: TransientError, kept: int) -> str:
+    """Return what to do when no attempt has succeeded."""
     again = (
         f"Run it again: it goes on after the {byte_count(kept)} that came"
         if kept
-        else setback.remedy or "Try again later"
+        else error.remedy or "Try again later"
     )
     return f"{again}. Or {FETCH_ELSEWHERE}"
 
 
 @dataclass(frozen=True)
 class _Unfinished:
-    """What a server said of a file whose first bytes lie in a ``.part``."""
+    """What a server said of a file whose first bytes are in a ``.part``."""
 
     validator: str
     total: int
 
 
-def _attempt(source: Source, part: Path, state: Path, policy: Policy, say: Say) -> None:
-    """Ask once, and write what comes; return when all of it is there."""
+def _attempt(source: NgcFile, part: Path, state: Path, say: Say) -> None:
+    """Request the file once and write what comes; return when it is complete."""
     unfinished = _read_state(state)
     have = _size(part) if unfinished else 0
-    # The size and the resume are about the file's own bytes, so nothing may compress them.
+    # Sizes and ranges count the file's own bytes, so nothing may compress them.
     headers = {"Accept-Encoding": "identity"}
     if unfinished is not None and have:
         if have == unfinished.total:
             return
         headers |= {"Range": f"bytes={have}-", "If-Range": unfinished.validator}
-    with source.open(headers, policy) as response:
+    with source.open(headers) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
-            with writing(part, source.error):
+            with writing_download(part, source.error):
                 part.unlink(missing_ok=True)
-            raise Setback(f"the server has no more than the {byte_count(have)} that came")
+            reason = f"the server has no more than the {byte_count(have)} that came"
+            raise TransientError(reason)
         _refuse_wrong_kind(source, response)
         start, total = _extent(response)
         if unfinished is not None and have and (start, total) == (have, unfinished.total):
-            say(f"{source.name}: going on at {have} of {total} bytes")
+            say(f"{source.name}: resuming at {have} of {total} bytes")
         elif start == 0:
             have = 0
             if total is None and "chunked" not in response.headers.get("Transfer-Encoding", ""):
                 raise source.error("the server does not say how long the file is")
         else:
-            with writing(part, source.error):
+            with writing_download(part, source.error):
                 part.unlink(missing_ok=True)
-            raise Setback("the server sent another part of the file than was asked for")
-        with writing(part, source.error):
-            file = part.open("ab" if have else "wb", buffering=0)
+            raise TransientError("the server sent another part of the file than was asked for")
+        if total is not None:
+            _require_space(source, part, total - have)
+        with (
+            writing_download(part, source.error),
+            part.open("ab" if have else "wb") as file,
+            ProgressBar(total, source.name, already=have, of_bytes=True, say=say) as bar,
+        ):
             if not have:
                 _write_state(state, response, total)
-        with file:
-            if total is not None:
-                _require_room(source, part, total - have)
-            with ProgressBar(total, source.name, already=have, of_bytes=True, say=say) as bar:
-                for piece in _pieces(response, policy, sized=total is not None):
-                    with writing(part, source.error):
-                        # A raw file may take less than it is given.
-                        written = 0
-                        while written < len(piece):
-                            written += file.write(piece[written:]) or 0
-                    bar.advance(len(piece))
+            for piece in _pieces(source, response, sized=total is not None):
+                file.write(piece)
+                file.flush()  # for a run that is killed
+                bar.advance(len(piece))
     got = _size(part)
     if total is not None and got != total:
         if got > total:
-            with writing(part, source.error):
+            with writing_download(part, source.error):
                 part.unlink()
-        raise Setback(f"the connection ended after {got} of {total} bytes")
+        raise TransientError(f"the connection ended after {got} of {total} bytes")
 
 
-def _pieces(response: requests.Response, policy: Policy, *, sized: bool) -> Iterator[bytes]:
-    """Yield the body as it comes, however slowly; an early end is left to who knows the size."""
+def _pieces(source: NgcFile, response: requests.Response, *, sized: bool) -> Iterator[bytes]:
+    """Yield the body as it comes; whether a body of known size ended early is checked later."""
     # read1 returns what has come; read, all that older releases have, waits for a whole piece.
-    read = getattr(response.raw, "read1", None)
+    read1 = getattr(response.raw, "read1", None)
     try:
-        while True:
-            piece = (
-                read(_PIECE, decode_content=False)
-                if read is not None
-                else response.raw.read(4096, decode_content=False)
-            )
-            if not piece:
-                return
+        while piece := (
+            read1(_PIECE_BYTES, decode_content=False)
+            if read1 is not None
+            else response.raw.read(4096, decode_content=False)
+        ):
             yield piece
     except (urllib3.exceptions.ReadTimeoutError, TimeoutError):
-        raise Setback(f"nothing came for {policy.read_timeout_s:g} s") from None
-    except (urllib3.exceptions.HTTPError, OSError) as error:
+        timeout_s = source.ngc.timeouts.read_s
+        raise TransientError(f"nothing came for {timeout_s:g} s") from None
+    except (urllib3.exceptions.HTTPError, ConnectionError) as error:
         if any(isinstance(each, http.client.IncompleteRead) for each in (error, *error.args)):
             if sized:
                 return
-            raise Setback("the connection ended in mid-file") from None
-        # The library's words repeat the URL with its signature.
+            raise TransientError("the connection ended in mid-file") from None
+        # The library's own text repeats the URL with its signature.
         inner = error.__context__ if isinstance(error.__context__, OSError) else error
-        words = getattr(inner, "strerror", None) or type(inner).__name__
-        raise Setback(f"the connection broke in mid-file ({words})") from None
+        reason = getattr(inner, "strerror", None) or type(inner).__name__
+        raise TransientError(f"the connection broke in mid-file ({reason})") from None
 
 
-def _refuse_wrong_kind(source: Source, response: requests.Response) -> None:
-    kind = response.headers.get("Content-Type", "")
-    if kind.startswith("text/html"):
+def _refuse_wrong_kind(source: NgcFile, response: requests.Response) -> None:
+    if response.headers.get("Content-Type", "").startswith("text/html"):
         raise source.error(
             "the answer is a web page, not the file",
-            "A proxy or a sign-in page stands in between: open the address in a browser to see "
+            "A proxy or a sign-in page is in between: open the address in a browser to see "
             f"which, or {FETCH_ELSEWHERE}",
         )
     coding = response.headers.get("Content-Encoding", "identity")
@@ -217,20 +232,20 @@ def _refuse_wrong_kind(source: Source, response: requests.Response) -> None:
 
 
 def _extent(response: requests.Response) -> tuple[int, int | None]:
-    """Return which byte of the file the body begins with, and the whole file's size if told."""
+    """Return which byte of the file the body begins with, and the whole file's size if known."""
     if response.status_code == requests.codes.partial_content:
         match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        return (int(match.group(1)), int(match.group(2))) if match else (-1, None)
+        return (int(match[1]), int(match[2])) if match else (-1, None)
     text = response.headers.get("Content-Length", "")
     return 0, int(text) if text.isdecimal() else None
 
 
-def _require_room(source: Source, part: Path, needed: int) -> None:
+def _require_space(source: NgcFile, part: Path, needed: int) -> None:
     free = shutil.disk_usage(part.parent).free
     if needed > free:
         raise source.error(
             f"it needs {byte_count(needed)} and {part.parent} has {byte_count(free)} left",
-            "Make room, or set another --weights-dir",
+            f"Free some space, or set {WEIGHTS_DIR_VARIABLE} to another folder",
         )
 
 
@@ -250,7 +265,7 @@ def _read_state(path: Path) -> _Unfinished | None:
 
 
 def _write_state(path: Path, response: requests.Response, total: int | None) -> None:
-    """Note what tells this version of the file from another; without that, no resume."""
+    """Note what identifies this version of the file; without that there is no resuming."""
     validator = response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
     if not validator or validator.startswith("W/") or total is None:
         path.unlink(missing_ok=True)

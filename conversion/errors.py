@@ -4,14 +4,16 @@
 
     FacekitError
     `-- ConversionError
-        |-- CatalogError      a stanza of models.yaml, or a choice of weights, is wrong
+        |-- CatalogError      an entry of models.yaml, or a choice of weights, is wrong
         |-- ReleaseError      these weights don't fit this TensorRT or this machine
-        |-- FetchError        a file could not be had; says which, from where, and what to do
+        |-- FetchError        a file could not be fetched; says which, from where, and what to do
         |-- BuildError        a tool made no engine that loads
         `-- LockedError       another converter works on the same repository
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from facekit.errors import FacekitError
 
@@ -21,7 +23,7 @@ class ConversionError(FacekitError):
 
 
 class CatalogError(ConversionError):
-    """A stanza of ``models.yaml``, or a choice of weights, is wrong."""
+    """An entry of ``models.yaml``, or a choice of weights, is wrong."""
 
 
 class ReleaseError(ConversionError):
@@ -29,7 +31,7 @@ class ReleaseError(ConversionError):
 
 
 class FetchError(ConversionError):
-    """A file could not be had; the message says which, from where, and what to do."""
+    """A file could not be fetched; the message says which, from where, and what to do."""
 
 
 class BuildError(ConversionError):
@@ -38,3 +40,17 @@ class BuildError(ConversionError):
 
 class LockedError(ConversionError):
     """Another converter works on the same repository."""
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and those inside it, outermost first, as HTTP libraries wrap them."""
+    seen: list[BaseException] = []
+    queue = [error]
+    while queue:
+        current = queue.pop(0)
+        if current in seen:
+            continue
+        seen.append(current)
+        yield current
+        inner = (current.__cause__, current.__context__, getattr(current, "reason", None))
+        queue += [each for each in (*inner, *current.args) if isinstance(each, BaseException)]

@@ -1,9 +1,7 @@
-"""One converter a folder: a lock that its holder's death gives back."""
+"""One converter per folder: a lock that the operating system releases when its holder dies."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import socket
@@ -13,40 +11,45 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from conversion import places
-from conversion.atomic import Say
 from conversion.errors import ConversionError, LockedError
+from conversion.paths import Say, not_writable
+from facekit.files import NO_LOCKS, lock_file
 
 LOCK_FILE = ".converter.lock"
-_POLL_S = 0.5
-_HEARTBEAT_S = 30.0
-# What some network file systems answer.
-_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_POLL_S = 0.1
+_STATUS_S = 30.0
 
 
 @contextmanager
 def converter_lock(
-    folder: Path, *, wait: bool, say: Say, heartbeat_s: float = _HEARTBEAT_S
+    folder: Path, *, wait: bool, say: Say, status_s: float = _STATUS_S
 ) -> Iterator[None]:
     """Hold a folder for this converter.
 
-    The kernel keeps the lock, not the file's presence: a converter that was killed holds nothing.
     The file stays, because deleting it would let two converters lock two files of one name.
 
     Args:
-        folder: the model repository, or where engines are built.
-        wait: whether to wait for the holder, with a word now and then, or to give up.
-        say: takes the words.
-        heartbeat_s: seconds between two words.
+        folder: the model repository, a folder of downloads, or where engines are built.
+        wait: whether to wait for the holder, with a periodic status line, or to give up.
+        say: takes the status lines.
+        status_s: seconds between two status lines.
 
     Raises:
         LockedError: another converter holds it and ``wait`` is false; the message names it.
         ConversionError: the folder can't be written to.
     """
-    handle = _open(folder)
     try:
-        _acquire(handle, folder, wait, say, heartbeat_s)
-        _write_holder(handle)
+        handle = _acquire(folder / LOCK_FILE, wait, say, status_s)
+    except OSError as error:
+        raise ConversionError(not_writable(folder, error)) from error
+    try:
+        holder = {
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        }
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(holder).encode() + b"\n", 0)
         try:
             yield
         finally:
@@ -55,59 +58,40 @@ def converter_lock(
         os.close(handle)
 
 
-def _open(folder: Path) -> int:
-    if not folder.is_dir():
-        raise ConversionError(f"{folder}: no such folder; --repository names the model one")
-    try:
-        # Not inherited by tools: one that outlived its converter must not keep the lock.
-        return os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    except OSError as error:
-        raise ConversionError(places.refused(folder, error)) from error
-
-
-def _acquire(handle: int, folder: Path, wait: bool, say: Say, heartbeat_s: float) -> None:
+def _acquire(path: Path, wait: bool, say: Say, status_s: float) -> int:
     start = time.monotonic()
-    spoke: float | None = None
+    told: float | None = None
     while True:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
+            return lock_file(path)
         except BlockingIOError:
-            pass
+            holder = _holder(path)
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
             say(
-                f"warning: {folder} is on a file system without locks ({error.strerror}): see that "
-                "no other converter works there"
+                f"warning: {path.parent} is on a file system without locks ({error.strerror}): "
+                "make sure that no other converter works there"
             )
-            return
-        now = time.monotonic()
-        holder = _read_holder(handle)
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         if not wait:
             raise LockedError(
-                f"another converter works on {folder}: {holder}; wait for it, or leave out "
+                f"another converter works on {path.parent}: {holder}; wait for it, or leave out "
                 "--no-wait"
             )
-        if spoke is None or now - spoke >= heartbeat_s:
-            spoke = now
-            say(f"waiting for another converter: {holder}; {int(now - start)} s so far")
+        now = time.monotonic()
+        if told is None or now - told >= status_s:
+            told = now
+            say(
+                f"waiting for another converter on {path.parent}: {holder}; "
+                f"{int(now - start)} s so far"
+            )
         time.sleep(_POLL_S)
 
 
-def _write_holder(handle: int) -> None:
-    holder = {
-        "host": socket.gethostname(),
-        "process": os.getpid(),
-        "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(holder).encode() + b"\n", 0)
-
-
-def _read_holder(handle: int) -> str:
+def _holder(path: Path) -> str:
     try:
-        holder = json.loads(os.pread(handle, 4096, 0))
+        holder = json.loads(path.read_text("utf-8"))
         return f"process {holder['process']} on {holder['host']} since {holder['since']}"
     except (OSError, ValueError, KeyError, TypeError):
-        return "one that has not said who it is"
+        return "one that has not written its name"

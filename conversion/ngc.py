@@ -1,4 +1,4 @@
-"""NVIDIA's NGC: addresses of files, and the key. Nothing here asks the network."""
+"""NVIDIA's NGC: addresses and folders of files, and the key. Nothing here uses the network."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from conversion.catalog import NgcVersion
+from conversion.commands import TAO_CONVERTER
 from conversion.errors import FetchError
 
 NGC_URL = "https://api.ngc.nvidia.com"
@@ -21,54 +22,57 @@ KEY_FILE_VARIABLE = "NGC_API_KEY_FILE"
 KEY_FILE = Path("/run/secrets/ngc_api_key")
 """Where Docker puts a secret of this name."""
 KEY_PAGE = "https://org.ngc.nvidia.com/setup/api-keys"
+EXECUTABLE = 0o755
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """One version of a model or of a resource on NGC."""
+    """One version of a model or of a resource on NGC.
+
+    Attributes:
+        kind: ``models`` or ``resources``, as the addresses say.
+        label: as NGC's own command line names it: ``org/team/name:version``.
+    """
 
     kind: str
-    """``models`` or ``resources``, as the addresses say."""
-    org: str
-    team: str
-    name: str
-    version: str
+    label: str
 
     @classmethod
-    def of(cls, ngc: NgcVersion) -> Artifact:
+    def model(cls, ngc: NgcVersion) -> Artifact:
         """Return the model version that a catalog names."""
-        return cls("models", ngc.org, ngc.team, ngc.model, ngc.version)
+        return cls("models", ngc.label)
 
-    @property
-    def label(self) -> str:
-        """As NGC's own command line names it."""
-        return f"{self.org}/{self.team}/{self.name}:{self.version}"
+    @classmethod
+    def tao_converter(cls, version: str) -> Artifact:
+        """Return a version of NVIDIA's ``tao-converter``."""
+        return cls("resources", f"nvidia/tao/{TAO_CONVERTER}:{version}")
 
     @property
     def page(self) -> str:
-        """Where a person reads about it and accepts its terms."""
-        return (
-            f"https://catalog.ngc.nvidia.com/orgs/{self.org}/teams/{self.team}/{self.kind}/"
-            f"{self.name}"
-        )
+        """Where a person reads about it and accepts its license."""
+        org, team, name, _ = self._parts()
+        return f"https://catalog.ngc.nvidia.com/orgs/{org}/teams/{team}/{self.kind}/{name}"
 
     def urls(self, base: str, file: str) -> tuple[str, str]:
         """Return the addresses of a file: NGC's usual pattern, and the newer one beside it."""
-        org, team, name, version, path = (
-            quote(part, safe="") for part in (self.org, self.team, self.name, self.version, file)
-        )
+        org, team, name, version = (quote(part, safe="") for part in self._parts())
+        path = quote(file, safe="")
         start = f"{base}/v2/{self.kind}"
         return (
             f"{start}/{org}/{team}/{name}/versions/{version}/files/{path}",
             f"{start}/org/{org}/team/{team}/{name}/{version}/files?redirect=true&path={path}",
         )
 
+    def _parts(self) -> list[str]:
+        name, _, version = self.label.partition(":")
+        return [*name.split("/"), version]
+
 
 def base_url(environment: Mapping[str, str] = os.environ) -> str:
     """Return the server that is asked, without a slash at the end.
 
     Raises:
-        FetchError: ``FACEKIT_NGC_URL`` is no address.
+        FetchError: ``FACEKIT_NGC_URL`` is not an address.
     """
     text = environment.get(URL_VARIABLE, "") or NGC_URL
     try:
@@ -89,7 +93,7 @@ def api_key(environment: Mapping[str, str] = os.environ, key_file: Path = KEY_FI
     The file is the one that ``NGC_API_KEY_FILE`` names, or Docker's secret ``ngc_api_key``.
 
     Raises:
-        FetchError: the file can't be read, or what it holds is no key; the key is not repeated.
+        FetchError: the file can't be read, or does not contain a key; its content is not repeated.
     """
     where, text = KEY_VARIABLE, environment.get(KEY_VARIABLE, "").strip()
     if not text:
@@ -99,13 +103,41 @@ def api_key(environment: Mapping[str, str] = os.environ, key_file: Path = KEY_FI
         try:
             text = path.read_text("utf-8").strip() if named or path.exists() else ""
         except (OSError, UnicodeDecodeError) as error:
-            words = getattr(error, "strerror", None) or "not text"
-            raise FetchError(f"the NGC key can't be read from {path}: {words}") from None
+            reason = getattr(error, "strerror", None) or "not text"
+            raise FetchError(f"the NGC key cannot be read from {path}: {reason}") from None
     if not text:
         return None
     if not re.fullmatch(r"[!-~]+", text):
         raise FetchError(
-            f"{where} holds no NGC key: a key is one word of plain characters, this has blanks, "
-            f"line breaks or others in it. Keys are made at {KEY_PAGE}"
+            f"{where} does not contain an NGC key: a key is one word of ASCII characters, without "
+            f"blanks and line breaks. Keys are made at {KEY_PAGE}"
         )
     return text
+
+
+def find_tao_converter(version: str, directory: Path) -> Path | None:
+    """Return NVIDIA's ``tao-converter`` among the downloads, made executable; ``None`` without it.
+
+    Raises:
+        FetchError: it is not executable, and that cannot be changed.
+    """
+    for folder in tao_converter_folders(version):
+        path = directory / folder / TAO_CONVERTER
+        if not path.is_file() or not path.stat().st_size:
+            continue
+        if not os.access(path, os.X_OK):
+            # A copy from a Windows share or out of an archive has lost it.
+            try:
+                path.chmod(EXECUTABLE)
+            except OSError as error:
+                raise FetchError(
+                    f"{path} is not executable: {error.strerror}. Run: chmod 755 {path}"
+                ) from error
+        return path
+    return None
+
+
+def tao_converter_folders(version: str) -> list[str]:
+    """Return the names of the folders that ``tao-converter`` may be in."""
+    # NGC's command line puts a "v" before every version, before one that has its own too.
+    return [f"{TAO_CONVERTER}_{version}", f"{TAO_CONVERTER}_v{version}"]

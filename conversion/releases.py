@@ -1,8 +1,7 @@
 """Which versions of Triton, TensorRT, DALI and ``tao-converter`` fit together (``releases.yaml``).
 
-An ``.etlt`` is a one-way street: only ``tao-converter`` reads it, the last one is for TensorRT
-8.6, and TensorRT has no reader of UFF graphs from version 9 on. Whoever asks for more is told
-here, before anything is downloaded.
+Only ``tao-converter`` reads an ``.etlt``, the last one is for TensorRT 8.6, and TensorRT has no
+reader of UFF graphs from version 9 on. Who asks for more is told before anything is downloaded.
 """
 
 from __future__ import annotations
@@ -10,18 +9,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Annotated, Literal
 
-from conversion.catalog import Format, License, Weights
+from pydantic import Field
+
+from conversion.catalog import Format, License, Weights, listed
 from conversion.errors import ReleaseError
-from conversion.yaml_nodes import Entry, listed, read
+from conversion.yaml_file import Entry, YamlFile, matching
 
 TABLE = Path(__file__).with_name("releases.yaml")
-
-ARCHITECTURES = ("x86_64", "aarch64")
-"""Processors, named as ``platform.machine()`` does."""
-
 UFF_ENDS = 9
 """First major version of TensorRT without a UFF reader (tao_deploy: ``UFF_ENABLED = trt < 9``)."""
 
@@ -30,65 +28,72 @@ TOOL_LICENSE = License(
     url="https://developer.nvidia.com/deep-learning-models-license-agreement",
     accept=True,
 )
-"""What ``tao-converter`` is under, also where the network is somebody's own."""
+"""The license of ``tao-converter``, also where the network is somebody's own."""
 
 TAG_VARIABLE = "NVIDIA_TRITON_SERVER_VERSION"
 """NVIDIA's images hold their own tag in it, such as ``24.04``."""
 
-_TAG = re.compile(r"\d\d\.\d\d")
-_JETSON = "_jp"
-_VERSION = re.compile(r"\d+(\.\d+){1,3}")
+_JETPACK = "_jp"
+_BASE_TAG = re.compile(r":(\d\d\.\d\d)-py3")
+
+Tag = Annotated[str, matching(r"\d\d\.\d\d", 'a tag in quotes, such as "24.04"')]
+Version = Annotated[str, matching(r"\d+(\.\d+){1,3}", "a version such as 8.6.3")]
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(Entry):
     """One Triton image and what fits it.
 
     Attributes:
-        tag: of ``nvcr.io/nvidia/tritonserver:<tag>-py3``.
-        tensorrt: what the image holds, such as ``8.6.3``.
-        dali: what the image's DALI backend is.
+        tensorrt: what the image has, such as ``8.6.3``.
+        dali: the version of the image's DALI backend.
         dali_wheel: the PyPI wheel whose serialized pipelines that backend reads.
-        tao_converter: its version on NGC by processor; empty where none fits.
+        tao_converter: its version on NGC by processor, as ``platform.machine()`` names it; empty
+            where none fits.
     """
 
-    tag: str
-    tensorrt: str
-    dali: str
-    dali_wheel: str
-    tao_converter: Mapping[str, str]
+    tensorrt: Version
+    dali: Version
+    dali_wheel: Version
+    tao_converter: dict[Literal["x86_64", "aarch64"], str]
 
 
-@dataclass(frozen=True)
-class Releases:
-    """The whole table, oldest first."""
+class Releases(Entry):
+    """The whole table: releases by the tag of ``nvcr.io/nvidia/tritonserver:<tag>-py3``."""
 
-    known: tuple[Release, ...]
-    default: Release
+    default_tag: Tag = Field(alias="default")
+    releases: Annotated[dict[Tag, Release], Field(min_length=1)]
+
+    @cached_property
+    def known(self) -> dict[str, Release]:
+        """All releases, oldest first."""
+        return dict(sorted(self.releases.items()))
+
+    @property
+    def default(self) -> Release:
+        """The release that the images are built on."""
+        return self.releases[self.default_tag]
 
     def by_tag(self, tag: str) -> Release:
         """Return the release of a Triton tag.
 
         Raises:
-            ReleaseError: the table does not hold it.
+            ReleaseError: the table does not have it.
         """
-        for release in self.known:
-            if release.tag == tag:
-                return release
-        known = ", ".join(release.tag for release in self.known)
-        raise ReleaseError(f"Triton {tag} is not in {TABLE.name}; known are {known}")
+        if tag in self.releases:
+            return self.releases[tag]
+        raise ReleaseError(f"Triton {tag} is not in {TABLE.name}; known are {listed(self.known)}")
 
     def here(self, environment: Mapping[str, str] = os.environ) -> Release | None:
         """Return the release of the image that this runs in; ``None`` if it is not known."""
-        tag = environment.get(TAG_VARIABLE, "")
-        return next((release for release in self.known if release.tag == tag), None)
+        return self.releases.get(environment.get(TAG_VARIABLE, ""))
 
     def by_tensorrt(self, version: str) -> Release | None:
         """Return the release with this TensorRT: the default, or the newest; ``None`` if none."""
-        wanted = numbers(version)[:3]
-        fits = [release for release in self.known if numbers(release.tensorrt)[:3] == wanted]
-        if self.default in fits:
-            return self.default
+        fits = [
+            release
+            for release in (*self.known.values(), self.default)
+            if numbers(release.tensorrt)[:3] == numbers(version)[:3]
+        ]
         return fits[-1] if fits else None
 
     def tao_converter(self, tensorrt: str, architecture: str) -> str:
@@ -100,16 +105,16 @@ class Releases:
         Raises:
             ReleaseError: there is none; says what else can be done.
         """
-        wanted = numbers(tensorrt)
         for length in (3, 2):
-            for release in reversed(self.known):
-                same = numbers(release.tensorrt)[:length] == wanted[:length]
+            for release in reversed(self.known.values()):
+                same = numbers(release.tensorrt)[:length] == numbers(tensorrt)[:length]
                 if same and architecture in release.tao_converter:
                     return release.tao_converter[architecture]
-        known = sorted({name for release in self.known for name in release.tao_converter})
+        processors = sorted({name for r in self.known.values() for name in r.tao_converter})
+        versions = dict.fromkeys(r.tensorrt for r in self.known.values() if r.tao_converter)
         raise ReleaseError(
             f"NVIDIA has no tao-converter for TensorRT {tensorrt} on {architecture} (known: "
-            f"{self._spoken_range()}, {listed(known)}). {self._ways_out()}"
+            f"TensorRT {listed(versions)} on {listed(processors)}). {self._alternatives()}"
         )
 
     def check(self, weights: Weights, tensorrt: str, architecture: str) -> str | None:
@@ -119,35 +124,64 @@ class Releases:
             A warning, where it may well work but is not known to.
 
         Raises:
-            ReleaseError: it can't work; says why, and the ways out.
+            ReleaseError: it cannot work; says why, and the alternatives.
         """
         major = numbers(tensorrt)[0]
         if weights.format is not Format.ONNX and major >= 10:
             raise ReleaseError(
-                f"TensorRT {tensorrt} cannot read a UFF or .etlt model. {self._ways_out()}"
+                f"TensorRT {tensorrt} cannot read a UFF or .etlt model. {self._alternatives()}"
             )
         if weights.format is Format.UFF_ETLT and major >= UFF_ENDS:
             raise ReleaseError(
                 f"TensorRT {tensorrt} cannot read a UFF model; version {UFF_ENDS - 1} was the "
-                f"last. {self._ways_out()}"
+                f"last. {self._alternatives()}"
             )
         if weights.format is not Format.ONNX:
             version = self.tao_converter(tensorrt, architecture)
-            if _JETSON in version:
+            if _JETPACK in version:
                 return f"tao-converter {version} is made for JetPack, not for other {architecture}"
         if self.by_tensorrt(tensorrt) is None:
-            known = ", ".join(dict.fromkeys(release.tensorrt for release in self.known))
-            return f"TensorRT {tensorrt} is not in conversion/{TABLE.name}; known are {known}"
+            known = dict.fromkeys(release.tensorrt for release in self.known.values())
+            return (
+                f"TensorRT {tensorrt} is not in conversion/{TABLE.name}; known are {listed(known)}"
+            )
         return None
 
-    def _spoken_range(self) -> str:
-        tags = [release.tag for release in self.known if release.tao_converter]
-        versions = dict.fromkeys(r.tensorrt for r in self.known if r.tao_converter)
-        return f"TensorRT {listed(list(versions))} of Triton {tags[0]} to {tags[-1]}"
+    def dali_for(self, base: str, wanted: str) -> str:
+        """Return the DALI for an image to build on: ``wanted``, or the newest that fits.
 
-    def _ways_out(self) -> str:
-        tags = [release.tag for release in self.known if release.tao_converter]
-        return f"Ways out: --weights open, or Triton {tags[0]} to {tags[-1]}"
+        Args:
+            base: the image's name, such as ``nvcr.io/nvidia/tritonserver:24.04-py3``.
+            wanted: the version asked for; "" for none.
+
+        Raises:
+            ReleaseError: the base's Triton does not read what that DALI writes, or is unknown.
+        """
+        found = _BASE_TAG.search(base)
+        if found is None:  # a user's own image, of which nothing is known
+            return wanted or self.default.dali_wheel
+        # A release that is not in the table reads at least what the one before it does.
+        before = [tag for tag in self.known if tag <= found[1]]
+        if not before:
+            if wanted:
+                return wanted
+            raise ReleaseError(
+                f"{base}: conversion/{TABLE.name} has no Triton this old (the first is "
+                f"{next(iter(self.known))}): set DALI_VERSION in .env to a version that it reads"
+            )
+        release = self.known[before[-1]]
+        newest = numbers(release.dali)
+        if found[1] in self.known and numbers(wanted)[: len(newest)] > newest:
+            raise ReleaseError(
+                f"DALI_VERSION={wanted} is newer than the DALI of {base} ({release.dali}), which "
+                "cannot read the pipelines of a newer one: leave it out, or set it to "
+                f"{release.dali_wheel}"
+            )
+        return wanted or release.dali_wheel
+
+    def _alternatives(self) -> str:
+        tags = [tag for tag, release in self.known.items() if release.tao_converter]
+        return f"Alternatives: --weights open, or Triton {tags[0]} to {tags[-1]}"
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -159,46 +193,17 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version)) or (0,)
 
 
-def load(path: Path = TABLE) -> Releases:
+def load_releases(path: Path = TABLE) -> Releases:
     """Return the table.
 
     Raises:
         ReleaseError: it is wrong; names file, line, key and what was expected.
     """
-    root = read(path, ReleaseError)
-    fields = root.fields(("default", "releases"))
-    entries = fields["releases"].entries() if "releases" in fields else {}
-    if "releases" in fields and not entries:
-        fields["releases"].expected("at least one release")
-    found = [_release(tag, entry) for tag, entry in entries.items()]
-    found.sort(key=lambda release: numbers(release.tag))
-    default = ""
-    if "default" in fields:
-        default = fields["default"].text('a tag in quotes, such as "24.04"')
-        if default and default not in entries:
-            fields["default"].expected(f"one of {listed(entries)}")
-    if found and not any(release.tao_converter for release in found):
-        fields["releases"].add("expected a release with a tao_converter")
-    root.problems.stop()
-    by_tag = {release.tag: release for release in found}
-    return Releases(tuple(found), by_tag[default])
-
-
-def _release(tag: str, entry: Entry) -> Release:
-    if not _TAG.fullmatch(tag):
-        entry.add("expected a tag such as 24.04")
-    fields = entry.fields(("tensorrt", "dali", "dali_wheel", "tao_converter"))
-    versions = {}
-    for name in ("tensorrt", "dali", "dali_wheel"):
-        versions[name] = ""
-        if name in fields:
-            versions[name] = fields[name].text("a version in quotes")
-            if versions[name] and not _VERSION.fullmatch(versions[name]):
-                fields[name].expected("a version such as 8.6.3")
-    converters = {}
-    if "tao_converter" in fields:
-        for architecture, value in fields["tao_converter"].entries().items():
-            if architecture not in ARCHITECTURES:
-                value.add(f"unknown processor; known are {listed(ARCHITECTURES)}")
-            converters[architecture] = value.text("the version's name on NGC")
-    return Release(tag, tao_converter=converters, **versions)
+    file = YamlFile(path, Releases, ReleaseError)
+    if file.root.default_tag not in file.root.releases:
+        expected = f"expected one of {listed(file.root.releases)}, got {file.root.default_tag!r}"
+        file.add(("default",), expected)
+    if not any(release.tao_converter for release in file.root.releases.values()):
+        file.add(("releases",), "expected a release with a tao_converter")
+    file.check()
+    return file.root

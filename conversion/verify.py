@@ -1,15 +1,15 @@
-"""Whether what lies in the repository can be served on this machine."""
+"""Whether the model repository can be served on this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from conversion.atomic import Say
-from conversion.build import try_engine
+from conversion.build import check_engine
 from conversion.catalog import Job
 from conversion.errors import ConversionError
-from conversion.reasons import reason_to_build
+from conversion.paths import Say
+from conversion.staleness import reason_to_build
 from facekit.engines.machine import Machine
 from facekit.engines.manifest import REPAIR, VERSION_DIR, engine_path, repair_command
 
@@ -19,16 +19,16 @@ def verify(
 ) -> list[str]:
     """Return what keeps the engines and pipelines from serving, a sentence each.
 
-    Each engine is held to its ``plan.json``, to the configuration that a server would read, to the
-    weights chosen and to this machine, and is loaded where ``trtexec`` is. The pipelines' files
-    must be there, and their graphs must run where they should.
+    Each engine is compared with its ``plan.json``, the configuration that a server would read, the
+    weights chosen and this machine, and is loaded where ``trtexec`` is. The pipelines' files must
+    be there.
 
     Args:
         repository: the model repository.
         jobs: the engines that should be there.
-        machine: what they shall run on.
-        say: takes words for people.
-        device: whose pipelines have to be there; ``None`` to leave them alone.
+        machine: what they are to run on.
+        say: takes lines for people.
+        device: whose pipelines have to be there; ``None`` to skip them.
     """
     from facekit.engines.check import check_engines
 
@@ -48,7 +48,7 @@ def _engine_problems(repository: Path, job: Job, machine: Machine, say: Say) -> 
     if reason is not None:
         return [f"{job.model.name}: {reason}: {repair}"]
     try:
-        try_engine(engine_path(repository, job.model.name), job, say)
+        check_engine(engine_path(repository, job.model.name), job, say)
     except ConversionError as error:
         return [f"{error}\n{repair}"]
     return []
@@ -56,24 +56,18 @@ def _engine_problems(repository: Path, job: Job, machine: Machine, say: Say) -> 
 
 def _pipeline_problems(repository: Path, device: str) -> list[str]:
     try:
-        from conversion.device_placement import placement_problems
-        from facekit.pipelines.definitions import COLORS_OF, PIPELINES
+        from facekit.pipelines.definitions import COLORS_OF
         from facekit.pipelines.serialize import file_name
     except ImportError as error:
-        return [f"the pipelines were not looked at: DALI is not here ({error}): {REPAIR}"]
-    wanted = [
-        (model, color)
+        return [f"the pipelines were not checked: DALI is not installed ({error}): {REPAIR}"]
+    files = [
+        repository / model / VERSION_DIR / file_name(color, device)
         for model, colors in COLORS_OF.items()
         for color in colors
         if (repository / model).is_dir()
     ]
-    files = [repository / m / VERSION_DIR / file_name(c, device) for m, c in wanted]
-    problems = [
+    return [
         f"{path.parent.parent.name}: the pipeline {path} is missing: {REPAIR}"
         for path in files
         if not path.is_file() or path.stat().st_size == 0
     ]
-    for model, color in wanted:
-        for problem in placement_problems(PIPELINES[model]("gpu", color)):
-            problems.append(f"{model}: its GPU pipeline: {problem}")
-    return problems

@@ -1,154 +1,228 @@
-"""What a conversion needs of the host, each looked at and told in one line."""
+"""What a conversion needs of the host: each check gives a line, and the command that mends it."""
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from docker.errors import ImageNotFound
+import docker
+import requests
+from docker.context import ContextAPI
+from docker.errors import DockerException, ImageNotFound
 
-from conversion.host.findings import Finding, State
-from conversion.host.images import is_there, sources_digest, sources_of
-from conversion.host.settings import Settings
+from conversion.errors import ConversionError, causes
+from conversion.host.compose import Settings
 
+# Docker 19.03: the first whose API has device requests, which is how a GPU is asked for.
+_MIN_API = (1, 40)
+_INSTALL = "https://docs.docker.com/engine/install/"
+_TIMEOUT_S = 20
 _GB = 1e9
 # nvcr.io/nvidia/tritonserver 24.x unpacked is 15 to 16 GB; while it is fetched its packed layers,
-# about 8 GB, lie beside it.
+# about 8 GB, are beside it.
 _BASE_BYTES = 25 * _GB
 _LAYERS_BYTES = 2 * _GB
-# Downloads, two engines, and the engine under way.
+# Downloads, two engines, and the engine that is being built.
 _WORK_BYTES = 1 * _GB
 
 
-def check_image(client: Any, settings: Settings) -> Finding:
-    """Say whether the converter's image is there and built from these sources."""
+class State(str, Enum):
+    """How a check ended; the value is the first word of its line."""
+
+    OK = "ok"
+    TODO = "todo"
+    """Missing, and done by this command itself."""
+    WARNING = "warn"
+    FAILED = "FAIL"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's result: what was checked, how it ended, what there is, and what to do.
+
+    >>> print(Finding("disk", State.FAILED, "full", ("docker system df",)))
+    FAIL  disk           full
+                         -> docker system df
+    """
+
+    about: str
+    state: State
+    text: str
+    remedy: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{self.state.value:<4}  {self.about:<14} {self.text}"]
+        return "\n".join([*lines, *(f"{'':21}-> {line}" for line in self.remedy)])
+
+
+class HostError(ConversionError):
+    """The converter can't be run; the message is what a check found."""
+
+    def __init__(self, about: str, text: str, *remedy: str) -> None:
+        super().__init__(str(Finding(about, State.FAILED, text, remedy)))
+
+
+def connect(environ: Mapping[str, str] = os.environ) -> Any:
+    """Return a client of the engine that the ``docker`` command would use.
+
+    Raises:
+        HostError: there is none, or this user may not use it.
+    """
+    address = environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     try:
-        image = client.images.get(settings.image)
+        if environ.get("DOCKER_HOST"):
+            _try_socket(address)
+            client = docker.from_env(environment=dict(environ), timeout=_TIMEOUT_S)
+        else:
+            # Rootless Docker and Docker Desktop listen elsewhere, and say so in a context.
+            context = ContextAPI.get_current_context()
+            address = context.Host or address
+            _try_socket(address)
+            client = docker.DockerClient(
+                base_url=address, tls=context.TLSConfig or False, timeout=_TIMEOUT_S
+            )
+        client.ping()
+    except (DockerException, requests.RequestException, OSError, ValueError) as error:
+        raise _unreachable(address, error) from error
+    # A first start with a GPU waits for the driver, a busy disk for the layers.
+    client.api.timeout = 600
+    return client
+
+
+def _try_socket(address: str) -> None:
+    """Connect to a local engine's socket, whose refusal says more than the SDK's."""
+    if address.startswith("unix://"):
+        with socket.socket(socket.AF_UNIX) as local:
+            local.settimeout(_TIMEOUT_S)
+            local.connect(address.removeprefix("unix://"))
+
+
+def _unreachable(address: str, error: BaseException) -> HostError:
+    known = (FileNotFoundError, PermissionError, ConnectionRefusedError, TimeoutError)
+    cause = next((each for each in causes(error) if isinstance(each, known)), error)
+    start = "sudo systemctl start docker"
+    if isinstance(cause, PermissionError):
+        remedy = "sudo usermod -aG docker $USER, then log in again; or run this with sudo"
+        return HostError("Docker", f"your user may not use it ({address})", remedy)
+    if isinstance(cause, FileNotFoundError):
+        text = f"not installed, or not started: no {address}"
+        return HostError("Docker", text, start, f"or install it: {_INSTALL}")
+    if isinstance(cause, ConnectionRefusedError):
+        text = f"not running: nothing listens at {address}"
+        return HostError("Docker", text, start, "journalctl --unit docker   # if it doesn't start")
+    if isinstance(cause, TimeoutError | requests.Timeout):
+        text = f"no answer from {address} within {_TIMEOUT_S} s"
+        return HostError("Docker", text, "sudo systemctl restart docker")
+    remedy = "docker version   # says more; DOCKER_HOST and `docker context ls` choose it"
+    return HostError("Docker", f"not reachable at {address}: {cause}", remedy)
+
+
+def check_engine(client: Any) -> Finding:
+    """Return which engine this is, and whether it is new enough and runs Linux containers."""
+    version = client.version()
+    text = f"{version.get('Version', '?')} on {version.get('Os', '?')} {version.get('Arch', '?')}"
+    api = str(version.get("ApiVersion", "0.0"))
+    if tuple(int(part) for part in api.split(".")[:2]) < _MIN_API:
+        text += f": its API {api} is older than 1.40 (Docker 19.03), which has no GPUs"
+        return Finding("Docker", State.FAILED, text, (f"install a newer one: {_INSTALL}",))
+    if version.get("Os") != "linux":
+        remedy = "switch Docker Desktop to Linux containers"
+        return Finding("Docker", State.FAILED, f"{text}: the image is for Linux", (remedy,))
+    return Finding("Docker", State.OK, text)
+
+
+def has_image(client: Any, name: str) -> bool:
+    """Return whether the engine has an image of this name."""
+    try:
+        client.images.get(name)
     except ImageNotFound:
-        there = is_there(client, settings.base)
-        text = f"{settings.image} is not there: it is built "
-        text += "in minutes" if there else f"after {settings.base} (about 8 GB) is fetched"
-        return Finding("image", State.TODO, text)
-    size = f"{image.attrs.get('Size', 0) / _GB:.1f} GB"
-    built_from = sources_of(image)
-    if built_from == sources_digest(settings):
-        return Finding("image", State.OK, f"{settings.image}, {size}")
-    why = "not built by this command" if not built_from else "built from other sources"
-    return Finding("image", State.TODO, f"{settings.image} was {why}: it is built again")
+        return False
+    return True
+
+
+def check_image(client: Any, settings: Settings) -> Finding:
+    """Return whether the converter's image has to be built."""
+    if has_image(client, settings.image):
+        return Finding("image", State.OK, settings.image)
+    there = has_image(client, settings.base)
+    when = "in minutes" if there else f"after {settings.base} (about 8 GB) is fetched"
+    return Finding("image", State.TODO, f"{settings.image} does not exist: it is built {when}")
 
 
 def check_disk(
     client: Any,
     settings: Settings,
-    info: dict[str, Any],
+    root: str,
     free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
 ) -> list[Finding]:
-    """Say whether the image and the files that are made have room."""
-    findings = []
+    """Return whether there is space for the image and for the files that are made.
+
+    Args:
+        client: of the engine.
+        settings: what Compose uses.
+        root: the engine's folder.
+        free: the free bytes of a folder's file system.
+    """
     needed = 0.0
-    if not is_there(client, settings.image):
-        needed = _LAYERS_BYTES + (0.0 if is_there(client, settings.base) else _BASE_BYTES)
-    store = Path(str(info.get("DockerRootDir") or "/var/lib/docker"))
-    remedy = ("docker system df      # what takes the space", "docker image prune    # frees some")
-    findings.append(_room("disk, images", store, needed, free, remedy))
-    folder = _existing(settings.weights_dir)
-    findings.append(
-        _room("disk, files", folder, _WORK_BYTES, free, (f"du -sh {folder}/*   # what takes it",))
+    if not has_image(client, settings.image):
+        needed = _LAYERS_BYTES + (0.0 if has_image(client, settings.base) else _BASE_BYTES)
+    usage = ("docker system df      # what takes the space", "docker image prune    # frees some")
+    folder = next(
+        path for path in (settings.weights_dir, *settings.weights_dir.parents) if path.exists()
     )
-    return findings
+    files = (f"du -sh {folder}/*   # what takes the space",)
+    return [
+        _space("disk, images", Path(root), needed, free, usage),
+        _space("disk, files", folder, _WORK_BYTES, free, files),
+    ]
 
 
-def _room(
+def _space(
     about: str, path: Path, needed: float, free: Callable[[Path], int], remedy: tuple[str, ...]
 ) -> Finding:
     try:
         there = free(path)
     except OSError:
-        return Finding(
-            about,
-            State.WARNING,
-            f"can't look at {path} from here; {needed / _GB:.0f} GB are needed there",
-        )
+        text = f"{path} cannot be checked from here; {needed / _GB:.0f} GB are needed there"
+        return Finding(about, State.WARNING, text)
     text = f"{there / _GB:.1f} GB free at {path}"
-    if there < needed:
-        text += f", and {needed / _GB:.0f} GB are needed"
-        return Finding(about, State.FAILED, text, remedy)
-    return Finding(about, State.OK, text)
+    if there >= needed:
+        return Finding(about, State.OK, text)
+    return Finding(about, State.FAILED, f"{text}, and {needed / _GB:.0f} GB are needed", remedy)
 
 
-def check_folders(settings: Settings) -> list[Finding]:
-    """Say whether the repository is one, and whether the container's user may write to it."""
-    findings = []
-    repository = settings.repository
+def check_folders(settings: Settings) -> Finding:
+    """Return whether the repository is one, and whether the container's user may write to it."""
+    repository, user = settings.repository, settings.user
     if not any(repository.glob("*/config.pbtxt")):
-        findings.append(
-            Finding(
+        text = f"{repository} contains no models (no */config.pbtxt)"
+        remedy = "set FACEKIT_MODEL_REPOSITORY in .env to a copy of model_repository"
+        return Finding("repository", State.FAILED, text, (remedy,))
+    uid, gid = map(int, user.split(":"))
+    for folder in (repository, *sorted(repository.glob("*/1")), settings.weights_dir):
+        if folder.is_dir() and not _may_write(folder, uid, gid):
+            top = settings.weights_dir if folder == settings.weights_dir else repository
+            owner = folder.stat()
+            return Finding(
                 "repository",
                 State.FAILED,
-                f"{repository} holds no model (no */config.pbtxt)",
-                ("set FACEKIT_MODEL_REPOSITORY in .env to a copy of model_repository",),
-            )
-        )
-        return findings
-    folders = [repository, *sorted(path for path in repository.glob("*/1") if path.is_dir())]
-    if settings.weights_dir.is_dir():
-        folders.append(settings.weights_dir)
-    uid, gid = (int(part) for part in settings.user.split(":"))
-    shut = [folder for folder in folders if not _may_write(folder, uid, gid)]
-    if shut:
-        names = " ".join(str(folder) for folder in dict.fromkeys(_tops(shut, settings)))
-        owner = shut[0].stat()
-        findings.append(
-            Finding(
-                "repository",
-                State.FAILED,
-                f"user {settings.user} of the container may not write {shut[0]}",
+                f"user {user} of the container may not write to {folder}",
                 (
-                    f"sudo chown -R {settings.user} {names}",
+                    f"sudo chown -R {user} {top}",
                     f"or in .env: FACEKIT_UID={owner.st_uid} and FACEKIT_GID={owner.st_gid}",
                 ),
             )
-        )
-    else:
-        findings.append(
-            Finding("repository", State.OK, f"{repository}, files will belong to {settings.user}")
-        )
-    return findings
-
-
-def _tops(shut: list[Path], settings: Settings) -> list[Path]:
-    return [
-        settings.weights_dir if folder == settings.weights_dir else settings.repository
-        for folder in shut
-    ]
+    return Finding("repository", State.OK, f"{repository}, files will belong to {user}")
 
 
 def _may_write(folder: Path, uid: int, gid: int) -> bool:
-    # For root too: the container drops the capability that opens every door.
+    # For root too: the container drops the capability that lets it write anywhere.
     state = folder.stat()
-    if state.st_uid == uid:
-        return bool(state.st_mode & 0o200)
-    if state.st_gid == gid:
-        return bool(state.st_mode & 0o020)
-    return bool(state.st_mode & 0o002)
-
-
-def _existing(path: Path) -> Path:
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
-
-
-def check_running(client: Any) -> Finding | None:
-    """Say so if another converter is at work."""
-    for label in ("facekit.role=converter", "com.docker.compose.service=converter"):
-        for container in client.containers.list(filters={"label": label}):
-            return Finding(
-                "converter",
-                State.WARNING,
-                f"container {container.name} converts already; a second one waits for it",
-                (f"docker logs --follow {container.name}",),
-            )
-    return None
+    bit = 0o200 if state.st_uid == uid else 0o020 if state.st_gid == gid else 0o002
+    return bool(state.st_mode & bit)

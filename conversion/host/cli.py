@@ -1,40 +1,44 @@
-"""``scripts/convert``: look at the machine, make the image, run the job, tell what was made."""
+"""``scripts/convert``: check this machine, build the image, and run the converter in it."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+import requests
+from docker.errors import DockerException
+
+from conversion.cli import HOST_ROOT_VARIABLE
 from conversion.cli import main as converter
-from conversion.host.checks import check_disk, check_folders, check_image, check_running
-from conversion.host.engine import check_engine, connect
-from conversion.host.findings import Finding, HostError, State
-from conversion.host.gpu import check_gpu, check_runtime, has_runtime
-from conversion.host.images import make_image
-from conversion.host.job import Job, run_job
-from conversion.host.report import look, report
-from conversion.host.settings import Settings, load_settings
+from conversion.host import checks, gpu
+from conversion.host.checks import Finding, HostError, State
+from conversion.host.compose import CONVERTER, CONVERTER_CPU, Compose, Settings, secret_file
 from facekit.errors import ConfigError, FacekitError
 
 _ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("plan", "fetch", "build", "serialize", "verify", "all")
-# What these say is better with the GPU, but they do their work without.
 _NEED_NO_GPU = ("plan", "fetch")
 OPTIONS_WITH_VALUES = ("--weights", "--device", "--triton")
 """Options of the converter alone that are followed by a value, which may be named as a command."""
+
+_HOST_ROOT = "/host"
+_STOP_S = 10
+_SIGKILL_CODE = 128 + signal.SIGKILL
 
 _EPILOG = """\
 Everything else goes to the converter in the container, where COMMAND is plan, fetch, build,
 serialize, verify or all (the default); `scripts/convert plan --help` lists its options. Settings
 come from the environment and from .env, as for docker compose; .env.example names them.
 
-  scripts/convert --check                  look at this machine, do nothing
-  scripts/convert plan                     say what would be done, and why
+  scripts/convert --check                  check this machine, do nothing
+  scripts/convert plan                     print what would be done, and why
   scripts/convert --accept-eula            NVIDIA's networks, after reading their license
   scripts/convert all --weights open       the kit's own networks: no account, any TensorRT
   scripts/convert --from DIR               from files that were downloaded elsewhere
@@ -45,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/convert",
         usage="scripts/convert [OPTIONS] [COMMAND] [OPTIONS OF COMMAND] [MODEL ...]",
-        description="Make TensorRT engines in a container, and check before that it can be done.",
+        description="Make TensorRT engines in a container, after checking that it can be done.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -54,14 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--check", action="store_true", help="do the checks only")
     parser.add_argument("--gpu", metavar="ID", help="index or UUID of the GPU; none for no GPU")
     build = parser.add_mutually_exclusive_group()
-    build.add_argument("--build", action="store_true", help="build the image again")
+    build.add_argument("--build", action="store_true", help="build the image from the start")
     build.add_argument("--no-build", action="store_true", help="use the image as it is")
     parser.add_argument(
-        "--from",
-        dest="source",
-        type=Path,
-        metavar="DIR",
-        help="where files lie that were downloaded elsewhere",
+        "--from", dest="source", type=Path, metavar="DIR", help="files downloaded elsewhere"
     )
     parser.add_argument(
         "--models", action="append", default=[], type=Path, metavar="FILE", help="your networks"
@@ -77,60 +77,205 @@ def main(
     environ: Mapping[str, str] = os.environ,
     root: Path = _ROOT,
     client: Any = None,
+    command: Sequence[str] | None = None,
 ) -> int:
-    """Run; return 0, 1 when some of the work failed, 2 when it can't be done at all.
+    """Run; return the converter's exit code, or 2 when it cannot be run at all.
 
     Args:
         argv: the command line.
         environ: the environment.
         root: the clone.
         client: of the engine; made here when left out.
+        command: how Compose is called; found by itself when left out.
     """
     parser = _parser()
-    words = list(sys.argv[1:] if argv is None else argv)
-    args, rest = parser.parse_known_args(words)
-    command, rest = _split(rest)
+    args, rest = parser.parse_known_args(list(sys.argv[1:] if argv is None else argv))
+    name, rest = _split(rest)
     if {"-h", "--help"} & set(rest):
-        if command is not None:
-            return converter([command, "--help"])
+        if name is not None:
+            return converter([name, "--help"])
         sys.stdout.write(parser.format_help())
         return 0
     try:
-        settings = load_settings(
-            root,
-            environ,
-            repository=_absolute(args.repository),
-            weights_dir=_absolute(args.weights_dir),
-            gpu=args.gpu,
-        )
-        job = _job(args, [command or "all", *rest], settings)
-        client = client or connect(environ)
-        settings = _fit_rootless(client, settings)
-        if not _checks(client, settings, job, args):
-            return 2
-        if args.check:
-            return 0
-        if job.arguments[0] == "plan" and settings.gpu and has_runtime(client.info()):
-            # It needs none, but what it says of a GPU that it sees is nearer to the truth.
-            job = dataclasses.replace(job, gpu=True)
-        before = look(settings.repository)
-        try:
-            code = run_job(client, settings, job)
-        finally:
-            # Also of a run that was killed: what it made before is there.
-            if job.arguments[0] not in _NEED_NO_GPU:
-                _say_all(report(settings.repository, before, look(settings.repository)))
-        if code == 0 and job.arguments[0] == "all":
-            _say("next: docker compose up triton-server")
-    except HostError as error:
-        _say_all(error.finding.lines())
-        return 2
+        return _run(args, [name or "all", *rest], Compose(root, environ, command), client)
     except FacekitError as error:
-        _say(str(error))
+        _say(error)
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _run(args: argparse.Namespace, arguments: Sequence[str], compose: Compose, client: Any) -> int:
+    volumes, paths = _mounts(args)
+    client = client or checks.connect(compose.environ)
+    info = client.info()
+    rootless = any("name=rootless" in option for option in info.get("SecurityOptions") or [])
+    # Under rootless Docker, root in the container is the user outside, and nobody else is.
+    user = "0" if rootless else None
+    settings = compose.settings(
+        FACEKIT_MODEL_REPOSITORY=_absolute(args.repository),
+        FACEKIT_WEIGHTS_DIR=_absolute(args.weights_dir),
+        FACEKIT_GPU=args.gpu,
+        FACEKIT_UID=user,
+        FACEKIT_GID=user,
+    )
+    needs_gpu = arguments[0] not in _NEED_NO_GPU and settings.gpu != "none"
+    findings = [checks.check_engine(client)]
+    if needs_gpu:
+        findings.append(gpu.check_runtime(info))
+    root = str(info.get("DockerRootDir") or "/var/lib/docker")
+    findings += checks.check_disk(client, settings, root)
+    if not rootless or os.getuid() == 0:
+        findings.append(checks.check_folders(settings))
+    image = checks.check_image(client, settings)
+    findings.append(image)
+    for finding in findings:
+        _say(finding)
+    if any(finding.state is State.FAILED for finding in findings):
+        return 2
+    if args.check and image.state is State.TODO:
+        return 0
+    if not args.check:
+        _build(args, compose, settings, client)
+    if needs_gpu:
+        found = gpu.check_gpu(client, settings)
+        _say(found)
+        if found.state is State.FAILED:
+            return 2
+    if args.check:
+        return 0
+    # `plan` needs no GPU, but knows more about one that it sees.
+    sees_gpu = arguments[0] == "plan" and settings.gpu != "none" and gpu.has_runtime(info)
+    service = CONVERTER if needs_gpu or sees_gpu else CONVERTER_CPU
+    code = _convert(compose, settings, client, [*volumes, service, *arguments, *paths])
+    if code == 0 and arguments[0] == "all":
+        _say("next: docker compose up triton-server")
     return code
+
+
+def _mounts(args: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """Return Compose's options that mount the paths given, and the converter's for them.
+
+    Raises:
+        ConfigError: a path does not exist, or cannot be mounted.
+    """
+    folders: dict[Path, None] = {}
+    arguments: list[str] = []
+    for name, path in (("--from", args.source), *(("--models", path) for path in args.models)):
+        if path is None:
+            continue
+        path = path.expanduser().resolve()
+        if not path.exists():
+            raise ConfigError(f"{name}: {path} does not exist")
+        if ":" in str(path):
+            raise ConfigError(f"{name}: {path}: Docker cannot mount a path with a colon")
+        # A file's folder comes along: the networks that a file of models names are in it.
+        folders[path if path.is_dir() else path.parent] = None
+        arguments += [name, f"{_HOST_ROOT}{path}"]
+    volumes = [option for f in folders for option in ("--volume", f"{f}:{_HOST_ROOT}{f}:ro")]
+    return volumes, arguments
+
+
+def _build(args: argparse.Namespace, compose: Compose, settings: Settings, client: Any) -> None:
+    """Build the image; where it is up to date, Docker's cache makes that seconds.
+
+    Raises:
+        HostError: that failed.
+    """
+    there = checks.has_image(client, settings.image)
+    # Without its base an image, as one that was loaded from a file, can't be built again.
+    offline = there and not args.build and not checks.has_image(client, settings.base)
+    if offline or (there and args.no_build):
+        _say(Finding("image", State.WARNING, f"{settings.image} is used as it is"))
+        return
+    if args.no_build:
+        raise HostError("image", f"{settings.image} does not exist", "leave out --no-build")
+    options = ["--no-cache"] if args.build else []
+    if compose.call("build", *options, CONVERTER) != 0:
+        registry = settings.base.partition("/")[0]
+        raise HostError(
+            "image",
+            f"building it on {settings.base} failed; the lines above say why",
+            f"docker login {registry}   # if it was refused; NGC: user $oauthtoken, your NGC key",
+            "set TRITON_IMAGE in .env to a tag of conversion/releases.yaml   # if it was not found",
+            "docker system df   # if there is no space left",
+            "no internet here: `docker save` the image elsewhere, `docker load` it here",
+        )
+
+
+def _convert(compose: Compose, settings: Settings, client: Any, words: Sequence[str]) -> int:
+    """Run the converter to its end, and return its exit code; 130 if it was interrupted.
+
+    Raises:
+        HostError: it was killed.
+    """
+    terminal = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
+    name = f"facekit-convert-{os.getpid()}"
+    options = ["--name", name, "-e", f"{HOST_ROOT_VARIABLE}={_HOST_ROOT}"]
+    # The engine would create a missing folder as root's own.
+    settings.weights_dir.mkdir(parents=True, exist_ok=True)
+    # The signals outermost: whichever ends this, the key does not stay on the disk.
+    with _interruptible(), contextlib.ExitStack() as stack:
+        if settings.key is not None:
+            # As a file, `docker inspect` and the list of processes do not show it.
+            path = stack.enter_context(secret_file(settings.key))
+            compose.environ |= {"NGC_API_KEY": "", "NGC_API_KEY_FILE": str(path)}
+        try:
+            options += [] if terminal else ["-T"]
+            code = compose.call("run", *options, *words, terminal=terminal)
+            return _exit_code(client, settings, name, code)
+        except KeyboardInterrupt:
+            # A terminal that was closed takes no more lines.
+            with contextlib.suppress(OSError):
+                _say("stopping the converter; partial files are never used")
+            with contextlib.suppress(DockerException, requests.RequestException):
+                client.containers.get(name).stop(timeout=_STOP_S)
+            return 130
+        finally:
+            with contextlib.suppress(DockerException, requests.RequestException):
+                client.containers.get(name).remove(force=True)
+
+
+def _exit_code(client: Any, settings: Settings, name: str, code: int) -> int:
+    if code != _SIGKILL_CODE:
+        return code
+    try:
+        out_of_memory = client.containers.get(name).attrs["State"].get("OOMKilled")
+    except (DockerException, requests.RequestException):
+        out_of_memory = False
+    if out_of_memory:
+        raise HostError(
+            "container",
+            f"it used up its memory ({settings.memory}) and was killed",
+            "set FACEKIT_CONVERTER_MEMORY in .env to more, such as 32g",
+        )
+    text = "it was killed; the repository is unchanged, or has complete engines only"
+    raise HostError("container", text, "scripts/convert   # goes on where it stopped")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Make SIGTERM, and the end of the terminal, end the block as Ctrl-C does."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        # Only once: another signal must not interrupt the cleanup.
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    # What is ignored stays so: that is what nohup is for.
+    before = {
+        number: handler
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if (handler := signal.getsignal(number)) is not signal.SIG_IGN
+    }
+    for number in before:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _split(words: Sequence[str]) -> tuple[str | None, list[str]]:
@@ -141,79 +286,15 @@ def _split(words: Sequence[str]) -> tuple[str | None, list[str]]:
     return None, list(words)
 
 
-def _job(args: argparse.Namespace, words: Sequence[str], settings: Settings) -> Job:
-    """Return the job; paths of this machine become their places in the container."""
-    arguments = list(words)
-    folders: dict[str, Path] = {}
-    for name, path in (("--from", args.source), *(("--models", path) for path in args.models)):
-        if path is None:
-            continue
-        path = path.expanduser().resolve()
-        if not path.exists():
-            raise ConfigError(f"{name}: {path} does not exist")
-        # A file's folder comes along: what a file of models names lies beside it.
-        folder = path if path.is_dir() else path.parent
-        place = f"/host{len(folders)}"
-        folders[place] = folder
-        arguments += [name, place if path.is_dir() else f"{place}/{path.name}"]
-    gpu = arguments[0] not in _NEED_NO_GPU and bool(settings.gpu)
-    return Job(arguments=arguments, folders=folders, gpu=gpu)
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.expanduser().resolve())
 
 
-def _fit_rootless(client: Any, settings: Settings) -> Settings:
-    """Under rootless Docker, root in the container is the user outside, and nobody else is."""
-    options = client.info().get("SecurityOptions") or []
-    if any("name=rootless" in option for option in options):
-        return dataclasses.replace(settings, user="0:0")
-    return settings
-
-
-def _checks(client: Any, settings: Settings, job: Job, args: argparse.Namespace) -> bool:
-    """Do the checks, and make the image where it is missing; return whether the job can run."""
-    info = client.info()
-    found = [check_engine(client)]
-    if job.gpu:
-        found.append(check_runtime(info))
-    found += [*check_disk(client, settings, info), *_folders(settings, info)]
-    running = check_running(client)
-    found += [running] if running else []
-    image = check_image(client, settings)
-    if args.no_build and image.state is State.TODO:
-        image = dataclasses.replace(image, state=State.WARNING, text=f"{settings.image}, as it is")
-    found.append(image)
-    for finding in found:
-        _say_all(finding.lines())
-    if any(finding.state is State.FAILED for finding in found):
-        return False
-    if args.check and image.state is State.TODO:
-        if job.gpu:
-            _say_all(Finding("GPU", State.TODO, "is looked at when the image is there").lines())
-        return True
-    if image.state is State.TODO or args.build:
-        make_image(client, settings, _say)
-    if not job.gpu:
-        return True
-    gpu = check_gpu(client, settings)
-    _say_all(gpu.lines())
-    return gpu.state is not State.FAILED
-
-
-def _folders(settings: Settings, info: Mapping[str, Any]) -> list[Finding]:
-    if settings.user == "0:0" and os.getuid() != 0:
-        # Rootless: whatever this user may write.
-        return []
-    return check_folders(settings)
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else path.expanduser().resolve()
-
-
-def _say_all(lines: Sequence[str]) -> None:
-    for line in lines:
-        _say(line)
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"convert: {line}\n")
+def _say(message: object) -> None:
+    for line in str(message).splitlines():
+        sys.stderr.write(f"convert: {line}\n")
     sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conversion import catalog_file
-from conversion.catalog import Catalog
+from conversion.catalog import Catalog, load_catalog
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = ROOT / "model_repository"
@@ -31,7 +30,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def catalog() -> Catalog:
-    return catalog_file.load(repository=REPOSITORY)
+    return load_catalog(repository=REPOSITORY)
 
 
 @pytest.fixture

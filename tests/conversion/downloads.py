@@ -8,24 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from urllib3 import Retry
+
 from conversion.catalog import RemoteFile
 from conversion.download import download
 from conversion.ngc import Artifact
-from conversion.ngc_client import Ngc
-from conversion.patience import Policy
+from conversion.ngc_client import Ngc, NgcFile, Timeouts
 from tests.fakes.ngc_server import NgcServer
 
-FACENET = Artifact("models", "nvidia", "tao", "facenet", "pruned_quantized_v2.0.1")
+FACENET = Artifact("models", "nvidia/tao/facenet:pruned_quantized_v2.0.1")
 FOLDER = "facenet_vpruned_quantized_v2.0.1"
 NETWORK = random.Random(3).randbytes(20_000)
 SHA256 = hashlib.sha256(NETWORK).hexdigest()
-IMPATIENT = Policy(
-    attempts=3,
-    backoff_s=0.01,
-    retry_after_limit_s=0.05,
-    connect_timeout_s=5.0,
-    read_timeout_s=0.5,
-)
+RETRY = Retry(total=2, backoff_factor=0.01)
+TIMEOUTS = Timeouts(connect_s=5.0, read_s=0.5)
 
 
 def write_files(folder: Path) -> Path:
@@ -46,8 +42,8 @@ class Download:
     server: NgcServer
     folder: Path
     key: str | None = None
-    policy: Policy = IMPATIENT
-    expected: RemoteFile = field(default_factory=lambda: RemoteFile("model.etlt"))
+    retry: Retry = RETRY
+    expected: RemoteFile = field(default_factory=RemoteFile)
     said: list[str] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -62,9 +58,9 @@ class Download:
     def run(self) -> bytes:
         """Download; return what came."""
         self.folder.mkdir(exist_ok=True)
-        ngc = Ngc(self.key, {"FACEKIT_NGC_URL": self.server.url, **self.environment})
-        source = ngc.file(FACENET, "model.etlt")
-        download(source, self.target, self.expected, self.policy, self.said.append)
+        environment = {"FACEKIT_NGC_URL": self.server.url, **self.environment}
+        source = NgcFile(Ngc(self.key, TIMEOUTS, environment), FACENET, "model.etlt")
+        download(source, self.target, self.expected, self.said.append, retry=self.retry)
         return self.target.read_bytes()
 
     def sent(self, header: str) -> list[tuple[str, str | None]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from conversion import cli
+from facekit.command import EXIT_FAILED, EXIT_UNUSABLE
 from tests.conversion.conftest import ROOT
 
 # Refuses every connection, runs the command, and prints the packages that it imported.
@@ -26,7 +27,7 @@ code = main(sys.argv[1:])
 sys.stderr.write(json.dumps([code, sorted({name.split(".")[0] for name in sys.modules})]))
 """
 
-DO_IT = "do it, on the machine with the GPU that shall run it:"
+DO_IT = "do it, on the machine with the GPU that is to run it:"
 
 
 def run(*argv: str, repository: Path | None = None) -> int:
@@ -44,7 +45,7 @@ def test_plan_on_a_clone_needs_no_network_and_nothing_heavy() -> None:
     assert not {"numpy", "nvidia", "tritonclient", "docker", "PIL", "pytriton"} & set(packages)
     assert "nvidia/tao/facenet:pruned_quantized_v2.0.1" in done.stdout
     assert done.stdout.rstrip().endswith(
-        "do it, on the machine with the GPU that shall run it: docker compose run --rm converter"
+        "do it, on the machine with the GPU that is to run it: docker compose run --rm converter"
     )
 
 
@@ -73,17 +74,18 @@ def test_plan_as_json_is_one_value(repository: Path, capsys: pytest.CaptureFixtu
     assert [e["model"] for e in json.loads(capsys.readouterr().out)["engines"]] == ["facenet"]
 
 
-def test_plan_of_commands_is_a_code_block(capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_prints_the_commands_alone(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("plan", "--commands") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert (lines[0], lines[-1]) == ("```sh", "```")
-    assert lines[1] == "# facenet, weights nvidia"
+    assert lines[0] == "# facenet, weights nvidia"
+    assert lines[1].startswith("tao-converter -k nvidia_tlt -t int8 -c /weights/facenet_v")
+    assert lines[-1].startswith("trtexec --loadEngine=$ENGINE")
 
 
 def test_plan_that_cannot_be_done_ends_with_1(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("plan", "--triton", "24.08", repository=repository) == cli.EXIT_FAILED
+    assert run("plan", "--triton", "24.08", repository=repository) == EXIT_FAILED
     assert "cannot read a UFF or .etlt model" in capsys.readouterr().out
 
 
@@ -92,17 +94,17 @@ def test_plan_that_cannot_be_done_ends_with_1(
     [
         (["plan", "--weights", "opne"], "facenet has no weights 'opne'; there are nvidia"),
         (["plan", "emotion"], "unknown model 'emotion'; there are facenet, fpenet, facemask"),
-        (["plan", "--models", "none.yaml"], "none.yaml: can't be read: No such file"),
+        (["plan", "--models", "none.yaml"], "none.yaml: no such file"),
         (["plan", "--triton", "20.01"], "Triton 20.01 is not in releases.yaml"),
         (["fetch"], "is under the NVIDIA TAO Toolkit Model EULA"),
-        (["fetch", "--from", "none", "--accept-eula"], "--from none: there is no such folder"),
+        (["fetch", "--from", "none", "--accept-eula"], "--from none: no such folder"),
         (["build", "--weights", "open"], "there is no TensorRT here"),
     ],
 )
 def test_command_that_cannot_begin_says_why_on_one_stream(
     repository: Path, capsys: pytest.CaptureFixture[str], argv: list[str], words: str
 ) -> None:
-    assert run(*argv, repository=repository) == cli.EXIT_UNUSABLE
+    assert run(*argv, repository=repository) == EXIT_UNUSABLE
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith("conversion: ") and words in printed.err
@@ -110,7 +112,7 @@ def test_command_that_cannot_begin_says_why_on_one_stream(
 
 @pytest.mark.parametrize(
     ("make_folder", "words"),
-    [(False, "there is no such folder; name the model repository"), (True, "has no model facenet")],
+    [(False, "no such folder; name the model repository"), (True, "has no model facenet")],
 )
 def test_folder_that_is_no_repository_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], make_folder: bool, words: str
@@ -118,7 +120,7 @@ def test_folder_that_is_no_repository_says_so(
     repository = tmp_path / "models"
     if make_folder:
         repository.mkdir()
-    assert run("plan", "--weights", "nvidia", repository=repository) == cli.EXIT_UNUSABLE
+    assert run("plan", "--weights", "nvidia", repository=repository) == EXIT_UNUSABLE
     assert words in capsys.readouterr().err
 
 
@@ -141,10 +143,21 @@ def test_repository_and_weights_are_taken_from_the_environment(
 def test_missing_package_names_the_extra_that_brings_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "conversion.catalog_file", None)
-    monkeypatch.setitem(cli._EXTRAS, "conversion", "convert")
-    assert run("plan") == cli.EXIT_UNUSABLE
-    assert "is not installed: install facekit-triton[convert] " in capsys.readouterr().err
+    for name in ("yaml", "conversion.catalog", "conversion.yaml_file", "conversion.plan"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    assert run("fetch") == EXIT_UNUSABLE
+    said = capsys.readouterr().err
+    assert said.startswith("conversion: yaml is not installed: install facekit-triton[convert]")
+
+
+def test_path_of_the_host_is_shown_as_the_host_has_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(cli.HOST_ROOT_VARIABLE, "/host")
+    cli.say("/host/home/me/a.yaml:4: scripts/convert all --from /host/mnt /hosts /models")
+    said = "/home/me/a.yaml:4: scripts/convert all --from /mnt /hosts /models\n"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize(

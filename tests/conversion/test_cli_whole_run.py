@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from conversion import planning
+from conversion.commands import ENGINE
 from facekit.engines.manifest import read_manifest
 from tests.conversion.conftest import REPOSITORY, ROOT, VARIABLES
 from tests.fakes import networks, nvidia
@@ -143,7 +143,7 @@ def test_tools_are_called_with_what_the_plan_prints(bench: Bench, weights: str) 
     called = []
     for call in bench.calls():
         work = rf"{re.escape(str(bench.folder))}/weights/build/\w+/model\.plan"
-        called.append([re.sub(work, planning.ENGINE, word) for word in call])
+        called.append([re.sub(work, ENGINE, word) for word in call])
     assert called == expected
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from conversion import commands
-from conversion.catalog import Catalog, Model, Precision, Weights
+from conversion.catalog import Catalog, Job, Precision
 from conversion.errors import BuildError
-from conversion.reasons import precision_for
+from conversion.staleness import precision_for
 from facekit.engines.machine import Gpu, Machine
 from tests.conversion.conftest import REPOSITORY, ROOT
 from tests.fakes import networks
@@ -22,30 +22,37 @@ FAKES = ROOT / "tests" / "fakes"
 SUFFIX = ["-e", "$ENGINE", "model.etlt"]
 
 
-def weights(catalog: Catalog, model: str, name: str) -> tuple[Weights, Model]:
-    return catalog.models[model].weights[name], catalog.models[model]
+def job(catalog: Catalog, model: str, name: str) -> Job:
+    return Job(catalog[model], catalog[model].weights[name])
 
 
 def tao(catalog: Catalog, model: str, name: str, precision: Precision) -> list[str]:
-    chosen, of = weights(catalog, model, name)
-    return commands.tao_converter_command(
-        "tao-converter", chosen, of, "model.etlt", "cal.txt", "$ENGINE", precision
-    )
+    chosen = job(catalog, model, name)
+    return commands.build_command(chosen, "tao-converter", Path("model.etlt"), "$ENGINE", precision)
 
 
 def trtexec(
     catalog: Catalog, precision: Precision, tensorrt: str = "8.6.3", name: str = "input_1"
 ) -> list[str]:
-    chosen, of = weights(catalog, "facenet", "open")
-    of = dataclasses.replace(of, input=name)
-    return commands.trtexec_build_command(
-        "trtexec", chosen, of, "model.onnx", "cal.txt", "$ENGINE", precision, tensorrt
-    )
+    chosen = job(catalog, "facenet", "open")
+    weights = dataclasses.replace(chosen.weights, calibration="cal.txt")
+    of = Job(dataclasses.replace(chosen.model, input=name), weights)
+    return commands.build_command(of, "trtexec", Path("model.onnx"), "$ENGINE", precision, tensorrt)
 
 
 def test_uff_names_dims_outputs_and_batch_and_has_no_profile(catalog: Catalog) -> None:
     assert tao(catalog, "facenet", "nvidia", Precision.INT8) == [
-        *("tao-converter", "-k", "nvidia_tlt", "-t", "int8", "-c", "cal.txt", "-b", "8"),
+        *(
+            "tao-converter",
+            "-k",
+            "nvidia_tlt",
+            "-t",
+            "int8",
+            "-c",
+            "int8_calibration.txt",
+            "-b",
+            "8",
+        ),
         *("-d", "3,416,736", "-o", "output_bbox/BiasAdd,output_cov/Sigmoid", "-m", "32", *SUFFIX),
     ]
 
@@ -93,25 +100,27 @@ def test_tensorrt_11_is_told_no_precision(catalog: Catalog, precision: Precision
 
 
 def test_int8_without_a_cache_says_where_to_name_one(catalog: Catalog) -> None:
-    chosen, of = weights(catalog, "facenet", "nvidia")
+    chosen = job(catalog, "facenet", "nvidia")
+    without = Job(chosen.model, dataclasses.replace(chosen.weights, calibration=None))
     with pytest.raises(BuildError, match=r"needs a calibration cache.*`calibration:`"):
-        commands.tao_converter_command("t", chosen, of, "n", None, "e", Precision.INT8)
+        commands.build_command(without, "t", Path("n"), "e", Precision.INT8)
+
+
+def quantized(catalog: Catalog) -> Job:
+    chosen = job(catalog, "facenet", "open")
+    return Job(chosen.model, dataclasses.replace(chosen.weights, precision=Precision.INT8))
 
 
 def test_quantized_onnx_is_built_in_int8_without_a_cache(
-    catalog: Catalog, files: Mapping[str, str]
+    catalog: Catalog, files: Mapping[str, Path]
 ) -> None:
-    chosen, of = weights(catalog, "facenet", "open")
-    of_scales = dataclasses.replace(chosen, precision=Precision.INT8)
-    assert of_scales.holds_scales and not chosen.holds_scales
-    argv = commands.trtexec_build_command(
-        "trtexec", of_scales, of, files["onnx"], None, files["engine"], Precision.INT8, "8.6.3"
+    of = quantized(catalog)
+    assert of.weights.holds_scales and not job(catalog, "facenet", "open").weights.holds_scales
+    argv = commands.build_command(
+        of, "trtexec", files["onnx"], files["engine"], Precision.INT8, "8.6.3"
     )
     assert {"--int8", "--fp16"} <= set(argv) and not [w for w in argv if w.startswith("--calib")]
     assert call("trtexec.py", argv[1:]).returncode == 0
-    with_cache = dataclasses.replace(of_scales, calibration="cache")
-    with pytest.raises(BuildError, match="needs a calibration cache"):
-        commands.trtexec_build_command("t", with_cache, of, "n", None, "e", Precision.INT8, "8.6.3")
 
 
 @pytest.mark.parametrize("capability", ["8.6", "6.0"])
@@ -119,28 +128,16 @@ def test_quantized_onnx_is_built_in_int8_without_a_cache(
 def test_quantized_network_counts_as_int8_everywhere(
     catalog: Catalog, capability: str, tensorrt: str
 ) -> None:
-    chosen, _ = weights(catalog, "facenet", "open")
-    of_scales = dataclasses.replace(chosen, precision=Precision.INT8)
     machine = Machine(tensorrt, (Gpu("some GPU", capability),), "x86_64")
-    precision, remark = precision_for(of_scales, machine)
+    precision, remark = precision_for(quantized(catalog).weights, machine)
     assert precision is Precision.INT8
     slow = capability == "6.0" and tensorrt == "8.6.3"
     assert (remark is not None and "the network is quantized" in remark) == slow
 
 
-@pytest.mark.parametrize(
-    ("function", "name"),
-    [(commands.tao_converter_command, "open"), (commands.trtexec_build_command, "nvidia")],
-)
-def test_tool_of_the_other_format_is_refused(catalog: Catalog, function, name: str) -> None:
-    chosen, of = weights(catalog, "facenet", name)
-    with pytest.raises(BuildError, match=rf"facenet={name}: \S+ reads"):
-        function("t", chosen, of, "n", "c", "e", Precision.FP16)
-
-
 def test_secret_key_is_redacted_and_public_one_is_not(catalog: Catalog) -> None:
     argv = tao(catalog, "facenet", "nvidia", Precision.FP16)
-    chosen, _ = weights(catalog, "facenet", "nvidia")
+    chosen = job(catalog, "facenet", "nvidia").weights
     assert commands.redacted(argv, chosen) == argv
     secret = dataclasses.replace(chosen, key_is_public=False)
     assert commands.redacted(argv, secret)[1:3] == ["-k", "***"]
@@ -150,13 +147,12 @@ def test_secret_key_is_redacted_and_public_one_is_not(catalog: Catalog) -> None:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> Mapping[str, str]:
+def files(tmp_path: Path) -> Mapping[str, Path]:
     (tmp_path / "facenet").write_bytes(networks.facenet_etlt())
     (tmp_path / "fpenet").write_bytes(networks.fpenet_etlt())
-    (tmp_path / "cache").write_bytes(networks.calibration_cache())
+    (tmp_path / "int8_calibration.txt").write_bytes(networks.calibration_cache())
     (tmp_path / "onnx").write_bytes((REPOSITORY / "facenet/1/model.onnx").read_bytes())
-    names = ("facenet", "fpenet", "cache", "onnx", "engine")
-    return {name: str(tmp_path / name) for name in names}
+    return {name: tmp_path / name for name in ("facenet", "fpenet", "onnx", "engine")}
 
 
 def call(tool: str, argv: list[str]) -> subprocess.CompletedProcess[str]:
@@ -164,17 +160,11 @@ def call(tool: str, argv: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def accepted(catalog: Catalog, files: Mapping[str, str], model: str, name: str) -> list[str]:
-    chosen, of = weights(catalog, model, name)
-    if chosen.format.value == "onnx":
-        argv = commands.trtexec_build_command(
-            "t", chosen, of, files["onnx"], None, files["engine"], chosen.precision
-        )
-    else:
-        argv = commands.tao_converter_command(
-            "t", chosen, of, files[model], files["cache"], files["engine"], chosen.precision
-        )
-    return argv[1:]
+def accepted(catalog: Catalog, files: Mapping[str, Path], model: str, name: str) -> list[str]:
+    chosen = job(catalog, model, name)
+    network = files["onnx" if name == "open" else model]
+    precision = chosen.weights.precision
+    return commands.build_command(chosen, "t", network, files["engine"], precision)[1:]
 
 
 ETLT = [("facenet", "nvidia"), ("facenet", "nvidia-fp16"), ("fpenet", "nvidia")]
@@ -182,12 +172,11 @@ ETLT = [("facenet", "nvidia"), ("facenet", "nvidia-fp16"), ("fpenet", "nvidia")]
 
 @pytest.mark.parametrize(("model", "name"), ETLT)
 def test_fake_converter_accepts_every_command(
-    catalog: Catalog, files: Mapping[str, str], model: str, name: str
+    catalog: Catalog, files: Mapping[str, Path], model: str, name: str
 ) -> None:
     done = call("tao_converter.py", accepted(catalog, files, model, name))
     assert done.returncode == 0, done.stderr
-    chosen, of = weights(catalog, model, name)
-    load = commands.trtexec_load_command("t", files["engine"], of, chosen)
+    load = commands.load_command(job(catalog, model, name), "t", files["engine"])
     loaded = call("trtexec.py", load[1:])
     assert loaded.returncode == 0, loaded.stdout
 
@@ -214,7 +203,7 @@ WRONG_TAO = [
 
 @pytest.mark.parametrize(("model", "change", "words"), WRONG_TAO)
 def test_fake_converter_refuses(
-    catalog: Catalog, files: Mapping[str, str], model: str, change: list[str], words: str
+    catalog: Catalog, files: Mapping[str, Path], model: str, change: list[str], words: str
 ) -> None:
     argv = accepted(catalog, files, model, "nvidia")
     option, value = change
@@ -226,14 +215,13 @@ def test_fake_converter_refuses(
     done = call("tao_converter.py", argv)
     assert done.returncode == 1
     assert words in done.stderr
-    assert not Path(files["engine"]).exists()
+    assert not files["engine"].exists()
 
 
-def test_fake_trtexec_accepts_every_command(catalog: Catalog, files: Mapping[str, str]) -> None:
+def test_fake_trtexec_accepts_every_command(catalog: Catalog, files: Mapping[str, Path]) -> None:
     done = call("trtexec.py", accepted(catalog, files, "facenet", "open"))
     assert done.returncode == 0, done.stdout
-    chosen, of = weights(catalog, "facenet", "open")
-    load = commands.trtexec_load_command("t", files["engine"], of, chosen)
+    load = commands.load_command(job(catalog, "facenet", "open"), "t", files["engine"])
     assert call("trtexec.py", load[1:]).returncode == 0
 
 
@@ -250,18 +238,18 @@ WRONG_TRTEXEC = [
 
 @pytest.mark.parametrize(("option", "value", "words"), WRONG_TRTEXEC)
 def test_fake_trtexec_refuses(
-    catalog: Catalog, files: Mapping[str, str], option: str, value: str, words: str
+    catalog: Catalog, files: Mapping[str, Path], option: str, value: str, words: str
 ) -> None:
     argv = accepted(catalog, files, "facenet", "open")
     kept = [word for word in argv if not word.startswith(f"{option}=")]
     done = call("trtexec.py", [*kept, f"{option}={value}"])
     assert done.returncode == 1
     assert words in done.stdout
-    assert not Path(files["engine"]).exists()
+    assert not files["engine"].exists()
 
 
 def test_fake_trtexec_of_11_knows_no_precision(
-    catalog: Catalog, files: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, files: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_TENSORRT", "110201")
     done = call("trtexec.py", accepted(catalog, files, "facenet", "open"))

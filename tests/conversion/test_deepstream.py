@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from conversion import cli, deepstream, deepstream_source
+from conversion import cli, deepstream
 from conversion.catalog import Catalog
-from conversion.choice import choose
-from conversion.deepstream_source import Detector, camera_source, read_detector, video_source
+from conversion.deepstream import Detector, camera_source, read_detector, video_source
 from conversion.errors import CatalogError
+from conversion.selection import select
 from facekit.contract import CLASS_NAMES, MODELS
 from facekit.detection.parameters import ClusteringParameters
 from facekit.errors import ConfigError
@@ -26,11 +26,11 @@ APPS = (deepstream.CAMERA_FILE, deepstream.VIDEO_FILE)
 
 @pytest.fixture
 def detector(catalog: Catalog, tmp_path: Path) -> Detector:
-    (job,) = choose(catalog, [], ["facemask"], {})
+    (job,) = select(catalog, [], ["facemask"], {})
     return read_detector(job, REPOSITORY, tmp_path)
 
 
-def rendered(detector: Detector, video: str = deepstream_source.SAMPLE_VIDEO) -> dict[str, str]:
+def rendered(detector: Detector, video: str = deepstream.SAMPLE_VIDEO) -> dict[str, str]:
     sources = {"camera": camera_source(0), "video": video_source(video)}
     return deepstream.render(detector, FOLDER, **sources)
 
@@ -196,13 +196,13 @@ def test_errors_are_told_in_words(
     (empty / "facemask" / "1" / "model.onnx").touch()
     assert cli.main(["deepstream", "--repository", str(empty), "--output", str(tmp_path)]) == 2
     missing = empty / "facemask_postprocess" / "config.pbtxt"
-    assert capsys.readouterr().err == f"conversion: {missing}: No such file or directory\n"
+    assert capsys.readouterr().err == f"conversion: {missing}: no such file\n"
     assert "Errno" not in err
     monkeypatch.delitem(sys.modules, "conversion.deepstream", raising=False)
-    monkeypatch.delitem(sys.modules, "conversion.deepstream_source", raising=False)
+    monkeypatch.delitem(sys.modules, "conversion.deepstream", raising=False)
     monkeypatch.delitem(sys.modules, "facekit.engines.configs", raising=False)
     monkeypatch.delattr("conversion.deepstream", raising=False)
-    monkeypatch.delattr("conversion.deepstream_source", raising=False)
+    monkeypatch.delattr("conversion.deepstream", raising=False)
     monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
     assert cli.main(["deepstream", "--output", str(tmp_path / "edge")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -214,7 +214,7 @@ def test_label_file_of_other_classes_is_refused(catalog: Catalog, tmp_path: Path
     folder.mkdir()
     config = (REPOSITORY / "facemask_postprocess" / "config.pbtxt").read_text()
     (folder / "config.pbtxt").write_text(config)
-    (job,) = choose(catalog, [], ["facemask"], {})
+    (job,) = select(catalog, [], ["facemask"], {})
     with pytest.raises(ConfigError, match=r"facemask_postprocess/labels.txt: No such file"):
         read_detector(job, tmp_path, tmp_path)
     for text in ("mask\nno-mask\ndefault\n", "no-mask\nmask\n"):
@@ -251,7 +251,10 @@ def test_weights_with_a_key_are_not_written_beside_the_kit_s_files(
     )  # fmt: skip
     assert cli.main(["deepstream", "--models", str(models), "--weights", "facemask=mine"]) == 2
     said = capsys.readouterr().err
-    assert "will hold the key of the .etlt; say with --output" in said and "my_key" not in said
+    assert (
+        "will contain the key of the .etlt; give a folder for it with --output" in said
+        and "my_key" not in said
+    )
     assert {path.name: path.read_text() for path in FOLDER.iterdir()} == before
 
 
@@ -294,8 +297,8 @@ def test_network_camera_is_live(detector: Detector, uri: str) -> None:
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        (["--camera", "-1"], "--camera: expected a number from 0, as of /dev/video0, got -1"),
-        (["--video", "nowhere.mp4"], "--video: there is no file "),
+        (["--camera", "-1"], "--camera: expected N of /dev/videoN, 0 or more, got -1"),
+        (["--video", "nowhere.mp4"], "nowhere.mp4 is not a file; give a file or a URI"),
     ],
 )
 def test_source_that_cannot_be_is_refused(

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from conversion import license
-from conversion.atomic import folder_lock, writable_problem
 from conversion.catalog import Format, License, NgcVersion, Precision, RemoteFile, Weights
 from conversion.errors import FetchError
-from conversion.fetch import Fetched, fetch_tao_converter, fetch_weights, find_tao_converter
+from conversion.fetch import Fetcher
+from conversion.lock import converter_lock
+from conversion.ngc import find_tao_converter
+from conversion.selection import license_accepted
 from tests.conversion.downloads import FOLDER, NETWORK, write_files
 from tests.fakes.ngc_server import NgcServer
 
 CONVERTER = "v5.1.0_8.6.3.1_x86"
-FILES = (RemoteFile("model.etlt"), RemoteFile("int8_calibration.txt"))
 NVIDIA = Weights(
     model="facenet",
     name="nvidia",
@@ -31,14 +31,18 @@ NVIDIA = Weights(
     precision=Precision.INT8,
     key="nvidia_tlt",
     key_is_public=True,
-    license=License("the EULA", "https://example.com/eula", accept=True),
-    ngc=NgcVersion("nvidia", "tao", "facenet", "pruned_quantized_v2.0.1", FILES),
+    license=License(name="the EULA", url="https://example.com/eula", accept=True),
+    ngc=NgcVersion("nvidia/tao/facenet:pruned_quantized_v2.0.1", {}),
     folder=None,
     outputs={},
     config="",
     note="",
 )
 OPEN = replace(NVIDIA, name="open", ngc=None, network="model.onnx", calibration=None)
+SIZED = replace(
+    NVIDIA,
+    ngc=NgcVersion(NVIDIA.ngc.label, {"model.etlt": RemoteFile(size=20_000)}),  # type: ignore[union-attr]
+)
 
 
 @pytest.fixture
@@ -56,19 +60,22 @@ def folder(tmp_path: Path) -> Path:
 
 def fetch(
     directory: Path, source: Path | None = None, weights: Weights = NVIDIA
-) -> tuple[Fetched, list[str]]:
+) -> tuple[Path, list[str]]:
     said: list[str] = []
-    fetched = fetch_weights(weights, directory=directory, source=source, key=None, say=said.append)
-    return fetched, said
+    return Fetcher(directory, source, None, said.append).weights(weights), said
+
+
+def fetch_converter(directory: Path, source: Path | None = None) -> Path:
+    return Fetcher(directory, source, None, lambda _: None).tao_converter(CONVERTER)
 
 
 def test_weights_from_ngc_lie_as_its_command_line_leaves_them(
     ngc: NgcServer, tmp_path: Path
 ) -> None:
-    fetched, said = fetch(tmp_path / "weights")
-    assert fetched.network == tmp_path / "weights" / FOLDER / "model.etlt"
-    assert fetched.calibration == tmp_path / "weights" / FOLDER / "int8_calibration.txt"
-    assert fetched.network.read_bytes() == NETWORK
+    network, said = fetch(tmp_path / "weights")
+    assert network == tmp_path / "weights" / FOLDER / "model.etlt"
+    assert network.with_name("int8_calibration.txt").is_file()
+    assert network.read_bytes() == NETWORK
     assert said[0] == "fetching model.etlt of nvidia/tao/facenet:pruned_quantized_v2.0.1"
     assert said[1].endswith("20.0 kB, complete")
 
@@ -86,8 +93,7 @@ def test_weights_there_with_another_digest_are_fetched_again(
     target = tmp_path / FOLDER / "model.etlt"
     target.parent.mkdir()
     target.write_text("something else")
-    version = replace(NVIDIA.ngc or pytest.fail(), files=(RemoteFile("model.etlt", 20_000),))
-    _, said = fetch(tmp_path, weights=replace(NVIDIA, ngc=version, calibration=None))
+    _, said = fetch(tmp_path, weights=replace(SIZED, calibration=None))
     assert target.read_bytes() == NETWORK
     assert said[0] == f"{target}: it has 14 bytes, expected 20000; fetching it again"
 
@@ -95,8 +101,8 @@ def test_weights_there_with_another_digest_are_fetched_again(
 def test_weights_without_a_calibration_cache_ask_for_one_file(
     ngc: NgcServer, tmp_path: Path
 ) -> None:
-    fetched, _ = fetch(tmp_path, weights=replace(NVIDIA, calibration=None))
-    assert fetched.calibration is None
+    network, _ = fetch(tmp_path, weights=replace(NVIDIA, calibration=None))
+    assert [path.name for path in network.parent.iterdir()] == ["model.etlt"]
     assert {entry["path"].split("/")[-1].split("?")[0] for entry in ngc.requests} == {"model.etlt"}
 
 
@@ -112,9 +118,7 @@ def test_second_file_of_weights_carries_on_after_a_failed_run(
 
 
 def test_converter_from_ngc_is_executable(ngc: NgcServer, tmp_path: Path) -> None:
-    tool = fetch_tao_converter(
-        CONVERTER, directory=tmp_path, source=None, key=None, say=lambda _: None
-    )
+    tool = fetch_converter(tmp_path, None)
     assert tool == tmp_path / "tao-converter_v5.1.0_8.6.3.1_x86" / "tao-converter"
     assert os.access(tool, os.X_OK)
 
@@ -124,9 +128,7 @@ def test_converter_from_a_folder_is_found_by_either_name(
     folder: Path, tmp_path: Path, name: str
 ) -> None:
     (folder / f"tao-converter_{CONVERTER}").rename(folder / name)
-    tool = fetch_tao_converter(
-        CONVERTER, directory=tmp_path / "weights", source=folder, key=None, say=lambda _: None
-    )
+    tool = fetch_converter(tmp_path / "weights", folder)
     assert tool.stat().st_mode & stat.S_IXUSR and tool.is_relative_to(tmp_path / "weights")
 
 
@@ -145,9 +147,7 @@ def test_converter_that_is_there_without_its_mode_is_not_fetched_again(
     ngc: NgcServer, folder: Path
 ) -> None:
     (folder / f"tao-converter_{CONVERTER}" / "tao-converter").chmod(0o644)
-    tool = fetch_tao_converter(
-        CONVERTER, directory=folder, source=None, key=None, say=lambda _: None
-    )
+    tool = fetch_converter(folder, None)
     assert os.access(tool, os.X_OK) and ngc.requests == []
 
 
@@ -172,11 +172,11 @@ def test_converter_of_another_user_without_its_mode_says_what_to_run(folder: Pat
 
 
 def test_weights_from_a_folder_are_copied(folder: Path, tmp_path: Path) -> None:
-    fetched, said = fetch(tmp_path / "weights", folder)
-    assert fetched.network == tmp_path / "weights" / FOLDER / "model.etlt"
-    assert fetched.network.read_bytes() == NETWORK
+    network, said = fetch(tmp_path / "weights", folder)
+    assert network == tmp_path / "weights" / FOLDER / "model.etlt"
+    assert network.read_bytes() == NETWORK
     assert len(said) == 2 and f"copied from {folder / FOLDER / 'model.etlt'}" in said[0]
-    assert sorted(path.name for path in fetched.network.parent.iterdir()) == [
+    assert sorted(path.name for path in network.parent.iterdir()) == [
         "int8_calibration.txt",
         "model.etlt",
     ]
@@ -187,11 +187,11 @@ def test_weights_one_folder_deeper_are_found(folder: Path, tmp_path: Path, neste
     (folder / FOLDER).rename(folder / "aside")
     (folder / nested).parent.mkdir(exist_ok=True)
     (folder / "aside").rename(folder / nested)
-    assert fetch(tmp_path / "weights", folder)[0].network.read_bytes() == NETWORK
+    assert fetch(tmp_path / "weights", folder)[0].read_bytes() == NETWORK
 
 
 def test_weights_of_the_folder_itself_are_found(folder: Path, tmp_path: Path) -> None:
-    assert fetch(tmp_path / "weights", folder / FOLDER)[0].network.read_bytes() == NETWORK
+    assert fetch(tmp_path / "weights", folder / FOLDER)[0].read_bytes() == NETWORK
 
 
 def test_weights_copied_again_are_left_alone(folder: Path, tmp_path: Path) -> None:
@@ -202,11 +202,11 @@ def test_weights_copied_again_are_left_alone(folder: Path, tmp_path: Path) -> No
 def test_weights_of_a_folder_win_over_older_ones(folder: Path, tmp_path: Path) -> None:
     fetch(tmp_path / "weights", folder)
     (folder / FOLDER / "model.etlt").write_text("newer")
-    assert fetch(tmp_path / "weights", folder)[0].network.read_text() == "newer"
+    assert fetch(tmp_path / "weights", folder)[0].read_text() == "newer"
 
 
 def test_folder_for_downloads_may_be_the_folder_itself(folder: Path) -> None:
-    assert fetch(folder, folder)[0].network.read_bytes() == NETWORK
+    assert fetch(folder, folder)[0].read_bytes() == NETWORK
 
 
 def test_folder_without_the_weights_says_what_it_holds(folder: Path, tmp_path: Path) -> None:
@@ -214,15 +214,10 @@ def test_folder_without_the_weights_says_what_it_holds(folder: Path, tmp_path: P
     with pytest.raises(FetchError) as caught:
         fetch(tmp_path / "weights", folder)
     assert f"looked for {folder / FOLDER / 'model.etlt'}" in str(caught.value)
-    assert f"{folder} holds tao-converter_{CONVERTER}/" in str(caught.value)
+    assert f"{folder} contains tao-converter_{CONVERTER}/" in str(caught.value)
     assert "ngc registry model download-version nvidia/tao/facenet:pruned_quantized_v2.0.1" in str(
         caught.value
     )
-
-
-def test_folder_that_is_none_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FetchError, match="--from .*/nothing is no folder"):
-        fetch(tmp_path / "weights", tmp_path / "nothing")
 
 
 def test_folder_with_two_that_differ_names_both(folder: Path, tmp_path: Path) -> None:
@@ -236,20 +231,19 @@ def test_folder_with_half_a_file_is_refused_and_copies_nothing(
     folder: Path, tmp_path: Path
 ) -> None:
     (folder / FOLDER / "model.etlt").write_bytes(NETWORK[:500])
-    version = replace(NVIDIA.ngc or pytest.fail(), files=(RemoteFile("model.etlt", 20_000),))
     with pytest.raises(FetchError, match="it has 500 bytes, expected 20000"):
-        fetch(tmp_path / "weights", folder, replace(NVIDIA, ngc=version))
+        fetch(tmp_path / "weights", folder, SIZED)
     assert not (tmp_path / "weights").exists()
 
 
 def test_network_of_this_machine_stays_where_it_is(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_text("network")
-    fetched, said = fetch(tmp_path / "weights", weights=replace(OPEN, folder=tmp_path))
-    assert fetched == Fetched(tmp_path / "model.onnx", None) and said == []
+    network, said = fetch(tmp_path / "weights", weights=replace(OPEN, folder=tmp_path))
+    assert network == tmp_path / "model.onnx" and said == []
 
 
 def test_network_of_this_machine_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FetchError, match=r"facenet=open: .*/model.onnx is no file; .* is empty"):
+    with pytest.raises(FetchError, match=r"facenet=open: .*/model.onnx is not a file; .* is empty"):
         fetch(tmp_path / "weights", weights=replace(OPEN, folder=tmp_path))
 
 
@@ -268,13 +262,13 @@ def test_second_download_to_a_folder_waits_for_the_first(ngc: NgcServer, tmp_pat
         waits.set()
 
     def second() -> None:
-        fetch_weights(NVIDIA, directory=tmp_path, source=None, key=None, say=say)
+        Fetcher(tmp_path, None, None, say).weights(NVIDIA)
 
-    with folder_lock(tmp_path / FOLDER, lambda _: None):
+    with converter_lock(tmp_path, wait=True, say=print):
         thread = threading.Thread(target=second)
         thread.start()
         assert waits.wait(10)
-        assert said == [f"{tmp_path / FOLDER}: another converter works in it; waiting for that"]
+        assert said[0].startswith(f"waiting for another converter on {tmp_path}: process ")
         assert ngc.requests == []
     thread.join(10)
     assert (tmp_path / FOLDER / "model.etlt").read_bytes() == NETWORK
@@ -282,7 +276,7 @@ def test_second_download_to_a_folder_waits_for_the_first(ngc: NgcServer, tmp_pat
 
 def test_folder_for_downloads_that_is_a_file_says_so(ngc: NgcServer, tmp_path: Path) -> None:
     (tmp_path / "weights").touch()
-    with pytest.raises(FetchError, match="can't be written: Not a directory.*FACEKIT_WEIGHTS_DIR"):
+    with pytest.raises(FetchError, match="cannot be written: Not a directory.*FACEKIT_WEIGHTS_DIR"):
         fetch(tmp_path / "weights")
     assert ngc.requests == []
 
@@ -302,73 +296,15 @@ def test_folder_for_downloads_of_another_user_says_whose_and_what_to_set(
             fetch(weights)
     finally:
         os.seteuid(0)
-    assert "can't be written: Permission denied" in str(caught.value)
-    assert "FACEKIT_UID=4321 and FACEKIT_GID=4322 in .env" in str(caught.value)
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
-@pytest.mark.parametrize(
-    ("owner", "remedy"),
-    [
-        (4321, "set FACEKIT_UID=4321 and FACEKIT_GID=0 in .env, or set THE_VARIABLE to another"),
-        (0, "on the host, sudo chown -R 1234:0 that folder"),
-        (1234, "on the host, chmod u+rwx that folder"),
-    ],
-)
-def test_folder_that_may_not_be_written_says_what_to_do(
-    tmp_path: Path, owner: int, remedy: str
-) -> None:
-    folder = tmp_path / "shut"
-    folder.mkdir()
-    os.chown(folder, owner, 0)
-    folder.chmod(0o555)
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
-    os.seteuid(1234)
-    try:
-        problem = writable_problem(folder, variable="THE_VARIABLE")
-    finally:
-        os.seteuid(0)
-    assert problem is not None
-    assert problem.startswith(f"{folder} can't be written: Permission denied. This runs as user ")
-    assert remedy in problem
-
-
-def test_folder_that_may_be_written_is_no_problem_and_made(tmp_path: Path) -> None:
-    assert writable_problem(tmp_path / "a" / "b", variable="THE_VARIABLE") is None
-    assert (tmp_path / "a" / "b").is_dir()
-
-
-def test_folder_below_a_file_can_not_be_written(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    problem = writable_problem(tmp_path / "file" / "b", variable="THE_VARIABLE")
-    assert problem == (
-        f"{tmp_path}/file/b can't be written: Not a directory. Set THE_VARIABLE to another folder"
-    )
-
-
-def test_license_that_is_not_accepted_names_terms_and_both_ways() -> None:
-    with pytest.raises(FetchError) as caught:
-        license.require(NVIDIA, accepted=False)
-    for words in (
-        "the EULA",
-        "https://example.com/eula",
-        "--accept-eula",
-        "FACEKIT_ACCEPT_EULA=yes",
-    ):
-        assert words in str(caught.value)
-
-
-def test_license_that_is_accepted_or_asks_for_nothing_passes() -> None:
-    license.require(NVIDIA, accepted=True)
-    license.require(replace(NVIDIA, license=License("open", "", accept=False)), accepted=False)
+    assert "cannot be written: Permission denied" in str(caught.value)
+    assert "in .env, FACEKIT_UID=4321 and FACEKIT_GID=4322" in str(caught.value)
 
 
 @pytest.mark.parametrize(("text", "accepted"), [("yes", True), ("TRUE", True), ("", False)])
 def test_license_is_accepted_by_the_variable(text: str, accepted: bool) -> None:
-    assert license.accepted_by({"FACEKIT_ACCEPT_EULA": text}) is accepted
+    assert license_accepted({"FACEKIT_ACCEPT_EULA": text}) is accepted
 
 
 def test_license_variable_of_another_word_is_refused() -> None:
     with pytest.raises(FetchError, match="FACEKIT_ACCEPT_EULA: expected yes or no, got 'maybe'"):
-        license.accepted_by({"FACEKIT_ACCEPT_EULA": "maybe"})
+        license_accepted({"FACEKIT_ACCEPT_EULA": "maybe"})

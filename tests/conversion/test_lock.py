@@ -52,11 +52,13 @@ def test_second_converter_is_told_who_holds_the_lock(tmp_path: Path) -> None:
 
 def test_second_converter_waits_and_says_so(tmp_path: Path) -> None:
     said: list[str] = []
-    with holder(tmp_path, 1) as process:
-        with converter_lock(tmp_path, wait=True, say=said.append, heartbeat_s=0.1):
+    with holder(tmp_path, 0.5) as process:
+        with converter_lock(tmp_path, wait=True, say=said.append, status_s=0.1):
             # The holder lets go of the lock a moment before it ends.
             process.wait(30)
-    assert said[0].startswith(f"waiting for another converter: process {process.pid} on ")
+    assert said[0].startswith(
+        f"waiting for another converter on {tmp_path}: process {process.pid} on "
+    )
     assert len(said) > 1
 
 
@@ -88,7 +90,7 @@ def test_tool_left_behind_does_not_keep_the_lock(tmp_path: Path) -> None:
 
 
 def test_missing_repository_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ConversionError, match=r"gone: no such folder; --repository names"):
+    with pytest.raises(ConversionError, match=r"gone: cannot be written: No such file"):
         with converter_lock(tmp_path / "gone", wait=False, say=print):
             pass
 
@@ -96,7 +98,7 @@ def test_missing_repository_says_so(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_unwritable_repository_names_the_user(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)
-    with pytest.raises(ConversionError, match=r"user \d+ may not write there.*FACEKIT_UID"):
+    with pytest.raises(ConversionError, match=r"this is user \d+.*chmod u\+rwx"):
         with converter_lock(tmp_path, wait=False, say=print):
             pass
 
@@ -104,7 +106,7 @@ def test_unwritable_repository_names_the_user(tmp_path: Path) -> None:
 def test_lock_file_of_nobody_counts_as_unnamed(tmp_path: Path) -> None:
     with (tmp_path / LOCK_FILE).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(LockedError, match="one that has not said who it is"):
+        with pytest.raises(LockedError, match="one that has not written its name"):
             with converter_lock(tmp_path, wait=False, say=print):
                 pass
 
@@ -120,6 +122,6 @@ def test_file_system_without_locks_is_warned_of_and_used(
     with converter_lock(tmp_path, wait=False, say=said.append):
         assert str(os.getpid()) in (tmp_path / LOCK_FILE).read_text()
     assert said == [
-        f"warning: {tmp_path} is on a file system without locks (No locks available): see that no "
-        "other converter works there"
+        f"warning: {tmp_path} is on a file system without locks (No locks available): make sure "
+        "that no other converter works there"
     ]

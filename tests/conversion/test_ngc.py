@@ -12,7 +12,7 @@ import pytest
 
 from conversion.errors import FetchError
 from conversion.ngc import Artifact, api_key, base_url
-from tests.conversion.downloads import FACENET, IMPATIENT, NETWORK, Download, write_files
+from tests.conversion.downloads import FACENET, NETWORK, TIMEOUTS, Download, write_files
 from tests.fakes.ngc_scenarios import KEY, LEGACY_KEY, SCENARIOS, SESSION_TOKEN, SIGNATURE, Script
 from tests.fakes.ngc_server import NgcServer
 
@@ -21,8 +21,9 @@ Start = Callable[[Script], Download]
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts the server with a script and returns a download from it."""
+    monkeypatch.setattr("conversion.download.MAX_WAIT_S", 0.05)
     with NgcServer(write_files(tmp_path / "ngc")) as server:
 
         def begin(script: Script) -> Download:
@@ -193,7 +194,7 @@ def test_refusal_of_the_storage_is_told_by_its_message(start: Start) -> None:
 @pytest.mark.parametrize("target", ["http://host:port/", "http://[", "https://host:99999/"])
 def test_redirect_to_no_address_is_refused(start: Start, target: str) -> None:
     download = start({"rules": [{"path": ETLT, "redirect": target}]})
-    assert "redirects to something that is no address" in refusal(download)
+    assert "redirects to no valid address" in refusal(download)
 
 
 def test_redirects_without_end_are_left(start: Start) -> None:
@@ -229,7 +230,7 @@ def test_server_that_says_nothing_is_given_up(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"127.0.0.1:{listener.getsockname()[1]}"
         download.environment = {"FACEKIT_NGC_URL": f"http://{address}"}
-        assert f"{address} said nothing for {IMPATIENT.read_timeout_s} s" in refusal(download)
+        assert f"{address} sent nothing for {TIMEOUTS.read_s} s" in refusal(download)
 
 
 @pytest.fixture(scope="module")
@@ -294,14 +295,14 @@ def test_base_url_is_nvidias_unless_another_is_given() -> None:
 
 
 def test_urls_of_a_name_with_odd_characters_are_quoted() -> None:
-    artifact = Artifact("models", "nvidia", "tao", "a b", "v1/2")
+    artifact = Artifact("models", "nvidia/tao/a b:v1/2")
     usual, newer = artifact.urls("https://host", "x?y.etlt")
     assert usual == "https://host/v2/models/nvidia/tao/a%20b/versions/v1%2F2/files/x%3Fy.etlt"
     assert newer.endswith("/a%20b/v1%2F2/files?redirect=true&path=x%3Fy.etlt")
 
 
 def test_urls_of_the_tool_are_those_of_a_resource() -> None:
-    artifact = Artifact("resources", "nvidia", "tao", "tao-converter", "v5")
+    artifact = Artifact.tao_converter("v5")
     assert artifact.urls("https://host", "tao-converter")[0] == (
         "https://host/v2/resources/nvidia/tao/tao-converter/versions/v5/files/tao-converter"
     )
@@ -326,12 +327,12 @@ def test_key_that_is_nowhere_is_none(tmp_path: Path) -> None:
 
 
 def test_key_file_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FetchError, match=r"can't be read from .*/nothing: No such file"):
+    with pytest.raises(FetchError, match=r"cannot be read from .*/nothing: No such file"):
         api_key({"NGC_API_KEY_FILE": str(tmp_path / "nothing")})
 
 
 @pytest.mark.parametrize("key", ["nvapi-a\nnvapi-b", "nvapi a", "nvapi-ä"])
 def test_key_that_can_be_none_is_refused_and_not_repeated(key: str) -> None:
-    with pytest.raises(FetchError, match="^NGC_API_KEY holds no NGC key") as caught:
+    with pytest.raises(FetchError, match="^NGC_API_KEY does not contain an NGC key") as caught:
         api_key({"NGC_API_KEY": key})
     assert key not in str(caught.value)

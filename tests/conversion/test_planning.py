@@ -9,10 +9,11 @@ from types import MappingProxyType
 
 import pytest
 
-from conversion import catalog_file, plan_text, planning
-from conversion.catalog import Catalog
-from conversion.choice import choose
-from conversion.plan import EnginePlan, Plan
+from conversion import planning
+from conversion.catalog import Catalog, load_catalog
+from conversion.commands import shell
+from conversion.plan import EnginePlan, Options, Plan
+from conversion.selection import select
 from facekit.engines.machine import Gpu, Machine
 from tests.conversion.conftest import REPOSITORY
 
@@ -29,30 +30,27 @@ def make(
     environment: Mapping[str, str] = MappingProxyType({}),
     **about: object,
 ) -> Plan:
-    catalog = catalog_file.load(repository=repository)
-    jobs = choose(catalog, selections, models, {})
+    catalog = load_catalog(repository=repository)
+    jobs = select(catalog, selections, models, {})
     weights_dir = repository.parent / "weights"
-    return planning.make_plan(
-        jobs,
-        planning.Circumstances(repository, weights_dir, machine, **about),  # type: ignore[arg-type]
-        environment,
-    )
+    options = Options(repository, weights_dir, **about)  # type: ignore[arg-type]
+    return planning.make_plan(jobs, options, machine, environment)
 
 
 def engine_of(plan: Plan, model: str) -> EnginePlan:
-    return next(engine for engine in plan.engines if engine.model == model)
+    return next(engine for engine in plan.engines if engine.job.model.name == model)
 
 
 def test_plan_of_a_machine_without_tensorrt_is_for_the_default_release(repository: Path) -> None:
     plan = make(repository)
     assert (plan.release, plan.tensorrt, plan.dali_wheel) == ("24.04", "8.6.3", "1.35.0")
-    assert "none here, so the plan is for release 24.04: TensorRT 8.6.3" in plan_text.text(plan)
+    assert "none here, so the plan is for release 24.04: TensorRT 8.6.3" in plan.text()
 
 
 def test_plan_of_a_machine_with_tensorrt_is_for_that(repository: Path) -> None:
     plan = make(repository, machine=A10)
     assert (plan.release, plan.tensorrt) == (None, "8.6.3")
-    first = plan_text.text(plan).splitlines()[0]
+    first = plan.text().splitlines()[0]
     assert first == "this machine: TensorRT 8.6.3, NVIDIA A10 (8.6), x86_64"
 
 
@@ -112,15 +110,15 @@ def test_plan_of_an_own_etlt_names_the_tool_that_is_fetched_and_its_terms(
     repository: Path, stanza: Callable[..., Path]
 ) -> None:
     models = stanza(file="mine.etlt", format="uff-etlt", key="k", precision="fp16", license="mine")
-    catalog = catalog_file.load([models], repository=repository)
-    jobs = choose(catalog, ["facenet=mine"], ["facenet"], {})
-    about = planning.Circumstances(repository, repository.parent / "weights", NOTHING)
-    plan = planning.make_plan(jobs, about, {})
+    catalog = load_catalog([models], repository=repository)
+    jobs = select(catalog, ["facenet=mine"], ["facenet"], {})
+    options = Options(repository, repository.parent / "weights")
+    plan = planning.make_plan(jobs, options, NOTHING, {})
     [engine] = plan.engines
     assert [download.path.name for download in engine.downloads] == ["tao-converter"]
     assert engine.accepted is False
-    text = plan_text.text(plan)
-    assert "terms    yours; those of tao-converter: NVIDIA TAO Toolkit Model EULA, https" in text
+    text = plan.text()
+    assert "license  yours; that of tao-converter: NVIDIA TAO Toolkit Model EULA, https" in text
     assert f"source   {models.with_name('mine.etlt')}" in text
 
 
@@ -128,7 +126,7 @@ def test_plan_of_open_weights_fetches_nothing_and_asks_for_no_terms(repository: 
     plan = make(repository, "open")
     assert all(engine.downloads == () for engine in plan.engines)
     assert all(engine.accepted is None for engine in plan.engines)
-    assert "--accept-eula" not in plan_text.text(plan)
+    assert "--accept-eula" not in plan.text()
 
 
 @pytest.mark.parametrize(
@@ -137,10 +135,10 @@ def test_plan_of_open_weights_fetches_nothing_and_asks_for_no_terms(repository: 
 def test_plan_names_the_terms_and_whether_they_are_accepted(
     repository: Path, accepted: bool, words: str
 ) -> None:
-    text = plan_text.text(make(repository, accepted=accepted))
+    text = make(repository, accepted=accepted).text()
     assert "NVIDIA TAO Toolkit Model EULA, https://developer.nvidia.com/" in text
     assert words in text
-    assert ("first read the terms" in text) == (not accepted)
+    assert ("first read the license" in text) == (not accepted)
 
 
 def test_plan_shows_the_arguments_that_the_build_uses(repository: Path) -> None:
@@ -149,33 +147,33 @@ def test_plan_shows_the_arguments_that_the_build_uses(repository: Path) -> None:
     assert engine.command[0] == "tao-converter" and engine.tool_version == "v5.1.0_8.6.3.1_x86"
     assert engine.command[-1] == str(folder / "model.etlt")
     assert str(folder / "int8_calibration.txt") in engine.command
-    assert planning.shell(engine.command) in plan_text.text(make(repository))
+    assert shell(engine.command) in make(repository).text()
 
 
 def test_plan_for_a_gpu_without_int8_falls_back_aloud(repository: Path) -> None:
     plan = make(repository, machine=P100, models=["facenet"])
     [engine] = plan.engines
-    assert engine.precision == "fp16"
+    assert engine.precision.value == "fp16"
     assert "int8" not in engine.command
-    assert "Tesla P100 (compute capability 6.0) has no fast INT8" in plan_text.text(plan)
+    assert "Tesla P100 (compute capability 6.0) has no fast INT8" in plan.text()
 
 
 def test_plan_of_an_etlt_for_tensorrt_10_says_the_ways_out(repository: Path) -> None:
     plan = make(repository, "facenet=nvidia", "fpenet=open", triton="24.08")
     assert plan.failed
-    text = plan_text.text(plan)
-    assert "TensorRT 10.3.0 cannot read a UFF or .etlt model. Ways out: --weights open" in text
+    text = plan.text()
+    assert "TensorRT 10.3.0 cannot read a UFF or .etlt model. Alternatives: --weights open" in text
     assert (
         "1 engine to build (minutes each), 1 pipeline to serialize, 1 model with a problem" in text
     )
 
 
 def test_plan_without_a_buildable_model_names_no_command_to_do_it(repository: Path) -> None:
-    assert "do it" not in plan_text.text(make(repository, triton="24.08"))
+    assert "do it" not in make(repository, triton="24.08").text()
 
 
 def test_plan_of_mixed_configurations_says_so(repository: Path) -> None:
-    text = plan_text.text(make(repository, "facenet=nvidia", "fpenet=open"))
+    text = make(repository, "facenet=nvidia", "fpenet=open").text()
     assert "these don't go together" in text
     assert "config.pbtxt fits facenet, configs/open.pbtxt fits fpenet" in text
     assert "do it" not in text
@@ -185,8 +183,12 @@ def test_plan_of_mixed_configurations_says_so(repository: Path) -> None:
 def test_plan_of_the_mask_detector_goes_beside_any_weights(weights: str) -> None:
     plan = make(REPOSITORY, weights)
     engine = engine_of(plan, "facemask")
-    assert (engine.weights, engine.config, engine.accepted) == ("open", "config.pbtxt", None)
-    assert "these don't go together" not in plan_text.text(plan)
+    assert (engine.job.weights.name, engine.config, engine.accepted) == (
+        "open",
+        "config.pbtxt",
+        None,
+    )
+    assert "these don't go together" not in plan.text()
 
 
 def test_plan_writes_nothing(repository: Path) -> None:
@@ -199,7 +201,7 @@ def test_plan_writes_nothing(repository: Path) -> None:
 def test_plan_says_why_an_engine_is_built(repository: Path) -> None:
     engine = engine_of(make(repository, "open", machine=A10), "facenet")
     assert engine.reason
-    assert f"build    yes: {engine.reason}" in plan_text.text(make(repository, "open", machine=A10))
+    assert f"build    yes: {engine.reason}" in make(repository, "open", machine=A10).text()
 
 
 def test_plan_as_json_holds_plain_values(repository: Path) -> None:
@@ -215,10 +217,10 @@ def test_key_that_is_not_public_is_not_shown(repository: Path, tmp_path: Path) -
         "models: {facenet: {weights: {mine: {file: a.etlt, format: uff-etlt, key: geheim, "
         "precision: fp16, license: mine}}}}"
     )
-    catalog = catalog_file.load([path], repository=repository)
-    jobs = choose(catalog, ["facenet=mine"], ["facenet"], {})
-    plan = planning.make_plan(jobs, planning.Circumstances(repository, tmp_path, NOTHING), {})
-    text = plan_text.text(plan) + json.dumps(plan.to_dict())
+    catalog = load_catalog([path], repository=repository)
+    jobs = select(catalog, ["facenet=mine"], ["facenet"], {})
+    plan = planning.make_plan(jobs, Options(repository, tmp_path), NOTHING, {})
+    text = plan.text() + json.dumps(plan.to_dict())
     assert "geheim" not in text and "-k '***'" in text
 
 
@@ -241,9 +243,7 @@ def test_pipeline_files_for_the_cpu_are_there_in_a_clone() -> None:
 def test_command_lines_hold_each_weights_of_the_kit(catalog: Catalog) -> None:
     titles = [line for line in planning.command_lines() if line.startswith("# ")]
     assert titles == [
-        f"# {model.name}, weights {name}"
-        for model in catalog.models.values()
-        for name in model.weights
+        f"# {model.name}, weights {name}" for model in catalog.values() for name in model.weights
     ]
 
 
@@ -259,13 +259,13 @@ def test_command_lines_hold_what_a_plan_would_run(repository: Path) -> None:
     lines = planning.command_lines()
     for selection in ("nvidia", "open"):
         for engine in make(repository, selection).engines:
-            line = planning.shell(engine.command)
+            line = shell(engine.command)
             line = line.replace(str(repository.parent / "weights"), "/weights")
             assert line.replace(str(repository), "/models") in lines
 
 
 def test_shell_quotes_what_a_shell_would_read_otherwise() -> None:
     argv = ["trtexec", "--shapes='input:0':1x3", "--saveEngine=$ENGINE", "a b"]
-    assert planning.shell(argv) == (
+    assert shell(argv) == (
         """trtexec '--shapes='"'"'input:0'"'"':1x3' --saveEngine=$ENGINE 'a b'"""
     )

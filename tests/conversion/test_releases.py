@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from conversion import releases
 from conversion.catalog import Catalog, Weights
 from conversion.errors import ReleaseError
+from conversion.releases import TOOL_LICENSE, load_releases, numbers
 
-TABLE = releases.load()
+TABLE = load_releases()
 
 
 def weights(catalog: Catalog, name: str) -> Weights:
     model, source = name.split("=")
-    return catalog.models[model].weights[source]
+    return catalog[model].weights[source]
 
 
 def refusal(catalog: Catalog, name: str, tensorrt: str, architecture: str = "x86_64") -> str:
@@ -25,27 +25,26 @@ def refusal(catalog: Catalog, name: str, tensorrt: str, architecture: str = "x86
 
 
 def test_default_release_is_the_last_that_reads_an_etlt() -> None:
-    assert TABLE.default.tag == "24.04"
+    assert TABLE.default_tag == "24.04"
     assert TABLE.default.tensorrt == "8.6.3"
     assert TABLE.default.tao_converter["x86_64"] == "v5.1.0_8.6.3.1_x86"
 
 
 def test_releases_from_tensorrt_10_on_have_no_tao_converter() -> None:
-    for release in TABLE.known:
-        assert bool(release.tao_converter) == (releases.numbers(release.tensorrt)[0] < 10)
+    for release in TABLE.known.values():
+        assert bool(release.tao_converter) == (numbers(release.tensorrt)[0] < 10)
 
 
 def test_dali_wheel_is_never_newer_than_the_image_s_backend() -> None:
-    for release in TABLE.known:
-        assert releases.numbers(release.dali_wheel)[:2] <= releases.numbers(release.dali)[:2]
+    for release in TABLE.known.values():
+        assert numbers(release.dali_wheel)[:2] <= numbers(release.dali)[:2]
 
 
 @pytest.mark.parametrize(
     ("version", "tag"), [("8.6.3", "24.04"), ("8.6.3.1", "24.04"), ("10.2.0", "24.07")]
 )
 def test_release_is_found_by_tensorrt(version: str, tag: str) -> None:
-    release = TABLE.by_tensorrt(version)
-    assert release is not None and release.tag == tag
+    assert TABLE.by_tensorrt(version) == TABLE.by_tag(tag)
 
 
 def test_release_of_an_unknown_tensorrt_is_none() -> None:
@@ -67,7 +66,7 @@ def test_etlt_on_tensorrt_8_fits(catalog: Catalog, name: str) -> None:
 def test_etlt_on_tensorrt_10_names_the_ways_out(catalog: Catalog, name: str, tensorrt: str) -> None:
     assert refusal(catalog, name, tensorrt) == (
         f"TensorRT {tensorrt} cannot read a UFF or .etlt model. "
-        "Ways out: --weights open, or Triton 24.02 to 24.04"
+        "Alternatives: --weights open, or Triton 24.02 to 24.04"
     )
 
 
@@ -85,7 +84,7 @@ def test_onnx_etlt_on_tensorrt_9_is_refused_for_want_of_a_tool(catalog: Catalog)
 
 def test_etlt_on_another_processor_is_refused(catalog: Catalog) -> None:
     text = refusal(catalog, "fpenet=nvidia", "8.6.3", "riscv64")
-    assert "on riscv64 (known: TensorRT 8.6.3 of Triton 24.02 to 24.04, aarch64, x86_64)" in text
+    assert "on riscv64 (known: TensorRT 8.6.3 on aarch64, x86_64)" in text
 
 
 def test_etlt_on_an_older_tensorrt_is_refused(catalog: Catalog) -> None:
@@ -124,7 +123,7 @@ def test_release_of_the_image_is_told_by_its_variable() -> None:
 
 
 def test_terms_of_the_tool_are_those_of_nvidia_s_networks(catalog: Catalog) -> None:
-    assert weights(catalog, "facenet=nvidia").license == releases.TOOL_LICENSE
+    assert weights(catalog, "facenet=nvidia").license == TOOL_LICENSE
 
 
 ROW = "{tensorrt: 8.6.3, dali: '1.36', dali_wheel: 1.35.0, tao_converter: {x86_64: v5}}"
@@ -140,13 +139,16 @@ ROW = "{tensorrt: 8.6.3, dali: '1.36', dali_wheel: 1.35.0, tao_converter: {x86_6
         ),
         (
             f"default: 24.04\nreleases: {{'24.04': {ROW}}}",
-            "got the number 24.04 (write it in quotes)",
+            "default: expected text, got 24.04 (write it in quotes)",
         ),
-        (f"default: '24'\nreleases: {{'24': {ROW}}}", "FILE:2: releases.24: expected a tag"),
-        ("default: 'a'\nreleases: {}", "FILE:2: releases: expected at least one release"),
+        (
+            f"default: '24'\nreleases: {{'24': {ROW}}}",
+            "FILE:2: releases.24: expected a tag",
+        ),
+        ("default: 'a'\nreleases: {}", "FILE:2: releases: expected at least 1 in it"),
         (
             f"default: '24.04'\nreleases: {{'24.04': {ROW.replace('x86_64', 'amd64')}}}",
-            "tao_converter.amd64: unknown processor; known are x86_64, aarch64",
+            "tao_converter.amd64: expected 'x86_64' or 'aarch64'",
         ),
         (
             f"default: '24.04'\nreleases: {{'24.04': {ROW.replace('8.6.3', 'eight')}}}",
@@ -160,5 +162,29 @@ def test_table_with_a_mistake_names_file_line_and_key(
     path = tmp_path / "releases.yaml"
     path.write_text(content)
     with pytest.raises(ReleaseError) as caught:
-        releases.load(path)
+        load_releases(path)
     assert words in str(caught.value).replace(str(path), "FILE")
+
+
+def dali(tag: str, wanted: str = "") -> str:
+    return TABLE.dali_for(f"nvcr.io/nvidia/tritonserver:{tag}-py3", wanted)
+
+
+@pytest.mark.parametrize(
+    ("tag", "wheel"), [("24.03", "1.31.0"), ("24.08", "1.35.0"), ("24.06", "1.35.0")]
+)
+def test_dali_left_out_is_the_newest_that_the_base_reads(tag: str, wheel: str) -> None:
+    assert dali(tag) == wheel
+    assert TABLE.dali_for("my/own:latest", "") == "1.35.0"
+
+
+def test_dali_newer_than_the_base_is_refused() -> None:
+    with pytest.raises(ReleaseError, match=r"DALI_VERSION=1.35.0 is newer .*set it to 1\.31\.0"):
+        dali("24.03", "1.35.0")
+    assert dali("24.04", "1.36.2") == "1.36.2"
+
+
+def test_base_older_than_every_known_one_asks_for_the_dali() -> None:
+    with pytest.raises(ReleaseError, match=r"the first is 24\.02\): set DALI_VERSION"):
+        dali("23.01")
+    assert dali("23.01", "1.20.0") == "1.20.0"

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from conversion.build import build_engine
-from conversion.catalog import Catalog, Job
-from conversion.fetch import Fetched
+from conversion.catalog import Catalog, Job, Precision
 from conversion.verify import verify
 from facekit.engines.machine import Gpu, Machine
 from facekit.engines.manifest import manifest_path, read_manifest, sha256_of
@@ -29,11 +28,12 @@ class Served:
     def __init__(self, folder: Path, catalog: Catalog) -> None:
         self.repository = folder / "models"
         shutil.copytree(REPOSITORY, self.repository, ignore=shutil.ignore_patterns("*.gpu.dali"))
-        facenet = catalog.models["facenet"]
+        facenet = catalog["facenet"]
         self.job = Job(facenet, facenet.weights["open"])
         build_engine(
             self.job,
-            Fetched(self.repository / "facenet/1/model.onnx", None),
+            self.repository / "facenet/1/model.onnx",
+            Precision.FP16,
             repository=self.repository,
             work=folder / "work",
             machine=MACHINE,
@@ -125,7 +125,7 @@ def test_engine_of_another_gpu_is_told(served: Served) -> None:
 
 
 def test_weights_other_than_the_chosen_are_told(served: Served, catalog: Catalog) -> None:
-    facenet = catalog.models["facenet"]
+    facenet = catalog["facenet"]
     served.job = Job(facenet, facenet.weights["nvidia"])
     (problem,) = served.problems("cpu")
     assert problem == (

@@ -14,8 +14,6 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from facekit.engines.manifest import (
     EngineManifest,
     engine_path,
@@ -81,21 +79,12 @@ def gateway() -> str:
     return str(pool.get("Gateway") or next(ip_network(pool["Subnet"]).hosts()))
 
 
-class WithoutGpu(engine.Compose):
-    """docker-compose.yml but for the converter's GPU: Compose 1.29 can't take it back elsewhere."""
+class Background(engine.Compose):
+    """docker-compose.yml, whose commands can also be started without waiting for their end."""
 
-    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, env: Mapping[str, str]) -> None:
         super().__init__(env)
-        compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
-        del compose["services"]["converter"]["deploy"]
         self._started: list[subprocess.Popen[str]] = []
-        path = folder / f"{self.project}.yml"
-        path.write_text(yaml.safe_dump(compose))
-        self._command = [
-            *engine.compose_command(),
-            *("--env-file", str(Path(__file__).parent / "empty.env"), "--file", str(path)),
-            *("--project-directory", str(ROOT), "--project-name", self.project),
-        ]
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a Compose command, and don't wait for it."""
@@ -143,7 +132,7 @@ class Converter:
         env: variables of the container.
     """
 
-    compose: WithoutGpu
+    compose: Background
     repository: Path
     weights: Path
     ngc: NgcServer
@@ -153,7 +142,7 @@ class Converter:
         """Return the words of Compose that run it."""
         given = {**self.env, **env}
         variables = [word for name, value in given.items() for word in ("-e", f"{name}={value}")]
-        return ["run", "--rm", "-T", *variables, *options, "converter", *arguments]
+        return ["run", "--rm", "-T", *variables, *options, "converter-cpu", *arguments]
 
     def run(self, *arguments: str, options: tuple[str, ...] = (), **env: str) -> Done:
         """Run it to its end."""
@@ -258,7 +247,7 @@ def converter_of(
             "FACEKIT_ACCEPT_EULA": "yes",
             "FACEKIT_NGC_URL": f"http://{gateway()}:{ngc.port}",
         }
-        compose = WithoutGpu(env, folder)
+        compose = Background(env)
         converter = Converter(compose, repository, weights, ngc)
         converter.env["FAKE_TOOL_LOG"] = "/weights/tools.log"
         try:

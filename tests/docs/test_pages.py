@@ -18,8 +18,8 @@ import yaml
 
 import conversion.cli
 import facekit.cli
-from conversion import releases
-from conversion.catalog_file import load
+from conversion.catalog import load_catalog
+from conversion.releases import load_releases
 from facekit import limits
 from facekit.contract import MODELS
 from facekit.data import probe_photo
@@ -232,21 +232,22 @@ def test_limits_are_the_ones_in_force() -> None:
 
 
 def test_weights_table_names_every_choice_of_the_catalog() -> None:
-    catalog = load(repository=ROOT / "model_repository")
-    names = {name for model in catalog.models.values() for name in model.weights}
+    catalog = load_catalog(repository=ROOT / "model_repository")
+    names = {name for model in catalog.values() for name in model.weights}
     text = TEXT["conversion"]
     (table,) = re.findall(r"^\| `--weights` .*\n\|-.*\n((?:\|.*\n)+)", text, re.M)
     assert set(re.findall(r"^\| `([\w-]+)`", table, re.M)) == names
-    for model in catalog.models.values():
+    for model in catalog.values():
         for weights in model.weights.values():
             if weights.ngc is not None:
-                assert f"`{weights.ngc.version}`, {weights.precision.value.upper()}" in text
+                version = weights.ngc.label.partition(":")[2]
+                assert f"`{version}`, {weights.precision.value.upper()}" in text
 
 
 def test_release_is_the_default_of_the_table() -> None:
-    release = releases.load().default
+    table = load_releases()
     text = " ".join(TEXT["conversion"].split())
-    assert f"Triton {release.tag} with TensorRT {release.tensorrt}" in text
+    assert f"Triton {table.default_tag} with TensorRT {table.default.tensorrt}" in text
 
 
 def test_every_service_and_port_that_is_named_is_composes() -> None:

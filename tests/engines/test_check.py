@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conversion import catalog_file
+from conversion.catalog import load_catalog
 from facekit.engines.check import active_config, check_engines, needs_machine
 from facekit.engines.machine import Gpu, Machine
 from facekit.engines.manifest import REPAIR, Batch, engine_path, manifest_path, repair_command
@@ -200,8 +200,8 @@ def test_check_engines_of_other_weights_names_the_command_for_these(
 
 
 def test_repair_command_names_every_weights_of_the_kit_without_a_file() -> None:
-    catalog = catalog_file.load(repository=Path("/models"))
-    for model in catalog.models.values():
+    catalog = load_catalog(repository=Path("/models"))
+    for model in catalog.values():
         for weights in model.weights:
             assert repair_command(model.name, weights).startswith(REPAIR)
     assert repair_command("facenet", "mine").startswith(

@@ -10,8 +10,7 @@ import pytest
 from conversion.build import build_engine
 from conversion.catalog import Catalog, Job
 from conversion.errors import BuildError
-from conversion.fetch import Fetched
-from conversion.reasons import reason_to_build
+from conversion.staleness import precision_for, reason_to_build
 from facekit.engines.machine import Gpu, Machine
 from facekit.engines.manifest import EngineManifest
 from tests.conversion.conftest import REPOSITORY, ROOT
@@ -44,7 +43,7 @@ class Bench:
         (folder / "int8_calibration.txt").write_bytes(networks.calibration_cache())
 
     def job(self, model: str = "facenet", weights: str = "nvidia") -> Job:
-        found = self.catalog.models[model]
+        found = self.catalog[model]
         return Job(found, found.weights[weights])
 
     def network(self, job: Job) -> Path:
@@ -53,13 +52,15 @@ class Bench:
         return self.folder / f"{job.model.name}.etlt"
 
     def build(self, job: Job | None = None, on: Machine | None = None) -> EngineManifest:
-        job = job or self.job()
+        job, on = job or self.job(), on or machine()
+        precision, _ = precision_for(job.weights, on)
         return build_engine(
             job,
-            Fetched(self.network(job), self.folder / "int8_calibration.txt"),
+            self.network(job),
+            precision,
             repository=self.repository,
             work=self.work,
-            machine=on or machine(),
+            machine=on,
             tao_converter=FAKES / "tao_converter.py",
             say=self.said.append,
         )

@@ -11,7 +11,6 @@ import pytest
 from conversion import build as build_module
 from conversion.build import build_engine
 from conversion.errors import BuildError
-from conversion.fetch import Fetched
 from tests.conversion.engines.bench import FAKES, Bench, machine
 from tests.fakes import networks
 
@@ -19,7 +18,7 @@ from tests.fakes import networks
 FAULTS = [
     ("no-engine", "tao_converter.py ended with exit code 0, and it wrote no engine to", "read its"),
     ("empty", "tao_converter.py ended with exit code 0, and the engine is empty", "read its"),
-    ("half", "trtexec.py ended with exit code 1, and the engine does not load", "see that"),
+    ("half", "trtexec.py ended with exit code 1, and the engine does not load", "check that"),
     ("wrong-key", "tao_converter.py ended with exit code 0, and it wrote no engine", "put the key"),
     ("memory", "tao_converter.py ended with exit code 1, and it wrote no engine", "end what else"),
 ]
@@ -76,7 +75,7 @@ def test_failed_tool_is_not_believed_where_nothing_can_try_its_engine(
 ) -> None:
     monkeypatch.setattr(build_module, "find_trtexec", lambda: None)
     monkeypatch.setenv("FAKE_TOOL_MODE", "exit-1")
-    assert "no trtexec here to tell whether its engine is any good" in bench.failure()
+    assert "no trtexec here to check its engine" in bench.failure()
 
 
 def test_engine_that_could_not_be_tried_is_said_aloud(
@@ -84,7 +83,7 @@ def test_engine_that_could_not_be_tried_is_said_aloud(
 ) -> None:
     monkeypatch.setattr(build_module, "find_trtexec", lambda: None)
     bench.build()
-    assert "facenet: trtexec is not here, so the engine was not tried" in bench.said
+    assert "facenet: trtexec is not here, so the engine was not checked" in bench.said
 
 
 def test_onnx_without_trtexec_says_where_it_is(
@@ -104,7 +103,8 @@ def test_engine_of_another_tensorrt_is_found_by_loading_it(
     with pytest.raises(BuildError, match="likely: the tool and TensorRT are of different versions"):
         build_engine(
             job,
-            Fetched(bench.network(job), bench.folder / "int8_calibration.txt"),
+            bench.network(job),
+            job.weights.precision,
             repository=bench.repository,
             work=bench.work,
             machine=machine(),
@@ -116,7 +116,7 @@ def test_engine_of_another_tensorrt_is_found_by_loading_it(
 def test_other_outputs_than_promised_are_refused(bench: Bench) -> None:
     (bench.folder / "fpenet.etlt").write_bytes(networks.fpenet_etlt(points=68))
     words = bench.failure(bench.job("fpenet"))
-    assert "the engine gives conv_keypoints_m80 [1, 68, 80, 80]" in words
+    assert "the engine has the outputs conv_keypoints_m80 [1, 68, 80, 80]" in words
     assert "correct `outputs:`" in words
 
 
@@ -132,4 +132,4 @@ def test_work_folder_that_cannot_be_emptied_is_told_of(
 
     with monkeypatch.context() as patched:
         patched.setattr("shutil.rmtree", refuse)
-        assert "Permission denied; see who owns what lies there" in bench.failure()
+        assert "Permission denied; this is user" in bench.failure()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from conversion.reasons import reason_to_build
+from conversion.staleness import reason_to_build
 from facekit.engines.machine import Machine
 from tests.conversion.engines.bench import A10, P40, P100, Bench, machine
 from tests.fakes import networks
@@ -54,8 +54,8 @@ def note(**changes: object) -> Callable[[Bench], None]:
 STALE: list[tuple[Callable[[Bench], None], str]] = [
     (change_network, "the network facenet.etlt has changed since its engine was built"),
     (change_engine, "the engine is not the one of its plan.json: its SHA-256 differs"),
-    (remove_manifest, "nothing is known of its engine: plan.json is missing"),
-    (damage_manifest, "what is known of its engine is damaged: "),
+    (remove_manifest, "its plan.json is missing"),
+    (damage_manifest, "its plan.json is damaged: "),
     (change_calibration, "the cache int8_calibration.txt has changed since the engine was built"),
     (note(batch={"minimum": 8, "optimum": 8, "maximum": 8}), "the engine takes batches of "),
     (note(inputs={"input_1": [3, 544, 960]}), "the engine's input is not the model's"),

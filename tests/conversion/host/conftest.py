@@ -1,42 +1,82 @@
-"""A clone of the kit and its settings."""
+"""A clone of the kit, a Docker engine and Compose, both of which are stand-ins."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from conversion.host.settings import Settings, load_settings
+from conversion.host.cli import main
+from conversion.host.compose import Compose, Settings
+from tests.fakes.docker_engine import FakeEngine
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = [sys.executable, str(ROOT / "tests" / "fakes" / "compose.py")]
+KEY = "nvapi-key-that-must-stay-secret"
+IMAGE = "facekit/converter:0.1.0"
+BASE = "nvcr.io/nvidia/tritonserver:24.04-py3"
+
+
+@dataclass
+class Host:
+    """A clone on a machine.
+
+    Attributes:
+        root: the clone.
+        engine: what Docker is.
+    """
+
+    root: Path
+    engine: FakeEngine
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"FAKE_COMPOSE_LOG": str(self.root / "log")}
+
+    @property
+    def models(self) -> Path:
+        return self.root / "model_repository"
+
+    def settings(self, **environ: str) -> Settings:
+        return Compose(self.root, {**self.environ, **environ}, COMPOSE).settings()
+
+    def convert(self, *words: str, **environ: str) -> int:
+        return main(
+            words,
+            environ={**self.environ, **environ},
+            root=self.root,
+            client=self.engine,
+            command=COMPOSE,
+        )
+
+    def calls(self, command: str) -> list[dict[str, Any]]:
+        """What Compose was asked, without what each run names itself."""
+        log = self.root / "log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [entry for line in lines if (entry := json.loads(line))["command"] == command]
+
+    def ran(self) -> list[str]:
+        """The only run: volumes, service, command and its options."""
+        (call,) = self.calls("run")
+        arguments: list[str] = call["arguments"]
+        assert arguments[0] == "--name" and arguments[2:5] == [
+            *("-e", "FACEKIT_HOST_ROOT=/host", "-T")
+        ]
+        return arguments[5:]
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """What of a clone the host's part reads."""
-    for name in ("Dockerfile.converter", "pyproject.toml", "LICENSE"):
-        (tmp_path / name).write_text(name)
-    for folder in ("facekit", "conversion"):
-        (tmp_path / folder / "__pycache__").mkdir(parents=True)
-        (tmp_path / folder / "code.py").write_text("pass\n")
-        (tmp_path / folder / "__pycache__" / "code.pyc").write_text("")
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A machine with a GPU, on which the image is built, and every folder has room."""
     model = tmp_path / "model_repository" / "facenet"
     (model / "1").mkdir(parents=True)
     (model / "config.pbtxt").write_text('name: "facenet"')
-    return tmp_path
-
-
-@pytest.fixture
-def settings(root: Path) -> Settings:
-    return load_settings(root, {})
-
-
-@pytest.fixture(autouse=True)
-def roomy_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every folder that is there has room: what the driver does never hangs on this machine's."""
-    look = shutil.disk_usage
-
-    def usage(path: Any) -> Any:
-        return look(path)._replace(free=1_000_000_000_000)
-
-    monkeypatch.setattr(shutil, "disk_usage", usage)
+    look: Callable[..., Any] = shutil.disk_usage
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: look(path)._replace(free=10**12))
+    return Host(tmp_path, FakeEngine([IMAGE, BASE], state={}))

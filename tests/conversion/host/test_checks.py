@@ -11,14 +11,8 @@ import pytest
 from docker.errors import DockerException
 
 from conversion.host import checks, gpu
-from conversion.host.engine import check_engine, connect
-from conversion.host.findings import HostError, State
-from conversion.host.images import sources_digest
-from conversion.host.settings import Settings, load_settings
-from tests.conversion.host.setups import (
-    IMAGE,
-    ready,
-)
+from conversion.host.checks import HostError, State, check_engine, connect
+from tests.conversion.host.conftest import BASE, IMAGE, Host
 from tests.fakes.docker_engine import FakeEngine, api_error
 
 
@@ -69,7 +63,7 @@ def test_connection_is_patient_once_the_engine_has_answered(
     [
         ({}, State.OK, "24.0.7 on linux amd64"),
         ({"ApiVersion": "1.39"}, State.FAILED, "older than 1.40"),
-        ({"Os": "windows"}, State.FAILED, "Linux containers"),
+        ({"Os": "windows"}, State.FAILED, "the image is for Linux"),
     ],
 )
 def test_check_engine_tells_what_it_is(version: dict[str, str], state: State, words: str) -> None:
@@ -96,93 +90,110 @@ def test_check_runtime_tells_whether_a_gpu_can_be_handed_out(
 ) -> None:
     found = gpu.check_runtime(info, lambda name: name if name in programs else None)
     assert found.state is state
-    assert words in "\n".join(found.lines())
+    assert words in str(found)
 
 
-def test_check_disk_with_too_little_room_for_the_base_says_how_much(settings: Settings) -> None:
-    info = {"DockerRootDir": "/"}
-    images, files = checks.check_disk(FakeEngine(), settings, info, lambda _: 20_000_000_000)
+def test_check_disk_with_too_little_room_for_the_base_says_how_much(host: Host) -> None:
+    images, files = checks.check_disk(FakeEngine(), host.settings(), "/", lambda _: 20_000_000_000)
     assert images.state is State.FAILED
     assert images.text == "20.0 GB free at /, and 27 GB are needed"
     assert files.state is State.OK
 
 
-def test_check_disk_with_the_image_there_needs_none_for_it(root: Path, settings: Settings) -> None:
-    found = checks.check_disk(
-        ready(root), settings, {"DockerRootDir": "/"}, lambda _: 2_000_000_000
-    )
+def test_check_disk_with_the_image_there_needs_none_for_it(host: Host) -> None:
+    found = checks.check_disk(host.engine, host.settings(), "/", lambda _: 2_000_000_000)
     assert [each.state for each in found] == [State.OK, State.OK]
 
 
-def test_check_disk_of_another_machine_says_that_it_can_not_look(settings: Settings) -> None:
-    info = {"DockerRootDir": "/of/a/virtual/machine"}
-    assert checks.check_disk(FakeEngine(), settings, info)[0].state is State.WARNING
+def test_check_disk_of_another_machine_says_that_it_cannot_look(host: Host) -> None:
+    found = checks.check_disk(FakeEngine(), host.settings(), "/of/a/virtual/machine")
+    assert found[0].state is State.WARNING
 
 
-def test_check_folders_of_another_user_names_both_ways_out(root: Path) -> None:
-    owner = (root / "model_repository").stat()
-    settings = load_settings(root, {"FACEKIT_UID": "4711", "FACEKIT_GID": "4711"})
-    (found,) = checks.check_folders(settings)
+def test_check_folders_of_another_user_names_both_ways_out(host: Host) -> None:
+    owner = host.models.stat()
+    found = checks.check_folders(host.settings(FACEKIT_UID="4711", FACEKIT_GID="4711"))
     assert found.state is State.FAILED
     assert found.remedy == (
-        f"sudo chown -R 4711:4711 {settings.repository}",
+        f"sudo chown -R 4711:4711 {host.models}",
         f"or in .env: FACEKIT_UID={owner.st_uid} and FACEKIT_GID={owner.st_gid}",
     )
 
 
-def test_check_folders_without_a_model_says_so(root: Path) -> None:
-    settings = load_settings(root, {}, repository=root / "facekit")
-    (found,) = checks.check_folders(settings)
-    assert "holds no model" in found.text
+def test_check_folders_without_a_model_says_so(host: Host) -> None:
+    (host.models / "facenet" / "config.pbtxt").unlink()
+    assert "contains no models" in checks.check_folders(host.settings()).text
 
 
 @pytest.mark.parametrize(
-    ("labels", "state", "words"),
-    [
-        (None, State.TODO, "is not there"),
-        ({}, State.TODO, "not built by this command"),
-        ({"facekit.sources": "old"}, State.TODO, "built from other sources"),
-    ],
+    ("images", "words"),
+    [([], "after nvcr.io/nvidia/tritonserver:24.04-py3 (about 8 GB) is fetched"), ([BASE], "in m")],
 )
-def test_check_image_that_does_not_fit_is_built_again(
-    settings: Settings, labels: dict[str, str] | None, state: State, words: str
+def test_check_image_that_is_missing_says_when_it_is_built(
+    host: Host, images: list[str], words: str
 ) -> None:
-    engine = FakeEngine({} if labels is None else {IMAGE: labels})
-    found = checks.check_image(engine, settings)
-    assert (found.state, words in found.text) == (state, True), found
+    found = checks.check_image(FakeEngine(images), host.settings())
+    assert found.state is State.TODO and words in found.text
+    assert checks.check_image(FakeEngine([IMAGE]), host.settings()).state is State.OK
 
 
-def test_check_image_of_these_sources_is_good(root: Path, settings: Settings) -> None:
-    assert checks.check_image(ready(root), settings).state is State.OK
+def test_check_looks_and_starts_nothing(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    assert host.convert("--check") == 0
+    said = capsys.readouterr().err
+    for about in ("Docker", "NVIDIA runtime", "disk, images", "repository", "image", "GPU"):
+        assert f"convert: ok    {about}" in said
+    assert host.calls("run") == host.calls("build") == []
 
 
-def test_sources_digest_follows_an_edited_file_and_the_base(root: Path, settings: Settings) -> None:
-    before = sources_digest(settings)
-    (root / "facekit" / "__pycache__" / "other.pyc").write_text("")
-    assert sources_digest(settings) == before
-    (root / "conversion" / "code.py").write_text("pass  # edited\n")
-    edited = sources_digest(settings)
-    other_base = sources_digest(load_settings(root, {"TRITON_IMAGE": "another:1"}))
-    assert len({before, edited, other_base}) == 3
+def test_check_without_the_image_builds_nothing(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.engine = FakeEngine()
+    assert host.convert("--check") == 0
+    assert host.calls("build") == [] and "convert: todo  image" in capsys.readouterr().err
 
 
-def test_check_gpu_that_is_there_is_named(settings: Settings) -> None:
-    found = gpu.check_gpu(FakeEngine(), settings)
+def test_check_that_fails_shows_the_others_too_and_stops_the_run(
+    host: Host, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.engine = FakeEngine([IMAGE, BASE], info={"Runtimes": {}})
+    assert host.convert("--check") == host.convert() == 2
+    said = capsys.readouterr().err
+    assert "convert: FAIL  NVIDIA runtime" in said
+    assert "convert: ok    image" in said
+    assert host.calls("run") == []
+
+
+def test_gpu_that_does_not_work_stops_the_run(host: Host) -> None:
+    host.engine = FakeEngine([IMAGE, BASE], machine={"gpus": []})
+    assert host.convert() == 2 and host.calls("run") == []
+
+
+def test_rootless_engine_gets_root_which_is_the_user_outside(host: Host) -> None:
+    options = ["name=seccomp", "name=rootless"]
+    host.engine = FakeEngine([IMAGE, BASE], info={"SecurityOptions": options}, state={})
+    assert host.convert("plan") == 0
+    environment = host.calls("run")[0]["env"]
+    assert (environment["FACEKIT_UID"], environment["FACEKIT_GID"]) == ("0", "0")
+
+
+def test_check_gpu_that_is_there_is_named(host: Host) -> None:
+    found = gpu.check_gpu(FakeEngine(), host.settings())
     assert found.text == "NVIDIA A10 (8.6), TensorRT 8.6.3 in the image"
 
 
 @pytest.mark.parametrize(
     ("machine", "words"),
     [
-        ({"gpus": []}, "the container sees no GPU: CUDA shows it none"),
+        ({"gpus": []}, "the container sees no GPU: CUDA lists none"),
         ({"gpus": [], "notes": ["error 803"]}, "the container sees no GPU: error 803"),
         ({"tensorrt": None}, "the image has no TensorRT"),
     ],
 )
 def test_check_gpu_that_does_not_work_says_why(
-    settings: Settings, machine: dict[str, Any], words: str
+    host: Host, machine: dict[str, Any], words: str
 ) -> None:
-    found = gpu.check_gpu(FakeEngine(machine=machine), settings)
+    found = gpu.check_gpu(FakeEngine(machine=machine), host.settings())
     assert found.state is State.FAILED
     assert words in found.text
 
@@ -212,9 +223,7 @@ def test_check_gpu_that_does_not_work_says_why(
         ("something new", "something new"),
     ],
 )
-def test_start_that_the_engine_refuses_is_explained(
-    settings: Settings, said: str, words: str
-) -> None:
-    found = gpu.check_gpu(FakeEngine(probe_error=api_error(said)), settings)
+def test_start_that_the_engine_refuses_is_explained(host: Host, said: str, words: str) -> None:
+    found = gpu.check_gpu(FakeEngine(probe_error=api_error(said)), host.settings())
     assert found.state is State.FAILED
-    assert words in "\n".join(found.lines())
+    assert words in str(found)

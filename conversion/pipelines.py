@@ -1,4 +1,4 @@
-"""Write the DALI pipelines into the repository, each in one step."""
+"""Write the DALI pipelines into the repository."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from conversion import places, releases
-from conversion.atomic import Say, publish
 from conversion.errors import BuildError, ReleaseError
+from conversion.paths import Say, not_writable
+from conversion.releases import TAG_VARIABLE, load_releases, numbers
 from facekit.engines.manifest import REPAIR, VERSION_DIR
 from facekit.errors import SetupError
-
-_FILE_MODE = 0o644
+from facekit.files import write_whole
 
 
 def serialize_pipelines(
@@ -20,17 +19,17 @@ def serialize_pipelines(
 ) -> list[Path]:
     """Write every pipeline in each of its colors for one device, and return the files.
 
-    The caller holds the repository's lock, so what a killed run left is nobody's and is removed.
+    The caller holds the repository's lock, so the partial files of a killed run can be removed.
 
     Args:
         repository: the model repository.
         device: ``gpu`` or ``cpu``.
-        say: takes a line a file.
+        say: takes a line per file.
         environment: tells in which of NVIDIA's images this runs.
 
     Raises:
         ReleaseError: DALI is newer than that of the image's server.
-        BuildError: DALI is not here, or a file can't be written.
+        BuildError: DALI is not installed, or a file cannot be written.
         SetupError: ``gpu`` was asked for, and CUDA is not here.
     """
     try:
@@ -40,14 +39,14 @@ def serialize_pipelines(
         from facekit.pipelines.serialize import file_name, serialize
     except ImportError as error:
         raise BuildError(
-            f"DALI is not here ({error}); it is in the converter's image: {REPAIR}"
+            f"DALI is not installed ({error}); it is in the converter's image: {REPAIR}"
         ) from error
     _check_version(str(nvidia.dali.__version__), environment)
     written = []
     for model, colors in COLORS_OF.items():
         folder = repository / model / VERSION_DIR
         if not folder.parent.is_dir():
-            continue  # a repository of some models alone
+            continue  # a repository of some models only
         for color in colors:
             path = folder / file_name(color, device)
             try:
@@ -55,36 +54,27 @@ def serialize_pipelines(
             except SetupError as error:
                 first = str(error).splitlines()[0]
                 raise SetupError(
-                    f"{path.name} of {model}: {first}\nwhat to do: see that nvidia-smi works, and "
-                    "that the container is given the GPU; --device cpu writes those of a server "
-                    "without one"
+                    f"{path.name} of {model}: {first}\nwhat to do: check that nvidia-smi works, "
+                    "and that the container is given the GPU; --device cpu writes the pipelines of "
+                    "a server without one"
                 ) from error
-            _write(path, data)
+            try:
+                for partial in folder.glob(".*.dali.part"):
+                    partial.unlink()
+                write_whole(path, data)
+            except OSError as error:
+                raise BuildError(not_writable(folder, error)) from error
             written.append(path)
             say(f"{model}: {path.name} written by DALI {nvidia.dali.__version__}")
     return written
 
 
 def _check_version(dali: str, environment: Mapping[str, str]) -> None:
-    """See to it that the server of this image can read what this DALI writes."""
-    release = releases.load().here(environment)
-    if release is None or releases.numbers(dali)[:2] <= releases.numbers(release.dali)[:2]:
-        return
-    raise ReleaseError(
-        f"DALI {dali} is here, and Triton {release.tag} has DALI {release.dali}, which can't read "
-        f"what a newer one writes. In .env: DALI_VERSION={release.dali_wheel}, then: "
-        "scripts/convert --build"
-    )
-
-
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        for left in path.parent.glob(".*.dali.part"):
-            left.unlink()
-        part.write_bytes(data)
-        publish(part, path, _FILE_MODE)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise BuildError(places.refused(path.parent, error)) from error
+    """Check that the server of this image can read what this DALI writes."""
+    release = load_releases().here(environment)
+    if release is not None and numbers(dali)[:2] > numbers(release.dali)[:2]:
+        raise ReleaseError(
+            f"DALI {dali} is installed, and Triton {environment[TAG_VARIABLE]} has DALI "
+            f"{release.dali}, which cannot read what a newer one writes. In .env: "
+            f"DALI_VERSION={release.dali_wheel}, then: scripts/convert --build"
+        )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conversion.errors import BuildError
-from conversion.toolrun import ToolRun, run_tool
+from conversion.tool_process import ToolRun, run_tool
 from tests.conversion.conftest import ROOT
 from tests.serving.waiting import wait_for
 
@@ -49,12 +49,12 @@ def test_tail_keeps_the_last_lines(tmp_path: Path) -> None:
 
 
 def test_silence_is_broken_by_a_sign_of_life(tmp_path: Path) -> None:
-    _, said = run(tmp_path, "time.sleep(1)", heartbeat_s=0.2)
+    _, said = run(tmp_path, "time.sleep(0.5)", status_s=0.1)
     assert said[0] == "building: takes minutes, 0:00 so far"
 
 
 def test_sign_of_life_goes_on_after_the_tool_closed_its_output(tmp_path: Path) -> None:
-    _, said = run(tmp_path, "os.close(1); os.close(2); time.sleep(1)", heartbeat_s=0.2)
+    _, said = run(tmp_path, "os.close(1); os.close(2); time.sleep(0.5)", status_s=0.1)
     assert said[0] == "building: takes minutes, 0:00 so far"
 
 
@@ -92,7 +92,7 @@ def test_tool_does_not_get_the_account_s_key(
 
 
 def test_missing_tool_says_so(tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"gone can't be executed: it is missing"):
+    with pytest.raises(BuildError, match=r"gone cannot be executed: it is missing"):
         run_tool([str(tmp_path / "gone")], task="building", say=print)
 
 
@@ -104,7 +104,7 @@ def test_tool_ends_with_its_converter(tmp_path: Path, number: signal.Signals) ->
         [
             sys.executable,
             "-c",
-            "import sys; from conversion.toolrun import run_tool;"
+            "import sys; from conversion.tool_process import run_tool;"
             "run_tool(sys.argv[1:], task='building', say=print)",
             script(tmp_path, body),
         ],

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from conversion import catalog_file
-from conversion.catalog import Catalog
-from conversion.choice import choose
+from conversion.catalog import Catalog, load_catalog
 from conversion.errors import CatalogError
+from conversion.selection import select
 
 
 def chosen(
@@ -19,7 +18,7 @@ def chosen(
     models: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    jobs = choose(catalog, selections, models, environment or {})
+    jobs = select(catalog, selections, models, environment or {})
     return {job.model.name: job.weights.name for job in jobs}
 
 
@@ -86,7 +85,7 @@ def test_mistake_in_the_variable_names_it(catalog: Catalog) -> None:
 
 
 def test_open_weights_whose_file_is_gone_say_where_it_should_be(repository: Path) -> None:
-    catalog = catalog_file.load(repository=repository)
+    catalog = load_catalog(repository=repository)
     (repository / "fpenet" / "1" / "model.onnx").unlink()
     assert chosen(catalog, ["open"], ["facenet"]) == {"facenet": "open"}
     with pytest.raises(CatalogError, match="there is no .*/models/fpenet/1/model.onnx"):
@@ -101,7 +100,7 @@ def test_model_of_one_s_own_needs_no_choice(repository: Path, tmp_path: Path) ->
         "batch: {minimum: 1, optimum: 4, maximum: 32}, "
         "weights: {mine: {file: e.onnx, precision: fp16, license: mine}}}}"
     )
-    catalog = catalog_file.load([path], repository=repository)
+    catalog = load_catalog([path], repository=repository)
     assert chosen(catalog)["emotion"] == "mine"
 
 
@@ -125,19 +124,19 @@ def test_mask_detector_is_the_kit_s_whatever_the_others_are_until_it_is_chosen(
     version.mkdir(parents=True)
     (version / "model.onnx").write_bytes(b"network")
     models = stanza("facemask", file="mine.onnx", precision="fp16", license="mine")
-    catalog = catalog_file.load([models], repository=repository)
+    catalog = load_catalog([models], repository=repository)
     assert chosen(catalog, selections)["facemask"] == expected
 
 
 def test_mask_detector_that_the_repository_does_without_is_not_made(repository: Path) -> None:
-    catalog = catalog_file.load(repository=repository)
+    catalog = load_catalog(repository=repository)
     assert list(chosen(catalog)) == ["facenet", "fpenet"]
     with pytest.raises(CatalogError, match="there is no .*/models/facemask/1/model.onnx"):
         chosen(catalog, models=["facemask"])
 
 
 def test_other_weights_are_only_offered_where_there_are_some(repository: Path) -> None:
-    catalog = catalog_file.load(repository=repository)
+    catalog = load_catalog(repository=repository)
     for model in ("facemask", "fpenet"):
         (repository / model / "1").mkdir(parents=True, exist_ok=True)
         (repository / model / "1" / "model.onnx").unlink(missing_ok=True)

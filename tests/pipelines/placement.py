@@ -1,37 +1,31 @@
-"""On which device every step of a pipeline runs, read from its graph without a GPU.
-
-A graph can be drawn up anywhere; only DALI's own pipeline, which runs it, needs CUDA.
-"""
+"""On which device every step of a pipeline runs, read from its graph without a GPU."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from nvidia.dali import backend as _backend
-
-# The lists of operators are made when the module is loaded, out of the type checker's sight.
-backend: Any = _backend
-
-# What reads the photo's bytes on the CPU and hands its pixels to the GPU.
-_DECODER = "mixed"
-
 
 def placement_problems(pipeline: Any) -> list[str]:
-    """Return what of a GPU pipeline runs in the wrong place, a sentence each.
+    """Return which steps of a GPU pipeline run on the wrong device, a sentence each.
 
-    The decoder has to be mixed; everything that touches its pixels, and every output, belongs on
-    the GPU. What is made of the orientation alone stays on the CPU, as DALI wants arguments.
+    The decoder has to be mixed; everything that uses its pixels, and every output, belongs on the
+    GPU. What is computed from the orientation alone stays on the CPU, as DALI wants arguments. No
+    GPU is needed: only DALI's own pipeline, which runs the graph, needs CUDA.
 
     Args:
         pipeline: a ``nvidia.dali`` pipeline that is not yet built.
     """
-    # There is no public way to a graph that asks for no GPU.
+    from nvidia.dali import backend
+
+    # DALI has no public access to a graph without a GPU.
     pipeline._build_graph()
     problems = []
+    # The lists are made when the module is loaded, so the type checker does not know them.
+    operators: Any = backend
     registered = {
-        "cpu": set(backend.RegisteredCPUOps()),
-        "gpu": set(backend.RegisteredGPUOps()),
-        "mixed": set(backend.RegisteredMixedOps()),
+        "cpu": set(operators.RegisteredCPUOps()),
+        "gpu": set(operators.RegisteredGPUOps()),
+        "mixed": set(operators.RegisteredMixedOps()),
     }
     decoders = 0
     pixels: set[str] = set()
@@ -40,10 +34,9 @@ def placement_problems(pipeline: Any) -> list[str]:
         if name is None:  # an input, fed from outside
             expected = "cpu"
         elif name.startswith("decoders__"):
-            expected, decoders = _DECODER, decoders + 1
+            expected, decoders = "mixed", decoders + 1
         else:
-            touched = any(node.name in pixels for node in step.inputs)
-            expected = "gpu" if touched else "cpu"
+            expected = "gpu" if any(node.name in pixels for node in step.inputs) else "cpu"
         if expected != "cpu":
             pixels.update(node.name for node in step.outputs)
         if device != expected:
@@ -59,7 +52,7 @@ def placement_problems(pipeline: Any) -> list[str]:
 
 
 def _operator(step: Any) -> tuple[str | None, str]:
-    """Return an operator's name, none for an input, and its device, in old and new DALI."""
+    """Return an operator's name, ``None`` for an input, and its device, in old and new DALI."""
     operator = step._op
     name = getattr(operator, "schema_name", None) or getattr(operator, "_schema_name", None)
     device = getattr(operator, "device", None) or getattr(operator, "_device", "cpu")

@@ -1,21 +1,38 @@
-"""Which weights are converted for which models: ``--weights`` and the models named."""
+"""What was asked for: weights (``--weights``), models, and whether licenses are accepted."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
 
-from conversion.catalog import Catalog, Job, Model, Weights
-from conversion.errors import CatalogError
-from conversion.yaml_nodes import listed
+from conversion.catalog import Catalog, Job, Model, Weights, listed
+from conversion.errors import CatalogError, FetchError
 from facekit.contract import is_optional
 
 WEIGHTS_VARIABLE = "FACEKIT_WEIGHTS"
 """Selections where no ``--weights`` is given, separated by spaces."""
+LICENSE_VARIABLE = "FACEKIT_ACCEPT_EULA"
 DEFAULT_WEIGHTS = "nvidia"
 
 
-def choose(
+def license_accepted(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether ``FACEKIT_ACCEPT_EULA`` accepts the licenses.
+
+    Raises:
+        FetchError: it is neither yes nor no.
+
+    >>> license_accepted({"FACEKIT_ACCEPT_EULA": "yes"}), license_accepted({})
+    (True, False)
+    """
+    text = environment.get(LICENSE_VARIABLE, "").strip().lower()
+    if text in ("yes", "y", "true", "1"):
+        return True
+    if text in ("", "no", "n", "false", "0"):
+        return False
+    raise FetchError(f"{LICENSE_VARIABLE}: expected yes or no, got {text!r}")
+
+
+def select(
     catalog: Catalog,
     selections: Sequence[str],
     models: Sequence[str],
@@ -24,39 +41,39 @@ def choose(
     """Return the engines to make, in the catalog's order.
 
     Args:
-        catalog: what there is.
+        catalog: every model that can be converted, by name.
         selections: ``nvidia`` for every model that has it, ``facenet=nvidia-fp16`` for one, which
             wins.
-        models: the models wanted; all of them if empty, but for a mask detector that the repository
-            does without.
+        models: the models wanted; all of them if empty, except a mask detector that the repository
+            does not have.
         environment: where ``FACEKIT_WEIGHTS`` is looked up if there are no selections.
 
     Raises:
         CatalogError: an unknown model or weights, two selections that contradict each other, or
-            weights whose file is not there; lists what there is.
+            weights whose file does not exist; lists the choices.
     """
     source = "--weights"
     if not selections:
         selections = environment.get(WEIGHTS_VARIABLE, "").split()
         source = WEIGHTS_VARIABLE
     for name in models:
-        if name not in catalog.models:
-            raise CatalogError(f"unknown model {name!r}; there are {listed(catalog.models)}")
-    common, single = _parsed(catalog, selections, source)
+        if name not in catalog:
+            raise CatalogError(f"unknown model {name!r}; there are {listed(catalog)}")
+    common, single = _parse(catalog, selections, source)
     wanted = [
         model
-        for name, model in catalog.models.items()
-        if name in models or (not models and (name in single or not _done_without(model)))
+        for name, model in catalog.items()
+        if name in models or (not models and (name in single or not _is_left_out(model)))
     ]
     return [
-        Job(model, _weights_of(model, single.get(model.name) or _common(catalog, model, common)))
+        Job(model, _weights(model, single.get(model.name) or _common(catalog, model, common)))
         for model in wanted
     ]
 
 
-def _done_without(model: Model) -> bool:
-    """Whether the repository has no folder for a model that it need not have."""
-    # The kit's own network lies in the model's folder.
+def _is_left_out(model: Model) -> bool:
+    """Return whether a model is optional and the repository has no folder for it."""
+    # The kit's own network is in the model's folder.
     folder = next(iter(model.weights.values())).folder
     return is_optional(model.name) and folder is not None and not folder.parent.is_dir()
 
@@ -66,12 +83,12 @@ def _common(catalog: Catalog, model: Model, name: str | None) -> str | None:
 
     The mask detector has no such choice, and is made whatever the others are made of.
     """
-    others = (other for other in catalog.models.values() if other.name != model.name)
+    others = (other for other in catalog.values() if other.name != model.name)
     no_choice = is_optional(model.name) and name not in model.weights
     return None if no_choice and any(name in other.weights for other in others) else name
 
 
-def _parsed(
+def _parse(
     catalog: Catalog, selections: Sequence[str], source: str
 ) -> tuple[str | None, dict[str, str]]:
     """Return the weights for every model, and those for single ones."""
@@ -84,23 +101,23 @@ def _parsed(
             raise CatalogError(
                 f"{source}: expected a name such as open, or facenet=open, got {selection!r}"
             )
+        if equals and model not in catalog:
+            raise CatalogError(
+                f"{source} {selection}: unknown model {model!r}; there are {listed(catalog)}"
+            )
         before = single.get(model) if equals else common
         if before not in (None, name):
             raise CatalogError(
                 f"{source}: both {before} and {name} for {model or 'all models'}; give one"
             )
-        if not equals:
+        if equals:
+            single[model] = name
+        else:
             common = name
-            continue
-        if model not in catalog.models:
-            raise CatalogError(
-                f"{source} {selection}: unknown model {model!r}; there are {listed(catalog.models)}"
-            )
-        single[model] = name
     return common, single
 
 
-def _weights_of(model: Model, name: str | None) -> Weights:
+def _weights(model: Model, name: str | None) -> Weights:
     if name is None:
         # A user's own model has weights of one name only, and needs no option to choose them; of
         # the mask detector the kit's come before those that a user's file adds.

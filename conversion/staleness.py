@@ -1,4 +1,4 @@
-"""Why an engine has to be built, and what it can be built in here."""
+"""Whether an engine has to be built again, and which precision it can be built in here."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from facekit.errors import ConfigError
 def reason_to_build(
     job: Job, network: Path | None, repository: Path, machine: Machine, force: bool
 ) -> str | None:
-    """Return why a model's engine has to be built; ``None`` if the one that is there fits.
+    """Return why a model's engine has to be built; ``None`` if the existing one fits.
 
     Args:
         job: the model and its weights.
         network: the network's file, with the calibration cache beside it; ``None`` where they are
-            not here, and so are not compared.
+            missing, and so are not compared.
         repository: the model repository.
-        machine: what the engine shall run on; what it lacks is not compared.
+        machine: what the engine is to run on; what it lacks is not compared.
         force: whether to build in any case.
     """
     if force:
@@ -33,9 +33,9 @@ def reason_to_build(
     try:
         manifest = read_manifest(repository, model)
     except ConfigError as error:
-        return f"what is known of its engine is damaged: {error}"
+        return f"its plan.json is damaged: {error}"
     if manifest is None:
-        return "nothing is known of its engine: plan.json is missing"
+        return "its plan.json is missing"
     return (
         _other_file(manifest, engine)
         or _other_source(manifest, job, network)
@@ -45,14 +45,14 @@ def reason_to_build(
 
 
 def precision_for(weights: Weights, machine: Machine) -> tuple[Precision, str | None]:
-    """Return what an engine can be computed in here, and why if it is not what was asked for."""
+    """Return the precision that an engine can have here, and why if it is not the one asked for."""
     asked = weights.precision
     if states_precision(machine.tensorrt):
         if asked is Precision.FP32 or weights.holds_scales:
             return asked, None
         return Precision.FP32, (
             f"TensorRT {machine.tensorrt} computes in the types that the network's file states, "
-            f"and can't be asked for {asked.value.upper()}; counted as FP32"
+            f"and takes no request for {asked.value.upper()}; counted as FP32"
         )
     if not machine.gpus:
         return asked, None
@@ -67,12 +67,11 @@ def precision_for(weights: Weights, machine: Machine) -> tuple[Precision, str | 
         return asked, None
     if weights.holds_scales:
         return asked, (
-            f"{_words(gpu)} has no fast INT8, and the network is quantized, so that it can't be "
-            "built in another precision; if the build fails, take the network as it was before"
+            f"{_described(gpu)} has no fast INT8, and the network is quantized, so that it cannot "
+            "be built in another precision; if the build fails, take the network as it was before"
         )
-    return chosen, (
-        f"{_words(gpu)} has no fast {asked.value.upper()}: building {chosen.value.upper()} instead"
-    )
+    slow, fast = asked.value.upper(), chosen.value.upper()
+    return chosen, f"{_described(gpu)} has no fast {slow}: building {fast} instead"
 
 
 def _other_file(manifest: EngineManifest, engine: Path) -> str | None:
@@ -82,7 +81,7 @@ def _other_file(manifest: EngineManifest, engine: Path) -> str | None:
         if sha256_of(engine) != manifest.engine_sha256:
             return "the engine is not the one of its plan.json: its SHA-256 differs"
     except OSError as error:
-        return f"the engine can't be read: {error.strerror}"
+        return f"the engine cannot be read: {error.strerror}"
     return None
 
 
@@ -110,7 +109,7 @@ def _other_machine(manifest: EngineManifest, machine: Machine) -> str | None:
         gpu = machine.gpus[0]
         built = Gpu(manifest.gpu, manifest.compute_capability)
         if gpu != built:
-            return f"the engine is for {_words(built)}, here is {_words(gpu)}"
+            return f"the engine is for {_described(built)}, here is {_described(gpu)}"
     return None
 
 
@@ -130,5 +129,5 @@ def _other_shape(manifest: EngineManifest, job: Job, machine: Machine) -> str | 
     return None
 
 
-def _words(gpu: Gpu) -> str:
+def _described(gpu: Gpu) -> str:
     return f"{gpu.name} (compute capability {gpu.compute_capability})"
