@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from facekit.annotate.photo import ServersAwayError
-from facekit.annotate.server_state import ServerState, open_all
-from facekit.client import PhotoLike
+from facekit.client import Client, PhotoLike
 from facekit.closing import Closing
 from facekit.data import probe_photo
 from facekit.errors import (
@@ -36,17 +37,40 @@ _GOES_ON = "the same command goes on where it stopped"
 Say = Callable[[str], None]
 
 
+@dataclass(eq=False)
+class _Server:
+    """One server; the pool keeps its numbers under its own lock.
+
+    Attributes:
+        url: ``host:port`` of its gRPC endpoint.
+        client: The connection to it.
+        there: Whether it gets requests.
+        proven: Whether it has found faces.
+        ended: Why it will never do so again; "" where it may.
+        busy: Requests in flight.
+        asked: Requests so far.
+    """
+
+    url: str
+    client: Client
+    there: bool = True
+    proven: bool = False
+    ended: str = ""
+    busy: int = 0
+    asked: int = 0
+
+
 class ServerPool(Closing):
     """Finds faces on whichever of several servers is there; used by many threads at once.
 
     Args:
         urls: ``host:port`` of each gRPC endpoint, one at least, no two alike.
-        timeout_s: What one photo may take.
+        timeout_s: Seconds that one photo may take.
         tls_certificate: The PEM file of the servers' certificate, where they are encrypted.
-        wait_s: For how long no server at all may be there.
+        wait_s: Seconds to wait while no server responds.
         say: Takes a line when a server goes or comes.
-        why_ended: Tells why servers that are away have ended for good; "" where they may be back;
-            None where nobody can tell.
+        why_ended: Returns why servers that are away have ended for good; "" where they may come
+            back. None where that is unknown.
 
     Raises:
         ConfigError: ``urls`` or ``timeout_s`` is wrong.
@@ -70,7 +94,10 @@ class ServerPool(Closing):
         self._changed = threading.Condition()
         self._closed = False
         self._suspects = threading.Lock()
-        self._servers = [ServerState(url, timeout_s, tls_certificate) for url in urls]
+        self._servers = [
+            _Server(url, Client(url, timeout_s=timeout_s, tls_certificate=tls_certificate))
+            for url in urls
+        ]
         self._away_since: float | None = None
         self._last_error: FacekitError | None = None
         self._threads: list[threading.Thread] = []
@@ -79,7 +106,7 @@ class ServerPool(Closing):
         """See which servers are there; the others are tried again while the run lasts.
 
         Args:
-            wait_s: For how long to wait for the first one, in seconds. A server that is there and
+            wait_s: Seconds to wait for the first one. A server that is there and
                 has another certificate is not waited for.
 
         Raises:
@@ -87,7 +114,7 @@ class ServerPool(Closing):
             SetupError: The certificate can't be used.
         """
         end, pause_s = time.monotonic() + wait_s, 0.0
-        while len(errors := open_all(self._servers)) == len(self._servers):
+        while len(errors := self._unreachable()) == len(self._servers):
             reasons = "; ".join(map(str, errors.values()))
             may_come = [s.url for s, e in errors.items() if isinstance(e, ServerUnavailableError)]
             left = end - time.monotonic()
@@ -132,15 +159,30 @@ class ServerPool(Closing):
             self._closed = True
             self._changed.notify_all()
         for server in self._servers:
-            server.close()
+            server.client.close()
         for thread in self._threads:
             thread.join(_JOIN_S)
+
+    def _unreachable(self) -> dict[_Server, ServerError]:
+        """Connect to all at one time, and return why some could not be reached."""
+        threads = ThreadPoolExecutor(len(self._servers), thread_name_prefix="connect")
+        try:
+            answers = {each: threads.submit(each.client.check_ready) for each in self._servers}
+            errors = {}
+            for server, answer in answers.items():
+                try:
+                    answer.result()
+                except ServerError as error:
+                    errors[server] = error
+            return errors
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _try(self, photo: PhotoLike, model: str) -> Faces | ServerError:
         """Ask one server; an error that another try may not meet is returned."""
         server = self._take()
         try:
-            faces = server.detect(photo, model)
+            faces = server.client.detect(photo, model=model)
             server.proven = True
             return faces
         except ServerError as error:
@@ -157,7 +199,7 @@ class ServerPool(Closing):
             with self._changed:
                 server.busy -= 1
 
-    def _take(self) -> ServerState:
+    def _take(self) -> _Server:
         """Wait for the least busy server that is there, and count one more request to it."""
         with self._changed:
             while not self._closed:
@@ -180,7 +222,7 @@ class ServerPool(Closing):
                 self._changed.wait(left)
         raise ServersAwayError("the servers' connections have been closed")
 
-    def _leave(self, server: ServerState, error: ServerError, model: str | None = None) -> None:
+    def _leave(self, server: _Server, error: ServerError, model: str | None = None) -> None:
         """Send nothing more to a server until it has answered the probe photo, or is ready."""
         with self._changed:
             if not server.there:
@@ -198,22 +240,22 @@ class ServerPool(Closing):
             self._threads = [each for each in self._threads if each.is_alive()] + [thread]
         thread.start()
 
-    def _recover(self, server: ServerState, model: str | None) -> None:
+    def _recover(self, server: _Server, model: str | None) -> None:
         pause_s, photo, said = 0.0, probe_photo(), time.monotonic()
         while True:
             with self._changed:
                 if self._changed.wait_for(lambda: self._closed, pause_s):
                     return
             try:
-                server.open()
+                server.client.check_ready()
                 if model is not None:
-                    server.detect(photo, model)
+                    server.client.detect(photo, model=model)
                 break
             except FacekitError as error:
                 self._last_error = error
                 server.ended = self._why_ended()
                 if isinstance(error, ResponseError) and not server.proven:
-                    server.ended = f"{server.url} is no server of this kit's version: {error}"
+                    server.ended = f"{server.url} is not a server of this kit's version: {error}"
             if server.ended:
                 with self._changed:
                     self._changed.notify_all()

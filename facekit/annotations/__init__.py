@@ -3,9 +3,8 @@
 from facekit.annotations.coco import write_coco, write_fiftyone
 from facekit.annotations.coco_reader import read_dataset
 from facekit.annotations.dataset import Dataset, DatasetInfo, NumberedPhoto, PhotoSource
-from facekit.annotations.jsonl import write_jsonl
 from facekit.annotations.label_studio import write_label_studio
-from facekit.annotations.parquet import write_parquet
+from facekit.annotations.rows import write_jsonl, write_parquet
 
 __all__ = [
     "Dataset",

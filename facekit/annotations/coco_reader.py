@@ -27,29 +27,49 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
 
 from facekit.annotations.coco import FACE
-from facekit.annotations.coco_faces import (
-    BoxKind,
-    Placed,
-    Scheme,
-    box_kind,
-    check_xywh,
-    read_faces,
-    read_points,
-)
 from facekit.annotations.dataset import Dataset, DatasetInfo, NumberedPhoto, name_of, utf8_name
 from facekit.annotations.output import DESCRIPTION
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.errors import DataError, InputError
-from facekit.labels.coco import Entry, is_id, is_side, load_coco, shown
+from facekit.faces import Faces
+from facekit.labels.coco import Entry, has_pairs, is_id, is_side, load_coco, numbers, shown
 from facekit.landmarks.scheme import POINT_COUNTS, point_names
 
+BoxKind = Literal["ltrb", "xywh"]
+_MARKS = ("id", "area", "iscrowd")
+"""Of COCO's annotations; the files with left, top, right, bottom have none of them."""
+_BEYOND = 0.1
+"""Of the photo's side; faces that are cut by its border have boxes that reach a little beyond."""
+Placed = tuple[str, Entry]
+"""An entry and its place in the file, such as ``annotations[3]``."""
 _UNKNOWN = FileStamp(0, 0)
 _MOST_CHANNELS = 4
 _LARGEST_ID = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class _Scheme:
+    """What all faces of a file have in common.
+
+    Attributes:
+        boxes: Which kind the boxes are.
+        point_count: Points a face.
+        class_names: The classes; () where there is but one kind of face.
+        categories: The place in the classes of each category id.
+    """
+
+    boxes: BoxKind
+    point_count: int
+    class_names: tuple[str, ...]
+    categories: dict[Any, int]
 
 
 def read_dataset(
@@ -71,9 +91,9 @@ def read_dataset(
     images = _images(path, data["images"])
     annotations = _by_image(path, data["annotations"], images)
     info: Entry = data["info"] if isinstance(data.get("info"), dict) else {}
-    kind = boxes or box_kind(path, data["annotations"])
+    kind = boxes or _box_kind(path, data["annotations"])
     if boxes is None and kind == "xywh" and info.get("description") != DESCRIPTION:
-        check_xywh(path, annotations, images)
+        _check_xywh(path, annotations, images)
     scheme = _scheme(path, data, kind, annotations)
     told = name_of(info, "photo_folder")
     folder, names = _names(
@@ -87,7 +107,7 @@ def read_dataset(
         channels = image.get("channels")
         known = channels if type(channels) is int and 0 <= channels <= _MOST_CHANNELS else 0
         try:
-            faces = read_faces(path, annotations[number], scheme, size_wh, known)
+            faces = _read_faces(path, annotations[number], scheme, size_wh, known)
         except InputError as error:  # of values that are numbers, but none of a face
             raise DataError(path, f"faces of {image['file_name']}: {error}") from error
         photos.append(NumberedPhoto(number, PhotoRecord(name, _UNKNOWN, faces)))
@@ -147,7 +167,9 @@ def _by_image(
     return found
 
 
-def _scheme(path: Path, data: Entry, kind: BoxKind, annotations: dict[int, list[Placed]]) -> Scheme:
+def _scheme(
+    path: Path, data: Entry, kind: BoxKind, annotations: dict[int, list[Placed]]
+) -> _Scheme:
     names: list[str] = []
     places: dict[Any, int] = {}
     for index, entry in enumerate(data["categories"]):
@@ -160,7 +182,7 @@ def _scheme(path: Path, data: Entry, kind: BoxKind, annotations: dict[int, list[
         names.append(entry["name"])
     if len(names) == 1 and names[0].lower() == FACE:
         names = []
-    return Scheme(kind, _point_count(path, data, kind, annotations), tuple(names), places)
+    return _Scheme(kind, _point_count(path, data, kind, annotations), tuple(names), places)
 
 
 def _is_text(value: Any) -> bool:
@@ -175,7 +197,7 @@ def _point_count(
     count, first = 0, ""
     for entries in annotations.values():
         for where, entry in entries:
-            points = len(read_points(path, (where, entry), kind)) // 3
+            points = len(_read_points(path, (where, entry), kind)) // 3
             if first and points and points != count:
                 raise DataError(path, f"{where} has {points} points, {first} has {count}")
             if points:
@@ -220,3 +242,132 @@ def _names(names: list[str], given: Path | None, told: Path) -> tuple[Path, list
             return given or folder, [str(path.relative_to(folder)) for path in paths]
     top = os.path.commonpath([path.parent for path in paths])
     return given or Path(top), [str(path.relative_to(top)) for path in paths]
+
+
+def _box_kind(path: Path, annotations: Sequence[Any]) -> BoxKind:
+    """Return which kind the boxes of a file are, as its annotations tell together.
+
+    Raises:
+        DataError: They don't tell, or don't agree.
+    """
+    entries = [entry for entry in annotations if isinstance(entry, dict)]
+    if all("id" in entry and not has_pairs(entry) for entry in entries):
+        return "xywh"
+    if all(has_pairs(entry) and not any(mark in entry for mark in _MARKS) for entry in entries):
+        return "ltrb"
+    raise DataError(
+        path,
+        "can't be told whether its boxes are x, y, width, height or left, top, right, bottom; "
+        "say which (--boxes xywh or --boxes ltrb)",
+    )
+
+
+def _check_xywh(
+    path: Path, annotations: Mapping[int, Sequence[Placed]], images: Mapping[int, Entry]
+) -> None:
+    """Refuse boxes that were taken for x, y, width, height and fit their photos only as the other.
+
+    Raises:
+        DataError: One of them reaches more than a tenth of the photo's side beyond it, and none
+            would if all were left, top, right, bottom. Or a box is malformed.
+    """
+    beyond = 0
+    for number, entries in annotations.items():
+        most = [(1 + _BEYOND) * images[number][side] for side in ("width", "height")]
+        for where, entry in entries:
+            a, b, c, d = numbers(path, entry.get("bbox"), 4, f"bbox of {where}")
+            if not (a < c <= most[0] and b < d <= most[1]):
+                return
+            beyond += a + c > most[0] or b + d > most[1]
+    if beyond:
+        raise DataError(
+            path,
+            f"as x, y, width, height {beyond:,} of its boxes reach far beyond their photos, and "
+            "all fit as left, top, right, bottom; say which (--boxes xywh or --boxes ltrb)",
+        )
+
+
+def _read_points(path: Path, entry: Placed, boxes: BoxKind) -> list[float]:
+    """Return the points of an annotation as x, y, visibility, x, ...; [] where it has none.
+
+    Raises:
+        DataError: They are malformed.
+    """
+    where, data = entry
+    if boxes == "xywh":
+        values = data.get("keypoints") or []
+        if not isinstance(values, list) or len(values) % 3:
+            raise DataError(path, f"keypoints of {where}: not a list of x, y, visibility")
+        return numbers(path, values, len(values), f"keypoints of {where}")
+    what = f"segmentation of {where}"
+    parts = data.get("segmentation") or []
+    if isinstance(parts, list) and len(parts) == 1 and isinstance(parts[0], list):
+        flat = parts[0]
+        parts = [flat[place : place + 2] for place in range(0, len(flat), 2)]
+    if not isinstance(parts, list):
+        raise DataError(path, f"{what}: expected x, y pairs, got {shown(parts)}")
+    pairs = [numbers(path, pair, 2, what) for pair in parts]
+    return [value for x, y in pairs for value in (x, y, 2.0)]
+
+
+def _read_faces(
+    path: Path, entries: Iterable[Placed], scheme: _Scheme, size_wh: tuple[int, int], channels: int
+) -> Faces:
+    """Return the faces of one photo, in the file's order; crowds are left out.
+
+    Raises:
+        DataError: An annotation is malformed; says which.
+    """
+    boxes, scores, labels, points, point_scores = [], [], [], [], []
+    for where, entry in entries:
+        boxes.append(_box(path, where, entry, scheme.boxes))
+        scores.append(_score(path, where, entry))
+        labels.append(_label(path, where, entry, scheme))
+        xyv = np.array(_read_points(path, (where, entry), scheme.boxes)).reshape(-1, 3)
+        if len(xyv) == 0:
+            xyv = np.zeros((scheme.point_count, 3))
+        there = xyv[:, 2:] != 0
+        points.append(np.where(there, xyv[:, :2], 0.0))
+        point_scores.append(_point_scores(path, where, entry, there[:, 0]))
+    count = len(boxes)
+    return Faces(
+        boxes_xyxy=np.array(boxes, np.float32).reshape(count, 4),
+        scores=np.array(scores, np.float32),
+        points_xy=np.array(points, np.float32).reshape(count, scheme.point_count, 2),
+        point_scores=np.array(point_scores, np.float32).reshape(count, scheme.point_count),
+        size_wh=size_wh,
+        labels=np.array(labels if scheme.class_names else [], np.int32),
+        class_names=scheme.class_names,
+        channels=channels,
+    )
+
+
+def _box(path: Path, where: str, entry: Entry, kind: BoxKind) -> list[float]:
+    a, b, c, d = numbers(path, entry.get("bbox"), 4, f"bbox of {where}")
+    right, bottom = (c, d) if kind == "ltrb" else (a + c, b + d)
+    # A width of 0 is no sign of another kind: COCO's own files have some, and a sliver at the
+    # border of a photo is rounded to it.
+    flat = kind == "ltrb" and (right == a or bottom == b)
+    if right < a or bottom < b or flat:
+        raise DataError(path, f"{where} has an empty box: {entry['bbox']}, read as {kind}")
+    return [a, b, right, bottom]
+
+
+def _score(path: Path, where: str, entry: Entry) -> float:
+    value = entry.get("score")
+    return 1.0 if value is None else numbers(path, [value], 1, f"score of {where}")[0]
+
+
+def _label(path: Path, where: str, entry: Entry, scheme: _Scheme) -> int:
+    category = entry.get("category_id")
+    # Not `in` alone: a list can't be looked up.
+    if not isinstance(category, (int, str)) or category not in scheme.categories:
+        raise DataError(path, f"{where} is of category {shown(category)}, not listed")
+    return scheme.categories[category]
+
+
+def _point_scores(path: Path, where: str, entry: Entry, there: np.ndarray[Any, Any]) -> list[float]:
+    values = entry.get("keypoint_scores")
+    if values is None:
+        return [float(seen) for seen in there]
+    return numbers(path, values, len(there), f"keypoint_scores of {where}")

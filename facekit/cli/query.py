@@ -198,20 +198,12 @@ def _row(answer: Answer) -> dict[str, Any]:
 
 
 def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    from facekit.text import count, one_line
+    from facekit.text import count, one_line, table
 
-    lines = [[column.removesuffix("_deg").removesuffix("_xywh") for column in columns]]
-    lines += [[one_line(_cell(column, row[column])) for column in columns] for row in rows]
-    widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
-    texts = []
-    for line in lines:
-        cells = [
-            cell.ljust(width) if column in _TEXTS else cell.rjust(width)
-            for cell, width, column in zip(line, widths, columns, strict=True)
-        ]
-        texts.append("  ".join(cells).rstrip())
-    texts.insert(1, "-" * (sum(widths) + 2 * (len(widths) - 1)))
-    return "\n".join([*texts, count(len(rows), "row")])
+    cells = [[column.removesuffix("_deg").removesuffix("_xywh") for column in columns]]
+    cells += [[one_line(_cell(column, row[column])) for column in columns] for row in rows]
+    align = "".join("l" if column in _TEXTS else "r" for column in columns)
+    return f"{table(cells, align)}\n{count(len(rows), 'row')}"
 
 
 def _cell(column: str, value: Any) -> str:

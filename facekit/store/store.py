@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from abc import abstractmethod
@@ -267,9 +266,8 @@ def to_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def photo_answer(document: str | bytes) -> StoredPhoto:
-    """Read the document of an image."""
-    data = json.loads(document)
+def photo_answer(data: dict[str, Any]) -> StoredPhoto:
+    """Return an image's document as a photo."""
     return StoredPhoto(_photo(data), data["width"], data["height"], data["channels"], data["faces"])
 
 

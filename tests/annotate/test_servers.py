@@ -22,8 +22,8 @@ from facekit.annotate import (
     annotate,
 )
 from facekit.annotate.local import local_finder
-from facekit.annotate.server_state import ServerState
 from facekit.annotations.record import FileStamp
+from facekit.client import Client
 from facekit.errors import (
     ConfigError,
     DeadlineError,
@@ -142,10 +142,10 @@ def test_the_first_contact_is_waited_for_no_longer_than_asked() -> None:
 
 
 def test_a_server_that_is_not_trusted_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(server: ServerState) -> None:
-        raise ServerError(f"{server.url} is not trusted by c.pem")
+    def refuse(client: Client) -> None:
+        raise ServerError("a:1 is not trusted by c.pem")
 
-    monkeypatch.setattr(ServerState, "open", refuse)
+    monkeypatch.setattr(Client, "check_ready", refuse)
     start = time.monotonic()
     with ServerPool(["a:1"]) as pool, pytest.raises(ServerUnavailableError, match="not trusted"):
         pool.connect(60.0)
@@ -154,7 +154,7 @@ def test_a_server_that_is_not_trusted_is_not_waited_for(monkeypatch: pytest.Monk
 
 def test_servers_are_opened_at_one_time(monkeypatch: pytest.MonkeyPatch) -> None:
     both = threading.Barrier(2, timeout=5)
-    monkeypatch.setattr(ServerState, "open", lambda server: both.wait())
+    monkeypatch.setattr(Client, "check_ready", lambda client: both.wait())
     with ServerPool(["a:1", "b:1"]) as pool:
         pool.connect()
 

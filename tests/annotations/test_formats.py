@@ -153,7 +153,7 @@ def test_parquet_comes_in_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert groups == [1000, 500]
     assert file.read(["photo"]).column("photo").to_pylist() == list(names)
     # Crowds take more memory than photos of few faces, and so come in smaller groups.
-    monkeypatch.setattr("facekit.annotations.parquet._GROUP_FACES", 3)
+    monkeypatch.setattr("facekit.annotations.rows._GROUP_FACES", 3)
     photos = random_photos(2)
     write_parquet(tmp_path / "crowds", source(photos), INFO)
     file = pyarrow.parquet.ParquetFile(tmp_path / "crowds")

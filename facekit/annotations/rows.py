@@ -1,9 +1,15 @@
-"""Parquet: one row a photo, its faces as a list of records, in row groups of 1,000 photos.
+"""One photo a row, its faces as a list of records: JSON Lines and Parquet.
 
-A row a photo and not a row a face, so that photos without faces are there too, and no photo's
-columns are repeated; DuckDB's ``unnest(faces)`` and pandas' ``explode("faces")`` make it a row a
-face. A group has fewer photos where they show more than 10,000 faces. The same photos give the same
-bytes with the same version of pyarrow, whose name is written into the file.
+JSON Lines are for ``jq``, pandas and the like. A line has ``photo``, ``image_id``, ``size_wh`` and
+``channels``, and ``faces``, each as :meth:`facekit.faces.Face.to_dict` gives it. Photos without
+faces have a line too. A name that is not UTF-8 has escapes in ``photo``, and its bytes in
+``photo_hex``.
+
+Parquet has row groups of 1,000 photos. A row a photo and not a row a face, so that photos without
+faces are there too, and no photo's columns are repeated; DuckDB's ``unnest(faces)`` and pandas'
+``explode("faces")`` make it a row a face. A group has fewer photos where they show more than 10,000
+faces. The same photos give the same bytes with the same version of pyarrow, whose name is written
+into the file.
 """
 
 from __future__ import annotations
@@ -13,7 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import facekit
-from facekit.annotations.dataset import DatasetInfo, PhotoSource, photos_with_faces, utf8_name
+from facekit.annotations.coco import to_line
+from facekit.annotations.dataset import (
+    DatasetInfo,
+    PhotoSource,
+    name_fields,
+    photos_with_faces,
+    utf8_name,
+)
 from facekit.annotations.output import DESCRIPTION, output_file
 from facekit.faces import Faces
 
@@ -40,6 +53,24 @@ _ABOUT = {
     "points_xy": "x and y of each point in pixels, in the order of facekit.landmarks.scheme",
     "point_scores": "how peaked the network's answer for each point was",
 }
+
+
+def write_jsonl(path: Path, photos: PhotoSource, info: DatasetInfo) -> None:
+    """Write one line a photo; the bytes depend on the photos alone.
+
+    Args:
+        path: The file; what was there before stays until the new one is whole.
+        photos: Called once.
+        info: Taken as all writers take it; a line says all by itself.
+
+    Raises:
+        DataError: The file can't be written, such as on a full disk.
+    """
+    del info
+    with output_file(path) as out:
+        for image_id, name, faces in photos_with_faces(photos):
+            line = {"image_id": image_id, "channels": faces.channels, **faces.to_dict()}
+            out.write(to_line(name_fields("photo", name) | line) + b"\n")
 
 
 def write_parquet(path: Path, photos: PhotoSource, info: DatasetInfo) -> None:
