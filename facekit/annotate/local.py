@@ -1,4 +1,4 @@
-"""Finding the faces of many photos with the threads of this process."""
+"""Find the faces of many photos with threads of this process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from facekit.client.photos import PhotoLike
 from facekit.faces import Faces
 
 Finder = Callable[[Iterator[PendingPhoto]], Generator[PhotoRecord, None, None]]
-"""Yields one record for each pending photo, in any order; takes photos only as it needs them.
+"""Yields one record for each pending photo, in any order; takes photos only as they are needed.
 
 When its generator is closed it ends its work.
 """
@@ -83,7 +83,7 @@ def find_faces(
 
     Args:
         pending: The photos, which are taken as they are needed.
-        detector: Whom to ask.
+        detector: Client or pool used for inference.
         folder: The photo folder.
         concurrency: Requests in flight at one time.
         model: As for ``Client.detect``.

@@ -1,9 +1,9 @@
-"""Photos that lie in an object store: a list of addresses in place of a folder.
+"""Photos in an object store: a list of addresses in place of a folder.
 
-``s3://BUCKET/KEY``, ``gs://BUCKET/KEY`` and ``file:///PATH``, opened with pyarrow wherever the work
-is done. Keys are taken as they are, nothing in them is decoded. Credentials, region and another
-endpoint come from where each store's own tools have them, such as ``AWS_PROFILE``, ``AWS_REGION``
-and ``AWS_ENDPOINT_URL``.
+``s3://BUCKET/KEY``, ``gs://BUCKET/KEY`` and ``file:///PATH``, opened with pyarrow on the machine
+that does the work. Keys are taken as they are, nothing in them is decoded. Credentials, region and
+another endpoint come from where each store's own tools have them, such as ``AWS_PROFILE``,
+``AWS_REGION`` and ``AWS_ENDPOINT_URL``.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def list_objects(path: Path, *, hash_content: bool = False) -> Iterator[Found]:
     """Yield the objects that a list names, with their present state.
 
     Args:
-        path: The list: one address a line; empty lines and those that start with ``#`` are none.
-        hash_content: Whether to read the objects, to tell by their content whether they changed.
+        path: The list: one address a line; empty lines and those that start with ``#`` are skipped.
+        hash_content: Whether to read the objects, to detect changes by their content.
 
     Raises:
-        DataError: The list can't be read, or a line of it is no such address.
+        DataError: The list can't be read, or a line of it is not such an address.
         SetupError: pyarrow is missing, or can't open such a store.
     """
     try:

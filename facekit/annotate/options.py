@@ -19,12 +19,12 @@ class Outputs:
 
     Attributes:
         coco: The dataset in the COCO keypoints format. The run's record, the lock and the report
-            of failures stand beside it.
+            of failures lie beside it.
         jsonl: Where to write it as JSON Lines; None for nowhere, as for those below.
         parquet: As Parquet.
         label_studio: As tasks to import into Label Studio.
         fiftyone: As samples to import into FiftyOne.
-        seed_fields: Whether COCO also holds rotation, center, segmentation and channels.
+        seed_fields: Whether COCO also has rotation, center, segmentation and channels.
 
     Raises:
         ConfigError: Two of them are one file, or one is a loop of links.
@@ -72,7 +72,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Options:
-    """How a run goes about its work.
+    """Settings of a run.
 
     Attributes:
         urls: ``host:port`` of the servers' gRPC endpoints; () for an embedded server.
@@ -80,7 +80,7 @@ class Options:
         concurrency: Requests in flight at one time over all servers; None for 8 a server.
         timeout_s: Seconds that one photo may take.
         tls_certificate: The PEM file of encrypted servers' certificate.
-        hash_content: Whether a photo's content, not its time, tells if it has changed.
+        hash_content: Whether changes are detected by a photo's content, not by its time.
         min_score: Faces of a lower score, from 0 to 1, are left out of the datasets; the record
             has them.
         retry_failed: Whether photos whose failure lasts are looked at again.
@@ -126,7 +126,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of a run.
+    """Outcome of a run.
 
     Attributes:
         photos: In the folder: those in the dataset and those that failed.

@@ -1,4 +1,4 @@
-"""One photo to one record."""
+"""Turn one photo into its record."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class PendingPhoto:
 
 
 class Detector(Protocol):
-    """What finds faces: a ``Client``, or a ``ServerPool``."""
+    """Finds faces: a ``Client`` or a ``ServerPool``."""
 
     def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
         """Find all faces of one photo."""
@@ -56,10 +56,10 @@ def annotate_photo(
     model: str = "faces",
     hash_content: bool = False,
 ) -> PhotoRecord:
-    """Find the faces of one photo of a folder; what is wrong with it stands in the record.
+    """Find the faces of one photo of a folder; what is wrong with it is in the record.
 
     Args:
-        detector: Whom to ask.
+        detector: Client or pool used for inference.
         folder: The photo folder.
         pending: Which photo.
         model: As for ``Client.detect``.
@@ -72,7 +72,7 @@ def annotate_photo(
     photo = pending.photo
     data: npt.NDArray[np.uint8] | None
     try:
-        if "://" in photo:  # which no path below a folder holds
+        if "://" in photo:  # which no path below a folder contains
             from facekit.annotate.objects import read_object
 
             content, stamp = read_object(photo)
@@ -100,8 +100,8 @@ def annotate_photo(
 def _read(path: Path, hash_content: bool) -> tuple[npt.NDArray[np.uint8] | None, FileStamp]:
     """Return a file's bytes, and the state that they are of.
 
-    None in place of the bytes: it was being written, or it is no longer what was listed as a photo.
-    What is then wrong with it, the next run says as it says it of every file that it lists.
+    None instead of bytes: the file was being written, or it is no longer what was listed as a
+    photo; the next run lists it again and says what is wrong with it.
     """
     with open(path, "rb", opener=_open_at_once) as file:  # noqa: PTH123 - pathlib has no opener
         before = os.fstat(file.fileno())

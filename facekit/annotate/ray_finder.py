@@ -39,9 +39,9 @@ from facekit.errors import (
 SHARD_PHOTOS = 32
 """Photos that a worker takes at a time, and that are done again when it dies."""
 _WINDOW_PHOTOS = 1024 * SHARD_PHOTOS
-"""Photos that Ray is told of at a time: memory stays flat however many there are."""
+"""Photos that Ray gets at a time: memory stays flat however many there are."""
 _SHARDS_PER_CPU = 4
-"""Small folders get smaller shards, so that every worker has some and none is long the last."""
+"""Small folders get smaller shards, so that the workers finish at about the same time."""
 _CONCURRENCY = 4
 _RETRIES = 1
 """Of a shard whose worker or machine has died; after that its photos are tried one by one."""
@@ -130,7 +130,7 @@ def _find(window: list[PendingPhoto], task: Task, cpus: int) -> Iterator[PhotoRe
 def _rows(
     photos: list[PendingPhoto], size: int, task: Task, *, skip: bool
 ) -> Iterator[dict[str, str]]:
-    """Yield what workers say of photos; with ``skip`` a shard that can't be done does not raise."""
+    """Yield the workers' rows; with ``skip`` a shard that fails does not raise."""
     import ray.data
 
     shards = [shard_row(photos[start : start + size]) for start in range(0, len(photos), size)]
@@ -166,7 +166,7 @@ def _record(row: dict[str, str], task: Task) -> PhotoRecord:
 
 
 def _explained(error: Exception) -> str:
-    """Return the cause that stands below Ray's own words, in one line."""
+    """Return the last line of Ray's message, which is the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     last = lines[-1] if lines else repr(error)
     if "ModuleNotFoundError" in last:
@@ -189,7 +189,7 @@ class Cluster:
     cpus: int
 
     def describe(self) -> str:
-        """Return it in a few words."""
+        """Return a description of a few words."""
         machines = "1 machine" if self.nodes == 1 else f"{self.nodes} machines"
         return f"{machines} at {self.address}, {self.cpus} CPUs"
 
@@ -221,7 +221,7 @@ def connect(address: str) -> Iterator[Cluster]:
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
-        # What goes wrong is raised as well, and told in one line.
+        # What goes wrong is raised as well, with a message of one line.
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         alive = [node for node in ray.nodes() if node["Alive"]]
         yield Cluster(address, len(alive), max(1, int(ray.cluster_resources().get("CPU", 1))))
@@ -240,7 +240,7 @@ def _join(address: str) -> None:
             address=address,
             log_to_driver=False,
             logging_level=logging.CRITICAL,
-            # Only looked at for a cluster that starts here; nobody would look at its pages.
+            # Only counts for a cluster that starts here, whose pages nobody would open.
             include_dashboard=False if address == "local" else None,
             runtime_env={"py_modules": [package], "excludes": ["__pycache__"]},
         )
@@ -253,7 +253,7 @@ def _join(address: str) -> None:
 
 
 def _knock(address: str) -> None:
-    """See that somebody listens: Ray itself would try for minutes."""
+    """Check that the port answers: Ray itself would try for minutes."""
     host, separator, port = address.removeprefix("ray://").rpartition(":")
     if not separator or not port.isdecimal():
         return

@@ -1,4 +1,4 @@
-"""What runs on a worker: one shard of photos to one record each."""
+"""The work of a Ray worker: one record for each photo of a shard."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from facekit.annotations.record import FileStamp
 from facekit.errors import FacekitError, ServerUnavailableError
 
 RECORD = "record"
-"""Kind of a row that holds a record; of any other row it is the class of an error."""
+"""Kind of a row that has a record; any other row's kind is the class of an error."""
 
-# A wrong address is told soon; servers that go away in mid-run are waited for by the pool.
+# A wrong address is reported soon; the pool waits for servers that go away during a run.
 _FIRST_ANSWER_S = 15.0
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker has to know besides the photos.
+    """Settings of a worker, besides the photos.
 
     Attributes:
         folder: The photo folder, at the same path on every machine.
         urls: The servers, as the workers reach them.
         model: As for ``Client.detect``.
         concurrency: Calls in flight in each worker process.
-        timeout_s: What one photo may take.
-        wait_s: For how long no server at all may be there.
+        timeout_s: Seconds that one photo may take.
+        wait_s: Seconds to wait while no server responds.
         certificate_pem: The servers' certificate, where they are encrypted; its file is on the
             driver's machine alone.
         hash_content: Whether records get the digest of the content.
@@ -65,7 +65,7 @@ def annotate_shard(shard: dict[str, Any], task: Task) -> list[dict[str, str]]:
 
     Args:
         shard: From :func:`shard_row`.
-        task: How.
+        task: Settings.
 
     Returns:
         Rows of ``kind``, ``text`` and ``node``. Of the kind ``RECORD`` the text is a record as

@@ -1,8 +1,8 @@
 """The record of a run: what was found in each photo, in one SQLite file beside the output.
 
-It tells which photos are new, have changed or are gone, which failed and why, and gives the
-dataset's photos in order, a page at a time, so that memory stays flat however many there are.
-Records are committed in groups: what was committed survives a kill, a power cut and a full disk.
+It knows which photos are new, changed, gone or failed, and gives the dataset's photos in order, a
+page at a time, so that memory stays flat however many there are. Records are committed in groups:
+what was committed survives a kill, a power cut and a full disk.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DATASET = 1
 
 # What the listing of the folder gives lives as long as the run, in SQLite's temporary file.
 _TABLES = """
-PRAGMA cache_size = -16000;
+PRAGMA cache_size = -4000;
 PRAGMA temp_store = FILE;
 CREATE TEMP TABLE found (
     name BLOB, size, mtime_ns, sha256, reason, device, inode, round, UNIQUE (device, inode)
@@ -105,17 +105,17 @@ class Results(SqliteStore):
 
     Args:
         path: Created where it is missing, and removed at the end if nothing was recorded.
-        model: The model whose results it holds.
+        model: The model whose results it has.
         dataset: Name of the dataset, for queries.
         folder: The photo folder.
-        hash_content: Whether a photo's content tells if it has changed, not its time.
+        hash_content: Whether changes are detected by a photo's content, not by its time.
         retry_failed: Whether photos whose failure lasts are looked at again.
 
     Attributes:
         id: Hexadecimal, a new one for each record that is begun.
 
     Raises:
-        ConfigError: It holds the results of another model.
+        ConfigError: It has the results of another model.
         DataError: It can't be written to, or is not a record. So does each method.
     """
 

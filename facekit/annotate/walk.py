@@ -1,4 +1,4 @@
-"""The photos below a folder, told by their content, each once."""
+"""Find the photos below a folder by their content, each once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Found:
             followed.
         identity: Device and inode number, by which a second name of the same file is known; None
             where the file system has no such numbers.
-        reason: Why it can't be annotated; "" where it can; None where it is no picture.
+        reason: Why it can't be annotated; "" where it can; None where it is not a picture.
         round: 0 for what lies below the folder itself; then each link that was followed counts.
             Of two names of one file that of the lower round counts, then the lower name.
     """
@@ -49,14 +49,14 @@ def walk(folder: Path, known: Known, *, hash_content: bool = False) -> Iterator[
     """Yield what lies below a folder; the order within one folder is the disk's.
 
     Hidden files and folders are left out, and folders whose name begins with ``@`` (thumbnails of
-    a network drive) or that hold the kit's own pictures. Links are followed after all else, so
+    a network drive) or that contain the kit's own pictures. Links are followed after all else, so
     that a file is known by its own name where it has one below the folder.
 
     Args:
         folder: The photo folder.
         known: Of photos that it knows in their present state the content is not looked at again.
-        hash_content: Whether to read whole files whose size an earlier run has seen, to tell by
-            their content whether they have changed.
+        hash_content: Whether to read whole files whose size an earlier run has seen, to detect
+            changes by their content.
 
     Yields:
         Files, and folders that can't be listed; a file may come again under another name. What is
@@ -102,7 +102,7 @@ class _Walker:
         return True
 
     def _entries(self, name: str, folders: list[str]) -> Iterator[Found]:
-        # Never a list of all entries: one folder may hold a million photos.
+        # Never a list of all entries: one folder may contain a million photos.
         with os.scandir(self._folder / name) as entries:
             for entry in entries:
                 child = f"{name}/{entry.name}" if name else entry.name
@@ -116,13 +116,13 @@ class _Walker:
                     folders.append(child)
 
     def behind(self, name: str) -> Iterator[Found]:
-        """Yield what a link leads to; one that leads nowhere is no photo, unless its name is."""
+        """Yield what a link leads to; one that leads nowhere counts if it is named like a photo."""
         path = self._folder / name
         try:
             is_folder = stat.S_ISDIR(path.stat().st_mode)
         except OSError as error:
             if error.errno not in _NOWHERE:
-                # Nobody can tell what is there: it may be a folder of photos that are known.
+                # What is there is unknown: it may be a folder of photos that are on record.
                 reason = f"a link that can't be followed: {error.strerror or error}"
                 yield Found(_text(name), None, None, reason)
                 return
@@ -158,14 +158,14 @@ class _Walker:
             stamp, why = self._content(path, name, suffix, stamp)
             return Found(name, stamp, identity, why, self.round)
         except OSError as error:
-            # Nobody can tell what it is, so its name decides.
+            # What it is cannot be seen, so its name decides.
             reason = f"can't be read: {error.strerror or error}" if promised else None
             return Found(name, FileStamp(0, 0), None, reason)
 
     def _content(
         self, path: Path, name: str, suffix: str, stamp: FileStamp
     ) -> tuple[FileStamp, str | None]:
-        """Return the stamp, with the digest where it is of use, and why the file is no photo."""
+        """Return the stamp, with the digest where it is of use, and why the file is not a photo."""
         seen, succeeded = self._known(_text(name)) or (None, False)
         if seen is not None and seen.size == stamp.size:
             if self._hash and seen.sha256:

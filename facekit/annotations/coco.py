@@ -3,7 +3,7 @@
 They are what pycocotools, DALI's COCO reader and FiftyOne load. Boxes are x, y, width, height;
 every point is visible (2), except one that a dataset that was read in does not have (0, at 0, 0).
 ``keypoint_scores``, one a point, is the kit's own field, which other readers pass over, as is
-``file_name_hex``: the bytes of a file name that is no UTF-8, whose ``file_name`` has escapes.
+``file_name_hex``: the bytes of a file name that is not UTF-8, whose ``file_name`` has escapes.
 
 With ``seed_fields`` an image also has ``channels`` where they are known, and a face ``rotation`` in
 degrees (null where both eyes lie at one place), ``center`` between the eyes, and ``segmentation``:
@@ -36,7 +36,7 @@ from facekit.faces import Faces
 from facekit.landmarks.eyes import has_eyes
 
 FACE = "face"
-"""Name of the one category where the model tells no classes."""
+"""Name of the one category where the model has no classes."""
 _VISIBLE = 2
 
 
@@ -48,7 +48,7 @@ def write_coco(
     Args:
         path: The file; what was there before stays until the new one is whole.
         photos: Called once.
-        info: What holds for all photos.
+        info: Properties of the whole dataset.
         seed_fields: Whether to write ``channels``, ``rotation``, ``center`` and ``segmentation``.
 
     Raises:
@@ -63,21 +63,21 @@ def write_fiftyone(path: Path, photos: PhotoSource, info: DatasetInfo) -> None:
 
     FiftyOne then finds the photos by itself, wherever they are. Its own ``FiftyOneDataset`` is a
     dump of its database that changes with its versions, and nothing to write from outside. A photo
-    whose name is no UTF-8 is left out: its database can't hold one, and refuses the whole file.
+    whose name is not UTF-8 is left out: its database can't hold one, and refuses the whole file.
 
     Args:
         path: The file, which is ``labels_path`` in FiftyOne.
         photos: Called once.
-        info: What holds for all photos.
+        info: Properties of the whole dataset.
 
     Raises:
         DataError: As :func:`write_coco` does.
     """
 
-    def held() -> Iterator[NumberedPhoto]:
+    def utf8_named() -> Iterator[NumberedPhoto]:
         return (photo for photo in photos() if utf8_name(photo.record.photo) == photo.record.photo)
 
-    _write(path, held, info, seed_fields=False, folder=PurePosixPath(info.photo_folder))
+    _write(path, utf8_named, info, seed_fields=False, folder=PurePosixPath(info.photo_folder))
 
 
 def _write(
@@ -129,7 +129,7 @@ def image_entry(image_id: int, name: str, faces: Faces, seed_fields: bool) -> di
     """Return one of a file's ``images``."""
     width, height = faces.size_wh
     entry: dict[str, Any] = {"id": image_id, "width": width, "height": height}
-    if seed_fields and faces.channels:  # 0: nobody tells
+    if seed_fields and faces.channels:  # 0: unknown
         entry["channels"] = faces.channels
     return entry | name_fields("file_name", name)
 
@@ -175,7 +175,7 @@ def _points(faces: Faces, seed_fields: bool) -> Iterator[dict[str, Any]]:
     centers = rounded_list(faces.centers_xy, PIXEL_DIGITS) if known else []
     flat = rounded_list(faces.points_xy.reshape(len(faces), -1), PIXEL_DIGITS)
     scores = rounded_list(faces.point_scores, SCORE_DIGITS)
-    # COCO's sign for a point that is not there, which the reader turns into these zeros.
+    # COCO's mark of a missing point, which the reader turns into these zeros.
     seen = faces.points_xy.any(axis=2) | (faces.point_scores != 0)
     for face, polygon in enumerate(flat):
         keypoints: list[float] = [0] * (3 * count)

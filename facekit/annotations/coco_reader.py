@@ -1,8 +1,8 @@
-"""Reader of COCO files into records: the kit's own, others, and those of left-top-right-bottom.
+"""Read COCO files into records: the kit's own, others', and those with left-top-right-bottom boxes.
 
 **Boxes.** COCO's are x, y, width, height ("xywh"). The notebook that the kit's workflow comes from
 wrote left, top, right, bottom ("ltrb") into the same field. Unless ``boxes`` says which, the
-annotations tell, and they have to agree:
+annotations decide, and they have to agree:
 
 - ltrb, if none has an ``id``, an ``area`` or an ``iscrowd``, and each has its points as pairs in
   ``segmentation``: ``[[x, y], [x, y], ...]``, which no COCO file has;
@@ -12,14 +12,14 @@ Anything else is refused until ``boxes`` is given: a wrong guess moves every box
 that would be xywh, but in which such boxes reach more than a tenth of the photo's side beyond it
 while none would as ltrb; the kit's own files are never doubted.
 
-**What a file does not tell.** A face without ``score`` has 1. The points of an ltrb file are those
+**What a file does not say.** A face without ``score`` has 1. The points of an ltrb file are those
 in ``segmentation``, of others those in ``keypoints``; a point that is not labeled (visibility 0)
 is 0, 0 with a point score of 0, and any other without ``keypoint_scores`` has 1. The state of a
 photo's file is unknown, so every :class:`FileStamp` is of 0 bytes and time 0. Crowds are left out,
-they are no single faces.
+they are not single faces.
 
 **Names.** If all file names are absolute, they become relative to the photo folder where they all
-lie in it, be it given or named by the file; else to the deepest folder that holds them all, in
+lie in it, be it given or named by the file; else to the deepest folder that contains them all, in
 whose place a given photo folder stands.
 """
 
@@ -75,13 +75,13 @@ class _Scheme:
 def read_dataset(
     path: Path, photo_folder: Path | None = None, *, boxes: BoxKind | None = None
 ) -> Dataset:
-    """Read a COCO file, or one of its left-top-right-bottom kin, into memory.
+    """Read a COCO file, or one with left-top-right-bottom boxes, into memory.
 
     Args:
         path: The ``.json`` file with ``images``, ``annotations`` and ``categories``.
         photo_folder: Folder that the file names count from; when left out the one that the file
             names in its ``info``, else the file's own.
-        boxes: Which kind the boxes are, where the file doesn't tell.
+        boxes: Which kind the boxes are, where the file does not say.
 
     Raises:
         DataError: The file is missing or malformed; names the entry, from 0, such as
@@ -95,11 +95,11 @@ def read_dataset(
     if boxes is None and kind == "xywh" and info.get("description") != DESCRIPTION:
         _check_xywh(path, annotations, images)
     scheme = _scheme(path, data, kind, annotations)
-    told = name_of(info, "photo_folder")
+    stated = name_of(info, "photo_folder")
     folder, names = _names(
         [name_of(entry, "file_name") for entry in images.values()],
         photo_folder and photo_folder.absolute(),
-        Path(told) if told else path.absolute().parent,
+        Path(stated) if stated else path.absolute().parent,
     )
     photos = []
     for (number, image), name in zip(images.items(), names, strict=True):
@@ -232,12 +232,12 @@ def _point_names(
     return (), ()
 
 
-def _names(names: list[str], given: Path | None, told: Path) -> tuple[Path, list[str]]:
+def _names(names: list[str], given: Path | None, stated: Path) -> tuple[Path, list[str]]:
     """Return the photo folder, and the names below it."""
     paths = [PurePosixPath(name) for name in names]
     if not paths or not all(path.is_absolute() for path in paths):
-        return given or told, names
-    for folder in (given, told):
+        return given or stated, names
+    for folder in (given, stated):
         if folder is not None and all(path.is_relative_to(folder) for path in paths):
             return given or folder, [str(path.relative_to(folder)) for path in paths]
     top = os.path.commonpath([path.parent for path in paths])
@@ -245,10 +245,10 @@ def _names(names: list[str], given: Path | None, told: Path) -> tuple[Path, list
 
 
 def _box_kind(path: Path, annotations: Sequence[Any]) -> BoxKind:
-    """Return which kind the boxes of a file are, as its annotations tell together.
+    """Return which kind the boxes of a file are, as its annotations show together.
 
     Raises:
-        DataError: They don't tell, or don't agree.
+        DataError: They don't show it, or don't agree.
     """
     entries = [entry for entry in annotations if isinstance(entry, dict)]
     if all("id" in entry and not has_pairs(entry) for entry in entries):
@@ -345,7 +345,7 @@ def _read_faces(
 def _box(path: Path, where: str, entry: Entry, kind: BoxKind) -> list[float]:
     a, b, c, d = numbers(path, entry.get("bbox"), 4, f"bbox of {where}")
     right, bottom = (c, d) if kind == "ltrb" else (a + c, b + d)
-    # A width of 0 is no sign of another kind: COCO's own files have some, and a sliver at the
+    # A width of 0 does not mean another kind: COCO's own files have some, and a sliver at the
     # border of a photo is rounded to it.
     flat = kind == "ltrb" and (right == a or bottom == b)
     if right < a or bottom < b or flat:

@@ -1,4 +1,4 @@
-"""What the photos of a folder hold, as the writers take it and the readers give it."""
+"""Datasets of photos with their faces, as the writers take them and the readers return them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from facekit.landmarks.scheme import POINT_COUNTS, point_names, skeleton
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What holds for a whole dataset.
+    """Properties of a whole dataset.
 
     Attributes:
         photo_folder: Folder that the photos' names count from, absolute.
-        model: Name of the model that found the faces; "" where nobody tells.
-        point_count: Points a face, for a dataset without any photo; the photos tell it otherwise.
+        model: Name of the model that found the faces; "" where it is unknown.
+        point_count: Points a face, for a dataset without photos; otherwise the photos decide.
         class_names: The classes, likewise.
         point_names: Names of the points where the dataset brings its own; () for those of
             ``facekit.landmarks.scheme``.
@@ -57,7 +57,7 @@ class Dataset:
     """A dataset that was read, in memory.
 
     Attributes:
-        info: What holds for all of it.
+        info: Its properties.
         photos: In the file's order.
     """
 
@@ -73,10 +73,10 @@ def photos_with_faces(photos: PhotoSource) -> Iterator[tuple[int, str, Faces]]:
 
 
 def check_photo_folder(folder: Path, names: Iterable[str]) -> None:
-    """Check that a photo folder holds at least one of some photos; the first one there is enough.
+    """Check that a photo folder contains at least one of some photos.
 
     Raises:
-        DataError: There is no such folder, or it is a wrong one: it has none of them.
+        DataError: The folder is missing, or contains none of them.
     """
     first = None
     for name in names:
@@ -97,7 +97,7 @@ def check_photo_folder(folder: Path, names: Iterable[str]) -> None:
 
 
 def utf8_name(name: str) -> str:
-    r"""Return a photo's name with escapes for bytes that are no UTF-8, which few tools take.
+    r"""Return a photo's name with escapes for bytes that are not UTF-8, which few tools take.
 
     >>> utf8_name("\udcff.jpg")
     '\\udcff.jpg'
@@ -106,7 +106,7 @@ def utf8_name(name: str) -> str:
 
 
 def name_fields(key: str, name: str) -> dict[str, str]:
-    r"""Return a name as JSON holds it: where it is no UTF-8 with its bytes beside it.
+    r"""Return a name as JSON fields: one that is not UTF-8 has its bytes beside it.
 
     Half a surrogate, Python's sign for such a byte, is refused by pandas, pyarrow and most others,
     with the whole file, and ends DALI's reader with a crash.
@@ -132,11 +132,11 @@ def name_of(entry: dict[str, Any], key: str) -> str:
 
 @dataclass
 class Layout:
-    """How many points a face has and which classes there are: told by the photos as they pass.
+    """Number of points a face and names of the classes, as the photos that pass have them.
 
     Args:
         path: The file that is being written, for errors.
-        info: What counts where there is no photo.
+        info: Counts where there is no photo.
     """
 
     path: Path
@@ -149,7 +149,7 @@ class Layout:
         """Note the layout of one photo's faces.
 
         Raises:
-            DataError: It is another than that of the photos before: no file holds both.
+            DataError: It differs from that of the photos before: no file can have both.
         """
         layout = faces.points_xy.shape[1], faces.class_names
         if self._has_faces and len(faces) and layout != self._told:

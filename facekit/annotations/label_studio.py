@@ -56,8 +56,8 @@ def write_label_studio(
     Args:
         path: The tasks' file; see :func:`config_path` for the other.
         photos: Called once.
-        info: What holds for all photos.
-        image_url: What stands before the photos' names in their addresses; when left out, Label
+        info: Properties of the whole dataset.
+        image_url: Prefix of the photos' names in their addresses; when left out, Label
             Studio's own for local files, with the folder above the photo folder as document root.
 
     Raises:

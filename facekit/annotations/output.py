@@ -36,7 +36,7 @@ _BEGINNINGS = {
 }
 _BEGINNINGS["fiftyone"] = _BEGINNINGS["coco"]
 _MAX_BEGINNING_BYTES = 1 << 17
-"""Bytes that hold any path a file can have, and its address, however much of them is escaped."""
+"""Enough for any path a file can have, and its address, however much of it is escaped."""
 
 
 @contextmanager
@@ -54,9 +54,9 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
 def check_replaceable(path: Path, kind: OutputKind) -> None:
     """Refuse to replace a file that facekit did not write, such as one of labels made by hand.
 
-    It tells by how the writers begin a file, to the byte, and of Parquet by the metadata: one that
-    another tool has saved anew is no more the kit's. A file that is empty or missing, a device and
-    a pipe may be written to.
+    A file is the kit's if it begins as the writers begin one, to the byte, or, of Parquet, by its
+    metadata; one that another tool has saved anew is not. A file that is empty or missing, a device
+    and a pipe may be written to.
 
     Args:
         path: The output.
@@ -80,7 +80,7 @@ def check_replaceable(path: Path, kind: OutputKind) -> None:
 
 
 def _is_our_parquet(file: BinaryIO) -> bool:
-    """Look for the metadata in the footer, whose length stands before the last four bytes."""
+    """Look for the metadata in the footer, whose length is in front of the last four bytes."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - 8))
     end = file.read()

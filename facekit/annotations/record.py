@@ -1,4 +1,4 @@
-"""What a run found in one photo, or why it found nothing: one line of JSON.
+"""The outcome of one photo, its faces or an error, as one line of JSON.
 
 >>> record = PhotoRecord("holiday/a.jpg", FileStamp(3, 5), error="an empty file")
 >>> record.to_json()

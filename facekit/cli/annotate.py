@@ -50,7 +50,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--hash",
         action="store_true",
-        help="tell by a photo's content, not by its time, whether it has changed; every run then "
+        help="detect changes by a photo's content, not by its time; every run then "
         "reads all photos",
     )
     parser.add_argument(

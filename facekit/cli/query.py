@@ -41,7 +41,7 @@ def add_parser(subparsers: Any) -> None:
         "(also FACEKIT_STORE)",
     )
     parser.add_argument(
-        "--dataset", metavar="NAME", help="which dataset, where the store holds several"
+        "--dataset", metavar="NAME", help="which dataset, where the store has several"
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -81,8 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
     Raises:
         ConfigError: No store is named, or the options do not go together.
-        StoreError: The store can't be used, or holds no such dataset, photo or
-            category.
+        StoreError: The store can't be used, or has no such dataset, photo or category.
         SetupError: The file that was asked for can't be written.
     """
     from facekit.files import write_whole
@@ -116,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 def _ask(
     store: Store, args: argparse.Namespace
 ) -> tuple[dict[str, str], Sequence[str], Iterable[Answer]]:
-    """Return what is told about the answer, its columns, and the answer."""
+    """Return the answer's heading for JSON, its columns, and the answer."""
     about = {"store": store.name}
     asked = (args.min_faces, args.photo, args.min_score, args.rotated_beyond, args.category)
     if not args.by_folder and not args.by_category and all(each is None for each in asked):
@@ -147,7 +146,7 @@ def _dataset(store: Store, asked: str | None) -> str:
     """Return the dataset that is meant.
 
     Raises:
-        StoreError: There is none, or it can't be told which one.
+        StoreError: There is none, or several and none is named.
     """
     names = [each.dataset for each in store.datasets()]
     if not names:
@@ -189,7 +188,7 @@ def _check_rotations(store: Store, dataset: str) -> None:
 
 
 def _row(answer: Answer) -> dict[str, Any]:
-    """Return an answer as it is written, names that are no UTF-8 too."""
+    """Return an answer as it is written, also names that are not UTF-8."""
     from facekit.annotations.dataset import name_fields
 
     row = answer.to_dict()

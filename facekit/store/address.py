@@ -50,7 +50,7 @@ def masked(url: str) -> str:
     """
     scheme, mark, rest = url.partition("://")
     if not mark:
-        # What is not an address may still hold a password.
+        # What is not an address may still contain a password.
         return url if "@" not in url else "***"
     if scheme == "sqlite":
         return url

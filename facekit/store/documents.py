@@ -41,7 +41,7 @@ def folder_of(photo: bytes) -> bytes:
 
 
 def digest(record: PhotoRecord) -> str:
-    """Return a digest of the faces that a record holds, of which all its documents are made."""
+    """Return a digest of a record's faces, of which all its documents are made."""
     faces = record.faces
     assert faces is not None
     shape = faces.size_wh, faces.channels, faces.points_xy.shape, faces.class_names
@@ -91,7 +91,7 @@ def _name(photo: bytes) -> dict[str, str]:
 
 
 def _shown(path: bytes) -> str:
-    # Half a surrogate, Python's sign for such a byte, is refused by Redis' JSON module.
+    # Half a surrogate, Python's stand-in for such a byte, is refused by Redis' JSON module.
     return path.decode("utf-8", "replace")
 
 

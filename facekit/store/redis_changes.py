@@ -18,7 +18,7 @@ Keys, all under ``facekit:<dataset>:`` (the name percent-encoded):
 ``faces:category:<name>``   sorted set  the faces of a category, by score
 ==========================  ==========  =========================================================
 
-A face is ``<path>\0<number of six digits>``. Sorted sets hold negative values, so that Redis' own
+A face is ``<path>\0<number of six digits>``. Sorted sets have negative values, so that Redis' own
 order, by value and then by bytes, is the order of the answers.
 """
 

@@ -53,7 +53,7 @@ _NUMBER_BITS = 20
 """Of a face's place in its photo, in a key that begins with the photo's id."""
 
 # Names are blobs, which SQLite compares by their bytes. A photo's id grows with each new outcome.
-# What is long stands in a table of its own, so that the others are quickly scanned. A turn is an
+# What is long is in a table of its own, so that the others are quickly scanned. A turn is an
 # angle from upright, 0 to 180.
 _SCHEMA = """
 CREATE TABLE datasets (

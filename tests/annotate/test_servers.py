@@ -213,7 +213,7 @@ def test_a_server_of_another_kind_is_not_waited_for() -> None:
     with odd, FakeTriton(by_content()) as right:
         with ServerPool([odd.url]) as pool:
             pool.connect()
-            with pytest.raises(ServersAwayError, match="no server of this kit.*is missing"):
+            with pytest.raises(ServersAwayError, match="not a server of this kit.*is missing"):
                 pool.detect(photo(1))
         with ServerPool([odd.url, right.url]) as pool:
             pool.connect()

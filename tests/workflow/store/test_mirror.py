@@ -78,7 +78,8 @@ def test_a_store_that_stays_away_is_brought_up_to_date_by_the_next_run(lasting_r
             results.put(record)
         outcome = mirror.finish()
     assert not outcome.ok
-    assert outcome.behind == good(every[:5])
+    # The last batch may have arrived without its answer.
+    assert good(every[:5]) <= outcome.behind <= good(every[:5]) + 3
     assert f"is behind by {outcome.behind} photos (does not answer: " in outcome.message
     assert "the same command brings it up to date" in outcome.message
 
