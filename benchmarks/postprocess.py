@@ -71,12 +71,8 @@ def compare(
         return reference_detect(bbox, cov, size_wh=_SIZE_WH, chosen=chosen)
 
     counts = np.mean([_check_equal(bbox, cov, chosen) for bbox, cov in frames], axis=0)
-    turns = in_turns(
-        lambda: _time(kit, frames),
-        lambda: _time(scikit_learn, frames),
-        pairs=1,
-        at_least_s=seconds,
-    )
+    sides = (lambda: _time(kit, frames), lambda: _time(scikit_learn, frames))
+    turns = in_turns(*sides, pairs=1, at_least_s=seconds)
     return {
         "frames": f"{len(frames)} {name}",
         "cells": float(counts[1]),

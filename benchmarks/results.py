@@ -74,20 +74,9 @@ _PROMISES: Columns = (
 
 def new_results(configuration: Row) -> Row:
     """Return the results of a run that has not measured anything yet."""
-    return {
-        "configuration": configuration,
-        "throughput": [],
-        "stages": {},
-        "bound": [],
-        "beside": [],
-        "seed": [],
-        "postprocess": [],
-        "batching": None,
-        "annotate": [],
-        "folder_memory": [],
-        "memory": None,
-        "skipped": {},
-    }
+    lists = ("throughput", "bound", "beside", "seed", "postprocess", "annotate", "folder_memory")
+    rest: Row = {"stages": {}, "batching": None, "memory": None, "skipped": {}}
+    return {"configuration": configuration, **{name: [] for name in lists}, **rest}
 
 
 def to_json(results: Row) -> Row:
@@ -158,14 +147,8 @@ def _promise(name: str, row: Row, goal: float) -> Row:
 
 def _judge(name: str, value: float, goal: float, *, at_most: bool = False, unlike: str = "") -> Row:
     kept = not unlike and (value <= goal if at_most else value >= goal)
-    return {
-        "name": name,
-        "value": value,
-        "goal": goal,
-        "at_most": at_most,
-        "unlike": unlike,
-        "kept": kept,
-    }
+    figures = {"name": name, "value": value, "goal": goal}
+    return {**figures, "at_most": at_most, "unlike": unlike, "kept": kept}
 
 
 def results_text(results: Row) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from benchmarks import bound, configuration
+from benchmarks import bound, configuration, results
 from benchmarks.batching import BATCH_SIZE, compare_batching
 from benchmarks.bound import Photo, bound_process
 from benchmarks.configuration import ServerInfo
@@ -27,19 +27,11 @@ from benchmarks.photos import PhotoSet, mosaics, own_photos
 from benchmarks.plot import write_plot
 from benchmarks.postprocess import UnequalError, compare, face_grids
 from benchmarks.rates import PAIRS, Turn, in_turns
-from benchmarks.results import (
-    SEED_LOOP,
-    SEED_PARALLEL,
-    Row,
-    best,
-    comparison,
-    new_results,
-    results_text,
-    to_json,
-)
+from benchmarks.results import SEED_LOOP, SEED_PARALLEL, Row, best
 from benchmarks.workflow import compare_workflows, seed_job
 from facekit.cli.bench import LONG_SECTIONS, SECTIONS
-from facekit.errors import SetupError
+from facekit.errors import writing
+from facekit.files import write_whole
 from facekit.progress import ProgressBar
 from facekit.serving.embedded import EmbeddedServer
 from facekit.serving.processes import cpu_seconds
@@ -82,7 +74,7 @@ class Bench:
         self._sender, self._info = Sender(url, self._server_cpu_s), ServerInfo(url)
         self._models = [name for name in MODELS if self._info.serves(name)]
         self._at_start = memory(pid) if pid is not None else None
-        self.results = new_results(self._describe())
+        self.results = results.new_results(self._describe())
 
     def close(self) -> None:
         """Close the connections."""
@@ -159,26 +151,19 @@ class Bench:
 
     def _measure_bound(self) -> None:
         if self._pid is None:
-            why = "the server's process is unknown: it may run on another machine than the bound"
-            self.results["skipped"]["bound"] = why
+            self.results["skipped"]["bound"] = (
+                "the server's process is unknown: it may run on another machine than the bound"
+            )
             return
         settings, count = self._info.settings(), configuration.cores()
         with bound_process(self._pid, default_model_repository(), settings, count) as ask:
             for photo_set, model in itertools.product(self._photo_sets, _BOUND):
                 found = [self._check_bound(ask, model, photo) for photo in photo_set.photos]
-                jobs = self._sender.jobs(model, photo_set)
-                theirs = functools.partial(
-                    ask, bound.turn, model, photo_set.photos, self._args.seconds / 2
-                )
-                self._compare(
-                    "bound",
-                    (model, f"the same work in {count} threads of one process"),
-                    photo_set,
-                    found,
-                    (self._best_concurrency(model, jobs), count),
-                    jobs,
-                    theirs,
-                )
+                names = (model, f"the same work in {count} threads of one process")
+                jobs, seconds = self._sender.jobs(model, photo_set), self._args.seconds / 2
+                theirs = functools.partial(ask, bound.turn, model, photo_set.photos, seconds)
+                concurrency = (self._best_concurrency(model, jobs), count)
+                self._compare("bound", names, photo_set, found, concurrency, jobs, theirs)
 
     def _check_bound(self, ask: Callable[..., Any], model: str, photo: Photo) -> int:
         """Return how many faces are in a photo, the same for server and bound.
@@ -206,47 +191,33 @@ class Bench:
                     raise UnequalError(f"this server and {other} find different faces")
                 jobs = self._sender.jobs("faces", photo_set)
                 concurrency = self._best_concurrency("faces", jobs)
-                self._compare(
-                    "beside",
-                    ("faces", f"faces of {other}"),
-                    photo_set,
-                    found,
-                    (concurrency, concurrency),
-                    jobs,
-                    self._turn(sender, other, jobs, concurrency),
-                )
+                names, both = ("faces", f"faces of {other}"), (concurrency, concurrency)
+                theirs = self._turn(sender, other, jobs, concurrency)
+                self._compare("beside", names, photo_set, found, both, jobs, theirs)
 
     def _measure_seed(self) -> None:
         for photo_set in self._photo_sets:
             ours = self._sender.jobs("faces", photo_set)
-            theirs = [seed_job(self._sender, photo) for photo in photo_set.photos]
+            calls = [seed_job(self._sender, photo) for photo in photo_set.photos]
+            found = [len(job) - 1 for job in calls]
             known = best(self.results, "faces")
             tried = sorted({*_SEED_CONCURRENCY, *([known["concurrency"]] if known else [])})
             # The seed's notebook is one loop that waits for every answer. Beside it, its calls with
             # as many under way as serves them best, looked for among the same as for `faces`.
-            concurrency, parallel = (self._fastest(jobs, tried) for jobs in (ours, theirs))
-            for against, their_concurrency in ((SEED_LOOP, 1), (SEED_PARALLEL, parallel)):
-                self._compare(
-                    "seed",
-                    ("faces", against),
-                    photo_set,
-                    [len(job) - 1 for job in theirs],
-                    (concurrency, their_concurrency),
-                    ours,
-                    self._turn(self._sender, against, theirs, their_concurrency),
-                )
+            concurrency, parallel = (self._fastest(jobs, tried) for jobs in (ours, calls))
+            for against, count in ((SEED_LOOP, 1), (SEED_PARALLEL, parallel)):
+                names, at_a_time = ("faces", against), (concurrency, count)
+                theirs = self._turn(self._sender, against, calls, count)
+                self._compare("seed", names, photo_set, found, at_a_time, ours, theirs)
 
     def _measure_postprocess(self) -> None:
         rng, chosen = np.random.default_rng(0), self._info.settings().parameters[0]
         photos = mosaics((1280, 720), FRAME_FACES).photos
-        frames = {
-            f"frames of the network, {FRAME_FACES} faces": [self._sender.grids(p) for p in photos],
-            f"made-up frames, {FRAME_FACES} faces": [
-                face_grids(rng, FRAME_FACES) for _ in range(_FRAMES)
-            ],
-        }
-        for name, grids in frames.items():
-            result = compare(grids, name, seconds=self._args.seconds, chosen=chosen)
+        real = [self._sender.grids(photo) for photo in photos]
+        made_up = [face_grids(rng, FRAME_FACES) for _ in range(_FRAMES)]
+        for name, grids in (("frames of the network", real), ("made-up frames", made_up)):
+            title = f"{name}, {FRAME_FACES} faces"
+            result = compare(grids, title, seconds=self._args.seconds, chosen=chosen)
             self.results["postprocess"].append(result)
             self._advance()
 
@@ -309,7 +280,8 @@ class Bench:
         """Measure this server's jobs and something else in turns."""
         ours = self._turn(self._sender, names[0], jobs, concurrency[0])
         turns = in_turns(ours, theirs, advance=self._advance)
-        self.results[section].append(comparison(names, photo_set, found, concurrency, turns))
+        row = results.comparison(names, photo_set, found, concurrency, turns)
+        self.results[section].append(row)
 
     def _turn(
         self, sender: Sender, what: str, jobs: Sequence[Job], concurrency: int
@@ -341,21 +313,15 @@ def run(args: argparse.Namespace) -> int:
         bench = stack.enter_context(contextlib.closing(Bench(url, pid, sets, args)))
         show(configuration.configuration_text(bench.results["configuration"]), out)
         bar = stack.enter_context(ProgressBar(bench.steps(), "measurements"))
-        results = bench.run(bar.advance)
-    show(results_text(results).removesuffix("\n"), out)
-    if args.json is not None:
-        _write_json(args.json, json.dumps(to_json(results), indent=1) + "\n")
+        found = bench.run(bar.advance)
+    show(results.results_text(found).removesuffix("\n"), out)
+    text = json.dumps(results.to_json(found), indent=1) + "\n"
+    if args.json == Path("-"):
+        sys.stdout.write(text)
+    elif args.json is not None:
+        with writing(args.json):
+            write_whole(args.json, text)
     if args.plot is not None:
-        write_plot(results, args.plot)
+        write_plot(found, args.plot)
     sys.stdout.flush()
     return 0
-
-
-def _write_json(path: Path, text: str) -> None:
-    if path == Path("-"):
-        sys.stdout.write(text)
-        return
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise SetupError(f"{path}: {error.strerror or error}") from error
