@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from facekit.errors import DataError, PhotoError, reading
-from facekit.photos.header import read_photo_header
+from facekit.photos.header import read_photo_header, upright_size
 
 Size = tuple[int, int]
 
@@ -58,11 +58,6 @@ class PhotoLabels:
     def __len__(self) -> int:
         """Return the number of objects."""
         return len(self.class_names)
-
-
-def upright_size(size_wh: Size, orientation: int) -> Size:
-    """Return width and height of a photo once its EXIF orientation 1..8 is applied."""
-    return size_wh[::-1] if orientation >= 5 else size_wh
 
 
 def upright_points(

@@ -73,7 +73,12 @@ class Header:
     @property
     def upright_wh(self) -> tuple[int, int]:
         """Width and height of the upright photo."""
-        return self.stored_wh[::-1] if self.orientation >= 5 else self.stored_wh
+        return upright_size(self.stored_wh, self.orientation)
+
+
+def upright_size(size_wh: tuple[int, int], orientation: int) -> tuple[int, int]:
+    """Return width and height of a photo once its EXIF orientation 1..8 is applied."""
+    return size_wh[::-1] if orientation >= 5 else size_wh
 
 
 def read_photo_header(stream: BinaryIO) -> Header:

@@ -66,7 +66,7 @@ def contact_sheet(
     down = -(-len(picks) // across)
     gap = round(tile_px / 18)
     width = across * (size.width + gap) + gap
-    legend = _Legend(_legend(picks), width - 2 * gap, size.letters)
+    legend = _Legend(_legend_entries(picks), width - 2 * gap, size.letters)
     top = round(gap + 4.2 * size.letters + legend.height + 0.6 * gap)
     height = top + down * (size.height + gap)
     if width * height > MOST_PIXELS:
@@ -90,7 +90,7 @@ def contact_sheet(
     return sheet
 
 
-def _legend(picks: Sequence[Pick]) -> list[tuple[str, Color]]:
+def _legend_entries(picks: Sequence[Pick]) -> list[tuple[str, Color]]:
     found = [p.record.faces for p in picks if p.record.faces is not None and len(p.record.faces)]
     names = dict.fromkeys(name for faces in found for name in faces.class_names)
     entries = [(name, CLASS_COLORS[k % len(CLASS_COLORS)]) for k, name in enumerate(names)] or (

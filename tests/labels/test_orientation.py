@@ -16,8 +16,8 @@ from facekit.labels.photo_labels import (
     upright_boxes,
     upright_labels,
     upright_points,
-    upright_size,
 )
+from facekit.photos.header import upright_size
 from tests.photo_files import oriented_jpeg, stored
 
 SIZE_WH = (40, 30)
