@@ -18,7 +18,7 @@ import socket
 import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import facekit
@@ -35,6 +35,7 @@ from facekit.errors import (
     SetupError,
     install_hint,
 )
+from facekit.text import count
 
 SHARD_PHOTOS = 32
 """Photos that a worker takes at a time, and that are done again when it dies."""
@@ -42,7 +43,6 @@ _WINDOW_PHOTOS = 1024 * SHARD_PHOTOS
 """Photos that Ray gets at a time: memory stays flat however many there are."""
 _SHARDS_PER_CPU = 4
 """Small folders get smaller shards, so that the workers finish at about the same time."""
-_CONCURRENCY = 4
 _RETRIES = 1
 """Of a shard whose worker or machine has died; after that its photos are tried one by one."""
 
@@ -78,21 +78,17 @@ def ray_finder(
     certificate = options.tls_certificate
     task = Task(
         folder=str(folder.resolve()),
-        urls=tuple(options.urls),
-        model=options.model,
-        concurrency=options.concurrency or _CONCURRENCY,
-        timeout_s=options.timeout_s,
-        wait_s=options.server_wait_s,
+        # A store's address may contain a password, which is no business of a worker.
+        options=replace(options, tls_certificate=None, store=None, dataset=None),
         certificate_pem=None if certificate is None else Path(certificate).read_bytes(),
-        hash_content=options.hash_content,
     )
-    with connect(str(options.ray)) as cluster:
+    with connect(str(options.ray)) as (machines, cpus):
         if say is not None:
-            say(f"Ray: {cluster.describe()}")
+            say(f"Ray: {count(machines, 'machine')} at {options.ray}, {cpus} CPUs")
 
         def find(pending: Iterator[PendingPhoto]) -> Generator[PhotoRecord, None, None]:
             while window := list(itertools.islice(pending, _WINDOW_PHOTOS)):
-                yield from _find(window, task, cluster.cpus)
+                yield from _find(window, task, cpus)
 
         yield find
 
@@ -174,28 +170,8 @@ def _explained(error: Exception) -> str:
     return f"Ray could not go on, and the same command tries again: {last}"
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """A cluster as it was at the start.
-
-    Attributes:
-        address: As the user gave it.
-        nodes: How many machines it has.
-        cpus: How many processors Ray counts on them, 1 at least.
-    """
-
-    address: str
-    nodes: int
-    cpus: int
-
-    def describe(self) -> str:
-        """Return a description of a few words."""
-        machines = "1 machine" if self.nodes == 1 else f"{self.nodes} machines"
-        return f"{machines} at {self.address}, {self.cpus} CPUs"
-
-
 @contextmanager
-def connect(address: str) -> Iterator[Cluster]:
+def connect(address: str) -> Iterator[tuple[int, int]]:
     """Join a cluster for as long as the context lasts; one that is joined already stays so.
 
     The workers get this very version of facekit; NumPy, tritonclient and pyarrow they need to have.
@@ -203,6 +179,9 @@ def connect(address: str) -> Iterator[Cluster]:
     Args:
         address: ``host:port``, ``auto`` for the cluster that runs on this
             machine, ``local`` for one that lasts as long as the context.
+
+    Yields:
+        The numbers of machines and of processors, 1 at least.
 
     Raises:
         SetupError: Ray is not installed, or no such cluster answers.
@@ -224,7 +203,7 @@ def connect(address: str) -> Iterator[Cluster]:
         # What goes wrong is raised as well, with a message of one line.
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
         alive = [node for node in ray.nodes() if node["Alive"]]
-        yield Cluster(address, len(alive), max(1, int(ray.cluster_resources().get("CPU", 1))))
+        yield len(alive), max(1, int(ray.cluster_resources().get("CPU", 1)))
     finally:
         if not joined:
             ray.shutdown()

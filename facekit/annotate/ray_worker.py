@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from facekit.annotate.local import find_faces
+from facekit.annotate.options import Options
 from facekit.annotate.photo import PendingPhoto
 from facekit.annotate.servers import ServerPool
 from facekit.annotations.record import FileStamp
@@ -21,6 +22,8 @@ RECORD = "record"
 
 # A wrong address is reported soon; the pool waits for servers that go away during a run.
 _FIRST_ANSWER_S = 15.0
+_CONCURRENCY = 4
+"""Calls in flight in each worker process."""
 
 
 @dataclass(frozen=True)
@@ -29,24 +32,14 @@ class Task:
 
     Attributes:
         folder: The photo folder, at the same path on every machine.
-        urls: The servers, as the workers reach them.
-        model: As for ``Client.detect``.
-        concurrency: Calls in flight in each worker process.
-        timeout_s: Seconds that one photo may take.
-        wait_s: Seconds to wait while no server responds.
+        options: Of the run; ``urls`` are the servers as the workers reach them.
         certificate_pem: The servers' certificate, where they are encrypted; its file is on the
             driver's machine alone.
-        hash_content: Whether records get the digest of the content.
     """
 
     folder: str
-    urls: tuple[str, ...]
-    model: str
-    concurrency: int
-    timeout_s: float
-    wait_s: float
-    certificate_pem: bytes | None
-    hash_content: bool
+    options: Options
+    certificate_pem: bytes | None = None
 
 
 def shard_row(photos: list[PendingPhoto]) -> dict[str, Any]:
@@ -94,9 +87,9 @@ def _records(shard: dict[str, Any], task: Task) -> Iterator[str]:
         pending,
         _connect(task),
         Path(task.folder),
-        concurrency=task.concurrency,
-        model=task.model,
-        hash_content=task.hash_content,
+        concurrency=task.options.concurrency or _CONCURRENCY,
+        model=task.options.model,
+        hash_content=task.options.hash_content,
     )
     for record in records:
         yield record.to_json()
@@ -110,13 +103,13 @@ def _connect(task: Task) -> ServerPool:
         with tempfile.NamedTemporaryFile(prefix="facekit-", suffix=".pem", delete=False) as file:
             file.write(task.certificate_pem)
         certificate = Path(file.name)
-    deadline = time.monotonic() + min(_FIRST_ANSWER_S, task.wait_s)
+    deadline = time.monotonic() + min(_FIRST_ANSWER_S, task.options.server_wait_s)
     while True:
         pool = ServerPool(
-            task.urls,
-            timeout_s=task.timeout_s,
+            task.options.urls,
+            timeout_s=task.options.timeout_s,
             tls_certificate=certificate,
-            wait_s=task.wait_s,
+            wait_s=task.options.server_wait_s,
         )
         try:
             pool.connect()

@@ -26,7 +26,8 @@ from facekit.store.sqlite import FAILED, FAILED_FOR_NOW, OK, RECORD, VANISHED, S
 from facekit.store.store import to_bytes, to_text
 
 _COMMIT_INTERVAL_S = 0.5
-_PAGE = 500
+_PAGE = 50
+"""Records that are in memory at a time; of a crowd each may have hundreds of faces."""
 _LISTING_PAGE = 1000
 _DATASET = 1
 """Id of the one dataset of a record."""
@@ -75,7 +76,7 @@ FROM photos WHERE number IS NULL AND NOT EXISTS (
 _FAILURES = f"""
 SELECT name, record, '' FROM photos JOIN records ON photo = id
 WHERE number IS NOT NULL AND state <> {OK}
-UNION ALL SELECT name, '', reason FROM unlisted ORDER BY 1
+UNION ALL SELECT substr(name, 1, length(name) - 1), '', reason FROM unlisted ORDER BY 1
 """
 _WHY_UNLISTED = "SELECT reason FROM unlisted WHERE name = CAST('./' AS BLOB)"
 _HAS_RESULT = f"WHERE dataset = {_DATASET} AND state = {OK} AND number IS NOT NULL AND"
@@ -281,7 +282,7 @@ class Results(SqliteStore):
                 if text:
                     yield to_text(name), self._parsed(text).error, True
                 else:
-                    yield to_text(name[:-1]), reason, False
+                    yield to_text(name), reason, False
 
     def heads(self, after: int | bytes, count: int) -> list[Head]:
         """Return the next photos with a result, by their ids or by the bytes of their paths."""

@@ -48,7 +48,8 @@ OK, FAILED, FAILED_FOR_NOW, VANISHED = range(4)
 """States of a photo: has faces; an error of its own; another's error; gone before it was read."""
 
 _BUSY_S = 20.0
-_PAGE = 500
+_PAGE = 100
+"""Faces whose photos' records are in memory at a time."""
 _NUMBER_BITS = 20
 """Of a face's place in its photo, in a key that begins with the photo's id."""
 

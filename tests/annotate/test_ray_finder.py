@@ -16,7 +16,7 @@ from facekit.errors import ConfigError, SetupError
 
 @pytest.fixture
 def task(tmp_path: Path) -> Task:
-    return Task(str(tmp_path), ("a:1",), "faces", 4, 30.0, 120.0, None, False)
+    return Task(str(tmp_path), Options(urls=("a:1",)))
 
 
 def gone(photo: str) -> dict[str, str]:
