@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__: str
 
 if TYPE_CHECKING:
     from facekit.client import AsyncClient, Client, PhotoLike
@@ -76,9 +76,28 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES.get(name, "facekit.errors")), name)
+    value = (
+        _version()
+        if name == "__version__"
+        else getattr(importlib.import_module(_HOMES.get(name, "facekit.errors")), name)
+    )
     globals()[name] = value
     return value
+
+
+def _version() -> str:
+    from importlib import metadata
+    from pathlib import Path
+
+    from facekit.errors import DISTRIBUTION
+
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:  # a clone that is not installed
+        project = Path(__file__).parents[1] / "pyproject.toml"
+        lines = project.read_text("utf-8").splitlines() if project.is_file() else []
+        found = [line.split('"')[1] for line in lines if line.startswith("version = ")]
+        return found[0] if found else "unknown"
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,6 @@
 """Square face crops for FPENet, and the way back from crop pixels to photo pixels.
 
-NVIDIA's own inference code cuts a square on the longer side of the box, centerd on it
+NVIDIA's own inference code cuts a square on the longer side of the box, centered on it
 (tao_tensorflow1_backend, cv/fpenet/inferencer/fpenet_inferencer.py). At the photo's border that
 code shrinks the square, which changes the scale and moves the center; here the border is padded
 instead, by repeating the edge pixels, so that every face keeps its proportions.
@@ -42,7 +42,7 @@ _REDUCED_SIDE = 4 * CROP_SIDE
 def crop_squares(
     boxes_xyxy: npt.ArrayLike, *, size_wh: tuple[int, int], expand: float = EXPAND
 ) -> FloatArray:
-    """Lay a square around each box: on the longer side, centerd, not clipped.
+    """Lay a square around each box: on the longer side, centered, not clipped.
 
     Args:
         boxes_xyxy: (N, 4), pixels of the upright photo.

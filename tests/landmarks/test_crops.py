@@ -1,4 +1,4 @@
-"""Face crops: square, centerd, padded, antialiased; and the way back."""
+"""Face crops: square, centered, padded, antialiased; and the way back."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_squares_of_no_box_are_none() -> None:
     assert cut_crops(GRAY, squares).shape == (0, 1, 80, 80)
 
 
-def test_squares_are_centerd_on_the_longer_side() -> None:
+def test_squares_are_centered_on_the_longer_side() -> None:
     boxes = random_boxes(100)
     squares = crop_squares(boxes, size_wh=SIZE_WH)
     np.testing.assert_allclose(squares[:, 2], (boxes[:, 2:] - boxes[:, :2]).max(1), rtol=1e-5)
