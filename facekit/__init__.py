@@ -76,11 +76,10 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = (
-        _version()
-        if name == "__version__"
-        else getattr(importlib.import_module(_HOMES.get(name, "facekit.errors")), name)
-    )
+    if name == "__version__":
+        value: Any = _version()
+    else:
+        value = getattr(importlib.import_module(_HOMES.get(name, "facekit.errors")), name)
     globals()[name] = value
     return value
 

@@ -51,7 +51,6 @@ class ModelSpec:
     Attributes:
         name: As callers and the repository name it.
         backend: The one of ``config.pbtxt``.
-        cpu_backend: The one of ``configs/cpu.pbtxt``.
         inputs: What a request holds.
         outputs: What its answer holds.
         optional: Whether no model outside its own group needs it, so that a repository or a server
@@ -60,10 +59,14 @@ class ModelSpec:
 
     name: str
     backend: str
-    cpu_backend: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     optional: bool = False
+
+    @property
+    def cpu_backend(self) -> str:
+        """The backend of ``configs/cpu.pbtxt``."""
+        return "onnxruntime" if self.backend == "tensorrt" else self.backend
 
 
 # Encoded photos, one a sample, zero-padded to equal length within a request.
@@ -118,30 +121,26 @@ _ALL = (
     ModelSpec(
         "facenet_ensemble",
         "ensemble",
-        "ensemble",
         (TensorSpec("input_image_data", "UINT8", _ENCODED),),
         _FACENET_RESULT,
     ),
     ModelSpec(
         "facemask_ensemble",
         "ensemble",
-        "ensemble",
         (TensorSpec("input_image_data", "UINT8", _ENCODED),),
         _FACEMASK_RESULT,
         optional=True,
     ),
     # Not an ensemble: Triton can't hand an ensemble's input on as an output of the same name.
-    ModelSpec("facenet_resized", "python", "python", (_INPUT_1, _SIZE), _FACENET_RESULT),
+    ModelSpec("facenet_resized", "python", (_INPUT_1, _SIZE), _FACENET_RESULT),
     ModelSpec(
         "fpenet_ensemble",
-        "ensemble",
         "ensemble",
         (TensorSpec("raw_image_data", "UINT8", _ENCODED), _BOX),
         (*_FPENET_RESULT, _KEYPOINTS),
     ),
     ModelSpec(
         "faces",
-        "python",
         "python",
         (_IMAGE,),
         (
@@ -156,7 +155,6 @@ _ALL = (
     ModelSpec(
         "landmarks",
         "python",
-        "python",
         (_IMAGE, TensorSpec("boxes", "FP32", (-1, 4))),
         (
             TensorSpec("keypoints", "FP32", (-1, -1, 2)),
@@ -165,10 +163,9 @@ _ALL = (
         ),
     ),
     # The steps.
-    ModelSpec("photo_check", "python", "python", (_IMAGE,), (_PHOTO, _ORIENTATION, _SIZE)),
+    ModelSpec("photo_check", "python", (_IMAGE,), (_PHOTO, _ORIENTATION, _SIZE)),
     ModelSpec(
         "photo_reduce",
-        "python",
         "python",
         (_IMAGE,),
         (
@@ -180,43 +177,31 @@ _ALL = (
             _SIZE,
         ),
     ),
-    ModelSpec("facenet_preprocess", "dali", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1,)),
-    ModelSpec("facenet", "tensorrt", "onnxruntime", (_INPUT_1,), _grids("facenet")),
-    ModelSpec(
-        "facenet_postprocess", "python", "python", (*_grids("facenet"), _SIZE), _FACENET_RESULT
-    ),
-    ModelSpec(
-        "facemask_preprocess", "dali", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1,), optional=True
-    ),
-    ModelSpec(
-        "facemask", "tensorrt", "onnxruntime", (_INPUT_1,), _grids("facemask"), optional=True
-    ),
+    ModelSpec("facenet_preprocess", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1,)),
+    ModelSpec("facenet", "tensorrt", (_INPUT_1,), _grids("facenet")),
+    ModelSpec("facenet_postprocess", "python", (*_grids("facenet"), _SIZE), _FACENET_RESULT),
+    ModelSpec("facemask_preprocess", "dali", (_PHOTO, _ORIENTATION), (_INPUT_1,), optional=True),
+    ModelSpec("facemask", "tensorrt", (_INPUT_1,), _grids("facemask"), optional=True),
     ModelSpec(
         "facemask_postprocess",
-        "python",
         "python",
         (*_grids("facemask"), _SIZE),
         _FACEMASK_RESULT,
         optional=True,
     ),
-    ModelSpec("photo_gray", "dali", "dali", (_PHOTO, _PLACEMENT), (_GRAY,)),
-    ModelSpec("faces_preprocess", "dali", "dali", (_PHOTO, _PLACEMENT), (_INPUT_1, _GRAY)),
+    ModelSpec("photo_gray", "dali", (_PHOTO, _PLACEMENT), (_GRAY,)),
+    ModelSpec("faces_preprocess", "dali", (_PHOTO, _PLACEMENT), (_INPUT_1, _GRAY)),
     # Three of the steps above in one call, for ``faces``: the network's input stays in the server.
     ModelSpec(
         "faces_detect",
         "ensemble",
-        "ensemble",
         (_PHOTO, _PLACEMENT, _SIZE),
         (_GRAY, *(tensor for tensor in _FACENET_RESULT if tensor is not _SIZE)),
     ),
-    ModelSpec("fpenet_preprocess", "python", "python", (_GRAY, _SIZE, _BOX), (_FACE_IMAGE, _CROP)),
-    ModelSpec("fpenet", "tensorrt", "onnxruntime", (_FACE_IMAGE,), _FPENET_RESULT),
+    ModelSpec("fpenet_preprocess", "python", (_GRAY, _SIZE, _BOX), (_FACE_IMAGE, _CROP)),
+    ModelSpec("fpenet", "tensorrt", (_FACE_IMAGE,), _FPENET_RESULT),
     ModelSpec(
-        "fpenet_postprocess",
-        "python",
-        "python",
-        (*_FPENET_RESULT, _CROP),
-        (*_FPENET_RESULT, _KEYPOINTS),
+        "fpenet_postprocess", "python", (*_FPENET_RESULT, _CROP), (*_FPENET_RESULT, _KEYPOINTS)
     ),
 )
 
