@@ -80,7 +80,7 @@ def _files(folder: Path, pattern: str) -> list[Path]:
         raise DataError(folder, "no such folder")
     found = sorted(folder.glob(pattern))
     if not found:
-        raise DataError(folder, f"holds no {pattern}")
+        raise DataError(folder, f"contains no {pattern}")
     return found
 
 
@@ -121,7 +121,7 @@ def pts_photos(
             raised.
 
     Raises:
-        DataError: The folder is missing or holds no ``.pts`` file; or see ``report``.
+        DataError: The folder is missing or contains no ``.pts`` files; or see ``report``.
     """
     least = 1.0 if report is None else LEAST_ANNOTATED
 

@@ -71,7 +71,7 @@ def test_served_parameters_are_those_of_the_configuration(tmp_path: Path) -> Non
 def test_detector_figures(
     tmp_path: Path, detector_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.facenet.proxy.PHOTO_COUNT", 2)
+    monkeypatch.setattr("training.facenet.evaluate.PHOTO_COUNT", 2)
     data = write_sets(tmp_path, split="evaluation")
     figures = face_evaluate.evaluate(data, detector_file)
     assert figures["voc gray, all: faces"] == 6

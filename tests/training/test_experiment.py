@@ -154,7 +154,7 @@ REFUSED = [
         'key: "bear"\n    value {\n      cov',
         "'bear'.*'bare'",
     ),
-    ('"face"\n    value: "bare"', '"face"\n    value: "baer"', "no class of cost_.*'bare'"),
+    ('"face"\n    value: "bare"', '"face"\n    value: "baer"', "not a class of cost_.*'bare'"),
     ('name: "covered"', 'name: "mask"', "dataset_config.target_class_mapping lacks"),
     ('name: "covered"', 'name: "bare"', "a second time"),
     ('name: "bbox"', 'name: "box"', "only 'cov' or 'bbox'"),

@@ -120,7 +120,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for path in (data / "300w").glob("*/*.pts"):
         path.write_text("nothing")
     assert main(train) == 2
-    assert "holds no face to train on" in capsys.readouterr().err
+    assert "contains no face to train on" in capsys.readouterr().err
     export = ["export", "--checkpoint", str(tmp_path / "checkpoint.pt"), "--out", "m.onnx"]
     assert main(export) == 2
     assert "checkpoint.pt: no such file" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from facekit.errors import DataError  # noqa: E402
 from training.detector.__main__ import main  # noqa: E402
 from training.detector.network import DetectNet, resnet_layout  # noqa: E402
 from training.detector.saved import SavedNetwork, save_network  # noqa: E402
-from training.repository import check_served  # noqa: E402
+from training.export import check_served  # noqa: E402
 
 COMMITTED = Path(__file__).parents[2] / "model_repository"
 FRAME = (736, 416)

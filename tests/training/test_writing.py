@@ -16,12 +16,11 @@ from facekit.errors import DataError  # noqa: E402
 from tests.training.detectors import FRAME_WH, write_photo  # noqa: E402
 from tests.training.spec_text import INFERENCE, changed, write_spec  # noqa: E402
 from training import checkpoints  # noqa: E402
-from training.command import make_parsers, run_parsed  # noqa: E402
 from training.detector.__main__ import main  # noqa: E402
 from training.detector.network import DetectNet, resnet_layout  # noqa: E402
 from training.detector.saved import SavedNetwork, save_network  # noqa: E402
 from training.record import Record, plot_record  # noqa: E402
-from training.steps import StepOptions, StepRecipe  # noqa: E402
+from training.steps import StepOptions, StepRecipe, make_parsers, run_parsed  # noqa: E402
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +73,12 @@ def run(options: argparse.Namespace) -> int:
     photos = read_photos(dataset, part, keep_bytes=0)
     if not photos.photos:
         raise DataError(options.experiment, f"has no {part} photos to measure on")
-    measured = measure(detector, photos.photos, experiment)
+    scores = measure(detector, photos.photos, experiment)
     figures: dict[str, Any] = {
         "model": str(options.model),
         "photos": len(photos.photos),
         "unusable": len(photos.problems),
-        **figures_of(measured, experiment),
+        **figures_of(scores, experiment),
     }
     if options.thresholds:
         figures["thresholds"] = {
@@ -86,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
                 name: {part: _known(value) for part, value in asdict(best).items()}
                 for name, best in best_thresholds(score.curve).items()
             }
-            for score in measured.classes
+            for score in scores
         }
     if options.speed:
         figures["frame_ms"] = frame_ms(detector)
@@ -95,27 +95,6 @@ def run(options: argparse.Namespace) -> int:
         with writing(options.json):
             write_whole(options.json, json.dumps(figures, indent=2) + "\n")
     return int(bool(photos.problems))
-
-
-@dataclass(frozen=True)
-class Measured:
-    """How well a network does.
-
-    Attributes:
-        classes: One score a class, in the order of the spec.
-    """
-
-    classes: list[ClassScore]
-
-    @property
-    def mean_ap(self) -> float:
-        """Mean average precision over the classes that have faces; NaN where none has."""
-        return mean_average_precision(self.classes)
-
-    @property
-    def class_ap(self) -> dict[str, float]:
-        """Average precision by class; NaN for one without faces."""
-        return {score.name: score.average_precision for score in self.classes}
 
 
 def score_photo(detector: Detector, photo: LabeledPhoto, experiment: Experiment) -> ScoredPhoto:
@@ -135,8 +114,10 @@ def score_photo(detector: Detector, photo: LabeledPhoto, experiment: Experiment)
     )
 
 
-def measure(detector: Detector, photos: Sequence[LabeledPhoto], experiment: Experiment) -> Measured:
-    """Score every class.
+def measure(
+    detector: Detector, photos: Sequence[LabeledPhoto], experiment: Experiment
+) -> list[ClassScore]:
+    """Score every class; the scores are in the order of the spec's classes.
 
     Args:
         detector: The network.
@@ -150,10 +131,10 @@ def measure(detector: Detector, photos: Sequence[LabeledPhoto], experiment: Expe
             bar.advance()
     rules, names = experiment.spec.evaluation_config, experiment.dataset.class_names
     mode = rules.average_precision_mode
-    return Measured(score_classes(scored, names, rules.rules(names), mode))
+    return score_classes(scored, names, rules.rules(names), mode)
 
 
-def evaluate_network(model: Any, photos: PhotoSet, experiment: Experiment) -> Measured:
+def evaluate_network(model: Any, photos: PhotoSet, experiment: Experiment) -> list[ClassScore]:
     """Measure a ``DetectNet`` while it is trained; leaves it in evaluation mode.
 
     Args:
@@ -166,11 +147,11 @@ def evaluate_network(model: Any, photos: PhotoSet, experiment: Experiment) -> Me
     return measure(detector, photos.photos, experiment)
 
 
-def figures_of(measured: Measured, experiment: Experiment) -> dict[str, Any]:
+def figures_of(scores: Sequence[ClassScore], experiment: Experiment) -> dict[str, Any]:
     """Return what was measured, ready for JSON; what no face was there for is None."""
     rules, classes = experiment.spec.evaluation_config, {}
     every = rules.rules(experiment.dataset.class_names)
-    for score, rule in zip(measured.classes, every, strict=True):
+    for score, rule in zip(scores, every, strict=True):
         classes[score.name] = {
             "faces": score.curve.faces,
             "average_precision": _known(score.average_precision),
@@ -181,7 +162,7 @@ def figures_of(measured: Measured, experiment: Experiment) -> dict[str, Any]:
     return {
         "mode": rules.average_precision_mode,
         "classes": classes,
-        "mean_average_precision": _known(measured.mean_ap),
+        "mean_average_precision": _known(mean_average_precision(scores)),
     }
 
 

@@ -17,8 +17,7 @@ from training.detector.files import read_network
 from training.detector.inference import CLASSES_KEY
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
 from training.detector.saved import SavedNetwork
-from training.export import write_onnx
-from training.repository import LABEL_FILE, check_served, served_labels
+from training.export import LABEL_FILE, check_served, served_labels, write_onnx
 
 BATCHES = 10
 BATCH_SIZE = 16

@@ -17,12 +17,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from training.detector.network import BasicBlock, DetectNet, Layout, StageLayout
 
@@ -62,14 +62,20 @@ class PruneOptions:
     criterion: Criterion = "norm"
 
 
-@dataclass(frozen=True)
-class KeptStage:
-    """The filters that stay of a stage, each int64 and rising.
+class StageEffects(NamedTuple):
+    """How much the filters of a stage count, float64.
 
     Attributes:
-        outputs: Of the stage's output.
-        inners: Of the convolution within each block.
+        outputs: (filters,) a branch: of the channels that the stage's branches give.
+        inners: (filters,) a block: of the convolution within it.
     """
+
+    outputs: tuple[Norms, ...]
+    inners: tuple[Norms, ...]
+
+
+class KeptStage(NamedTuple):
+    """The filters that stay of a stage's output and within its blocks, int64 and rising."""
 
     outputs: Indices
     inners: tuple[Indices, ...]
@@ -167,19 +173,6 @@ def _norms(network: DetectNet) -> tuple[Norms, list[StageEffects]]:
         inners = tuple(filter_norms(block.conv1) for block in blocks)
         stages.append(StageEffects(tuple(outputs), inners))
     return filter_norms(network.stem), stages
-
-
-@dataclass(frozen=True)
-class StageEffects:
-    """The effects of a stage's filters, float64.
-
-    Attributes:
-        outputs: (filters,) a block: of the channels that the block gives.
-        inners: (filters,) a block: of the convolution within it.
-    """
-
-    outputs: tuple[Norms, ...]
-    inners: tuple[Norms, ...]
 
 
 @dataclass(frozen=True)
@@ -308,41 +301,28 @@ def cut(network: DetectNet, kept: Kept) -> DetectNet:
 
     Its outputs are those of the whole network with the other filters' outputs set to 0.
     """
-    small = DetectNet(kept.layout(network.layout))
-    inputs = np.arange(3)
-    _cut_pair(network.stem, network.stem_norm, small.stem, small.stem_norm, kept.stem, inputs)
+    whole, state = network.state_dict(), {}
+
+    def keep(conv: str, norm: str, outputs: Indices, inputs: Indices) -> None:
+        state[f"{conv}.weight"] = whole[f"{conv}.weight"][outputs][:, inputs]
+        for name, value in whole.items():
+            if name.startswith(f"{norm}."):
+                state[name] = value[outputs] if value.dim() else value
+
+    keep("stem", "stem_norm", kept.stem, np.arange(3))
     inputs = kept.stem
-    for stage, small_stage, chosen in zip(network.stages, small.stages, kept.stages, strict=True):
-        for old, new, inner in zip(stage, small_stage, chosen.inners, strict=True):
-            assert isinstance(old, BasicBlock) and isinstance(new, BasicBlock)
-            _cut_pair(old.conv1, old.norm1, new.conv1, new.norm1, inner, inputs)
-            _cut_pair(old.conv2, old.norm2, new.conv2, new.norm2, chosen.outputs, inner)
-            if isinstance(old.shortcut, nn.Sequential) and isinstance(new.shortcut, nn.Sequential):
-                (conv, norm), (small_conv, small_norm) = old.shortcut, new.shortcut
-                _cut_pair(conv, norm, small_conv, small_norm, chosen.outputs, inputs)
-            inputs = chosen.outputs
-    with torch.no_grad():
-        for head, small_head in ((network.bbox, small.bbox), (network.coverage, small.coverage)):
-            small_head.weight.copy_(head.weight[:, torch.from_numpy(inputs)])
-            assert head.bias is not None and small_head.bias is not None
-            small_head.bias.copy_(head.bias)
+    for number, stage in enumerate(kept.stages, 1):
+        for index, inner in enumerate(stage.inners):
+            block = f"stage{number}.{index}"
+            keep(f"{block}.conv1", f"{block}.norm1", inner, inputs)
+            keep(f"{block}.conv2", f"{block}.norm2", stage.outputs, inner)
+            if index == 0:
+                keep(f"{block}.shortcut.0", f"{block}.shortcut.1", stage.outputs, inputs)
+            inputs = stage.outputs
+    for head in ("bbox", "coverage"):
+        state[f"{head}.weight"] = whole[f"{head}.weight"][:, inputs]
+        state[f"{head}.bias"] = whole[f"{head}.bias"]
+    small = DetectNet(kept.layout(network.layout))
+    small.load_state_dict(state)
     small.eval()
     return small
-
-
-def _cut_pair(
-    conv: nn.Module,
-    norm: nn.Module,
-    small_conv: nn.Module,
-    small_norm: nn.Module,
-    outputs: Indices,
-    inputs: Indices,
-) -> None:
-    """Copy filters of a convolution and its batch norm."""
-    chosen, channels = torch.from_numpy(outputs), torch.from_numpy(inputs)
-    with torch.no_grad():
-        weight: Tensor = conv.get_parameter("weight")[chosen][:, channels]
-        small_conv.get_parameter("weight").copy_(weight)
-        source, target = norm.state_dict(), small_norm.state_dict()
-        for name, value in target.items():
-            value.copy_(source[name] if value.dim() == 0 else source[name][chosen])

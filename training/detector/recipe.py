@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from facekit.errors import DataError
+from facekit.evaluation.class_scores import mean_average_precision
 from training.detector.batches import Batches
 from training.detector.evaluate import evaluate_network
 from training.detector.frames import PhotoSet, read_photos
@@ -165,7 +166,8 @@ class DetectorRecipe(Recipe):
         if measured and self.validation.photos:
             found = evaluate_network(run.kept, self.validation, self.experiment)
             self.train_mode(run.model)
-            figures = {"mAP": found.mean_ap} | {f"AP {n}": v for n, v in found.class_ap.items()}
+            figures = {f"AP {score.name}": score.average_precision for score in found}
+            figures = {"mAP": mean_average_precision(found), **figures}
         self.cost.end_epoch()
         if falls_within(before, run.epoch, interval, interval) and not run.last:
             self._keep(run, f"epoch-{run.epoch:03d}")

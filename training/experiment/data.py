@@ -296,74 +296,50 @@ def make_dataset(
         class_names: The classes in the order of the channels.
         kitti: Names of the folders within the KITTI folder that it is about, and how the photos
             are split.
-        measuring: The photos are only measured on: a folder of ``kitti`` that is none to train on
-            is then the one to measure, all of it.
+        measuring: The photos are only measured on: a folder of ``kitti`` that is not trained
+            on is then the one to measure, all of it.
 
     Raises:
         DataError: The tfrecords spec is about a folder that the spec does not name, or leaves
             nothing to train on.
     """
-    own = config.validation_data_source
-    parts = config.data_sources, (() if own is None else (own,))
+    parts = config.data_sources, tuple(filter(None, [config.validation_data_source]))
     training, validation = (tuple(_source(source, kitti) for source in part) for part in parts)
-    dataset = Dataset(
-        training,
-        validation,
-        config.image_extension.lstrip("."),
-        class_names,
-        config.class_of,
-        config.validation_fold,
-        config.facekit.validation_share,
-    )
-    if kitti is not None:
-        trained, measured = ([source.root for source in part] for part in parts)
-        dataset = _complete(dataset, config, kitti, trained, measured, measuring)
-    if dataset.validation_fold == 1 and not dataset.validation and not dataset.validation_share:
+    trained, measured = ([source.root.resolve() for source in part] for part in parts)
+    fold, share = config.validation_fold, config.facekit.validation_share
+    extension = config.image_extension
+    if kitti is None:
+        pass
+    elif kitti.root.resolve() in trained:
+        _check_shares(config, kitti)
+        share = share if kitti.validation_share is None else kitti.validation_share
+    elif measuring and kitti.root.resolve() not in measured:
+        validation, fold = (kitti.source,), None
+        extension = kitti.image_extension or extension
+    elif kitti.root.resolve() not in measured:
+        roots = ", ".join(dict.fromkeys(str(each.root) for part in parts for each in part))
+        raise kitti.error("root_directory_path", f"is {kitti.root}; the spec has {roots}")
+    if fold == 1 and not validation and not share:
         reason = "is 1 and fold 0 empty: no photo is left to train on"
         raise config.error("validation_fold", reason)
-    return dataset
+    kind = extension.lstrip(".")
+    return Dataset(training, validation, kind, class_names, config.class_of, fold, share)
 
 
 def _source(config: DataSourceConfig, kitti: KittiConfig | None) -> DataSource:
     line = config.line_of("image_directory_path")
-    if kitti is not None and _same(kitti.root, [config.root]):
+    if kitti is not None and kitti.root.resolve() == config.root.resolve():
         return replace(kitti.source, line=line)
     return DataSource(config.root / IMAGES, config.root / LABELS, line)
 
 
-def _same(root: Path, others: list[Path]) -> bool:
-    return root.resolve() in [other.resolve() for other in others]
-
-
-def _complete(
-    dataset: Dataset,
-    config: DatasetConfig,
-    kitti: KittiConfig,
-    trained: list[Path],
-    measured: list[Path],
-    measuring: bool,
-) -> Dataset:
-    """Take over from a tfrecords spec how the photos are split, or which are measured."""
-    share = kitti.validation_share
-    if _same(kitti.root, trained):
-        if share == 1.0 and dataset.validation_fold == 0 and not dataset.validation:
-            raise kitti.error("val_split", "is 100; that leaves no photo to train on")
-        ours = config.facekit
-        both = ours.has("validation_share") and share is not None and config.validation_fold
-        if both is not None and both is not False and ours.validation_share != share:
-            where = f"{kitti.path}:{kitti.line_of('val_split')}"
-            raise ours.error(
-                "validation_share",
-                f"is {ours.validation_share:g}, but val_split of {where} is "
-                f"{kitti.val_split:g}: they must say the same",
-            )
-        return dataset if share is None else replace(dataset, validation_share=share)
-    if _same(kitti.root, measured):
-        return dataset
-    if measuring:
-        extension = kitti.image_extension.lstrip(".") or dataset.image_extension
-        return replace(
-            dataset, validation=(kitti.source,), validation_fold=None, image_extension=extension
-        )
-    roots = ", ".join(str(root) for root in dict.fromkeys(trained + measured))
-    raise kitti.error("root_directory_path", f"is {kitti.root}; the spec has {roots}")
+def _check_shares(config: DatasetConfig, kitti: KittiConfig) -> None:
+    """Check that a spec and its tfrecords spec split the photos alike, and leave some."""
+    fold, share, ours = config.validation_fold, kitti.validation_share, config.facekit
+    if fold == 0 and share == 1:
+        raise kitti.error("val_split", "is 100; that leaves no photo to train on")
+    both = fold is not None and ours.has("validation_share") and share is not None
+    if both and share != ours.validation_share:
+        where = f"{kitti.path}:{kitti.line_of('val_split')}"
+        reason = f"is {ours.validation_share:g}, but val_split of {where} is {kitti.val_split:g}"
+        raise ours.error("validation_share", f"{reason}: they must be the same")

@@ -173,7 +173,7 @@ def read_inference(path: Path) -> InferenceSpec:
     """Read a spec of TLT's DetectNet_v2 inference.
 
     A field that is known but not honored is named in a warning. An engine that the spec names is
-    taken as the model's file like any other; whoever opens it finds that it is none.
+    taken as the model's file like any other; it is refused when it is opened.
 
     Raises:
         DataError: The file can't be read; a field is unknown, missing, of the wrong kind or out of

@@ -204,7 +204,7 @@ class ExperimentSpec(Group):
         for key, value in mapping.items():
             if value not in names:
                 reason = (
-                    f"is {value!r}, which is no class of cost_function_config"
+                    f"is {value!r}, which is not a class of cost_function_config"
                     f"{nearest(value, names)}"
                 )
                 raise dataset.error("target_class_mapping", reason, key)

@@ -14,9 +14,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _main(arguments: list[str] | None) -> int:
     # A library that is missing is named by run_command.
-    from training.command import make_parsers, run_parsed
     from training.facenet.evaluate import evaluate
     from training.facenet.recipe import FaceOptions, FaceRecipe, export
+    from training.steps import make_parsers, run_parsed
 
     parsers = make_parsers("training.facenet", __doc__, FaceOptions)
     parsers.evaluate.add_argument(

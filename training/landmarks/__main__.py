@@ -16,10 +16,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _main(arguments: list[str] | None) -> int:
     # A library that is missing is named by run_command.
     from facekit.landmarks.scheme import POINT_COUNTS
-    from training.command import make_parsers, run_parsed
     from training.landmarks.evaluate import evaluate
     from training.landmarks.losses import POINT_LOSSES
     from training.landmarks.recipe import LandmarkOptions, LandmarkRecipe, export
+    from training.steps import make_parsers, run_parsed
 
     parsers = make_parsers("training.landmarks", __doc__, LandmarkOptions)
     parsers.train.add_argument(

@@ -91,7 +91,7 @@ def load_patches(data: Path, point_count: int = POINT_COUNT) -> list[FacePatch]:
         LOGGER.warning("left out: %s", error)
     LOGGER.info("%d faces to train on, %d files left out", len(patches), len(wrong))
     if not patches:
-        raise DataError(data, "holds no face to train on")
+        raise DataError(data, "contains no face to train on")
     return patches
 
 

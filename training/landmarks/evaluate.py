@@ -143,7 +143,7 @@ def evaluate(data: Path, model: Path, detector_model: Path | None = None) -> dic
         true box. The share of failed faces is over all, and a missed face has failed.
 
     Raises:
-        DataError: The folder holds no face, or the file is no landmark network.
+        DataError: The folder contains no face, or the file is not a landmark network.
     """
     landmarker = Landmarker(model)
     folder = data / PORTRAIT_TEST_FOLDER
@@ -159,7 +159,7 @@ def evaluate(data: Path, model: Path, detector_model: Path | None = None) -> dic
     for error in wrong:
         LOGGER.warning("left out: %s", error)
     if not photos:
-        raise DataError(data, "holds no face to measure on")
+        raise DataError(data, "contains no face to measure on")
     runs: dict[str, Choose] = {"true boxes": true_boxes}
     if detector_model is not None:
         runs["detected boxes"] = boxes_of(OnnxDetector(detector_model))
