@@ -1,4 +1,4 @@
-"""What of NVIDIA's this machine has: TensorRT's version and the GPUs, asked of their libraries.
+"""The TensorRT version and the GPUs of this machine, asked of NVIDIA's libraries.
 
 >>> supports("8.6", "int8"), supports("6.0", "int8")
 (True, False)
@@ -52,12 +52,6 @@ class Machine:
     gpus: tuple[Gpu, ...]
     architecture: str
     notes: tuple[str, ...] = ()
-
-    def supports(self, precision: str) -> bool:
-        """Whether every GPU here is fast in a precision; false without one."""
-        return bool(self.gpus) and all(
-            supports(gpu.compute_capability, precision) for gpu in self.gpus
-        )
 
 
 def probe_machine() -> Machine:
@@ -187,9 +181,9 @@ def _load(name: str, notes: list[str]) -> Any:
     try:
         return ctypes.CDLL(name)
     except OSError as error:
-        # A library that is there, and one that it needs is not, is worth a word.
+        # The library is there, and one that it needs is missing.
         if not str(error).startswith(f"{name}: cannot open shared object file"):
-            notes.append(f"{name} can't be loaded: {error}")
+            notes.append(f"{name} cannot be loaded: {error}")
         return None
 
 

@@ -1,8 +1,8 @@
-"""What is known of an engine: ``plan.json`` beside each ``model.plan``.
+"""The description of an engine: ``plan.json`` beside each ``model.plan``.
 
-An engine runs only with the TensorRT version and on the kind of GPU it was built with, and says so
-in words that help nobody. So the converter writes down what it used, and the server's start reads
-it.
+An engine runs only with the TensorRT version and on the kind of GPU that it was built with, and its
+own error names neither. So the converter writes down what it used, and the server reads it when it
+starts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from facekit.contract import is_optional
-from facekit.errors import ConfigError
+from facekit.errors import ConfigError, reading
 
 ENGINE_FILE = "model.plan"
 MANIFEST_FILE = "plan.json"
@@ -144,16 +144,8 @@ class EngineManifest:
             ("calibration_sha256", self.calibration_sha256 or ""),
             *(("a word of command", word) for word in self.command),
         ]
-        wrong = [
-            f"{name} is {value!r}, expected a whole number"
-            for name, value in numbers
-            if type(value) is not int
-        ]
-        wrong += [
-            f"{name} is {value!r}, expected text"
-            for name, value in texts
-            if not isinstance(value, str)
-        ]
+        wrong = [f"{n} is {v!r}, expected a whole number" for n, v in numbers if type(v) is not int]
+        wrong += [f"{n} is {v!r}, expected text" for n, v in texts if not isinstance(v, str)]
         # It becomes part of a path.
         if isinstance(self.config, str) and not re.fullmatch(r"\w*", self.config):
             wrong.append(f"config is {self.config!r}, expected letters and digits")
@@ -179,6 +171,21 @@ def repair_command(model: str, weights: str | None = None) -> str:
     return f"scripts/convert all {model} --weights {weights} --models FILE, which names them"
 
 
+def restore_hint(model: str, file: Path) -> str:
+    """Return how to get an optional model's ONNX file back; "" for any other model.
+
+    Args:
+        model: The model's name.
+        file: Where its network lies, or should.
+    """
+    if not is_optional(model):
+        return ""
+    return (
+        f"get it back in the kit's clone with: git checkout model_repository/{model}; or export "
+        f"one: python -m training.detector export -m CHECKPOINT -o {file}"
+    )
+
+
 def engine_path(repository: Path, model: str) -> Path:
     """Return where a model's engine lies."""
     return repository / model / VERSION_DIR / ENGINE_FILE
@@ -196,12 +203,11 @@ def read_manifest(repository: Path, model: str) -> EngineManifest | None:
         ConfigError: the file is damaged or can't be read.
     """
     path = manifest_path(repository, model)
-    try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+    with reading(path, ConfigError):
+        try:
+            text = path.read_text("utf-8")
+        except FileNotFoundError:
+            return None
     return EngineManifest.from_json(text, str(path))
 
 

@@ -1,4 +1,4 @@
-"""Models that a server leaves out where nobody made an engine for them, or has their network."""
+"""The optional models, which a server skips where their engine or their network is missing."""
 
 from __future__ import annotations
 
@@ -7,27 +7,32 @@ from pathlib import Path
 
 from facekit.contract import OPTIONAL_MODELS
 from facekit.engines.configs import active_file, read_config, runs_engine
-from facekit.engines.manifest import VERSION_DIR, engine_path, manifest_path, repair_command
-from facekit.engines.networks import way_back
+from facekit.engines.manifest import (
+    VERSION_DIR,
+    engine_path,
+    manifest_path,
+    repair_command,
+    restore_hint,
+)
 
 _NETWORK = "facemask"
 _ONNX_FILE = "model.onnx"
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """What a server does without.
+class SkippedModels:
+    """The models that a server does not serve.
 
     Attributes:
         models: The mask detector and its steps, as far as the repository has them.
-        words: The line that tells what is left out, why, and what brings it back.
+        message: Says which models are skipped, why, and how to get them served.
     """
 
     models: tuple[str, ...]
-    words: str
+    message: str
 
 
-def left_out(repository: Path, config: str) -> LeftOut | None:
+def skipped_models(repository: Path, config: str) -> SkippedModels | None:
     """Return the models of the mask detector where its engine or its network is missing.
 
     Whoever serves faces since before there was a mask detector goes on serving them. A file that
@@ -55,6 +60,6 @@ def left_out(repository: Path, config: str) -> LeftOut | None:
         # A link to nothing is there, and damaged.
         if network.exists() or network.is_symlink():
             return None
-        why = f"{network} is missing; {way_back(_NETWORK, network)}"
+        why = f"{network} is missing; {restore_hint(_NETWORK, network)}"
     models = tuple(name for name in OPTIONAL_MODELS if (repository / name).is_dir())
-    return LeftOut(models, f"not served: {', '.join(models)}, because {why}")
+    return SkippedModels(models, f"not served: {', '.join(models)}, because {why}")

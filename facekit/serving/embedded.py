@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from facekit.engines.configs import active_configs
-from facekit.engines.optional import left_out
+from facekit.engines.optional import skipped_models
 from facekit.serving.installation import Installation, check_backend_package, find_installation
 from facekit.serving.runtime import EmbeddedRuntime, Runtime
 from facekit.serving.server import TritonServer
@@ -41,7 +41,7 @@ class EmbeddedServer(TritonServer):
 
     def _prepare(self) -> None:
         self._installation = find_installation()
-        self._left_out = left_out(self.model_repository, self._config_name)
+        self._left_out = skipped_models(self.model_repository, self._config_name)
         configs = active_configs(self.model_repository, self._config_name)
         backends = {str(config.backend) for config in configs.values()}
         for backend in sorted(backends & {"dali", "onnxruntime"}):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from facekit.client.connection import Connection
-from facekit.engines.optional import LeftOut
+from facekit.engines.optional import SkippedModels
 from facekit.errors import SetupError
 from facekit.serving import ports, processes
 from facekit.serving.installation import check_shared_memory
@@ -96,7 +96,7 @@ class TritonServer(ABC):
         self._tls_state: TlsState | None = None
         self._runtime: Runtime | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._left_out: LeftOut | None = None
+        self._left_out: SkippedModels | None = None
         self._limits: ProcessLimits | None = None
         self._shared_memory_note = ""
 
@@ -118,7 +118,7 @@ class TritonServer(ABC):
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines about what is served otherwise than asked for, or where resources are short."""
-        left_out = self._left_out.words if self._left_out else ""
+        left_out = self._left_out.message if self._left_out else ""
         ipv6 = ports.IPV6_ONLY if self._address == "::" else ""
         stack = self._limits.note if self._limits else ""
         return tuple(line for line in (left_out, ipv6, stack, self._shared_memory_note) if line)

@@ -9,7 +9,7 @@ from typing import Any
 from facekit.engines.check import active_config, check_engines, needs_machine
 from facekit.engines.configs import active_configs
 from facekit.engines.machine import Machine, probe_machine
-from facekit.engines.optional import left_out
+from facekit.engines.optional import skipped_models
 from facekit.errors import ConfigError, SetupError
 from facekit.serving.runtime import Runtime
 from facekit.serving.server import TritonServer
@@ -60,7 +60,7 @@ class StockServer(TritonServer):
         # TensorRT's libraries are not loaded where no model needs them.
         try:
             needed = needs_machine(repository, config)
-            self._left_out = left_out(repository, config)
+            self._left_out = skipped_models(repository, config)
             models = set(active_configs(repository, config))
             models -= set(self._left_out.models if self._left_out else ())
         except ConfigError as error:

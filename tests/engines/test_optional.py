@@ -7,7 +7,7 @@ import pytest
 
 from facekit.contract import OPTIONAL_MODELS
 from facekit.engines.manifest import engine_path, manifest_path
-from facekit.engines.optional import left_out
+from facekit.engines.optional import skipped_models
 from tests.engines.engine_files import KIT, add_mask_detector, engine_repository, write
 
 
@@ -17,20 +17,20 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_repository_without_a_mask_detector_leaves_nothing_out(repository: Path) -> None:
-    assert left_out(repository, "") is None
+    assert skipped_models(repository, "") is None
 
 
 def test_mask_detector_with_an_engine_is_served(repository: Path) -> None:
     add_mask_detector(repository, engine=True)
-    assert left_out(repository, "") is None
+    assert skipped_models(repository, "") is None
 
 
 def test_mask_detector_that_nobody_made_an_engine_for_is_left_out(repository: Path) -> None:
     add_mask_detector(repository, engine=False)
     for config in ("", "open"):
-        found = left_out(repository, config)
+        found = skipped_models(repository, config)
         assert found is not None and found.models == OPTIONAL_MODELS
-    words = found.words
+    words = found.message
     assert words.startswith("not served: facemask_ensemble, facemask_preprocess, ")
     assert words.endswith("docker compose run --rm converter all facemask --weights open")
 
@@ -43,13 +43,13 @@ def test_half_an_engine_is_no_reason_to_leave_it_out(
     for path in (engine_path(repository, "facemask"), manifest_path(repository, "facemask")):
         if path != kept(repository, "facemask"):
             path.unlink()
-    assert left_out(repository, "") is None
+    assert skipped_models(repository, "") is None
 
 
 def test_mask_detector_on_the_cpu_needs_no_engine() -> None:
     assert not engine_path(KIT, "facemask").exists()
-    assert left_out(KIT, "cpu") is None
-    found = left_out(KIT, "")
+    assert skipped_models(KIT, "cpu") is None
+    found = skipped_models(KIT, "")
     assert found is not None and found.models == OPTIONAL_MODELS
 
 
@@ -58,10 +58,10 @@ def test_mask_detector_without_its_network_is_left_out_on_the_cpu(repository: Pa
     cpu = (KIT / "facemask" / "configs" / "cpu.pbtxt").read_text("utf-8")
     write(repository / "facemask" / "configs" / "cpu.pbtxt", cpu)
     network = repository / "facemask" / "1" / "model.onnx"
-    found = left_out(repository, "cpu")
+    found = skipped_models(repository, "cpu")
     assert found is not None and found.models == OPTIONAL_MODELS
-    assert f"because {network} is missing; get it back" in found.words
-    assert "git checkout model_repository/facemask" in found.words
-    assert f"export -m CHECKPOINT -o {network}" in found.words
+    assert f"because {network} is missing; get it back" in found.message
+    assert "git checkout model_repository/facemask" in found.message
+    assert f"export -m CHECKPOINT -o {network}" in found.message
     write(network, "a network")
-    assert left_out(repository, "cpu") is None
+    assert skipped_models(repository, "cpu") is None

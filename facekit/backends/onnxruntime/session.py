@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from facekit.backends.model_config import ModelConfig
 from facekit.contract import TensorSpec
-from facekit.engines.networks import way_back
+from facekit.engines.manifest import restore_hint
 from facekit.errors import ConfigError, FacekitError, InputError
 
 Array = NDArray[Any]
@@ -65,7 +65,7 @@ class OnnxSession:
         try:
             self._session = _loaded(config, options)
         except ConfigError as error:
-            hint = way_back(config.name, config.file)
+            hint = restore_hint(config.name, config.file)
             raise ConfigError(f"{error} ({config.file})" + (f"; {hint}" if hint else "")) from error
         self._buffers: dict[str, Array] = {}
 
