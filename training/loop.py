@@ -10,7 +10,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ class Recipe:
         """Change the gradients of a step before they are clipped."""
 
     def epochs_after(self, steps: int) -> int:
-        """Return how many epochs are over after so many steps."""
+        """Return how many epochs are over after so many steps; 0 where a run has none."""
         return 0
 
     def end_epoch(self, run: Run, before: int) -> dict[str, float]:
@@ -195,7 +195,8 @@ class Run:
         average: Its averaged weights, if the recipe keeps any.
         done: Steps that are done.
         epoch: Epochs that are over.
-        last: All steps are done.
+        stale: Set by ``Recipe.end_epoch`` where it changed the data, as after mining hard
+            negatives: the batches that were made ahead are then made again.
     """
 
     def __init__(self, recipe: Recipe, out: Path, machine: Machine) -> None:
@@ -216,6 +217,7 @@ class Run:
         self.average = AveragedModel(self.model, decay) if decay else None
         self.optimizer = recipe.optimizer(self.model)
         self.done = self.epoch = 0
+        self.stale = False
         self.rate = 0.0
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
@@ -255,8 +257,22 @@ class Run:
         if self.last:
             LOGGER.info("all %d steps of %s are done", self.done, self.path)
             return
+        self.recipe.train_mode(self.model)
+        began, first = time.monotonic(), self.done
+        with ProgressBar(self.recipe.steps, "steps", already=first) as bar:
+            while not self.last:
+                self.stale = False
+                for batch in self._loader():
+                    self._take({n: v.to(self.device, non_blocking=True) for n, v in batch.items()})
+                    self._after_step((time.monotonic() - began) / (self.done - first))
+                    bar.advance(note=_text(self._means()))
+                    if self.stale:
+                        break
+
+    def _loader(self) -> Iterable[dict[str, Tensor]]:
+        """Return the batches of the steps that are left, which the workers make ahead."""
         workers = self.machine.workers
-        loader = DataLoader(
+        loader: Iterable[dict[str, Tensor]] = DataLoader(
             self.batches,
             batch_size=None,
             sampler=range(self.done, self.recipe.steps),
@@ -264,13 +280,7 @@ class Run:
             prefetch_factor=4 if workers else None,
             pin_memory=self.device.type == "cuda",
         )
-        self.recipe.train_mode(self.model)
-        began, first = time.monotonic(), self.done
-        with ProgressBar(self.recipe.steps, "steps", already=first) as bar:
-            for batch in loader:
-                self._take({n: v.to(self.device, non_blocking=True) for n, v in batch.items()})
-                self._after_step((time.monotonic() - began) / (self.done - first))
-                bar.advance(note=_text(self._means()))
+        return loader
 
     def _take(self, batch: dict[str, Tensor]) -> None:
         """Take one step."""

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset  # noqa: E402
 from facekit.errors import ConfigError, DataError, FacekitError  # noqa: E402
 from training import checkpoints  # noqa: E402
 from training.devices import choose_device, half_precision  # noqa: E402
-from training.loop import Machine, StepResult, fit  # noqa: E402
+from training.loop import Machine, Run, StepResult, fit  # noqa: E402
 from training.record import Record, plot_record, read_rows  # noqa: E402
 from training.steps import StepOptions, StepRecipe, learning_rate  # noqa: E402
 
@@ -22,12 +22,14 @@ from training.steps import StepOptions, StepRecipe, learning_rate  # noqa: E402
 class Numbers(Dataset[dict[str, Any]]):
     """Batch k is drawn from the step alone."""
 
+    shift = 0.0
+
     def __len__(self) -> int:
         return 1000
 
     def __getitem__(self, step: int) -> dict[str, Any]:
         x = torch.rand(8, 3, generator=torch.Generator().manual_seed(step))
-        return {"x": x, "y": x.sum(dim=1, keepdim=True)}
+        return {"x": x, "y": x.sum(dim=1, keepdim=True) + self.shift}
 
 
 MACHINE = Machine(workers=0)
@@ -92,6 +94,32 @@ def test_a_killed_run_ends_with_the_same_weights_and_metrics(tmp_path: Path) -> 
         return [{k: v for k, v in row.items() if k != "seconds a step"} for row in rows]
 
     assert figures("killed") == [pytest.approx(row) for row in figures("whole")]
+
+
+class Mined(Sum):
+    """Takes other data after ten steps, as after mining hard negatives."""
+
+    def read(self) -> Numbers:
+        self.numbers = Numbers()
+        return self.numbers
+
+    def epochs_after(self, steps: int) -> int:
+        return steps // 10
+
+    def end_epoch(self, run: Run, before: int) -> dict[str, float]:
+        self.numbers.shift = 100.0
+        run.stale = True
+        return {}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_may_change_between_epochs(tmp_path: Path, workers: int) -> None:
+    made = Mined(StepOptions(tmp_path, tmp_path, steps=20, rate=1e-6))
+    fit(made, tmp_path, Machine(workers=workers))
+    first, second = read_rows(tmp_path / "metrics.jsonl", "step")
+    assert (first["step"], second["step"]) == (10, 20)
+    # Not one of the batches that were made ahead is of the data from before.
+    assert first["square"] < 10 and second["square"] > 5000
 
 
 def test_a_run_does_not_go_on_with_another_seed(tmp_path: Path) -> None:
