@@ -41,7 +41,7 @@ def step_rng(seed: int, step: int, stream: int = 0) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and with how much of a machine a run is computed.
+    """Threads, processes and device of a run.
 
     Attributes:
         threads: Threads of torch; 0 leaves its default.
@@ -56,7 +56,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step found.
+    """Result of a step.
 
     Attributes:
         loss: The scalar that the network is trained to lower.
@@ -168,7 +168,7 @@ def fit(recipe: Recipe, out: Path, machine: Machine) -> Path:
     Args:
         recipe: What to train.
         out: Folder for the checkpoint, the metrics file and its plot.
-        machine: Where.
+        machine: Threads, processes and device.
 
     Returns:
         What ``Recipe.finish`` returns: the checkpoint, or the final network.

@@ -1,4 +1,4 @@
-"""What a run wrote down: a metrics file of JSON lines, and their plot."""
+"""The metrics of a run: a file of JSON lines, and their plot."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def plot_record(
     title: str,
     label: str,
 ) -> None:
-    """Draw the losses and beside them what was measured; both over epochs or steps.
+    """Draw the losses, and beside them the figures, over epochs or steps.
 
     Args:
         rows: Entries of a ``Record``; a row without a key, or with null, has no point there.

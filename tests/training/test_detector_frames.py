@@ -23,7 +23,7 @@ def read(source: DataSource, **changes: object) -> tuple[PhotoSet, list[str]]:
     said: list[str] = []
     dataset = Dataset((source,), (), "png", ("mask", "no-mask"), {"mask": "mask"})
     dataset = replace(dataset, **changes)  # type: ignore[arg-type]
-    return read_photos(dataset, "training", say=said.append), said
+    return read_photos(dataset, "training", report=said.append), said
 
 
 def test_photos_come_with_their_faces(tmp_path: Path) -> None:

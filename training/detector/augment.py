@@ -60,7 +60,7 @@ def draw_frame(
     and not shifted.
 
     Args:
-        rng: Source of chance.
+        rng: Random generator.
         photos: One photo, or four for a mosaic.
         augmentation: The spec's.
         size_wh: Width and height of the frame to draw, in pixels.
@@ -224,7 +224,7 @@ def recolor(
     All of it is one affine map of a pixel's color, which Pillow applies in one pass.
 
     Args:
-        rng: Source of chance.
+        rng: Random generator.
         image: Mode RGB.
         color: The spec's.
         gray: Chance to drop the color.

@@ -27,7 +27,7 @@ from training.loop import step_rng
 
 LOGGER = logging.getLogger("training")
 _ORDER_STREAM = 1
-"""Stream of chance of the photos' order, apart from that of the frames."""
+"""Random stream of the photos' order, apart from that of the frames."""
 
 
 class Batches(Dataset[dict[str, Tensor]]):
@@ -67,7 +67,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         return self.steps
 
     def is_whole(self, step: int) -> bool:
-        """Tell whether the batch of a step shows whole frames."""
+        """Return whether the batch of a step shows whole frames."""
         return self.crop == self.whole or (self.period > 0 and step % self.period == 0)
 
     def shown_before(self, step: int) -> int:
@@ -92,8 +92,8 @@ class Batches(Dataset[dict[str, Tensor]]):
         """Return the number of the photo at a place of the whole run's order."""
         epoch, rank = divmod(place, len(self.photos))
         if self._order[0] != epoch:
-            chance = step_rng(self.seed, epoch, _ORDER_STREAM)
-            self._order = (epoch, chance.permutation(len(self.photos)))
+            rng = step_rng(self.seed, epoch, _ORDER_STREAM)
+            self._order = (epoch, rng.permutation(len(self.photos)))
         return int(self._order[1][rank])
 
     def _draw(self, rng: np.random.Generator, place: int, size_wh: tuple[int, int]) -> Frame:

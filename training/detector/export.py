@@ -111,8 +111,8 @@ def export(network: SavedNetwork, path: Path) -> float:
         The largest difference between the file's outputs and the network's.
     """
     width, height = network.size_wh
-    chance = torch.Generator().manual_seed(0)
-    example = torch.rand(2, 3, height, width, generator=chance)
+    generator = torch.Generator().manual_seed(0)
+    example = torch.rand(2, 3, height, width, generator=generator)
     model = network.build()
     return write_onnx(
         model,

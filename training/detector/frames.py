@@ -85,7 +85,7 @@ def read_photos(
     dataset: Dataset,
     part: Part,
     keep_bytes: int = MEMORY_BYTES,
-    say: Callable[[str], None] = LOGGER.warning,
+    report: Callable[[str], None] = LOGGER.warning,
 ) -> PhotoSet:
     """Read the photos and labels of a part of a spec's data.
 
@@ -97,7 +97,7 @@ def read_photos(
         part: Which photos. Without folders of their own, those of ``validation_fold`` are for
             validation, each once, and the others for training.
         keep_bytes: Decoded photos to keep in memory.
-        say: Takes a line for every photo left out.
+        report: Takes a line for every photo left out.
 
     Raises:
         DataError: A folder is missing, or not one photo of it can be used.
@@ -130,7 +130,7 @@ def read_photos(
             kept += 0 if read.pixels is None else read.pixels.nbytes
             found[key] = read if kept <= keep_bytes else replace(read, pixels=None)
     for problem in problems:
-        say(str(problem))
+        report(str(problem))
     if not found and not (part == "validation" and not files):
         raise DataError(
             sources[0].image_folder, f"not one usable {part} photo, {len(problems)} unusable"

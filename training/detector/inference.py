@@ -82,7 +82,7 @@ class Detector(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes in the order of the channels; empty where the file tells none."""
+        """Names of the classes in the order of the channels; empty if the file has none."""
 
     @property
     def size_wh(self) -> tuple[int, int]:

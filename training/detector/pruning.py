@@ -42,7 +42,7 @@ _SEARCH_STEPS = 40
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """What decides which filters stay.
+    """Options that decide which filters stay.
 
     Attributes:
         threshold: Filters whose norm is at or below this share of their layer's largest go, 0..1.
@@ -63,7 +63,7 @@ class PruneOptions:
 
 
 class StageEffects(NamedTuple):
-    """How much the filters of a stage count, float64.
+    """Importance of a stage's filters, float64.
 
     Attributes:
         outputs: (filters,) a branch: of the channels that the stage's branches give.
@@ -240,7 +240,7 @@ def _readers_of_stage(network: DetectNet, number: int) -> Norms:
     for head in (network.bbox, network.coverage):
         weight = head.weight.detach().double().cpu()
         norms: Norms = weight.square().sum(dim=(0, 2, 3)).sqrt().numpy()
-        # Boxes and coverage have units of their own, and an equal say.
+        # Boxes and coverage have units of their own, and count equally.
         heads.append(norms / max(float(norms.max()), 1e-18))
     return np.hypot(*heads)
 

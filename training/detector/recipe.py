@@ -40,7 +40,7 @@ FREE_TO_CHANGE = (
     "training_config.num_epochs",
     "training_config.checkpoint_interval",
 )
-"""What of a spec may differ when a run goes on: it does not change a step taken."""
+"""Fields of a spec that may differ when a run goes on: they do not change a step."""
 
 
 class DetectorRecipe(Recipe):
@@ -97,8 +97,8 @@ class DetectorRecipe(Recipe):
         photos = read_photos(dataset, "training")
         if self.spec.evaluation_config.validation_period_during_training > 0:
             self.validation = read_photos(dataset, "validation")
-        _describe("training", photos, self.names)
-        _describe("validation", self.validation, self.names)
+        _log_photos("training", photos, self.names)
+        _log_photos("validation", self.validation, self.names)
         check_classes_shown(self.experiment, photos)
         self.batches = Batches(photos.photos, self.experiment)
         self.steps = len(self.batches)
@@ -251,7 +251,7 @@ def learning_rate(progress: float, schedule: SoftStartAnnealingSchedule) -> floa
 
 
 def falls_within(before: int, now: int, first: int, period: int) -> bool:
-    """Tell whether one of the epochs ``first + k * period`` came after ``before``, by ``now``."""
+    """Return whether one of the epochs ``first + k * period`` came after ``before``, by ``now``."""
     if period <= 0 or now < first:
         return False
     return before < now - (now - first) % period
@@ -304,8 +304,8 @@ def check_classes_shown(experiment: Experiment, photos: PhotoSet) -> None:
         raise DataError(experiment.path, reason, line)
 
 
-def _describe(title: str, part: PhotoSet, names: tuple[str, ...]) -> None:
-    """Say how many photos and faces there are, and what was left out."""
+def _log_photos(title: str, part: PhotoSet, names: tuple[str, ...]) -> None:
+    """Log how many photos and faces there are, and what was left out."""
     if not part.photos:
         return
     once = replace(part, photos=tuple({id(photo): photo for photo in part.photos}.values()))

@@ -1,4 +1,4 @@
-"""What the detector's grid should say for a frame with known faces: by the kit's rule or TLT's.
+"""Training targets of the detector's grid for known faces, by the kit's rule or TLT's.
 
 Source of TLT's: ``bbox_from_rumpy_params`` and the description of ``BboxRasterizer`` in
 tao_tensorflow1_backend; the rasterizer itself is not published there. Coverage is the share of a

@@ -48,7 +48,7 @@ def train(experiment: Experiment, out: Path, machine: Machine, name: str = "mode
         experiment: The spec.
         out: Folder of the run: ``checkpoint.pt``, ``metrics.jsonl``, ``metrics.png`` and the
             networks that are kept, ``weights/*.pt``.
-        machine: Where.
+        machine: Threads, processes and device.
         name: Name of the final network, ``weights/<name>.pt``.
 
     Returns:

@@ -35,7 +35,7 @@ _EXPECTED = {
     "string_type": "a text in quotes",
     "model_type": "a group in braces",
 }
-"""What a field takes, by pydantic's name of the error."""
+"""Kind of value that a field takes, by pydantic's name of the error."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -77,7 +77,7 @@ class Group(BaseModel):
     _block: Block = PrivateAttr(default_factory=lambda: Block(Path(), 1))
 
     def check(self) -> None:
-        """Check what fields say together.
+        """Check that the fields fit together.
 
         Raises:
             DataError: They do not fit together.
@@ -317,7 +317,7 @@ def _line(error: DataError) -> int:
 
 
 def within(low: float, high: float = math.inf) -> AfterValidator:
-    """Return the check that a number lies in a range; never is one infinite."""
+    """Return the check that a number lies in a range and is finite."""
 
     def check(value: float) -> float:
         if not low <= value <= high or math.isinf(value):

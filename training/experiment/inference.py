@@ -61,7 +61,7 @@ class BboxColor(Group):
 
 @dataclass(frozen=True)
 class ClassDrawing:
-    """What becomes of the boxes of one class.
+    """Clustering, label and color of a class's boxes.
 
     Attributes:
         clustering: How its cells become boxes.
@@ -94,7 +94,7 @@ class ClasswiseBboxHandlerConfig(Group):
             raise self.error("output_map", reason)
 
     def drawing(self, name: str) -> ClassDrawing:
-        """Return what becomes of a class's boxes."""
+        """Return a class's clustering, label and color."""
         # Older specs have the threshold beside the clustering, newer ones within it.
         defaults = ClusteringParameters()
         outer = self.confidence_threshold
@@ -148,7 +148,7 @@ class InferenceSpec(Group):
 
     @cached_property
     def classes(self) -> tuple[ClassDrawing, ...]:
-        """What becomes of each class's boxes: its entry, or that of ``default``."""
+        """Each class's clustering, label and color, from its entry or that of ``default``."""
         field = "classwise_bbox_handler_config"
         boxes, found = self.bbox_handler_config, []
         for index, name in enumerate(self.class_names):

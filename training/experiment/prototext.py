@@ -30,7 +30,7 @@ class Word:
 
 
 class Value(NamedTuple):
-    """What stands behind a field's name, and its line from 1."""
+    """A field's value, and its line from 1."""
 
     line: int
     value: str | int | float | bool | Word | Block

@@ -52,7 +52,7 @@ def degrade(
 
     Args:
         image: Mode RGB.
-        rng: Source of chance.
+        rng: Random generator.
         gray: Force gray (True) or color (False); None draws one, mostly gray.
 
     Returns:

@@ -74,7 +74,7 @@ def load_sources(data: Path) -> Sources:
 
 
 def _choose(rng: np.random.Generator, shares: dict[str, float]) -> str:
-    """Draw a key with the chance its value says."""
+    """Draw a key with the probability that its value gives."""
     drawn = rng.random()
     kind = ""
     for key, share in shares.items():
@@ -123,7 +123,7 @@ class Mixture(Dataset[dict[str, Tensor]]):
         """Draw one frame, color not yet degraded.
 
         Args:
-            rng: Source of chance.
+            rng: Random generator.
             size: Width and height in pixels.
             late: Show large portraits more often.
         """

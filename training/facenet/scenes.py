@@ -49,7 +49,7 @@ class Frame:
             self.boxes.append(inner)
 
     def overlaps(self, box: NDArray[np.float32], margin: float = 0.0) -> bool:
-        """Tell whether a box, grown by ``margin`` of its size, meets a known face."""
+        """Return whether a box, grown by ``margin`` of its size, meets a known face."""
         grow = margin * (box[2:] - box[:2])
         low, high = box[:2] - grow, box[2:] + grow
         return any(
@@ -102,7 +102,7 @@ def paste_view(
     Args:
         frame: Where to paste; whatever the photo does not cover stays.
         photo: The photo.
-        rng: Source of chance.
+        rng: Random generator.
         scale: Frame pixels per photo pixel, across and down.
         center: Photo point to keep near the middle; None draws one.
     """
@@ -231,7 +231,7 @@ def paste_patch(
     Args:
         frame: Where to paste.
         patch: What to paste.
-        rng: Source of chance.
+        rng: Random generator.
         center: Center of the face in frame pixels.
         height: Height of the face (of a web-face crop's face for a distractor), frame pixels.
         stretch: Width of a patch pixel over its height.

@@ -146,5 +146,5 @@ class LandmarkNet(nn.Module):
             0..79; the largest value of each point's softmax map [n, points].
         """
         maps = self.enlarge(self.small_maps(crops))
-        chance = torch.softmax(maps.flatten(2), dim=-1)
-        return maps, torch.matmul(chance, self.get_buffer("grid")), chance.amax(dim=-1)
+        likely = torch.softmax(maps.flatten(2), dim=-1)
+        return maps, torch.matmul(likely, self.get_buffer("grid")), likely.amax(dim=-1)

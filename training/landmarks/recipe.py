@@ -32,7 +32,7 @@ COARSE_SIZE = 40
 COARSE_SHARE = 0.85
 """Share of a run, from its start, that trains on the coarse maps."""
 REGIONS = ("all", "eyes", "mouth")
-"""Whose errors are written down: those of NVIDIA's card."""
+"""Regions whose errors are recorded: those of NVIDIA's card."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class LandmarkRecipe(StepRecipe):
         with half_precision(crops.device):
             small = model.small_maps(crops)
         maps = model.enlarge(small.float())
-        chance = torch.softmax(maps.flatten(2), dim=-1)
-        found = torch.matmul(chance, model.get_buffer("grid"))
+        likely = torch.softmax(maps.flatten(2), dim=-1)
+        found = torch.matmul(likely, model.get_buffer("grid"))
         by_points = point_loss(found, points, self.loss)
         by_maps = MAP_WEIGHT * map_loss(maps, points)
         values = {self.loss: by_points, "map": by_maps, **region_errors(found.detach(), points)}
