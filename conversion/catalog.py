@@ -48,8 +48,6 @@ class Precision(str, Enum):
     FP32 = "fp32"
 
 
-# The file, as pydantic checks it.
-
 Name = Annotated[str, matching(_NAME, "a name of letters, digits, '_', '-' and '.'")]
 Label = Annotated[
     str,
@@ -115,9 +113,6 @@ class _CatalogFile(Entry):
     models: Annotated[dict[Name, _ModelEntry], Field(min_length=1)]
 
 
-# What the converter works with.
-
-
 @dataclass(frozen=True)
 class NgcVersion:
     """One version of a model on NGC, such as ``nvidia/tao/facenet:deployable_v1.0``."""
@@ -134,23 +129,16 @@ class NgcVersion:
 
 @dataclass(frozen=True)
 class Weights:
-    """One source of one model's network.
+    """One source of one model's network, which ``--weights`` names.
 
     Attributes:
-        model: the model in the repository.
-        name: how ``--weights`` names it.
-        format: what the network's file contains.
         network: the network's file name.
         calibration: the INT8 calibration cache's file name, beside the network.
-        precision: what the engine is to compute in.
-        key: what an ``.etlt`` is encrypted with.
-        key_is_public: whether the key may be printed.
-        license: the license of the network.
+        key: what an ``.etlt`` is encrypted with; printed only if it is public.
         ngc: where it is downloaded from; ``None`` for a file of this machine.
         folder: where a file of this machine is; ``None`` for a download.
         outputs: output name to dims without batch.
         config: the set of ``configs/<name>.pbtxt`` that fits; "" for ``config.pbtxt``.
-        note: one sentence for people.
     """
 
     model: str
@@ -253,32 +241,29 @@ class _Reader:
 
     def model(self, name: str, entry: _ModelEntry, known: Model | None) -> Model:
         key: Key = ("models", name)
-        shared = {field: getattr(entry, field) for field in _SHARED}
-        if known is None and None in shared.values():
-            missing = [field for field, value in shared.items() if value is None]
-            self._file.add(key, f"missing: {', '.join(missing)}")
-        input_, dims = entry.input or (known.input if known else ""), entry.input_dims
-        dims = dims or (known.input_dims if known else ())
-        batch = known.batch if known else Batch(1, 1, MAX_BATCH_SIZE)
+        if known is None:
+            known = Model(name, "", (), Batch(1, 1, MAX_BATCH_SIZE), {}, {})
+            fields = ("input", "input_dims", "batch", "outputs")
+            missing = [field for field in fields if getattr(entry, field) is None]
+            if missing:
+                self._file.add(key, f"missing: {', '.join(missing)}")
+        input_, dims = entry.input or known.input, entry.input_dims or known.input_dims
+        outputs, batch = entry.outputs or known.outputs, known.batch
         if entry.batch is not None:
             batch = Batch(**entry.batch.model_dump())
             self._check_batch((*key, "batch"), batch)
-        outputs = entry.outputs or (known.outputs if known else {})
         spec = MODELS.get(name)
         if spec is not None:
             (tensor,) = spec.inputs
             if input_ != tensor.name:
-                self._file.add(
-                    (*key, "input"),
-                    f"expected {tensor.name!r}, which the ensembles feed, got {input_!r}",
-                )
+                expected = f"expected {tensor.name!r}, which the ensembles feed, got {input_!r}"
+                self._file.add((*key, "input"), expected)
             if dims != tensor.dims:
                 expected = f"expected {list(tensor.dims)}, got {list(dims)}"
                 self._file.add((*key, "input_dims"), expected)
             self._check_outputs((*key, "outputs"), spec.outputs, outputs)
-        weights = dict(known.weights) if known else {}
-        for label, stanza in entry.weights.items():
-            weights[label] = self._weights(name, label, stanza, outputs)
+        own = {n: self._weights(name, n, each, outputs) for n, each in entry.weights.items()}
+        weights = {**known.weights, **own}
         return Model(name, input_, dims, batch, outputs, weights)
 
     def _weights(
@@ -297,10 +282,9 @@ class _Reader:
         ngc, folder, network = self._source(key, entry)
         format_ = self._format(key, entry)
         if format_ is Format.ONNX:
-            for field_ in ("key", "public_key"):
-                if getattr(entry, field_) is not None:
-                    reason = "is only for an .etlt: an .onnx is not encrypted"
-                    self._file.add((*key, field_), reason)
+            for name_ in ("key", "public_key"):
+                if getattr(entry, name_) is not None:
+                    self._file.add((*key, name_), "is only for an .etlt: an .onnx is not encrypted")
         elif entry.key is None:
             reason = "missing: key, which the .etlt is encrypted with (NVIDIA's own: nvidia_tlt)"
             self._file.add(key, reason)
@@ -381,20 +365,14 @@ class _Reader:
 
     def _check_batch(self, key: Key, batch: Batch) -> None:
         if batch.minimum != 1:
-            self._file.add(
-                (*key, "minimum"),
-                "expected 1: an engine with a larger one refuses single photos, "
-                f"got {batch.minimum}",
-            )
+            expected = "expected 1: an engine with a larger one refuses single photos"
+            self._file.add((*key, "minimum"), f"{expected}, got {batch.minimum}")
         if batch.maximum != MAX_BATCH_SIZE:
-            self._file.add(
-                (*key, "maximum"),
-                f"expected {MAX_BATCH_SIZE}, the max_batch_size of every config.pbtxt, "
-                f"got {batch.maximum}",
-            )
+            expected = f"expected {MAX_BATCH_SIZE}, the max_batch_size of every config.pbtxt"
+            self._file.add((*key, "maximum"), f"{expected}, got {batch.maximum}")
         if not batch.minimum <= batch.optimum <= batch.maximum:
-            reason = f"expected a number between minimum and maximum, got {batch.optimum}"
-            self._file.add((*key, "optimum"), reason)
+            expected = "expected a number between minimum and maximum"
+            self._file.add((*key, "optimum"), f"{expected}, got {batch.optimum}")
 
     def _check_outputs(
         self, key: Key, spec: Sequence[TensorSpec], outputs: Mapping[str, tuple[int, ...]]
@@ -427,10 +405,6 @@ class _Reader:
         if not path.is_file():
             state = "is not one" if path.exists() else "does not exist"
             self._file.add(key, f"expected a file, but {path} {state}")
-
-
-_SHARED = ("input", "input_dims", "batch", "outputs")
-"""What all weights of a model share."""
 
 
 def _is_quantized(path: Path) -> bool:

@@ -76,84 +76,42 @@ def _add_deepstream(commands: Any) -> None:
         parents=[_catalog_options()],
     )
     command.set_defaults(run=_deepstream)
-    command.add_argument(
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="where to write them (the kit's deepstream; weights with a key need it)",
-    )
-    command.add_argument(
-        "--video",
-        metavar="URI",
-        help="what the video app plays: a file, or a URI such as rtsp://CAMERA/STREAM",
-    )
-    command.add_argument(
-        "--camera", type=int, default=0, metavar="N", help="the camera app's /dev/videoN (0)"
-    )
+    where = "where to write them (the kit's deepstream; weights with a key need it)"
+    video = "what the video app plays: a file, or a URI such as rtsp://CAMERA/STREAM"
+    camera = "the camera app's /dev/videoN (0)"
+    command.add_argument("--output", type=Path, metavar="DIR", help=where)
+    command.add_argument("--video", metavar="URI", help=video)
+    command.add_argument("--camera", type=int, default=0, metavar="N", help=camera)
 
 
 def _shared_options() -> argparse.ArgumentParser:
     shared = argparse.ArgumentParser(add_help=False, parents=[_catalog_options()])
+    source = "copy from what NGC's own command line downloaded here; no network is used"
+    accept = "accept the licenses that plan names (also FACEKIT_ACCEPT_EULA=yes)"
+    force = "build engines that are up to date too"
+    device = "what the DALI pipelines run on (gpu)"
+    no_wait = "do not wait for another converter on the same repository"
     shared.add_argument("model", nargs="*", metavar="MODEL", help="work on these models only")
-    shared.add_argument(
-        "--from",
-        dest="source",
-        type=Path,
-        metavar="DIR",
-        help="copy from what NGC's own command line downloaded here; no network is used",
-    )
-    shared.add_argument(
-        "--accept-eula",
-        action="store_true",
-        help="accept the licenses that plan names (also FACEKIT_ACCEPT_EULA=yes)",
-    )
-    shared.add_argument(
-        "--force", action="store_true", help="build engines that are up to date too"
-    )
-    shared.add_argument(
-        "--device",
-        choices=("gpu", "cpu"),
-        default="gpu",
-        help="what the DALI pipelines run on (gpu)",
-    )
-    shared.add_argument(
-        "--no-wait",
-        action="store_true",
-        help="do not wait for another converter on the same repository",
-    )
+    shared.add_argument("--from", dest="source", type=Path, metavar="DIR", help=source)
+    shared.add_argument("--accept-eula", action="store_true", help=accept)
+    shared.add_argument("--force", action="store_true", help=force)
+    shared.add_argument("--device", choices=("gpu", "cpu"), default="gpu", help=device)
+    shared.add_argument("--no-wait", action="store_true", help=no_wait)
     return shared
 
 
 def _catalog_options() -> argparse.ArgumentParser:
     """Return the options of what can be converted and of what is selected."""
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument(
-        "--repository",
-        type=Path,
-        metavar="DIR",
-        help="the model repository (the kit's own; also FACEKIT_MODEL_REPOSITORY)",
-    )
-    shared.add_argument(
-        "--weights",
-        action="append",
-        default=[],
-        metavar="[MODEL=]NAME",
-        help="which weights, for all models or one; repeatable (nvidia; also FACEKIT_WEIGHTS)",
-    )
-    shared.add_argument(
-        "--models",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="networks of your own, as conversion/models.yaml describes; repeatable",
-    )
-    shared.add_argument(
-        "--weights-dir",
-        type=Path,
-        metavar="DIR",
-        help="where downloads are kept (weights; also FACEKIT_WEIGHTS_DIR)",
-    )
+    repository = "the model repository (the kit's own; also FACEKIT_MODEL_REPOSITORY)"
+    weights = "which weights, for all models or one; repeatable (nvidia; also FACEKIT_WEIGHTS)"
+    models = "networks of your own, as conversion/models.yaml describes; repeatable"
+    weights_dir = "where downloads are kept (weights; also FACEKIT_WEIGHTS_DIR)"
+    many: Any = {"action": "append", "default": []}
+    shared.add_argument("--repository", type=Path, metavar="DIR", help=repository)
+    shared.add_argument("--weights", metavar="[MODEL=]NAME", help=weights, **many)
+    shared.add_argument("--models", type=Path, metavar="FILE", help=models, **many)
+    shared.add_argument("--weights-dir", type=Path, metavar="DIR", help=weights_dir)
     return shared
 
 

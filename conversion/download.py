@@ -78,15 +78,7 @@ def download(
     retry: urllib3.Retry = RETRY,
     mode: int = 0o644,
 ) -> None:
-    """Download a file.
-
-    Args:
-        source: where it comes from.
-        target: where it is written; replaced in one step when everything has come.
-        expected: its size and SHA-256 where they are known.
-        say: takes lines for people.
-        retry: how often to try again, and the pauses.
-        mode: the file's permissions.
+    """Download a file to ``target``, which is replaced in one step when everything has come.
 
     Raises:
         FetchError: it cannot be fetched, or is not what was expected.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -43,13 +42,10 @@ def converter_lock(
     except OSError as error:
         raise ConversionError(not_writable(folder, error)) from error
     try:
-        holder = {
-            "host": socket.gethostname(),
-            "process": os.getpid(),
-            "since": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        }
+        since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        holder = f"process {os.getpid()} on {socket.gethostname()} since {since}"
         os.ftruncate(handle, 0)
-        os.pwrite(handle, json.dumps(holder).encode() + b"\n", 0)
+        os.pwrite(handle, holder.encode(), 0)
         try:
             yield
         finally:
@@ -65,7 +61,7 @@ def _acquire(path: Path, wait: bool, say: Say, status_s: float) -> int:
         try:
             return lock_file(path)
         except BlockingIOError:
-            holder = _holder(path)
+            holder = path.read_text("utf-8", "replace") or "one that has not written its name"
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
@@ -87,11 +83,3 @@ def _acquire(path: Path, wait: bool, say: Say, status_s: float) -> int:
                 f"{int(now - start)} s so far"
             )
         time.sleep(_POLL_S)
-
-
-def _holder(path: Path) -> str:
-    try:
-        holder = json.loads(path.read_text("utf-8"))
-        return f"process {holder['process']} on {holder['host']} since {holder['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "one that has not written its name"

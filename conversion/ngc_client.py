@@ -95,13 +95,7 @@ class _Session(requests.Session):
 
 
 class Ngc:
-    """NGC, or what ``FACEKIT_NGC_URL`` puts in its place.
-
-    Args:
-        key: the key, where there is one.
-        timeouts: of every request.
-        environment: where ``FACEKIT_NGC_URL`` is looked up.
-    """
+    """NGC, or what ``FACEKIT_NGC_URL`` of ``environment`` puts in its place."""
 
     def __init__(
         self,
@@ -122,28 +116,23 @@ class Ngc:
             FetchError: it cannot be fetched.
             TransientError: not now.
         """
-        refusal: requests.Response | None = None
-        reason = ""
-        for with_key in (True,) if self._key_first else (False, True) if self._key else (False,):
-            refusal = None
+        turns = (True,) if self._key_first else (False, True) if self._key else (False,)
+        for with_key in turns:
+            sent = dict(headers)
+            if with_key:
+                sent["Authorization"] = f"Bearer {self._bearer(file)}"
             for url in file.artifact.urls(self.base, file.name):
-                sent = dict(headers)
-                if with_key:
-                    sent["Authorization"] = f"Bearer {self._bearer(file)}"
                 response = self._get(file, url, sent)
                 if response.status_code in _USABLE:
                     self._key_first = with_key
                     return response
-                answer = self._refusal_text(response)
-                # A refusal says more than the "not found" of the other address.
-                if refusal is None or response.status_code != _NOT_FOUND:
-                    refusal, reason = response, answer
+                reason = self._refusal_text(response)
+                # A refusal is final; only what was not found may be at the other address.
                 if response.status_code != _NOT_FOUND:
                     break
-            if refusal is not None and refusal.status_code not in (*_REFUSED, _NOT_FOUND):
+            if response.status_code not in (*_REFUSED, _NOT_FOUND):
                 break
-        assert refusal is not None
-        raise self._refused(file, refusal, reason)
+        raise self._refused(file, response, reason)
 
     def _hide(self, text: str) -> str:
         """Return a text without the key and the token."""

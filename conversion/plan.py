@@ -51,21 +51,13 @@ class EnginePlan:
     """What is decided about one engine; a run does what it says.
 
     Attributes:
-        job: the model and its weights.
-        license: the license of all that is fetched.
-        to_accept: what has to be accepted before it is fetched: its name and license.
+        to_accept: name and license of what has to be accepted before it is fetched.
         accepted: whether that is accepted; ``None`` where nothing has to be.
-        downloads: the files that are fetched.
-        tool: what builds the engine.
-        tool_version: its version on NGC; "" for what the machine comes with.
-        precision: what the engine computes in, as far as is known here.
+        tool_version: the tool's version on NGC; "" for what the machine comes with.
         reason: why it is built; ``None`` if it is up to date.
         network: the network's file, present or to be fetched.
-        engine: where the engine is put.
-        manifest: where its ``plan.json`` is put.
         command: the arguments that build it; a key that is not public is ``***``.
         check: the arguments that load it.
-        warnings: what may go wrong.
         problem: why it cannot be built, if so.
     """
 
@@ -100,10 +92,9 @@ class EnginePlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
-        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        weights, values = self.job.weights, vars(self).copy()
         for name in ("job", "to_accept", "network"):
             del values[name]
-        weights = self.job.weights
         values |= {"model": weights.model, "weights": weights.name, "note": weights.note}
         values |= {"license": self.license.name, "license_url": self.license.url}
         values |= {"source": self.source, "config": self.config}
@@ -145,8 +136,7 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values."""
-        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        values["machine"] = dataclasses.asdict(self.machine)
+        values = {**vars(self), "machine": dataclasses.asdict(self.machine)}
         values["engines"] = [engine.to_dict() for engine in self.engines]
         values["pipelines"] = [dataclasses.asdict(file) for file in self.pipelines]
         plain: dict[str, Any] = _plain(values)

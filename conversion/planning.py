@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from conversion.catalog import Catalog, Format, Job, License, Precision, load_catalog
+from conversion.catalog import Format, Job, License, Precision, load_catalog
 from conversion.commands import (
     ENGINE,
     TAO_CONVERTER,
@@ -84,18 +84,15 @@ def pipeline_files(repository: Path, device: str) -> list[PipelineFile]:
     return found
 
 
-def command_lines(catalog: Catalog | None = None) -> list[str]:
+def command_lines() -> list[str]:
     """Return every command that the kit's own weights are built with, as a shell takes it.
 
     Under each source of weights come its own precision, those it falls back to where the GPU lacks
-    one, and how the engine is checked. Paths are the converter image's; ``$ENGINE`` is a file
-    beside the model's.
+    one, and how the engine is checked. Paths are the converter image's.
     """
-    if catalog is None:
-        catalog = load_catalog(repository=Path("/models"))
     lines: list[str] = []
     every = list(Precision)
-    for model in catalog.values():
+    for model in load_catalog(repository=Path("/models")).values():
         for weights in model.weights.values():
             job = Job(model, weights)
             network = weights.folder_in(Path("/weights")) / weights.network
@@ -135,14 +132,11 @@ def _engine(
     network = weights.folder_in(options.weights_dir) / weights.network
     copies = options.source is not None
     fetches_tool = any(d.path.name == TAO_CONVERTER and not d.present for d in downloads)
-    to_accept = [
-        (f"{name}{weights.model}={weights.name}", license)
-        for name, license, is_fetched in (
-            ("", weights.license, present is None),
-            (f"{TAO_CONVERTER}, needed for ", TOOL_LICENSE, fetches_tool),
-        )
-        if license.accept and (is_fetched or (copies and (not name or version)))
-    ]
+    name, to_accept = f"{weights.model}={weights.name}", []
+    if weights.license.accept and (copies or present is None):
+        to_accept.append((name, weights.license))
+    if fetches_tool or (copies and version):
+        to_accept.append((f"{TAO_CONVERTER}, needed for {name}", TOOL_LICENSE))
     argv = build_command(job, _tool(job), network, ENGINE, precision, tensorrt)
     return EnginePlan(
         job=job,

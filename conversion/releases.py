@@ -44,9 +44,7 @@ class Release(Entry):
     """One Triton image and what fits it.
 
     Attributes:
-        tensorrt: what the image has, such as ``8.6.3``.
-        dali: the version of the image's DALI backend.
-        dali_wheel: the PyPI wheel whose serialized pipelines that backend reads.
+        dali_wheel: the PyPI wheel whose serialized pipelines the image's DALI backend reads.
         tao_converter: its version on NGC by processor, as ``platform.machine()`` names it; empty
             where none fits.
     """
@@ -126,16 +124,12 @@ class Releases(Entry):
         Raises:
             ReleaseError: it cannot work; says why, and the alternatives.
         """
-        major = numbers(tensorrt)[0]
+        major, cannot = numbers(tensorrt)[0], f"TensorRT {tensorrt} cannot read a UFF"
         if weights.format is not Format.ONNX and major >= 10:
-            raise ReleaseError(
-                f"TensorRT {tensorrt} cannot read a UFF or .etlt model. {self._alternatives()}"
-            )
+            raise ReleaseError(f"{cannot} or .etlt model. {self._alternatives()}")
         if weights.format is Format.UFF_ETLT and major >= UFF_ENDS:
-            raise ReleaseError(
-                f"TensorRT {tensorrt} cannot read a UFF model; version {UFF_ENDS - 1} was the "
-                f"last. {self._alternatives()}"
-            )
+            last = f"version {UFF_ENDS - 1} was the last"
+            raise ReleaseError(f"{cannot} model; {last}. {self._alternatives()}")
         if weights.format is not Format.ONNX:
             version = self.tao_converter(tensorrt, architecture)
             if _JETPACK in version:
@@ -148,11 +142,7 @@ class Releases(Entry):
         return None
 
     def dali_for(self, base: str, wanted: str) -> str:
-        """Return the DALI for an image to build on: ``wanted``, or the newest that fits.
-
-        Args:
-            base: the image's name, such as ``nvcr.io/nvidia/tritonserver:24.04-py3``.
-            wanted: the version asked for; "" for none.
+        """Return the DALI for an image to build on: ``wanted``, if not "", or the newest that fits.
 
         Raises:
             ReleaseError: the base's Triton does not read what that DALI writes, or is unknown.

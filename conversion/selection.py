@@ -41,12 +41,12 @@ def select(
     """Return the engines to make, in the catalog's order.
 
     Args:
-        catalog: every model that can be converted, by name.
+        catalog: every model that can be converted.
         selections: ``nvidia`` for every model that has it, ``facenet=nvidia-fp16`` for one, which
-            wins.
+            wins; those of ``FACEKIT_WEIGHTS`` if empty.
         models: the models wanted; all of them if empty, except a mask detector that the repository
             does not have.
-        environment: where ``FACEKIT_WEIGHTS`` is looked up if there are no selections.
+        environment: has ``FACEKIT_WEIGHTS``.
 
     Raises:
         CatalogError: an unknown model or weights, two selections that contradict each other, or

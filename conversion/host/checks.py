@@ -104,23 +104,25 @@ def _try_socket(address: str) -> None:
 
 
 def _unreachable(address: str, error: BaseException) -> HostError:
-    known = (FileNotFoundError, PermissionError, ConnectionRefusedError, TimeoutError)
-    cause = next((each for each in causes(error) if isinstance(each, known)), error)
-    start = "sudo systemctl start docker"
-    if isinstance(cause, PermissionError):
-        remedy = "sudo usermod -aG docker $USER, then log in again; or run this with sudo"
-        return HostError("Docker", f"your user may not use it ({address})", remedy)
-    if isinstance(cause, FileNotFoundError):
-        text = f"not installed, or not started: no {address}"
-        return HostError("Docker", text, start, f"or install it: {_INSTALL}")
-    if isinstance(cause, ConnectionRefusedError):
-        text = f"not running: nothing listens at {address}"
-        return HostError("Docker", text, start, "journalctl --unit docker   # if it doesn't start")
-    if isinstance(cause, TimeoutError | requests.Timeout):
-        text = f"no answer from {address} within {_TIMEOUT_S} s"
-        return HostError("Docker", text, "sudo systemctl restart docker")
+    known: dict[type[BaseException], tuple[str, str]] = {
+        PermissionError: (
+            "your user may not use it",
+            "sudo usermod -aG docker $USER, then log in again; or run this with sudo",
+        ),
+        FileNotFoundError: (
+            "not installed, or not started",
+            f"sudo systemctl start docker, or install it: {_INSTALL}",
+        ),
+        ConnectionRefusedError: ("not running: nothing listens", "sudo systemctl start docker"),
+        TimeoutError: (f"no answer within {_TIMEOUT_S} s", "sudo systemctl restart docker"),
+        requests.Timeout: (f"no answer within {_TIMEOUT_S} s", "sudo systemctl restart docker"),
+    }
+    for cause in causes(error):
+        if type(cause) in known:
+            text, remedy = known[type(cause)]
+            return HostError("Docker", f"{text} ({address})", remedy)
     remedy = "docker version   # says more; DOCKER_HOST and `docker context ls` choose it"
-    return HostError("Docker", f"not reachable at {address}: {cause}", remedy)
+    return HostError("Docker", f"not reachable at {address}: {error}", remedy)
 
 
 def check_engine(client: Any) -> Finding:
@@ -161,14 +163,7 @@ def check_disk(
     root: str,
     free: Callable[[Path], int] = lambda path: shutil.disk_usage(path).free,
 ) -> list[Finding]:
-    """Return whether there is space for the image and for the files that are made.
-
-    Args:
-        client: of the engine.
-        settings: what Compose uses.
-        root: the engine's folder.
-        free: the free bytes of a folder's file system.
-    """
+    """Return whether there is space for the image, in the engine's ``root``, and for the files."""
     needed = 0.0
     if not has_image(client, settings.image):
         needed = _LAYERS_BYTES + (0.0 if has_image(client, settings.base) else _BASE_BYTES)

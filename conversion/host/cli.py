@@ -20,7 +20,9 @@ from conversion.cli import main as converter
 from conversion.host import checks, gpu
 from conversion.host.checks import Finding, HostError, State
 from conversion.host.compose import CONVERTER, CONVERTER_CPU, Compose, Settings, secret_file
+from facekit.command import EXIT_UNUSABLE
 from facekit.errors import ConfigError, FacekitError
+from facekit.text import show
 
 _ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("plan", "fetch", "build", "serialize", "verify", "all")
@@ -81,12 +83,7 @@ def main(
 ) -> int:
     """Run; return the converter's exit code, or 2 when it cannot be run at all.
 
-    Args:
-        argv: the command line.
-        environ: the environment.
-        root: the clone.
-        client: of the engine; made here when left out.
-        command: how Compose is called; found by itself when left out.
+    The clone, the engine's client and the command that Compose is called by can be given too.
     """
     parser = _parser()
     args, rest = parser.parse_known_args(list(sys.argv[1:] if argv is None else argv))
@@ -100,7 +97,7 @@ def main(
         return _run(args, [name or "all", *rest], Compose(root, environ, command), client)
     except FacekitError as error:
         _say(error)
-        return 2
+        return EXIT_UNUSABLE
     except KeyboardInterrupt:
         return 130
 
@@ -123,16 +120,14 @@ def _run(args: argparse.Namespace, arguments: Sequence[str], compose: Compose, c
     findings = [checks.check_engine(client)]
     if needs_gpu:
         findings.append(gpu.check_runtime(info))
-    root = str(info.get("DockerRootDir") or "/var/lib/docker")
-    findings += checks.check_disk(client, settings, root)
+    findings += checks.check_disk(client, settings, str(info.get("DockerRootDir") or "/"))
     if not rootless or os.getuid() == 0:
         findings.append(checks.check_folders(settings))
     image = checks.check_image(client, settings)
-    findings.append(image)
-    for finding in findings:
+    for finding in (*findings, image):
         _say(finding)
     if any(finding.state is State.FAILED for finding in findings):
-        return 2
+        return EXIT_UNUSABLE
     if args.check and image.state is State.TODO:
         return 0
     if not args.check:
@@ -141,7 +136,7 @@ def _run(args: argparse.Namespace, arguments: Sequence[str], compose: Compose, c
         found = gpu.check_gpu(client, settings)
         _say(found)
         if found.state is State.FAILED:
-            return 2
+            return EXIT_UNUSABLE
     if args.check:
         return 0
     # `plan` needs no GPU, but knows more about one that it sees.
@@ -292,8 +287,7 @@ def _absolute(path: Path | None) -> str | None:
 
 def _say(message: object) -> None:
     for line in str(message).splitlines():
-        sys.stderr.write(f"convert: {line}\n")
-    sys.stderr.flush()
+        show(f"convert: {line}", sys.stderr)
 
 
 if __name__ == "__main__":

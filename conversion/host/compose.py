@@ -27,13 +27,9 @@ class Settings:
     """What Compose uses for the converter, from the environment, ``.env`` and its defaults.
 
     Attributes:
-        repository: the model repository.
-        weights_dir: the folder of downloads.
-        image: the converter's image.
-        base: the image that it is built on.
+        base: the image that the converter's is built on.
         user: ``UID:GID`` that the files belong to.
         gpu: the GPU's index or UUID.
-        memory: the container's limit.
         key: the NGC key.
     """
 
@@ -48,12 +44,7 @@ class Settings:
 
 
 class Compose:
-    """Docker Compose in the clone, with variables over those of the environment and ``.env``.
-
-    Args:
-        root: the clone.
-        environ: the environment.
-        command: how Compose is called; found by itself when left out.
+    """Docker Compose in the clone, called by ``command`` or by what is installed.
 
     Raises:
         ConfigError: Compose is not installed.
