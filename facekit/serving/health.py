@@ -94,8 +94,6 @@ class Health:
 class Prober(Closing):
     """Sends real inferences to one server.
 
-    Its methods take the seconds that a call may last; by default what the connection says.
-
     Args:
         connection: Where the server is, and how long one inference may take.
     """
@@ -104,18 +102,20 @@ class Prober(Closing):
         self._connection = connection
         self._triton = InferenceServerClient(**connection.arguments())
 
-    def served(self, timeout_s: float | None = None) -> tuple[str, ...]:
+    def served(self, timeout_s: float) -> tuple[str, ...]:
         """Return the names of the models that are served and can be probed.
+
+        Args:
+            timeout_s: Seconds that each call may take.
 
         Raises:
             ServerError: The server does not answer, or not in time.
         """
-        served = self._instances_by_model(timeout_s or self._connection.timeout_s)
+        served = self._instances_by_model(timeout_s)
         return tuple(name for name in PROBED if name in served)
 
-    def probe(self, name: str, timeout_s: float | None = None) -> ModelHealth:
-        """Run one real inference of the built-in photo through a model."""
-        timeout_s = timeout_s or self._connection.timeout_s
+    def probe(self, name: str, timeout_s: float) -> ModelHealth:
+        """Run one real inference of the built-in photo through a model, within ``timeout_s``."""
         started = time.monotonic()
         error: FacekitError | None = None
         try:
@@ -130,13 +130,15 @@ class Prober(Closing):
             error = failure
         return ModelHealth(name, (time.monotonic() - started) * 1e3, error)
 
-    def counts(self, timeout_s: float | None = None) -> dict[str, tuple[int, int]]:
+    def counts(self, timeout_s: float) -> dict[str, tuple[int, int]]:
         """Return how many requests each model has answered, and refused, since the start.
+
+        Args:
+            timeout_s: Seconds that the call may take.
 
         Raises:
             ServerError: The server does not answer, or not in time.
         """
-        timeout_s = timeout_s or self._connection.timeout_s
         try:
             answer = self._triton.get_inference_statistics(client_timeout=timeout_s)
         except InferenceServerException as error:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from facekit.errors import SetupError
+from facekit.errors import SetupError, writing
 
 STANDARD_ERROR = "-"
 """The ``log_file`` that is this process's standard error, as containers want it."""
@@ -62,11 +62,9 @@ class ServerLog:
                 self._pipe.close_writer()
             return
         path = self.file or temporary
-        try:
+        with writing(path, SetupError):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = path.open("ab")
-        except OSError as error:
-            raise SetupError(f"Cannot write the log {path}: {error.strerror}.") from error
         with handle:
             yield handle.fileno()
 

@@ -86,7 +86,7 @@ def test_status_asks_every_instance_unless_once_and_finds_the_dead_one(
     asked: list[str] = []
     probe = Prober.probe
 
-    def counted(prober: Prober, name: str, timeout_s: float | None = None) -> ModelHealth:
+    def counted(prober: Prober, name: str, timeout_s: float) -> ModelHealth:
         asked.append(name)
         return probe(prober, name, timeout_s)
 
