@@ -148,7 +148,7 @@ def download_uv(folder: Path, settings: dict[str, str]) -> Path:
         ValueError: No index has a wheel for this machine, or it is damaged.
     """
     urls: list[str] = []
-    if not settings.get("no-index"):
+    if settings.get("no-index", "").lower() not in ("1", "true", "yes", "on"):
         indexes = [settings.get("index-url", _DEFAULT_INDEX)]
         indexes += settings.get("extra-index-url", "").split()
         urls += [f"{index.strip().rstrip('/')}/uv/" for index in indexes]
