@@ -176,9 +176,8 @@ def test_request_under_way_is_told_to_try_again(served: Served) -> None:
         "except Exception as e: print(type(e).__name__, e)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as call:
-        assert wait_for((hang.parent / "hanging").exists)
-        hang.unlink()
-        hang.touch()
+        # A probe hangs in one process, and the request in the other.
+        assert wait_for(lambda: len(list(hang.parent.glob("hanging-*"))) == 2)
         os.kill(served.server().pid, signal.SIGKILL)
         hang.unlink()
         output, _ = call.communicate(timeout=60)

@@ -2,7 +2,7 @@
 
 The model is named ``faces``, so that probes find it. What is wrong with it is steered by files in
 its folder: ``fail`` makes it refuse every request, ``hang`` makes it answer none, and ``hanging``
-then shows that one has come.
+then shows that one has come; ``hanging-PID``, to which of its processes.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ instance_group [ { count: INSTANCES kind: KIND_CPU } ]
 """
 
 _MODEL = """
+import os
 import time
 from pathlib import Path
 
@@ -53,6 +54,7 @@ class TritonPythonModel:
             return pb_utils.InferenceResponse(error=pb_utils.TritonError("it fails"))
         while (self.folder / "hang").exists():
             (self.folder / "hanging").touch()
+            (self.folder / f"hanging-{os.getpid()}").touch()
             time.sleep(0.05)
         outputs = {
             "boxes": np.ones((1, 2, 4), np.float32),
@@ -78,6 +80,7 @@ def tiny_repository(folder: Path, instances: int = 1) -> Path:
 
 def reset(server: EmbeddedServer) -> None:
     """Make the model of a running server work again."""
-    for flag in ("fail", "hang", "hanging"):
-        (server.model_repository / "faces" / flag).unlink(missing_ok=True)
+    folder = server.model_repository / "faces"
+    for flag in (folder / "fail", *folder.glob("hang*")):
+        flag.unlink(missing_ok=True)
     assert wait_for(lambda: check(server.grpc_url).ok)
