@@ -132,7 +132,7 @@ REFUSED = [
     ("num_layers: 18", "num_layers: 50", "only 10, 18 or 34"),
     ("use_batch_norm: true", "use_batch_norm: false", "only true"),
     ('arch: "resnet"', 'arch: "vgg"', "only 'resnet'"),
-    ("scale: 35.0", "scale: 20.0", r"only 35\.0"),
+    ("scale: 35.0", "scale: 20.0", "only 35 can"),
     ("batch_size_per_gpu: 6", "batch_size_per_gpu: 0", "it must be between 1 and"),
     ("min_learning_rate: 1e-05", "min_learning_rate: 1", "more than max_learning_rate"),
     ("soft_start: 0.125", "soft_start: 0.9", "more than annealing"),

@@ -65,7 +65,7 @@ def test_lists_and_other_forms_of_text(tmp_path: Path) -> None:
     regularizer = spec.training_config.regularizer
     assert (regularizer.type, regularizer.weight) == ("L2", 3e-06)
     text, line = changed(text, "[0, 2]", "[0,\n 7]")
-    with pytest.raises(DataError, match="has 7; the blocks are 0 to 4") as refused:
+    with pytest.raises(DataError, match="is 7; the blocks are 0 to 4") as refused:
         read(tmp_path, text)
     assert refused.value.line == line + 1
 

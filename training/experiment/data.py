@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
-
 from facekit.contract import GRID_STRIDE
 from training.experiment.group import (
     Count,
@@ -19,35 +17,19 @@ from training.experiment.group import (
     Text,
     Whole,
     ignored,
+    must,
     read_group,
     within,
 )
 
 IMAGES, LABELS = "images", "labels"
-LARGEST_FRAME = 8192
-
-
-def check_pixels(value: int, most: int = LARGEST_FRAME) -> int:
-    """Return a side of a frame if it is a whole number of the network's cells.
-
-    Raises:
-        ValueError: It is not, or it is too small or too large.
-    """
-    if not 2 * GRID_STRIDE <= value <= most:
-        raise ValueError(f"is {value}; it must be between {2 * GRID_STRIDE} and {most}")
-    if value % GRID_STRIDE:
-        raise ValueError(f"is {value}; it must be a multiple of {GRID_STRIDE}")
-    return value
-
-
-def _fold(value: int) -> int:
-    if value not in (0, 1):
-        raise ValueError(f"is {value}; there are 2 folds, 0 and 1")
-    return value
-
-
-Pixels = Annotated[Whole, AfterValidator(check_pixels)]
-Crop = Annotated[Whole, AfterValidator(lambda value: value and check_pixels(value))]
+SIDES = (2 * GRID_STRIDE, 8192)
+"""Least and largest side of a frame, in pixels."""
+Pixels = Annotated[
+    Whole,
+    within(*SIDES),
+    must(lambda value: value % GRID_STRIDE == 0, f"it must be a multiple of {GRID_STRIDE}"),
+]
 Zoom = Annotated[Number, within(0.05, 20)]
 
 
@@ -77,7 +59,9 @@ class DatasetConfig(Group):
     data_sources: tuple[DataSourceConfig, ...]
     image_extension: Text = ""
     target_class_mapping: dict[str, Text]
-    validation_fold: Annotated[Whole, AfterValidator(_fold)] | None = None
+    validation_fold: (
+        Annotated[Whole, must(lambda fold: fold in (0, 1), "there are 2 folds, 0 and 1")] | None
+    ) = None
     validation_data_source: DataSourceConfig | None = None
     facekit: FacekitDataset = FacekitDataset()
 
@@ -148,8 +132,8 @@ class FacekitAugmentation(Group):
 
     gray_probability: Share = 0.0
     mosaic_probability: Share = 0.0
-    crop_width: Crop = 0
-    crop_height: Crop = 0
+    crop_width: Count = 0
+    crop_height: Count = 0
     whole_frame_period: Count = 0
 
     def check(self) -> None:
@@ -178,12 +162,14 @@ class AugmentationConfig(Group):
         return (ours.crop_width, ours.crop_height) if ours.crop_width else None
 
     def check(self) -> None:
-        """Check that a crop lies within the frame."""
-        for name, side, whole in zip(
-            ("crop_width", "crop_height"), self.crop_wh or (0, 0), self.size_wh, strict=True
-        ):
-            if side > whole:
-                reason = f"is {side}; it must be between {2 * GRID_STRIDE} and {whole}"
+        """Check that a crop is a whole number of cells and lies within the frame."""
+        sides = zip(("crop_width", "crop_height"), self.crop_wh or (), self.size_wh, strict=False)
+        for name, side, whole in sides:
+            if not SIDES[0] <= side <= whole:
+                reason = f"is {side}; it must be between {SIDES[0]} and {whole}"
+                raise self.facekit.error(name, reason)
+            if side % GRID_STRIDE:
+                reason = f"is {side}; it must be a multiple of {GRID_STRIDE}"
                 raise self.facekit.error(name, reason)
 
 

@@ -6,7 +6,7 @@ import difflib
 import logging
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
@@ -316,16 +316,21 @@ def _line(error: DataError) -> int:
     return error.line or 0
 
 
-def within(low: float, high: float = math.inf) -> AfterValidator:
-    """Return the check that a number lies in a range and is finite."""
+def must(test: Callable[[Any], bool], reason: str) -> AfterValidator:
+    """Return the check that a number passes a test; the error names it before the reason."""
 
-    def check(value: float) -> float:
-        if not low <= value <= high or math.isinf(value):
-            bound = f"between {low:g} and {high:g}" if high < math.inf else f"at least {low:g}"
-            raise ValueError(f"is {value:g}; it must be {bound}")
+    def check(value: Any) -> Any:
+        if not test(value):
+            raise ValueError(f"is {value:g}; {reason}")
         return value
 
     return AfterValidator(check)
+
+
+def within(low: float, high: float = math.inf) -> AfterValidator:
+    """Return the check that a number lies in a range and is finite."""
+    bound = f"between {low:g} and {high:g}" if high < math.inf else f"at least {low:g}"
+    return must(lambda value: low <= value <= high and not math.isinf(value), f"it must be {bound}")
 
 
 def choice(*names: str) -> BeforeValidator:

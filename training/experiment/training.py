@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
-
 from training.experiment.group import (
     Flag,
     Group,
@@ -18,6 +16,7 @@ from training.experiment.group import (
     Whole,
     choice,
     ignored,
+    must,
     within,
 )
 
@@ -25,35 +24,12 @@ Rate = Annotated[Number, within(1e-12, 1)]
 Epochs = Annotated[Whole, within(1, 1e6)]
 
 
-def _stage(value: float) -> float:
-    if value not in range(5):
-        raise ValueError(f"has {value:g}; the blocks are 0 to 4")
-    return value
-
-
-def _width(value: float) -> float:
-    if 64 * value % 1:
-        raise ValueError(f"is {value:g}; it must be a multiple of 1/64")
-    return value
-
-
-def _only(number: float) -> AfterValidator:
-    """Return the check for a number of which the kit can do one value alone."""
-
-    def check(value: float) -> float:
-        if value != number:
-            raise ValueError(f"is {value!r}; only {number!r} can be done here")
-        return value
-
-    return AfterValidator(check)
-
-
 class BboxObjective(Group):
     """The box head's units; a server can do no others."""
 
     without_effect = ignored("input")
-    scale: Annotated[Number, _only(35.0)] = 35.0
-    offset: Annotated[Number, _only(0.5)] = 0.5
+    scale: Annotated[Number, must(lambda v: v == 35, "only 35 can be done here")] = 35.0
+    offset: Annotated[Number, must(lambda v: v == 0.5, "only 0.5 can be done here")] = 0.5
 
 
 class CovObjective(Group):
@@ -81,7 +57,11 @@ class TrainingPrecision(Group):
 class FacekitModel(Group):
     """Not TLT's: a share of a ResNet's channels; a dilated last stage (2, 2, 4, 2, ...)."""
 
-    width_share: Annotated[Number, within(1 / 64, 1), AfterValidator(_width)] = 1.0
+    width_share: Annotated[
+        Number,
+        within(1 / 64, 1),
+        must(lambda share: 64 * share % 1 == 0, "it must be a multiple of 1/64"),
+    ] = 1.0
     dilate: Flag = False
 
 
@@ -104,7 +84,9 @@ class ModelConfig(Group):
     use_pooling: Literal[False] = False
     load_graph: Flag = False
     freeze_bn: Flag = False
-    freeze_blocks: tuple[Annotated[Number, AfterValidator(_stage)], ...] = ()
+    freeze_blocks: tuple[
+        Annotated[Number, must(lambda block: block in range(5), "the blocks are 0 to 4")], ...
+    ] = ()
     objective_set: ObjectiveSet = ObjectiveSet()
     training_precision: TrainingPrecision = TrainingPrecision()
     facekit: FacekitModel = FacekitModel()
