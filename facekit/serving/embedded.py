@@ -41,7 +41,7 @@ class EmbeddedServer(TritonServer):
 
     def _prepare(self) -> None:
         self._installation = find_installation()
-        self._left_out = skipped_models(self.model_repository, self._config_name)
+        self._skipped = skipped_models(self.model_repository, self._config_name)
         configs = active_configs(self.model_repository, self._config_name)
         backends = {str(config.backend) for config in configs.values()}
         for backend in sorted(backends & {"dali", "onnxruntime"}):

@@ -96,7 +96,7 @@ class TritonServer(ABC):
         self._tls_state: TlsState | None = None
         self._runtime: Runtime | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._left_out: SkippedModels | None = None
+        self._skipped: SkippedModels | None = None
         self._limits: ProcessLimits | None = None
         self._shared_memory_note = ""
 
@@ -118,10 +118,10 @@ class TritonServer(ABC):
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines about what is served otherwise than asked for, or where resources are short."""
-        left_out = self._left_out.message if self._left_out else ""
+        skipped = self._skipped.message if self._skipped else ""
         ipv6 = ports.IPV6_ONLY if self._address == "::" else ""
         stack = self._limits.note if self._limits else ""
-        return tuple(line for line in (left_out, ipv6, stack, self._shared_memory_note) if line)
+        return tuple(line for line in (skipped, ipv6, stack, self._shared_memory_note) if line)
 
     @property
     def pid(self) -> int | None:
@@ -322,8 +322,8 @@ class TritonServer(ABC):
         limits = self._limits
         assert limits is not None
         environment = runtime.environment()
-        left_out = self._left_out.models if self._left_out else ()
-        lay_out(self.model_repository, runtime.models, left_out, self._options.color)
+        skipped = self._skipped.models if self._skipped else ()
+        lay_out(self.model_repository, runtime.models, skipped, self._options.color)
         command = [str(self._binary()), *self._arguments(runtime), *self._options.extra_args]
         with self._log.writer(runtime.default_log) as output:
             self._process = processes.spawn(command, environment, output, limits)

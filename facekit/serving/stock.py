@@ -60,9 +60,9 @@ class StockServer(TritonServer):
         # TensorRT's libraries are not loaded where no model needs them.
         try:
             needed = needs_machine(repository, config)
-            self._left_out = skipped_models(repository, config)
+            self._skipped = skipped_models(repository, config)
             models = set(active_configs(repository, config))
-            models -= set(self._left_out.models if self._left_out else ())
+            models -= set(self._skipped.models if self._skipped else ())
         except ConfigError as error:
             raise SetupError(str(error)) from error
         machine = probe_machine() if needed else Machine(None, (), "")
