@@ -15,6 +15,7 @@ from typing import BinaryIO
 from facekit.errors import ConfigError, DataError, writing
 
 LOCK_FILE = ".lock"
+_SOMEBODY = "another process"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """Error numbers of file systems that have no locks, such as some network ones."""
 
@@ -80,8 +81,11 @@ def whole_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
                 publish(partial, path)
             else:
                 partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        except BaseException:
+            # Once it has its name, another process may have begun a hidden file of its own.
+            if is_file_at(handle, partial):
+                partial.unlink(missing_ok=True)
+            raise
 
 
 def publish(partial: Path, path: Path) -> None:
@@ -191,15 +195,22 @@ class FolderLock:
             try:
                 handle = lock_file(self._path)
             except BlockingIOError:
-                holder = self._path.read_text(errors="replace").strip()
                 raise DataError(
                     self._folder,
-                    f"is being filled by {holder or 'another process'}; wait until it has finished",
+                    f"is being filled by {self._holder()}; wait until it has finished",
                 ) from None
-            os.ftruncate(handle, 0)
-            os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         self._handle = handle
         _folder_locks.add(handle)
+        # On a full disk it does not say whose it is, and is the lock all the same.
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, 0)
+            os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+
+    def _holder(self) -> str:
+        """Return who has the lock; that process may have just released it."""
+        with contextlib.suppress(OSError), self._path.open("rb") as file:
+            return file.read(300).decode("utf-8", "replace").strip() or _SOMEBODY
+        return _SOMEBODY
 
     def release(self) -> None:
         """Release the lock if it is held."""

@@ -44,6 +44,21 @@ def test_two_writers_of_one_file_are_told_apart(tmp_path: Path) -> None:
     assert path.read_bytes() == b"first"
 
 
+def test_what_the_next_writer_has_begun_is_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, moved = tmp_path / "a", files.publish
+
+    def overtaken(partial: Path, target: Path) -> None:
+        moved(partial, target)
+        partial.write_bytes(b"begun")  # by another process, as soon as the name is free
+
+    monkeypatch.setattr(files, "publish", overtaken)
+    write_whole(path, b"first")
+    assert path.read_bytes() == b"first"
+    assert (tmp_path / ".a.part").read_bytes() == b"begun"
+
+
 def test_a_file_system_without_locks_takes_whole_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,6 +97,19 @@ def test_a_folder_lock_makes_the_folder_and_names_its_holder(tmp_path: Path) -> 
         with pytest.raises(DataError, match=message), FolderLock(folder):
             pass
     assert list(folder.iterdir()) == []
+
+
+def test_a_folder_lock_needs_no_room_and_tells_little_of_its_file(tmp_path: Path) -> None:
+    (tmp_path / ".lock").symlink_to("/dev/full")
+    with FolderLock(tmp_path) as lock:
+        lock.release()
+    path = tmp_path / "other"
+    path.write_text("somebody" * 1000)
+    handle = lock_file(path)
+    with pytest.raises(DataError, match="filled by somebody") as error:
+        FolderLock(tmp_path, "other").acquire()
+    assert len(str(error.value)) < 1000
+    os.close(handle)
 
 
 def test_writability_is_tried_and_nothing_is_left(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ class Mirror:
             self._done = max(self._done, after)
 
     def _digest(self, head: Head) -> str:
-        return head.digest + (f" >= {self._min_score:g}" if self._min_score else "")
+        return head.digest + (f" >= {self._min_score!r}" if self._min_score else "")
 
     def _change(self, head: Head) -> Change | None:
         record = self._results.record(head)

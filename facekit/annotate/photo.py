@@ -106,11 +106,11 @@ def _read(path: Path, hash_content: bool) -> tuple[npt.NDArray[np.uint8] | None,
     with open(path, "rb", opener=_open_at_once) as file:  # noqa: PTH123 - pathlib has no opener
         before = os.fstat(file.fileno())
         if not (stat.S_ISREG(before.st_mode) and 0 < before.st_size <= limits.MAX_PHOTO_BYTES):
-            return None, FileStamp(before.st_size, before.st_mtime_ns)
+            return None, FileStamp.of(before)
         data = file.read(before.st_size + 1)
         after = os.fstat(file.fileno())
     sha256 = hashlib.sha256(data).hexdigest() if hash_content else ""
-    stamp = FileStamp(before.st_size, before.st_mtime_ns, sha256)
+    stamp = FileStamp.of(before, sha256)
     same = (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
     if not same or len(data) != before.st_size or _is_refused(data, path):
         return None, stamp

@@ -179,6 +179,9 @@ class Results(SqliteStore):
                     stamp = (file.stamp.size, file.stamp.mtime_ns, file.stamp.sha256)
                     values = (name, *stamp, file.reason, device, inode, file.round)
                     self._connection.execute(_ADD_FOUND, values)
+        # A transaction of its own: where the record lies below the folder, the walk has opened and
+        # closed it, by which POSIX takes all locks on it from this process.
+        with self._transaction():
             self._connection.execute(_RANK)
             self._connection.execute("DELETE FROM found")
             self._connection.execute(

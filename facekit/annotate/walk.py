@@ -145,7 +145,7 @@ class _Walker:
         promised = suffix in PHOTO_SUFFIXES
         try:
             status = path.stat()
-            stamp = FileStamp(status.st_size, status.st_mtime_ns)
+            stamp = FileStamp.of(status)
             identity = (status.st_dev, status.st_ino) if status.st_ino else None
             if name.lower().endswith(DRAWN_SUFFIXES):
                 return Found(name, stamp, identity, None)

@@ -10,6 +10,7 @@ True
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import InitVar, dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ GONE = "the file is gone"
 PIXEL_DIGITS = 3
 """Decimals of a pixel that are kept; no camera and no network is as exact."""
 SCORE_DIGITS = 4
+_LAST_NS = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,14 @@ class FileStamp:
     size: int
     mtime_ns: int
     sha256: str = ""
+
+    @classmethod
+    def of(cls, status: os.stat_result, sha256: str = "") -> FileStamp:
+        """Return the stamp of a file's state; times after 2262 are one, as databases hold 64 bits.
+
+        ext4 has times until 2446, and a broken clock gives any of them.
+        """
+        return cls(status.st_size, min(status.st_mtime_ns, _LAST_NS), sha256)
 
 
 @dataclass(frozen=True, eq=False)

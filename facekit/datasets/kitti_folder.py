@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -102,7 +103,8 @@ class KittiFolder:
     def __exit__(self, *_: object) -> None:
         try:
             if self._journal is not None:
-                self._journal.close()
+                with suppress(OSError):  # of a full disk, which has been reported
+                    self._journal.close()
             self._fold()
         finally:
             self._lock.release()

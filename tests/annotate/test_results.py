@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -117,6 +118,26 @@ def test_a_record_that_the_disk_changed_costs_only_itself(path: Path) -> None:
             assert [photo.photo for photo in results.pending()] == [name]
             results.put(found(RECORDS)[name])
             assert numbered(results) == found(RECORDS)
+
+
+def test_a_record_in_the_photo_folder_stays_locked_while_it_is_changed(path: Path) -> None:
+    locked: list[bool] = []
+
+    def ask(statement: str) -> None:
+        if statement.startswith("UPDATE photos"):
+            code = "import sqlite3, sys; sqlite3.connect(sys.argv[1], 0).execute('BEGIN IMMEDIATE')"
+            done = subprocess.run([sys.executable, "-c", code, path], capture_output=True)
+            locked.append(b"database is locked" in done.stderr)
+
+    def listing() -> Iterator[Found]:
+        yield from (Found(each.photo, each.stamp, None, "") for each in RECORDS[1:])
+        with path.open("rb") as file:  # as a walk looks at every file: it closes all locks on it
+            file.read(1)
+
+    with opened(path) as results:
+        results._connection.set_trace_callback(ask)
+        results.take_listing(listing())
+    assert locked == [True]
 
 
 def test_a_full_disk_costs_only_what_does_not_fit(tmp_path: Path) -> None:

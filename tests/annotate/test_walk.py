@@ -53,6 +53,12 @@ def listed(folder: Path) -> Listed:
     return Listed(folder, folder.parent / "scratch")
 
 
+def test_a_time_that_64_bits_cannot_hold_is_the_last_one(folder: Path) -> None:
+    put(folder / "a.jpg", JPEG)
+    os.utime(folder / "a.jpg", ns=(0, 2**63 + 5 * 10**9))  # the year 2262; ext4 has them until 2446
+    assert listed(folder).names == ["a.jpg"]
+
+
 def test_the_content_tells_what_a_photo_is(folder: Path) -> None:
     for file_format in ("JPEG", "PNG", "BMP", "WEBP", "TIFF"):
         put(folder / f"{file_format} without a suffix", encode(picture(), file_format))

@@ -189,3 +189,12 @@ def test_files_are_written_whole_and_labels_first(
     assert replaced == ["set_a.txt", "set_a.jpg"]
     assert (tmp_path / "images" / "set_a.jpg").read_bytes() == b"old picture"
     assert files(tmp_path) == ["images/set_a.jpg", "labels/set_a.txt", "sources.json"]
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path: Path) -> None:
+    with (
+        pytest.raises(DataError, match=r"sources\.journal: cannot be written: No space left"),
+        KittiFolder(tmp_path, FRAME_WH) as folder,
+    ):
+        (tmp_path / "sources.journal").symlink_to("/dev/full")
+        folder.write("set", "a", "a", b"picture", "label")
