@@ -156,8 +156,8 @@ class Faces:
             for name in ("boxes_xyxy", "scores", "points_xy", "point_scores"):
                 try:
                     value = np.asarray(getattr(self, name), dtype=np.float32)
-                except (TypeError, ValueError, OverflowError) as e:
-                    raise InputError(f"{name}: expected numbers: {e}") from e
+                except (TypeError, ValueError, OverflowError) as error:
+                    raise InputError(f"{name}: expected numbers: {error}") from error
                 object.__setattr__(self, name, value)
         count = len(self.scores) if self.scores.ndim == 1 else "N"
         points = self.points_xy.shape[1] if self.points_xy.ndim == 3 else "K"

@@ -153,11 +153,11 @@ class Drawings:
             picture = draw_faces(entry.photo, entry.result)
             self._folder.mkdir(parents=True, exist_ok=True)
             picture.save(path, quality=92)
-        except FacekitError as e:
-            return PhotoResult(entry.photo, e)
-        except OSError as e:
+        except FacekitError as error:
+            return PhotoResult(entry.photo, error)
+        except OSError as error:
             return PhotoResult(
-                entry.photo, FacekitError(f"{e.filename or path}: {e.strerror or e}")
+                entry.photo, FacekitError(f"{error.filename or path}: {error.strerror or error}")
             )
         return PhotoResult(entry.photo, entry.result, str(path))
 

@@ -85,10 +85,10 @@ async def call_dali(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -
             return await call(model, inputs, outputs)
         except ServerUnavailableError:
             raise
-        except ServerError as e:
-            _, undecodable, reason = str(e).partition(CANNOT_BE_DECODED)
+        except ServerError as error:
+            _, undecodable, reason = str(error).partition(CANNOT_BE_DECODED)
             if undecodable:
-                raise PhotoError(f"it {CANNOT_BE_DECODED}{reason}") from e
+                raise PhotoError(f"it {CANNOT_BE_DECODED}{reason}") from error
             pause_s = next(pauses_s, None)
             if pause_s is None:
                 raise
@@ -122,8 +122,8 @@ async def answer_all(
             if drops is not None:
                 large |= drop_pages(read_tensor(request, drops))
             return respond(await answer(request))
-        except Exception as e:  # whatever it is, the other requests must get their answers
-            return refuse(e)
+        except Exception as error:  # whatever it is, the other requests must get their answers
+            return refuse(error)
 
     responses = list(await asyncio.gather(*(one(request) for request in requests)))
     if large:
@@ -157,9 +157,9 @@ async def each_photo(
                 return None
             try:
                 return await answer
-            except InputError as e:
+            except InputError as error:
                 failed = True
-                raise type(e)(f"{place('photo', index, len(answers))}: {e}") from e
+                raise type(error)(f"{place('photo', index, len(answers))}: {error}") from error
             except BaseException:
                 failed = True
                 raise

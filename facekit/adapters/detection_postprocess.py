@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from facekit.adapters.requests import (
-    Array,
-    ModelFiles,
-    Request,
-    Response,
-    answer_each,
-    pad,
-    read,
-)
+from facekit.adapters.requests import Array, EachRequest, ModelFiles, Request, pad, read
 from facekit.contract import NO_LABEL
 from facekit.detection.labels import read_class_names
 from facekit.detection.parameters import parse_parameters
@@ -20,7 +12,7 @@ from facekit.detection.postprocess import detect
 from facekit.errors import ConfigError, InputError
 
 
-class TritonPythonModel:
+class TritonPythonModel(EachRequest):
     """Grid decode and clustering with the parameters of the model's configuration.
 
     The outputs hold the boxes of all classes together, best first. Which class each is of, is told
@@ -41,11 +33,8 @@ class TritonPythonModel:
         outputs = {tensor["name"] for tensor in files.config["output"]}
         self._tells_labels = "true_labels" in outputs
 
-    def execute(self, requests: list[Request]) -> list[Response]:
-        """Answer the requests, each by itself."""
-        return answer_each(requests, self._answer)
-
-    def _answer(self, request: Request) -> dict[str, Array]:
+    def answer(self, request: Request) -> dict[str, Array]:
+        """Return the outputs of one request."""
         bbox = read(request, "output_bbox/BiasAdd")
         cov = read(request, "output_cov/Sigmoid")
         sizes = read(request, "true_image_size")

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from facekit.adapters.requests import Array, Request, Response, answer_each, place, read
+from facekit.adapters.requests import Array, EachRequest, Request, place, read
 from facekit.errors import BoxError, InputError
 from facekit.landmarks.crops import crop_squares, cut_crops
 
 
-class TritonPythonModel:
+class TritonPythonModel(EachRequest):
     """See ``facekit.landmarks.crops``."""
 
-    def execute(self, requests: list[Request]) -> list[Response]:
-        """Answer the requests, each by itself."""
-        return answer_each(requests, self._answer, drops="gray")
+    drops = "gray"
 
-    def _answer(self, request: Request) -> dict[str, Array]:
+    def answer(self, request: Request) -> dict[str, Array]:
+        """Return the outputs of one request."""
         gray, boxes = read(request, "gray"), read(request, "true_boxes")
         sizes = read(request, "true_image_size")
         crops, squares = [], []
@@ -29,8 +28,8 @@ class TritonPythonModel:
                 )
             try:
                 square = crop_squares(box, size_wh=(width, height))
-            except BoxError as e:
-                raise BoxError(f"{place('photo', i, len(boxes))}: {e}") from e
+            except BoxError as error:
+                raise BoxError(f"{place('photo', i, len(boxes))}: {error}") from error
             crops.append(cut_crops(picture[:height, :width], square))
             squares.append(square)
         return {"input_face_images": np.concatenate(crops), "crop_xys": np.concatenate(squares)}

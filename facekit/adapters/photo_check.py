@@ -8,15 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from facekit import limits
-from facekit.adapters.requests import (
-    Array,
-    Request,
-    Response,
-    answer_each,
-    pad,
-    place,
-    read,
-)
+from facekit.adapters.requests import Array, EachRequest, Request, pad, place, read
 from facekit.errors import PhotoError
 from facekit.photos.check import CheckedPhoto, check_photo
 
@@ -97,14 +89,13 @@ def orientations_and_sizes(checked: list[CheckedPhoto]) -> dict[str, Array]:
     }
 
 
-class TritonPythonModel:
+class TritonPythonModel(EachRequest):
     """See ``facekit.photos.check``."""
 
-    def execute(self, requests: list[Request]) -> list[Response]:
-        """Answer the requests, each by itself."""
-        return answer_each(requests, self._answer, drops="image")
+    drops = "image"
 
-    def _answer(self, request: Request) -> dict[str, Array]:
+    def answer(self, request: Request) -> dict[str, Array]:
+        """Return the outputs of one request."""
         checked = check_batch(read(request, "image"), max_pixels=limits.MAX_REQUEST_PIXELS)
         photos = [photo.data for photo in checked]
         return {

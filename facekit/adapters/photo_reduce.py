@@ -13,7 +13,7 @@ from facekit.adapters.photo_check import (
     pad_photos,
     placement,
 )
-from facekit.adapters.requests import Array, ModelFiles, Request, Response, answer_each, read
+from facekit.adapters.requests import Array, EachRequest, ModelFiles, Request, read
 from facekit.errors import ConfigError
 from facekit.photos import reduced
 from facekit.photos.check import CheckedPhoto
@@ -36,8 +36,10 @@ def read_reduced_decode(files: ModelFiles) -> str | None:
     return color
 
 
-class TritonPythonModel:
+class TritonPythonModel(EachRequest):
     """See ``facekit.photos.check`` and ``facekit.photos.reduced``."""
+
+    drops = "image"
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read whether large JPEGs are decoded smaller.
@@ -49,11 +51,8 @@ class TritonPythonModel:
         # What each output is decoded to; the mask detector is always fed colors.
         self._colors = {"reduced_photo": color, "reduced_color_photo": color and "rgb"}
 
-    def execute(self, requests: list[Request]) -> list[Response]:
-        """Answer the requests, each by itself."""
-        return answer_each(requests, self._answer, drops="image")
-
-    def _answer(self, request: Request) -> dict[str, Array]:
+    def answer(self, request: Request) -> dict[str, Array]:
+        """Return the outputs of one request."""
         # An ensemble asks for one of the two pictures, and the other would cost a decode.
         wanted = set(request.requested_output_names())
         # ``photo`` is decoded to one tensor of all pixels, the others to the network's frame.

@@ -1,9 +1,9 @@
-"""What all Python models share: read tensors, answer each request on its own, pad a batch."""
+"""What all Python models share: reading tensors, answering each request alone, padding."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,31 +82,33 @@ def refuse(error: Exception) -> Response:
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
 
 
-def answer_each(
-    requests: Sequence[Request],
-    answer: Callable[[Request], dict[str, Array]],
-    *,
-    drops: str | None = None,
-) -> list[Response]:
-    """Answer every request by itself, so that one bad request fails alone.
+class EachRequest:
+    """A model that answers every request by itself, so that one bad request fails alone.
 
-    Args:
-        requests: The requests.
-        answer: Makes the outputs of one.
+    Attributes:
         drops: The input that may be large: its shared memory is given back.
     """
-    responses = []
-    large = False
-    for request in requests:
-        try:
-            if drops is not None:
-                large |= drop_pages(read_tensor(request, drops))
-            responses.append(respond(answer(request)))
-        except Exception as e:  # whatever it is, the other requests must get their answers
-            responses.append(refuse(e))
-    if large:
-        trim_heap()
-    return responses
+
+    drops: str | None = None
+
+    def execute(self, requests: list[Request]) -> list[Response]:
+        """Answer the requests one after another; called by Triton."""
+        responses = []
+        large = False
+        for request in requests:
+            try:
+                if self.drops is not None:
+                    large |= drop_pages(read_tensor(request, self.drops))
+                responses.append(respond(self.answer(request)))
+            except Exception as error:  # whatever it is, the others must get their answers
+                responses.append(refuse(error))
+        if large:
+            trim_heap()
+        return responses
+
+    def answer(self, request: Request) -> dict[str, Array]:
+        """Return the outputs of one request."""
+        raise NotImplementedError
 
 
 def place(noun: str, index: int, count: int) -> str:

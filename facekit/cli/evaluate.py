@@ -162,8 +162,8 @@ def _ask(
         for name, client, model in asked:
             try:
                 check_served(client, model, files, classes)
-            except (ServerError, InputError) as e:
-                raise type(e)(f"{name} does not answer: {e}") from e
+            except (ServerError, InputError) as error:
+                raise type(error)(f"{name} does not answer: {error}") from error
         return {name: ask(client, model, selection.labels) for name, client, model in asked}
 
 
@@ -193,8 +193,8 @@ def _score(
             continue
         try:
             photos.append(fitted(turned_upright(labels), faces[0].size_wh))
-        except DataError as e:
-            failures.append(Failure(str(e.path), e))
+        except DataError as error:
+            failures.append(Failure(str(error.path), error))
             continue
         for name, answer in zip(answers, faces, strict=True):
             usable[name].append(answer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import TypeVar
@@ -16,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 from facekit.client.boxes import check_boxes
 from facekit.client.calls import Call, check_model, detect_call, landmarks_call, no_landmarks
-from facekit.client.connection import Connection
+from facekit.client.connection import Connected
 from facekit.client.failures import translate
 from facekit.client.photos import PhotoLike, read_photo
 from facekit.errors import ConfigError, FacekitError, ServerError
@@ -25,38 +24,12 @@ from facekit.faces import Faces
 Result = TypeVar("Result")
 
 
-class AsyncClient:
+class AsyncClient(Connected):
     """A connection to a server for one event loop; arguments and errors as for ``Client``.
 
     Raises:
         ConfigError: An option is wrong, or a certificate file cannot be read.
     """
-
-    def __init__(
-        self,
-        url: str = "localhost:8001",
-        *,
-        timeout_s: float = 30.0,
-        ssl: bool = False,
-        root_certificates: str | os.PathLike[str] | None = None,
-        private_key: str | os.PathLike[str] | None = None,
-        certificate_chain: str | os.PathLike[str] | None = None,
-        server_name: str | None = None,
-        tls_certificate: str | os.PathLike[str] | None = None,
-    ) -> None:
-        self._closed = False
-        self._connection = Connection(
-            url,
-            timeout_s,
-            ssl,
-            root_certificates,
-            private_key,
-            certificate_chain,
-            server_name,
-            tls_certificate,
-        )
-        # Made by the first call: gRPC binds it to the event loop that is running then.
-        self._triton: InferenceServerClient | None = None
 
     async def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
         """Find all faces of one photo, as :meth:`Client.detect` does."""
@@ -124,9 +97,6 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    def __repr__(self) -> str:
-        return f"AsyncClient({self._connection.url!r})"
-
     async def _detect_many(
         self, photos: Iterable[PhotoLike] | AsyncIterable[PhotoLike], concurrency: int, model: str
     ) -> AsyncIterator[Faces | FacekitError]:
@@ -153,8 +123,8 @@ class AsyncClient:
         async with slots:
             try:
                 return await self.detect(photo, model=model)
-            except FacekitError as e:
-                return e
+            except FacekitError as error:
+                return error
 
     async def _open(self) -> InferenceServerClient:
         if self._triton is None:
@@ -172,12 +142,12 @@ class AsyncClient:
             answer = await triton.infer(
                 call.model, call.inputs, outputs=call.outputs, client_timeout=connection.timeout_s
             )
-        except InferenceServerException as e:
+        except InferenceServerException as error:
             raise translate(
-                e, model=call.model, url=connection.url, timeout_s=connection.timeout_s
-            ) from e
-        except grpc.aio.UsageError as e:
-            raise ServerError(f"this client has been closed: {e}") from e
+                error, model=call.model, url=connection.url, timeout_s=connection.timeout_s
+            ) from error
+        except grpc.aio.UsageError as error:
+            raise ServerError(f"this client has been closed: {error}") from error
         except asyncio.CancelledError:
             # So gRPC ends its calls when another task closes the client.
             if self._closed and not _task_is_cancelled():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -16,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 
 from facekit.client.boxes import check_boxes
 from facekit.client.calls import Call, check_model, detect_call, landmarks_call, no_landmarks
-from facekit.client.connection import Connection
+from facekit.client.connection import Connected
 from facekit.client.failures import translate
 from facekit.client.photos import PhotoLike, read_photo
 from facekit.closing import Closing
@@ -27,7 +25,7 @@ from facekit.parallel import in_order
 Result = TypeVar("Result")
 
 
-class Client(Closing):
+class Client(Connected, Closing):
     """A connection to a server; one may be used from many threads at once.
 
     Nothing is sent before the first call, so a client can be made before its server runs.
@@ -47,32 +45,6 @@ class Client(Closing):
     Raises:
         ConfigError: An option is wrong, or a certificate file cannot be read.
     """
-
-    def __init__(
-        self,
-        url: str = "localhost:8001",
-        *,
-        timeout_s: float = 30.0,
-        ssl: bool = False,
-        root_certificates: str | os.PathLike[str] | None = None,
-        private_key: str | os.PathLike[str] | None = None,
-        certificate_chain: str | os.PathLike[str] | None = None,
-        server_name: str | None = None,
-        tls_certificate: str | os.PathLike[str] | None = None,
-    ) -> None:
-        self._closed = False
-        self._connection = Connection(
-            url,
-            timeout_s,
-            ssl,
-            root_certificates,
-            private_key,
-            certificate_chain,
-            server_name,
-            tls_certificate,
-        )
-        self._opening = threading.Lock()
-        self._triton: InferenceServerClient | None = None
 
     def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
         """Find all faces of one photo; no face gives an empty result.
@@ -170,9 +142,6 @@ class Client(Closing):
         if self._triton is not None:
             self._triton.close()
 
-    def __repr__(self) -> str:
-        return f"Client({self._connection.url!r})"
-
     def _detect_many(
         self, photos: Iterable[PhotoLike], concurrency: int, model: str
     ) -> Iterator[Faces | FacekitError]:
@@ -187,8 +156,8 @@ class Client(Closing):
     def _detect_or_error(self, photo: PhotoLike, model: str) -> Faces | FacekitError:
         try:
             return self.detect(photo, model=model)
-        except FacekitError as e:
-            return e
+        except FacekitError as error:
+            return error
 
     def _open(self) -> InferenceServerClient:
         with self._opening:
@@ -204,11 +173,11 @@ class Client(Closing):
             answer = self._open().infer(
                 call.model, call.inputs, outputs=call.outputs, client_timeout=connection.timeout_s
             )
-        except InferenceServerException as e:
+        except InferenceServerException as error:
             raise translate(
-                e, model=call.model, url=connection.url, timeout_s=connection.timeout_s
-            ) from e
-        except ValueError as e:
+                error, model=call.model, url=connection.url, timeout_s=connection.timeout_s
+            ) from error
+        except ValueError as error:
             # gRPC's own error when another thread closes the client between the two lines above.
-            raise ServerError(f"this client has been closed: {e}") from e
+            raise ServerError(f"this client has been closed: {error}") from error
         return call.read(answer)

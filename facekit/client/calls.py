@@ -112,8 +112,8 @@ def _tensor(label: str, tensor: TensorSpec, answer: Any) -> Array:
         raise ResponseError(f"{label}: expected shape {expected}, got {shape}")
     try:
         value = answer.as_numpy(tensor.name)
-    except (ValueError, TypeError, KeyError, struct.error) as e:
-        raise ResponseError(f"{label}: its bytes do not fit its shape: {e}") from e
+    except (ValueError, TypeError, KeyError, struct.error) as error:
+        raise ResponseError(f"{label}: its bytes do not fit its shape: {error}") from error
     if not np.isfinite(value).all():
         raise ResponseError(f"{label}: holds values that are not finite")
     sample: Array = value[0]
@@ -193,8 +193,8 @@ def _faces(
             class_names=class_names,
             channels=int(image_size[2]),
         )
-    except InputError as e:
-        raise ResponseError(f"{model}: {e}") from e
+    except InputError as error:
+        raise ResponseError(f"{model}: {error}") from error
 
 
 def _read_points(tensors: dict[str, Array]) -> tuple[Array, Array]:

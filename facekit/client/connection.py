@@ -6,6 +6,7 @@ import ipaddress
 import os
 import re
 import socket
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,41 @@ class Connection:
         if server_name is not None:
             arguments.append(("grpc.ssl_target_name_override", server_name))
         return arguments
+
+
+class Connected:
+    """What both clients are made of; see :class:`facekit.Client` for the arguments."""
+
+    def __init__(
+        self,
+        url: str = "localhost:8001",
+        *,
+        timeout_s: float = 30.0,
+        ssl: bool = False,
+        root_certificates: str | os.PathLike[str] | None = None,
+        private_key: str | os.PathLike[str] | None = None,
+        certificate_chain: str | os.PathLike[str] | None = None,
+        server_name: str | None = None,
+        tls_certificate: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self._closed = False
+        self._connection = Connection(
+            url,
+            timeout_s,
+            ssl,
+            root_certificates,
+            private_key,
+            certificate_chain,
+            server_name,
+            tls_certificate,
+        )
+        # tritonclient's own client is made by the first call: gRPC's asyncio binds it to the event
+        # loop that runs then, and a pinned certificate is asked for.
+        self._triton: Any = None
+        self._opening = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._connection.url!r})"
 
 
 def on_this_machine(url: str) -> bool:

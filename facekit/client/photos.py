@@ -57,14 +57,14 @@ def _read_file(path: Path) -> npt.NDArray[np.uint8]:
         with path.open("rb") as file:
             # The file may have grown, and those of /proc tell no size.
             data = file.read(limits.MAX_PHOTO_BYTES + 1)
-    except OSError as e:
-        raise PhotoError(f"{path}: {e.strerror or e}") from e
-    except ValueError as e:  # A zero byte in the path.
-        raise PhotoError(f"{str(path)!r}: {e}") from e
+    except OSError as error:
+        raise PhotoError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:  # A zero byte in the path.
+        raise PhotoError(f"{str(path)!r}: {error}") from error
     try:
         return _checked(np.frombuffer(data, np.uint8))
-    except PhotoError as e:
-        raise PhotoError(f"{path}: {e}") from e
+    except PhotoError as error:
+        raise PhotoError(f"{path}: {error}") from error
 
 
 def _checked(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from facekit.contract import CLASS_NAMES
-from facekit.errors import ConfigError
+from facekit.errors import ConfigError, reading
 
 
 def read_class_names(path: Path, detector: str) -> list[str]:
@@ -21,12 +21,8 @@ def read_class_names(path: Path, detector: str) -> list[str]:
     Raises:
         ConfigError: The file can't be read, names no class, or names others than the contract.
     """
-    try:
+    with reading(path, ConfigError):
         names = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
-    except OSError as e:
-        raise ConfigError(f"label file {path}: {e.strerror}") from e
-    except UnicodeDecodeError as e:
-        raise ConfigError(f"label file {path}: no UTF-8 text: {e}") from e
     wanted = CLASS_NAMES.get(detector)
     if wanted is not None and tuple(names) != wanted:
         raise ConfigError(

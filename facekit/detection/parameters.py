@@ -119,5 +119,5 @@ def parse_parameters(
 def _number(name: str, text: str) -> float:
     try:
         return float(text)
-    except ValueError as e:
-        raise ConfigError(f"{name} is {text!r}; a number is needed") from e
+    except ValueError as error:
+        raise ConfigError(f"{name} is {text!r}; a number is needed") from error

@@ -70,23 +70,25 @@ def crop_squares(
     return squares
 
 
-def check_boxes(boxes_xyxy: npt.NDArray[Any], *, size_wh: tuple[int, int]) -> None:
-    """Refuse boxes that hold nothing of the photo.
+def check_boxes(boxes_xyxy: npt.NDArray[Any], *, size_wh: tuple[int, int] | None = None) -> None:
+    """Refuse boxes that show nothing of the photo.
 
     Args:
         boxes_xyxy: (N, 4), pixels of the upright photo.
-        size_wh: Width and height of the upright photo in pixels.
+        size_wh: Width and height of the upright photo in pixels; None where nobody knows it.
 
     Raises:
         BoxError: Names the first box that is wrong, what is wrong, and its numbers.
     """
-    width, height = size_wh
     for i, (x1, y1, x2, y2) in enumerate(boxes_xyxy.tolist()):
         where = f"box {i + 1} of {len(boxes_xyxy)} ({x1:g}, {y1:g}, {x2:g}, {y2:g})"
         if not np.isfinite((x1, y1, x2, y2)).all():
             raise BoxError(f"{where} is not finite")
         if x2 <= x1 or y2 <= y1:
             raise BoxError(f"{where} is empty or inverted: x2 > x1 and y2 > y1 are needed")
+        if size_wh is None:
+            continue
+        width, height = size_wh
         if x1 >= width or y1 >= height or x2 <= 0 or y2 <= 0:
             raise BoxError(f"{where} lies outside the photo of {width} x {height} pixels")
         if max(x2 - x1, y2 - y1) > MAX_BOX_SPAN * max(size_wh):
