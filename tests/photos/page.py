@@ -40,9 +40,8 @@ _OF_JPEG = """Where a whole JPEG is refused, the message goes on: "which can't b
 it to an 8-bit baseline or progressive JPEG". JPEGs that are arithmetic-coded, or lossless with
 8 bits, are read where Pillow's libjpeg reads them, and refused by name elsewhere.
 """
-_OF_TIFF = """All of them in strips or tiles, in planes or not, in either byte order, as BigTIFF
-too; with LZW, Deflate or PackBits compression or none, with a predictor or none, and in any
-orientation.
+_OF_TIFF = """All of them in strips or tiles, in planes or not, in either byte order, also BigTIFF.
+Compression is LZW, Deflate, PackBits or none, with a predictor or none; any orientation.
 """
 _NOTES = {"JPEG": _OF_JPEG, "TIFF": _OF_TIFF}
 _SIZES = """## How large
@@ -59,8 +58,8 @@ _SIZES = """## How large
 | of `fpenet_ensemble`, `photo_check` | {request:,} pixels | all are decoded to one tensor |
 | a request, padded | {padded} MiB | each photo takes as much as the largest of its request |
 
-On the embedded server, model `faces` and two cores, a JPEG of 200 megapixels and 63 MB took 2.3 s,
-and 0.43 GiB of private memory and 0.25 GiB of `/dev/shm` beyond the idle server's.
+On the embedded server, model `faces` and two cores, a JPEG of 200 megapixels and 63 MB took 2.3 s.
+It took 0.43 GiB of private memory and 0.25 GiB of `/dev/shm` beyond the idle server's.
 """
 
 
