@@ -12,7 +12,7 @@ from conversion.catalog import Catalog, Job
 from conversion.errors import BuildError
 from conversion.staleness import precision_for, reason_to_build
 from facekit.engines.machine import Gpu, Machine
-from facekit.engines.manifest import EngineManifest
+from facekit.engines.manifest import EngineManifest, read_manifest
 from tests.conversion.conftest import REPOSITORY, ROOT
 from tests.fakes import networks
 
@@ -30,8 +30,8 @@ def machine(gpu: Gpu = A10, tensorrt: str = "8.6.3") -> Machine:
 class Bench:
     """A repository, the files of NGC, and the fake tools."""
 
-    def __init__(self, folder: Path, catalog: Catalog) -> None:
-        self.folder, self.catalog = folder, catalog
+    def __init__(self, folder: Path, catalog: Catalog, built: Path | None = None) -> None:
+        self.folder, self.catalog, self.built = folder, catalog, built
         self.repository, self.work = folder / "models", folder / "work"
         self.said: list[str] = []
         for model in ("facenet", "fpenet"):
@@ -64,6 +64,15 @@ class Bench:
             tao_converter=FAKES / "tao_converter.py",
             say=self.said.append,
         )
+
+    def begin_with_engine(self) -> EngineManifest:
+        """Put the engine in place that ``build`` would make."""
+        assert self.built is not None
+        for name in ("model.plan", "plan.json"):
+            shutil.copy(self.built / name, self.engine.parent)
+        manifest = read_manifest(self.repository, "facenet")
+        assert manifest is not None
+        return manifest
 
     def reason(self, job: Job | None = None, on: Machine | None = None) -> str | None:
         job = job or self.job()

@@ -28,7 +28,7 @@ FAULTS = [
 def test_fault_is_told_and_leaves_the_old_engine(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, mode: str, first: str, remedy: str
 ) -> None:
-    bench.build()
+    bench.begin_with_engine()
     before = {path.name: path.read_bytes() for path in bench.engine.parent.iterdir()}
     monkeypatch.setenv("FAKE_TOOL_MODE", mode)
     words = bench.failure()

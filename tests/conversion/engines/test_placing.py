@@ -60,7 +60,7 @@ def test_engine_that_cannot_be_put_in_place_leaves_the_old_pair(
     number: int,
     fault: Callable[[], None],
 ) -> None:
-    bench.build()
+    bench.begin_with_engine()
     before = {path.name: path.read_bytes() for path in bench.engine.parent.iterdir()}
     with monkeypatch.context() as patched:
         fail_at(patched, step, number, fault)
@@ -82,7 +82,7 @@ def test_first_engine_that_cannot_be_put_in_place_leaves_none(
 def test_run_killed_while_it_puts_an_engine_in_place_shows_no_half_of_one(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str, number: int
 ) -> None:
-    old = bench.build()
+    old = bench.begin_with_engine()
     child = os.fork()
     if child == 0:
         fail_at(monkeypatch, step, number, lambda: os._exit(9))

@@ -14,7 +14,7 @@ from tests.fakes import networks
 
 
 def test_engine_of_another_size_than_known_is_built_again(bench: Bench) -> None:
-    bench.build()
+    bench.begin_with_engine()
     bench.engine.write_bytes(b"the newer engine")
     assert bench.reason() == "the engine is not the one of its plan.json: its size differs"
 
@@ -70,7 +70,7 @@ STALE: list[tuple[Callable[[Bench], None], str]] = [
 def test_stale_engine_is_known_as_such(
     bench: Bench, change: Callable[[Bench], None], words: str
 ) -> None:
-    bench.build()
+    bench.begin_with_engine()
     change(bench)
     assert (bench.reason() or "").startswith(words)
 
@@ -82,7 +82,7 @@ def test_calibration_cache_of_another_precision_does_not_matter(bench: Bench) ->
 
 
 def test_other_machine_makes_an_engine_stale(bench: Bench) -> None:
-    bench.build()
+    bench.begin_with_engine()
     assert bench.reason(on=machine(A10, "8.6.1")) == (
         "the engine is for TensorRT 8.6.3, here is 8.6.1"
     )
@@ -91,14 +91,14 @@ def test_other_machine_makes_an_engine_stale(bench: Bench) -> None:
 
 
 def test_other_weights_make_an_engine_stale(bench: Bench) -> None:
-    bench.build()
+    bench.begin_with_engine()
     assert bench.reason(bench.job("facenet", "open")) == (
         "the engine was made of the weights 'nvidia', not 'open'"
     )
 
 
 def test_force_builds_what_fits(bench: Bench) -> None:
-    bench.build()
+    bench.begin_with_engine()
     job = bench.job()
     reason = reason_to_build(job, bench.network(job), bench.repository, machine(), True)
     assert reason == "--force"
