@@ -215,7 +215,7 @@ def test_label_file_of_other_classes_is_refused(catalog: Catalog, tmp_path: Path
     config = (REPOSITORY / "facemask_postprocess" / "config.pbtxt").read_text()
     (folder / "config.pbtxt").write_text(config)
     (job,) = select(catalog, [], ["facemask"], {})
-    with pytest.raises(ConfigError, match=r"facemask_postprocess/labels.txt: No such file"):
+    with pytest.raises(ConfigError, match=r"facemask_postprocess/labels.txt: no such file"):
         read_detector(job, tmp_path, tmp_path)
     for text in ("mask\nno-mask\ndefault\n", "no-mask\nmask\n"):
         (folder / "labels.txt").write_text(text)
