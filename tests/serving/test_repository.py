@@ -20,6 +20,7 @@ CODE = """
 import os, sys
 import facekit.cli, facekit.report, facekit.serving.repository, facekit.serving.supervisor
 import facekit.serving.embedded, facekit.serving.stock
+_ = facekit.__version__
 if os.geteuid() == 0:
     os.setuid(int(sys.argv.pop(1)))
 for repository in sys.argv[1:]:
