@@ -11,6 +11,7 @@ from facekit.serving import EmbeddedServer, processes
 from facekit.serving.health import PROBED, ModelHealth, Prober, check
 from facekit.serving.ports import choose_ports
 from tests.serving.tiny import tiny_repository
+from tests.serving.waiting import wait_for
 
 
 @pytest.fixture
@@ -98,7 +99,9 @@ def test_status_asks_every_instance_unless_once_and_finds_the_dead_one(
         assert main(status) == 0
         assert asked == ["faces"] * 4
         assert server.pid is not None
-        os.kill(processes.children(server.pid)[0].pid, signal.SIGKILL)
+        stub = processes.children(server.pid)[0]
+        os.kill(stub.pid, signal.SIGKILL)
+        assert wait_for(lambda: not processes.still_runs(stub))
 
         found = [check(server.grpc_url) for _ in range(3)]
         # The ready flag disagrees.
