@@ -287,14 +287,10 @@ class Results(SqliteStore):
                 else:
                     yield to_text(name), reason, False
 
-    def heads(self, after: int | bytes, count: int) -> list[Head]:
-        """Return the next photos with a result, by their ids or by the bytes of their paths."""
-        column = "id" if isinstance(after, int) else "name"
-        query = f"{column} > ? ORDER BY {column} LIMIT ?"
-        rows = self._rows(
-            f"SELECT id, name, digest FROM photos {_HAS_RESULT} {query}", after, count
-        )
-        return [Head(*row) for row in rows]
+    def heads(self, after: int, count: int) -> list[Head]:
+        """Return the next photos with a result, by their ids."""
+        query = f"SELECT id, name, digest FROM photos {_HAS_RESULT} id > ? ORDER BY id LIMIT ?"
+        return [Head(*row) for row in self._rows(query, after, count)]
 
     def record(self, head: Head) -> PhotoRecord | None:
         """Return a photo's record, or None if it has a newer one by now."""

@@ -20,7 +20,7 @@ from facekit.annotations.output import OUTPUT_MARK
 from facekit.annotations.record import SCORE_DIGITS, PhotoRecord
 from facekit.chips.geometry import MARGIN, DegenerateFaceError, chip_from_photo, cut_chip
 from facekit.draw import open_upright
-from facekit.errors import ConfigError, DataError, PhotoError
+from facekit.errors import ConfigError, DataError, PhotoError, writing
 from facekit.faces import Face
 from facekit.files import LOCK_FILE, FolderLock, write_whole
 from facekit.landmarks.crops import FloatArray
@@ -143,27 +143,24 @@ def align_faces(
     def align(record: PhotoRecord) -> tuple[list[dict[str, Any]], list[SkippedFace]]:
         return _align_photo(record, photo_folder, out, chosen)
 
-    try:
-        jobs = chosen.jobs or len(os.sched_getaffinity(0))
-        with FolderLock(out), ThreadPoolExecutor(jobs) as pool:
-            _mark(out)
-            for made, missing in in_order(pool, align, records, 4 * jobs):
-                rows += made
-                skipped += missing
-                photos += bool(made)
-                if bar is not None:
-                    bar.advance(failed=bool(missing))
-            _write_lines(out / LISTING, rows)
-            if skipped:
-                _write_lines(out / SKIPPED, [each.to_dict() for each in skipped])
-            else:
-                (out / SKIPPED).unlink(missing_ok=True)
-            made_now = {name_of(row, "chip") for row in rows}
-            for path in list(out.iterdir()):
-                if _CHIP.search(path.name) and path.name not in made_now:
-                    path.unlink()
-    except OSError as error:
-        raise DataError(out, f"cannot be written to: {error.strerror or error}") from error
+    jobs = chosen.jobs or len(os.sched_getaffinity(0))
+    with writing(out), FolderLock(out), ThreadPoolExecutor(jobs) as pool:
+        _mark(out)
+        for made, missing in in_order(pool, align, records, 4 * jobs):
+            rows += made
+            skipped += missing
+            photos += bool(made)
+            if bar is not None:
+                bar.advance(failed=bool(missing))
+        _write_lines(out / LISTING, rows)
+        if skipped:
+            _write_lines(out / SKIPPED, [each.to_dict() for each in skipped])
+        else:
+            (out / SKIPPED).unlink(missing_ok=True)
+        made_now = {name_of(row, "chip") for row in rows}
+        for path in list(out.iterdir()):
+            if _CHIP.search(path.name) and path.name not in made_now:
+                path.unlink()
     return ChipSummary(len(rows), photos, tuple(skipped))
 
 

@@ -7,19 +7,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from facekit.cli import whole_number
 from facekit.errors import ConfigError, DataError
 from facekit.text import count, show
 
-if TYPE_CHECKING:
-    from facekit.datasets.run import Rules
-
 _MOST_WORKERS = 8
 _MOST_PIXELS = 8192
 _SETS = (
-    # option, field of facekit.datasets.run.Folders, help
+    # option, name in facekit.datasets.run.face_sets, help
     ("--kaggle-dataset-path", "kaggle", "Kaggle's Medical Masks: images, labels"),
     (
         "--mask-detection-path",
@@ -124,15 +121,27 @@ def run(args: argparse.Namespace) -> int:
         return _check(args.kitti_base_path, args.label_filename, args.workers)
     if args.label_filename is not None:
         raise ConfigError("--label_filename names a photo to draw: give it with --check-labels")
-    from facekit.datasets.run import EVALUATED, Folders, convert_sets, face_sets
+    from facekit.datasets.public_sets import PICKED_EVENTS
+    from facekit.datasets.run import EVALUATED, convert_sets, face_sets
 
-    folders = Folders(**{name: getattr(args, name) for _, name, _ in _SETS})
-    sets = face_sets(folders, _rules(args), evaluation=args.val)
+    folders = {name: path for _, name, _ in _SETS if (path := getattr(args, name)) is not None}
+    events: tuple[str, ...] | None = PICKED_EVENTS
+    if args.wider_events == "all":
+        events = None
+    elif args.wider_events is not None:
+        events = tuple(name.strip() for name in args.wider_events.split(",") if name.strip())
+    sets = face_sets(
+        folders,
+        evaluation=args.val,
+        mafa_wide_only=not args.mafa_tall,
+        wider_events=events,
+        wider_most_faces=args.wider_max_faces,
+    )
     which = [option for option, name, _ in _SETS if args.train or name in EVALUATED]
     if not sets:
         raise ConfigError(f"no set to convert: give one of {', '.join(which)}")
     if args.val:
-        given = [option for option, name, _ in _SETS if getattr(args, name) is not None]
+        given = [option for option, name, _ in _SETS if name in folders]
         for option in given:
             if option not in which:
                 show(f"{option}: has no part to evaluate on, left out", sys.stderr)
@@ -145,18 +154,6 @@ def run(args: argparse.Namespace) -> int:
         dont_care=args.dont_care,
     )
     return 0 if whole else 1
-
-
-def _rules(args: argparse.Namespace) -> Rules:
-    from facekit.datasets.public_sets import PICKED_EVENTS
-    from facekit.datasets.run import Rules
-
-    events: tuple[str, ...] | None = PICKED_EVENTS
-    if args.wider_events == "all":
-        events = None
-    elif args.wider_events is not None:
-        events = tuple(name.strip() for name in args.wider_events.split(",") if name.strip())
-    return Rules(not args.mafa_tall, events, args.wider_max_faces)
 
 
 def _check(base: Path, name: str | None, workers: int) -> int:

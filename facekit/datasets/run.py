@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,48 +23,37 @@ from facekit.progress import ProgressBar
 from facekit.text import count, show
 
 EVALUATED = ("mask_detection", "mafa", "wider")
-"""Fields of :class:`Folders`: the sets with a part to evaluate on."""
+"""The sets with a part to evaluate on."""
 
 _FACES = "Total Mask faces: {mask} and No-Mask faces:{no_mask}"
 _LABELED = "Mask Labelled:{mask} and No-Mask Labelled:{no_mask}"
 
 
-@dataclass(frozen=True)
-class Rules:
-    """Rules of the tutorial that may be unwanted; see ``read_mafa`` and ``read_wider``."""
-
-    mafa_wide_only: bool = True
-    wider_events: Collection[str] | None = PICKED_EVENTS
-    wider_most_faces: int = MOST_FACES
-
-
-@dataclass(frozen=True)
-class Folders:
-    """Where the sets lie; None for one that is not wanted."""
-
-    kaggle: Path | None = None
-    mask_detection: Path | None = None
-    mafa: Path | None = None
-    portraits: Path | None = None
-    fddb: Path | None = None
-    wider: Path | None = None
-    empty: Path | None = None
-
-
-def face_sets(folders: Folders, rules: Rules, *, evaluation: bool) -> list[FaceSet]:
+def face_sets(
+    folders: Mapping[str, Path],
+    *,
+    evaluation: bool,
+    mafa_wide_only: bool = True,
+    wider_events: Collection[str] | None = PICKED_EVENTS,
+    wider_most_faces: int = MOST_FACES,
+) -> list[FaceSet]:
     """Return what there is to train on, or to evaluate on: the sets that have a part for it.
 
     Sets of which all photos are taken stand before the large ones of their class, which fill up
     what is left of the limit.
+
+    Args:
+        folders: Where the sets lie, by their names below.
+        evaluation: Whether to evaluate on.
+        mafa_wide_only: See ``read_mafa``, and ``read_wider`` for the other rules of the tutorial.
+        wider_events: Events of WIDER FACE to take; None for all.
+        wider_most_faces: Most unoccluded faces of one of its photos.
     """
-    mafa = partial(read_mafa, evaluation=evaluation, wide_only=rules.mafa_wide_only)
+    mafa = partial(read_mafa, evaluation=evaluation, wide_only=mafa_wide_only)
     wider = partial(
-        read_wider,
-        evaluation=evaluation,
-        events=rules.wider_events,
-        most_faces=rules.wider_most_faces,
+        read_wider, evaluation=evaluation, events=wider_events, most_faces=wider_most_faces
     )
-    # Field of Folders, line of the summary, reader.
+    # Name of the set, line of the summary, reader.
     known: tuple[tuple[str, str, Callable[[Path, Report], Sequence[SourcePhoto]]], ...] = (
         ("kaggle", f"Kaggle Dataset: {_FACES}", read_medical_masks),
         (
@@ -79,9 +68,9 @@ def face_sets(folders: Folders, rules: Rules, *, evaluation: bool) -> list[FaceS
         ("empty", f"No Faces: {_LABELED}", lambda folder, _: read_empty(folder)),
     )
     return [
-        FaceSet(name.replace("_", "-"), summary, folder, partial(read, folder))
+        FaceSet(name.replace("_", "-"), summary, folders[name], partial(read, folders[name]))
         for name, summary, read in known
-        if (folder := getattr(folders, name)) is not None and (not evaluation or name in EVALUATED)
+        if name in folders and (not evaluation or name in EVALUATED)
     ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from facekit.errors import ConfigError, SetupError
+from facekit.errors import ConfigError, SetupError, writing
 from facekit.evaluation.class_scores import ClassScore
 from facekit.evaluation.served import ServedScore, class_names
 from facekit.files import write_whole
@@ -56,10 +56,10 @@ def write_plot(servers: Sequence[ServedScore], title: str, path: Path) -> None:
     picture = io.BytesIO()
     try:
         figure.savefig(picture, format=path.suffix.lower().removeprefix(".") or None, dpi=110)
+    except ValueError as error:
+        raise SetupError(f"{path}: {error}") from error
+    with writing(path, SetupError):
         write_whole(path, picture.getvalue())
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise SetupError(f"{path}: {reason or error}") from error
 
 
 def _draw_class(axis: Any, name: str, servers: Sequence[ServedScore]) -> None:

@@ -70,6 +70,8 @@ def refusal(head: bytes, suffix: str) -> str | None:
     for name, matches in _PICTURES:
         if matches(head):
             return f"not a photo but {name}; {ACCEPTED}"
+    if not head and suffix in PHOTO_SUFFIXES:
+        return "empty: it holds no bytes"
     if is_photo(head, suffix):
         if suffix in _RAW_SUFFIXES:
             return f"not a photo but a camera's raw picture; {ACCEPTED}"

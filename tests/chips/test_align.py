@@ -164,7 +164,7 @@ def test_full_disk_is_an_error_with_its_place(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("facekit.chips.run.write_whole", full)
-    with pytest.raises(DataError, match="out: cannot be written to: No space left"):
+    with pytest.raises(DataError, match="out: cannot be written: No space left.*free some space"):
         align_faces([record_of("a.jpg", faces_of(GOOD, SIZE_WH, [1, 1]))], folder, tmp_path / "out")
 
 

@@ -165,15 +165,18 @@ def test_detect_bad_photos_are_reported_and_stop_nothing(
     text.write_text("no photo")
     empty = tmp_path / "empty"
     empty.mkdir()
-    given = [text, photo, tmp_path / "missing.jpg", empty, photo.parent]
+    given = [text, photo, tmp_path / "missing.jpg", empty, photo.parent, tmp_path / "blank"]
+    (tmp_path / "blank").mkdir()
+    (tmp_path / "blank/a.jpg").touch()
     assert main(["detect", *map(str, given), "--url", url]) == 1
     lines = capsys.readouterr().out.splitlines()[2:]
-    assert len(lines) == 6
+    assert len(lines) == 7
     assert "failed: not a photo but text" in lines[0]
     assert "360x300" in lines[1] and "360x300" in lines[4]
     assert "failed: No such file or directory" in lines[2]
     assert "failed: a folder with no photo" in lines[3]
-    assert lines[5] == "4 faces in 2 photos; 3 photos failed"
+    assert lines[5].endswith("failed: empty: it holds no bytes")
+    assert lines[6] == "4 faces in 2 photos; 4 photos failed"
 
 
 def test_detect_paths_that_cannot_be_looked_at_are_reported_and_stop_nothing(

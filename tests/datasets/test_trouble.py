@@ -160,7 +160,7 @@ def test_without_scipy_the_extra_is_named(
     )
     # Text lists and VOC files need no SciPy.
     del options[2:4]
-    write_wider(tmp_path / "wider", WIDER_EVENTS, matlab=False, text=True)
+    write_wider(tmp_path / "wider", WIDER_EVENTS)
     assert convert(tmp_path / "out", *options) == 0
 
 

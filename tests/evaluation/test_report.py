@@ -213,8 +213,11 @@ def test_the_plot_has_a_panel_a_class(tmp_path: Path) -> None:
         assert all(part.sum() > 40 for part in np.array_split(blue, 3, axis=1))
         blue = np.abs(np.asarray(narrow.convert("RGB"), int) - (0x25, 0x63, 0xA8)).sum(axis=2) < 9
         assert blue.sum() == 0
+    (tmp_path / "full.png").symlink_to("/dev/full")
+    with pytest.raises(SetupError, match=r"full\.png: cannot be written: No space left.*free some"):
+        write_plot([EMPTY], "nothing", tmp_path / "full.png")
     (tmp_path / "no").write_text("")
-    with pytest.raises(SetupError, match="no/plot.png: (File exists|Not a directory)$"):
+    with pytest.raises(SetupError, match="no/plot.png: cannot be written: (File exists|Not a dir)"):
         write_plot([EMPTY], "nothing", tmp_path / "no" / "plot.png")
 
 
