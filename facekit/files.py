@@ -56,7 +56,7 @@ def whole_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
         OSError: The file cannot be written, or another process is writing it; what was there
             before is unchanged.
     """
-    path = path.resolve() if path.is_symlink() else path
+    path = followed(path) if path.is_symlink() else path
     if path.exists() and not path.is_file():
         with path.open("wb") as stream:
             yield stream
@@ -125,11 +125,23 @@ def check_writable(path: Path) -> None:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         if not path.is_file():  # a device or a pipe, which is written to directly
             return
-    folder = path if path.is_dir() else path.resolve().parent
+    folder = path if path.is_dir() else followed(path).parent
     while not folder.exists():
         folder = folder.parent
     with tempfile.TemporaryFile(dir=folder):
         pass
+
+
+def followed(path: Path) -> Path:
+    """Return where a link leads, which need not exist.
+
+    Raises:
+        OSError: It is one of a loop of links.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return target
 
 
 def lock_file(path: Path) -> int:

@@ -30,6 +30,10 @@ def test_a_link_is_followed_and_a_device_is_not_replaced(tmp_path: Path) -> None
     (tmp_path / "link").symlink_to(tmp_path / "target")
     write_whole(tmp_path / "link", b"x")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "target").read_bytes() == b"x"
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for refused in (check_writable, lambda path: write_whole(path, b"x")):
+        with pytest.raises(OSError, match="Too many levels of symbolic links"):
+            refused(tmp_path / "loop")
     write_whole(Path("/dev/null"), b"x")
     assert Path("/dev/null").is_char_device()
 

@@ -48,6 +48,8 @@ def import_journal(path: Path, results: Results, model: str) -> None:
                     results.put(PhotoRecord.from_json(_body(line)))
         results.commit()
         path.unlink()
+        # What a killed run of that version left of its scratch file.
+        path.with_suffix(".index").unlink(missing_ok=True)
 
 
 def _body(line: bytes) -> bytes:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facekit.errors import ConfigError
+from facekit.errors import ConfigError, writing
+from facekit.files import followed
 from facekit.text import count
 
 if TYPE_CHECKING:
@@ -39,12 +40,10 @@ class Outputs:
 
     def __post_init__(self) -> None:
         """Check that no file is written twice."""
-        try:
-            paths = [
-                path.resolve() for path in (*self.files, self.results, self.journal, self.failures)
-            ]
-        except RuntimeError as error:  # up to Python 3.12
-            raise ConfigError(f"an output's name is a loop of links: {error}") from error
+        paths = []
+        for path in (*self.files, self.results, self.journal, self.failures):
+            with writing(path, ConfigError):
+                paths.append(followed(path))
         if len(set(paths)) < len(paths):
             raise ConfigError("two outputs have the same file name; give each its own")
 

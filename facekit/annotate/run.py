@@ -28,7 +28,7 @@ from facekit.annotations.label_studio import config_path
 from facekit.annotations.output import OUTPUT_MARK, OutputKind, check_replaceable, output_file
 from facekit.annotations.record import PhotoRecord
 from facekit.errors import DataError, ModelMissingError
-from facekit.files import FolderLock
+from facekit.files import FolderLock, followed
 from facekit.photos.formats import ACCEPTED, HEAD_BYTES, refusal
 from facekit.progress import ProgressBar
 from facekit.runs import missing_model_remedy
@@ -75,7 +75,7 @@ def annotate(
     options = options or Options()
     folder = _resolved(folder)
     _check_outputs(outputs)
-    place = outputs.coco.resolve().parent
+    place = followed(outputs.coco).parent
     with ExitStack() as stack:
         stack.enter_context(_empty_folders_removed(place))
         stack.enter_context(FolderLock(place, f".{outputs.coco.name}.lock"))

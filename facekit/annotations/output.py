@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from facekit.errors import DataError, reading, writing
-from facekit.files import whole_file
+from facekit.files import followed, whole_file
 
 OUTPUT_MARK = ".facekit-output"
 """A file that says of its folder that the pictures in it are the kit's own work, no photos."""
@@ -96,5 +96,5 @@ def _is_our_parquet(file: BinaryIO) -> bool:
 def scratch_file(path: Path) -> Iterator[BinaryIO]:
     """Open a nameless file for a part of ``path`` that has to wait; on the same disk."""
     beside = path.is_file() or not path.exists()
-    with tempfile.TemporaryFile(dir=path.resolve().parent if beside else None) as file:
+    with tempfile.TemporaryFile(dir=followed(path).parent if beside else None) as file:
         yield file

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from facekit.cli import add_dataset, add_min_score
 from facekit.errors import ConfigError
+from facekit.files import followed
 from facekit.text import count, show
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _outputs(args: argparse.Namespace) -> dict[str, Path]:
     outputs = {option: path for option, path in paths.items() if path is not None}
     if not outputs:
         raise ConfigError(f"nothing to write: give one of {', '.join(f'--{n}' for n in names)}")
-    if len({path.resolve() for path in outputs.values()}) < len(outputs):
+    if len({followed(path) for path in outputs.values()}) < len(outputs):
         raise ConfigError("two formats can't be written to one file")
     for option, needs in (("seed_fields", "coco"), ("image_url", "label-studio")):
         if getattr(args, option) and needs not in outputs:

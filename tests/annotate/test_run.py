@@ -409,12 +409,13 @@ def test_the_journal_of_an_older_version_is_moved_into_the_record(case: Case) ->
     for data, new in ((b"".join(written), 1), (b"".join(written)[:-7], 2)):
         results.unlink()
         journal.write_bytes(data)
+        case.coco.with_name("i.json.index").touch()
         with pytest.raises(ConfigError, match="results of the model faces, not of"):
             case.run(model="facenet_ensemble")
         assert journal.read_bytes() == data
         assert case.run().new == case.asked == new
         assert case.bytes == first
-        assert not journal.exists()
+        assert not journal.exists() and not case.coco.with_name("i.json.index").exists()
     journal.write_bytes(b"Dear diary")
     assert case.run().photos == len(names)
     assert journal.read_bytes() == b"Dear diary"
