@@ -1,10 +1,11 @@
-"""Write the DALI pipelines into the repository."""
+"""Write the DALI pipelines into the repository, and check where their steps run."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from conversion.errors import BuildError, ReleaseError
 from conversion.paths import Say, not_writable
@@ -69,6 +70,49 @@ def serialize_pipelines(
     return written
 
 
+def placement_problems(pipeline: Any) -> list[str]:
+    """Return which steps of a GPU pipeline run on the wrong device, a sentence each.
+
+    The decoder has to be mixed; everything that uses its pixels, and every output, belongs on the
+    GPU. What is computed from the orientation alone stays on the CPU, as DALI wants arguments. The
+    graph of ``pipeline``, a ``nvidia.dali`` pipeline that is not built yet, is read without a GPU.
+    """
+    from nvidia.dali import backend
+
+    # DALI has no public access to a graph without a GPU.
+    pipeline._build_graph()
+    problems = []
+    # The lists are made when the module is loaded, so the type checker does not know them.
+    operators: Any = backend
+    registered = {
+        "cpu": set(operators.RegisteredCPUOps()),
+        "gpu": set(operators.RegisteredGPUOps()),
+        "mixed": set(operators.RegisteredMixedOps()),
+    }
+    decoders = 0
+    pixels: set[str] = set()
+    for step in pipeline._ops:
+        name, device = _operator(step)
+        if name is None:  # an input, fed from outside
+            expected = "cpu"
+        elif name.startswith("decoders__"):
+            expected, decoders = "mixed", decoders + 1
+        else:
+            expected = "gpu" if any(node.name in pixels for node in step.inputs) else "cpu"
+        if expected != "cpu":
+            pixels.update(node.name for node in step.outputs)
+        if device != expected:
+            problems.append(f"{name or 'an input'} runs on {device}, expected {expected}")
+        if name is not None and name not in registered[device]:
+            problems.append(f"this DALI has no {name} for {device}")
+    if decoders != 1:
+        problems.append(f"expected one decoder, found {decoders}")
+    for output in pipeline._graph_outputs:
+        if output.device != "gpu":
+            problems.append(f"the output {output.name} is on {output.device}, expected gpu")
+    return problems
+
+
 def _check_version(dali: str, environment: Mapping[str, str]) -> None:
     """Check that the server of this image can read what this DALI writes."""
     release = load_releases().here(environment)
@@ -78,3 +122,11 @@ def _check_version(dali: str, environment: Mapping[str, str]) -> None:
             f"{release.dali}, which cannot read what a newer one writes. In .env: "
             f"DALI_VERSION={release.dali_wheel}, then: scripts/convert --build"
         )
+
+
+def _operator(step: Any) -> tuple[str | None, str]:
+    """Return an operator's name, ``None`` for an input, and its device, in old and new DALI."""
+    operator = step._op
+    name = getattr(operator, "schema_name", None) or getattr(operator, "_schema_name", None)
+    device = getattr(operator, "device", None) or getattr(operator, "_device", "cpu")
+    return name, str(device)

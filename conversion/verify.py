@@ -9,6 +9,7 @@ from conversion.build import check_engine
 from conversion.catalog import Job
 from conversion.errors import ConversionError
 from conversion.paths import Say
+from conversion.pipelines import placement_problems
 from conversion.staleness import reason_to_build
 from facekit.engines.machine import Machine
 from facekit.engines.manifest import REPAIR, VERSION_DIR, engine_path, repair_command
@@ -20,15 +21,9 @@ def verify(
     """Return what keeps the engines and pipelines from serving, a sentence each.
 
     Each engine is compared with its ``plan.json``, the configuration that a server would read, the
-    weights chosen and this machine, and is loaded where ``trtexec`` is. The pipelines' files must
-    be there.
-
-    Args:
-        repository: the model repository.
-        jobs: the engines that should be there.
-        machine: what they are to run on.
-        say: takes lines for people.
-        device: whose pipelines have to be there; ``None`` to skip them.
+    weights chosen and this machine, and is loaded where ``trtexec`` is. The pipelines of ``device``
+    must be there, and the steps of the GPU's must run on it with this machine's DALI; with ``None``
+    the pipelines are not checked.
     """
     from facekit.engines.check import check_engines
 
@@ -56,18 +51,18 @@ def _engine_problems(repository: Path, job: Job, machine: Machine, say: Say) -> 
 
 def _pipeline_problems(repository: Path, device: str) -> list[str]:
     try:
-        from facekit.pipelines.definitions import COLORS_OF
+        from facekit.pipelines.definitions import COLORS_OF, PIPELINES
         from facekit.pipelines.serialize import file_name
     except ImportError as error:
         return [f"the pipelines were not checked: DALI is not installed ({error}): {REPAIR}"]
-    files = [
-        repository / model / VERSION_DIR / file_name(color, device)
-        for model, colors in COLORS_OF.items()
-        for color in colors
-        if (repository / model).is_dir()
-    ]
-    return [
-        f"{path.parent.parent.name}: the pipeline {path} is missing: {REPAIR}"
-        for path in files
-        if not path.is_file() or path.stat().st_size == 0
-    ]
+    problems = []
+    for model, colors in COLORS_OF.items():
+        if not (repository / model).is_dir():
+            continue
+        for color in colors:
+            path = repository / model / VERSION_DIR / file_name(color, device)
+            if not path.is_file() or path.stat().st_size == 0:
+                problems.append(f"{model}: the pipeline {path} is missing: {REPAIR}")
+            misplaced = placement_problems(PIPELINES[model]("gpu", color))
+            problems += [f"{model}: its GPU pipeline: {problem}" for problem in misplaced]
+    return problems

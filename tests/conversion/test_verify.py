@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from conversion.catalog import Catalog, Job, Precision
 from conversion.verify import verify
 from facekit.engines.machine import Gpu, Machine
 from facekit.engines.manifest import manifest_path, read_manifest, sha256_of
+from facekit.pipelines.definitions import PIPELINES
 from tests.conversion.conftest import REPOSITORY, ROOT
 
 FAKES = ROOT / "tests" / "fakes"
@@ -82,6 +84,17 @@ def test_empty_pipeline_counts_as_missing(served: Served) -> None:
     (served.repository / "photo_gray/1/cpu.dali").write_bytes(b"")
     (problem,) = served.problems("cpu")
     assert "photo_gray: the pipeline" in problem
+
+
+def test_step_that_this_dali_runs_on_the_wrong_device_is_a_problem(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_the_cpu = functools.partial(PIPELINES["photo_gray"], "cpu")
+    monkeypatch.setitem(PIPELINES, "photo_gray", lambda device, color: of_the_cpu(color))
+    problems = served.problems("cpu")
+    wrong = "photo_gray: its GPU pipeline: decoders__Image runs on cpu, expected mixed"
+    assert wrong in problems
+    assert all(problem.startswith("photo_gray: ") for problem in problems)
 
 
 def remove(served: Served) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from nvidia.dali import fn, pipeline_def
 
+from conversion.pipelines import placement_problems
 from facekit.pipelines.definitions import COLORS_OF, PIPELINES
-from tests.pipelines.placement import placement_problems
 
 VARIANTS = [(model, color) for model in PIPELINES for color in COLORS_OF[model]]
 
