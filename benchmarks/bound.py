@@ -17,6 +17,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -61,7 +62,7 @@ def bound_process(
         ServerError: The server or the child is gone.
     """
     # Not a fork: the child must read the environment at its own start.
-    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _quiet)
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
 
     def ask(function: Callable[..., Any], *arguments: Any) -> Any:
         try:
@@ -105,9 +106,18 @@ _workers: list[BoundWorker] = []
 """In the child."""
 
 
-def _quiet() -> None:
+def _begin() -> None:
     os.dup2(2, 1)  # what libraries print must not get among the figures on standard output
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the parent, and that the child
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    # The pool's own pipe stays open in a child whose parent was killed.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _start(repository: Path, settings: Settings, workers: int) -> None:

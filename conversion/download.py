@@ -29,8 +29,10 @@ from facekit.files import publish
 from facekit.progress import ProgressBar
 from facekit.text import byte_count
 
-RETRY = urllib3.Retry(total=4, backoff_factor=1.0, backoff_max=30.0)
-"""How often an attempt may fail in a row without a new byte, and the pauses between attempts."""
+ATTEMPTS = 5
+"""How many attempts in a row may fail without a new byte."""
+PAUSE_S, MAX_PAUSE_S = 1.0, 30.0
+"""The pause after the first of them, which doubles each time, and the longest."""
 MAX_WAIT_S = 120.0
 """The longest pause that a server may ask for."""
 
@@ -75,7 +77,7 @@ def download(
     expected: RemoteFile,
     say: Say,
     *,
-    retry: urllib3.Retry = RETRY,
+    attempts: int = ATTEMPTS,
     mode: int = 0o644,
 ) -> None:
     """Download a file to ``target``, which is replaced in one step when everything has come.
@@ -85,22 +87,22 @@ def download(
     """
     part = target.with_name(target.name + ".part")
     state = target.with_name(target.name + ".part.json")
-    left, furthest, repeated = retry, _size(part), False
+    failures, furthest, repeated = 0, _size(part), False
     while True:
         try:
             _attempt(source, part, state, say)
         except TransientError as error:
             if _size(part) > furthest:
-                left, furthest = retry, _size(part)
-            try:
-                left = left.increment("GET", error=error)
-            except urllib3.exceptions.MaxRetryError:
+                failures, furthest = 0, _size(part)
+            failures += 1
+            if failures >= attempts:
                 kept = _size(part) if _read_state(state) else 0
-                attempts = "one attempt" if not retry.total else f"{len(left.history) + 1} attempts"
-                reason = f"{error}; given up after {attempts}"
+                times = "one attempt" if failures == 1 else f"{failures} attempts"
+                reason = f"{error}; given up after {times}"
                 raise source.error(reason, _remedy(error, kept)) from None
-            pause_s = left.get_backoff_time() if error.wait_s is None else error.wait_s
-            pause_s = min(pause_s, MAX_WAIT_S)
+            pause_s = min(PAUSE_S * 2 ** (failures - 1), MAX_PAUSE_S)
+            if error.wait_s is not None:
+                pause_s = min(error.wait_s, MAX_WAIT_S)
             say(f"{source.name}: {error}; trying again in {pause_s:.0f} s")
             time.sleep(pause_s)
             continue

@@ -16,10 +16,11 @@ from typing import Any
 import yaml
 
 from conversion.releases import load_releases
-from facekit.errors import ConfigError
+from facekit.errors import ConfigError, reading
 
 CONVERTER, CONVERTER_CPU = "converter", "converter-cpu"
 """The services with and without a GPU."""
+_KEY_FILE = "/run/secrets/ngc_api_key"
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Compose:
         newest that the base image's Triton reads where ``DALI_VERSION`` is not set.
 
         Raises:
-            ConfigError: Compose cannot read its file or ``.env``.
+            ConfigError: Compose cannot read its file or ``.env``; or the key's file cannot be read.
             ReleaseError: ``DALI_VERSION`` does not fit the base image.
         """
         self.environ |= {name: value for name, value in changes.items() if value is not None}
@@ -84,6 +85,7 @@ class Compose:
                 f"FACEKIT_UID and FACEKIT_GID: expected numbers such as 1000, got {service['user']}"
             )
         devices = service["deploy"]["resources"]["reservations"]["devices"]
+        key = (service.get("environment") or {}).get("NGC_API_KEY")
         return Settings(
             repository=repository,
             weights_dir=Path(volumes["/weights"]),
@@ -92,7 +94,7 @@ class Compose:
             user=str(service["user"]),
             gpu=",".join(devices[0]["device_ids"]),
             memory=str(service["mem_limit"]),
-            key=(service.get("environment") or {}).get("NGC_API_KEY") or None,
+            key=key or _key_in(Path(volumes[_KEY_FILE])),
         )
 
     def call(self, *arguments: str, terminal: bool = True) -> int:
@@ -109,7 +111,9 @@ class Compose:
         )
         if done.returncode != 0:
             raise ConfigError(f"docker-compose.yml or .env: {done.stderr.strip()}")
-        service: dict[str, Any] = yaml.safe_load(done.stdout)["services"][CONVERTER]
+        # A dollar sign is printed as it is written in a Compose file: twice.
+        text = done.stdout.replace("$$", "$")
+        service: dict[str, Any] = yaml.safe_load(text)["services"][CONVERTER]
         return service
 
     def _is_set(self, name: str) -> bool:
@@ -140,6 +144,16 @@ def _source_and_target(volume: Any) -> tuple[str, str]:
         source, target, *_ = volume.split(":")
         return target, source
     return volume["target"], volume["source"]
+
+
+def _key_in(path: Path) -> str | None:
+    """Return the NGC key in a file, which may be readable for this user alone; ``None`` without it.
+
+    Raises:
+        ConfigError: it cannot be read. Docker would make a folder in place of a missing one.
+    """
+    with reading(path, ConfigError):
+        return path.read_text("utf-8").strip() or None
 
 
 @contextlib.contextmanager

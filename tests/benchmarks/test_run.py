@@ -7,6 +7,10 @@ import contextlib
 import json
 import math
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +41,7 @@ from facekit.cli import bench as door
 from facekit.cli import build_parser, main
 from facekit.errors import FacekitError, PhotoError, ServerError
 from facekit.serving.embedded import EmbeddedServer
+from facekit.serving.processes import read
 from tests.addresses import Proxy
 from tests.fake_triton import FakeTriton
 from tests.photo_files import encode
@@ -230,6 +235,25 @@ def test_bound_process_has_the_server_s_environment(
             ask(find_boxes, "faces", photos.photos[0][:100])
         with pytest.raises(ServerError, match="the bound failed: BrokenProcessPool"):
             ask(os.abort)
+
+
+KILLED = """
+import os, signal
+from pathlib import Path
+from benchmarks.bound import bound_process
+with bound_process(os.getpid(), Path(), None, 0) as ask:
+    print(ask(os.getpid), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_bound_process_ends_with_a_killed_parent() -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
+    assert done.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while (child := read(int(done.stdout))) and child.alive and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert child is None or not child.alive
 
 
 def test_bound_process_names_missing_models(

@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from urllib3 import Retry
-
 from conversion.catalog import RemoteFile
 from conversion.download import download
 from conversion.ngc import Artifact
@@ -20,7 +18,6 @@ FACENET = Artifact("models", "nvidia/tao/facenet:pruned_quantized_v2.0.1")
 FOLDER = "facenet_vpruned_quantized_v2.0.1"
 NETWORK = random.Random(3).randbytes(20_000)
 SHA256 = hashlib.sha256(NETWORK).hexdigest()
-RETRY = Retry(total=2, backoff_factor=0.01)
 TIMEOUTS = Timeouts(connect_s=5.0, read_s=0.5)
 
 
@@ -42,7 +39,7 @@ class Download:
     server: NgcServer
     folder: Path
     key: str | None = None
-    retry: Retry = RETRY
+    attempts: int = 3
     expected: RemoteFile = field(default_factory=RemoteFile)
     said: list[str] = field(default_factory=list)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -60,7 +57,7 @@ class Download:
         self.folder.mkdir(exist_ok=True)
         environment = {"FACEKIT_NGC_URL": self.server.url, **self.environment}
         source = NgcFile(Ngc(self.key, TIMEOUTS, environment), FACENET, "model.etlt")
-        download(source, self.target, self.expected, self.said.append, retry=self.retry)
+        download(source, self.target, self.expected, self.said.append, attempts=self.attempts)
         return self.target.read_bytes()
 
     def sent(self, header: str) -> list[tuple[str, str | None]]:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from urllib3 import Retry
 
 from conversion.catalog import RemoteFile
 from conversion.errors import FetchError
@@ -27,6 +26,7 @@ Start = Callable[[Script], Download]
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts the server with a script and returns a download from it."""
     monkeypatch.setattr("conversion.download.MAX_WAIT_S", 0.05)
+    monkeypatch.setattr("conversion.download.PAUSE_S", 0.01)
     with NgcServer(write_files(tmp_path / "ngc")) as server:
 
         def begin(script: Script) -> Download:
@@ -93,7 +93,7 @@ def test_download_that_moves_between_cuts_is_never_given_up(start: Start) -> Non
 
 def test_download_of_an_earlier_run_goes_on(start: Start) -> None:
     download = start({"rules": [{"path": ETLT, "on": "storage", "cut_after": 1000, "times": 1}]})
-    download.retry = Retry(total=0)
+    download.attempts = 1
     with pytest.raises(FetchError, match="ended after 1000 of 20000 bytes"):
         download.run()
     assert download.run() == NETWORK
@@ -117,7 +117,7 @@ def test_download_promises_to_go_on_only_where_it_does(
 ) -> None:
     cut = {"path": ETLT, "on": "storage", "cut_after": 1000, "times": 1, **rule}
     download = start({"rules": [cut]})
-    download.retry = Retry(total=0)
+    download.attempts = 1
     with pytest.raises(FetchError, match=remedy):
         download.run()
     assert download.run() == NETWORK
@@ -126,7 +126,7 @@ def test_download_promises_to_go_on_only_where_it_does(
 
 def test_download_complete_but_not_in_its_place_is_put_there(start: Start) -> None:
     download = start({"rules": [{"path": ETLT, "on": "storage", "cut_after": 1000}]})
-    download.retry = Retry(total=0)
+    download.attempts = 1
     with pytest.raises(FetchError):
         download.run()
     download.part.write_bytes(NETWORK)
@@ -224,6 +224,19 @@ def test_server_that_asks_for_a_pause_by_date_gets_it(
     monkeypatch.setattr("conversion.download.MAX_WAIT_S", 0.0)
     assert download.run() == NETWORK
     assert "429 Too Many Requests; trying again in 0 s" in download.said[0]
+
+
+def test_every_attempt_waits_and_longer_each_time(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    download = start(SCENARIOS["cut-always"])
+    download.attempts = 7
+    pauses: list[float] = []
+    monkeypatch.setattr("conversion.download.PAUSE_S", 1.0)
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    with pytest.raises(FetchError, match="given up after 7 attempts"):
+        download.run()
+    assert pauses == [1, 2, 4, 8, 16, 30]
 
 
 def test_server_that_stays_busy_is_left_alone_after_some_attempts(start: Start) -> None:

@@ -24,6 +24,7 @@ Start = Callable[[Script], Download]
 def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Starts the server with a script and returns a download from it."""
     monkeypatch.setattr("conversion.download.MAX_WAIT_S", 0.05)
+    monkeypatch.setattr("conversion.download.PAUSE_S", 0.01)
     with NgcServer(write_files(tmp_path / "ngc")) as server:
 
         def begin(script: Script) -> Download:

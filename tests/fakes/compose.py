@@ -42,7 +42,9 @@ def main() -> int:
     assert words[:2] == ["--profile", "convert"], words
     command, *arguments = words[2:]
     if command == "config":
-        sys.stdout.write(yaml.safe_dump({"services": config(Path.cwd())}))
+        # Compose writes a dollar sign as its own file needs it.
+        text = yaml.safe_dump({"services": config(Path.cwd())}).replace("$", "$$")
+        sys.stdout.write(text)
         return 0
     key_file = os.environ.get("NGC_API_KEY_FILE", "")
     entry = {

@@ -70,6 +70,17 @@ def test_lists_and_other_forms_of_text(tmp_path: Path) -> None:
     assert refused.value.line == line + 1
 
 
+@pytest.mark.parametrize(("true", "false"), [("1", "0"), ("t", "f"), ("True", "False")])
+def test_true_and_false_in_each_way_of_protobuf(tmp_path: Path, true: str, false: str) -> None:
+    flags = f"use_batch_norm: {true} use_pooling: {false} freeze_bn: {true} load_graph: {false}"
+    text, _ = changed(EXPERIMENT, "  use_batch_norm: true", f"  {flags}")
+    network = read(tmp_path, text).spec.network_config
+    assert (network.freeze_bn, network.load_graph) == (True, False)
+    for other in ("2", '"t"', "1.0"):
+        with pytest.raises(DataError, match=r"freeze_bn is .*; expected true or false"):
+            read(tmp_path, text.replace(f"freeze_bn: {true}", f"freeze_bn: {other}"))
+
+
 def test_validation_on_photos_of_their_own(tmp_path: Path) -> None:
     own = 'validation_data_source {\n    image_directory_path: "faces/test"\n  }'
     text, _ = changed(EXPERIMENT, "validation_fold: 1", own)

@@ -347,8 +347,16 @@ def choice(*names: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _flag(value: Any) -> Any:
+    """Return protobuf's short ways to write true and false as those."""
+    if isinstance(value, Word):
+        return {"t": True, "f": False}.get(value.text, value)
+    return bool(value) if type(value) is int and value in (0, 1) else value
+
+
+SHORT_FLAG = BeforeValidator(_flag)
 Text = Annotated[str, Strict()]
-Flag = Annotated[bool, Strict()]
+Flag = Annotated[bool, Strict(), SHORT_FLAG]
 Whole = Annotated[int, Strict()]
 Number = Annotated[float, Strict()]
 Count = Annotated[Whole, within(0, 2**32 - 1)]

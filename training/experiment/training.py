@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from training.experiment.group import (
+    SHORT_FLAG,
     Flag,
     Group,
     Number,
@@ -80,8 +81,8 @@ class ModelConfig(Group):
     pretrained_model_file: Text = ""
     num_layers: Literal[10, 18, 34] = 18
     arch: Literal["resnet"] = "resnet"
-    use_batch_norm: Literal[True] = True
-    use_pooling: Literal[False] = False
+    use_batch_norm: Annotated[Literal[True], SHORT_FLAG] = True
+    use_pooling: Annotated[Literal[False], SHORT_FLAG] = False
     load_graph: Flag = False
     freeze_bn: Flag = False
     freeze_blocks: tuple[

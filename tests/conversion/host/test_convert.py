@@ -159,6 +159,29 @@ def test_key_goes_in_as_a_file_alone(host: Host, tmp_path: Path) -> None:
     assert KEY not in repr(host.settings())
 
 
+def test_key_of_a_file_goes_in_as_one_that_the_container_can_read(host: Host) -> None:
+    own = host.root / "own key"
+    own.write_text(f"{KEY}\n")
+    own.chmod(0o600)
+    assert host.convert("fetch", NGC_API_KEY_FILE=str(own)) == 0
+    (call,) = host.calls("run")
+    assert call["key"] == KEY
+    assert call["env"]["NGC_API_KEY_FILE"] != str(own)
+
+
+def test_key_file_that_is_missing_is_named(host: Host, capsys: Capture) -> None:
+    missing = host.root / "key"
+    assert host.convert("fetch", NGC_API_KEY_FILE=str(missing)) == 2
+    assert f"{missing}: no such file" in capsys.readouterr().err
+    assert host.calls("run") == []
+
+
+def test_dollar_signs_are_those_of_the_settings(host: Host) -> None:
+    repository = host.models.rename(host.root / "a$b")
+    settings = host.settings(FACEKIT_MODEL_REPOSITORY=str(repository), NGC_API_KEY="a$b")
+    assert (settings.repository, settings.key) == (repository, "a$b")
+
+
 def test_secret_file_is_nobody_else_s_and_gone_after_a_failure() -> None:
     with pytest.raises(RuntimeError), secret_file(KEY) as path:
         assert oct(path.parent.stat().st_mode & 0o777) == "0o700"
