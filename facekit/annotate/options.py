@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facekit.annotations.output import Format
 from facekit.errors import ConfigError, writing
 from facekit.files import followed
 from facekit.text import count
@@ -41,17 +42,23 @@ class Outputs:
     def __post_init__(self) -> None:
         """Check that no file is written twice."""
         paths = []
-        for path in (*self.files, self.results, self.journal, self.failures):
+        for path in (*self.formats.values(), self.results, self.journal, self.failures):
             with writing(path, ConfigError):
                 paths.append(followed(path))
         if len(set(paths)) < len(paths):
             raise ConfigError("two outputs have the same file name; give each its own")
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The datasets that were asked for."""
-        others = (self.jsonl, self.parquet, self.label_studio, self.fiftyone)
-        return (self.coco, *(path for path in others if path is not None))
+    def formats(self) -> dict[Format, Path]:
+        """The datasets that were asked for, by their format."""
+        paths: dict[Format, Path | None] = {
+            "coco": self.coco,
+            "jsonl": self.jsonl,
+            "parquet": self.parquet,
+            "label-studio": self.label_studio,
+            "fiftyone": self.fiftyone,
+        }
+        return {kind: path for kind, path in paths.items() if path is not None}
 
     @property
     def results(self) -> Path:

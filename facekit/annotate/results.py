@@ -210,7 +210,9 @@ class Results(SqliteStore):
             yield photo, stamp, reason
 
     def put(self, record: PhotoRecord) -> None:
-        """Record a photo's outcome; it is safe after the next :meth:`commit`, half a second later.
+        """Record a photo's outcome; it is safe after the next :meth:`commit`.
+
+        That is done with the first record that comes half a second after the one before.
 
         Raises:
             DataError: The disk is full or broken. What was committed is safe.

@@ -14,18 +14,9 @@ from facekit.annotate.options import Options, Outputs, Summary
 from facekit.annotate.results import Results
 from facekit.annotate.servers import Say
 from facekit.annotate.walk import walk
-from facekit.annotations import (
-    DatasetInfo,
-    NumberedPhoto,
-    write_coco,
-    write_fiftyone,
-    write_jsonl,
-    write_label_studio,
-    write_parquet,
-)
+from facekit.annotations import WRITERS, DatasetInfo, NumberedPhoto
 from facekit.annotations.dataset import name_fields, utf8_name
-from facekit.annotations.label_studio import config_path
-from facekit.annotations.output import OUTPUT_MARK, OutputKind, check_replaceable, output_file
+from facekit.annotations.output import OUTPUT_MARK, check_replaceable, output_file
 from facekit.annotations.record import PhotoRecord
 from facekit.errors import DataError, ModelMissingError
 from facekit.files import FolderLock, followed
@@ -74,7 +65,9 @@ def annotate(
     """
     options = options or Options()
     folder = _resolved(folder)
-    _check_outputs(outputs)
+    for kind, path in outputs.formats.items():
+        check_replaceable(path, kind)
+    check_replaceable(outputs.failures, "failures")
     place = followed(outputs.coco).parent
     with ExitStack() as stack:
         stack.enter_context(_empty_folders_removed(place))
@@ -127,7 +120,7 @@ class _Run:
             unchanged=photos - new,
             removed=removed,
             others=others,
-            files=(*self._outputs.files, *reports),
+            files=(*self._outputs.formats.values(), *reports),
             store=store,
         )
 
@@ -200,15 +193,9 @@ class _Run:
         outputs, photos = self._outputs, self._photos
         listed = self._folder.is_dir()
         info = DatasetInfo(str(self._folder) if listed else "", self._options.model)
-        write_coco(outputs.coco, photos, info, seed_fields=outputs.seed_fields)
-        for path, write in (
-            (outputs.jsonl, write_jsonl),
-            (outputs.parquet, write_parquet),
-            (outputs.label_studio, write_label_studio),
-            (outputs.fiftyone, write_fiftyone),
-        ):
-            if path is not None:
-                write(path, photos, info)
+        for kind, path in outputs.formats.items():
+            options = {"seed_fields": outputs.seed_fields} if kind == "coco" else {}
+            WRITERS[kind](path, photos, info, **options)
 
     def _write_failures(self) -> tuple[int, int]:
         """Write the report, and return the numbers of failed photos and of unlisted folders."""
@@ -251,27 +238,6 @@ def _resolved(folder: Path) -> Path:
     if refusal(head, "") is not None:
         raise DataError(folder, f"is a photo; give the folder that contains it: {path.parent}")
     return path
-
-
-def _check_outputs(outputs: Outputs) -> None:
-    """Refuse to overwrite files that facekit did not write.
-
-    Raises:
-        DataError: Such a file has the name of an output.
-    """
-    labels = outputs.label_studio
-    files: tuple[tuple[Path | None, OutputKind], ...] = (
-        (outputs.coco, "coco"),
-        (outputs.jsonl, "jsonl"),
-        (outputs.parquet, "parquet"),
-        (labels, "label-studio"),
-        (None if labels is None else config_path(labels), "label-studio-config"),
-        (outputs.fiftyone, "fiftyone"),
-        (outputs.failures, "failures"),
-    )
-    for path, kind in files:
-        if path is not None:
-            check_replaceable(path, kind)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from facekit.annotations.dataset import (
     photos_with_faces,
     utf8_name,
 )
-from facekit.annotations.output import output_file
+from facekit.annotations.output import config_path, output_file
 from facekit.annotations.record import SCORE_DIGITS
 from facekit.faces import Face, Faces
 
@@ -41,11 +41,6 @@ _COLORS = {
     "inner_mouth": "#ff8bcb",
 }
 _OTHER_COLOR = "#78d9ec"
-
-
-def config_path(path: Path) -> Path:
-    """Return where the labeling configuration of a task file lies: beside it."""
-    return path.with_name(f"{path.stem}.config.xml")
 
 
 def write_label_studio(

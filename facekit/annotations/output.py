@@ -19,9 +19,9 @@ OUTPUT_MARK = ".facekit-output"
 DESCRIPTION = "Faces and landmarks found by facekit"
 """Stands at the beginning of each COCO file and in the metadata of each Parquet file."""
 
-OutputKind = Literal[
-    "coco", "failures", "fiftyone", "jsonl", "label-studio", "label-studio-config", "parquet"
-]
+Format = Literal["coco", "jsonl", "parquet", "label-studio", "fiftyone"]
+"""Of a dataset."""
+OutputKind = Literal[Format, "failures", "label-studio-config"]
 _NAME = rb'"(?:[^"\\]|\\.)*"'
 _JSONL = rb'\{"photo":%s,(?:"photo_hex":"[0-9a-f]*",)?"image_id":-?\d+,"channels":\d+,' % _NAME
 _TASK = rb'\{"data":\{"image":%s,"photo":%s,"image_id":-?\d+\},"predictions":\[' % (_NAME, _NAME)
@@ -51,6 +51,11 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
+def config_path(path: Path) -> Path:
+    """Return where the labeling configuration of Label Studio's tasks lies: beside their file."""
+    return path.with_name(f"{path.stem}.config.xml")
+
+
 def check_replaceable(path: Path, kind: OutputKind) -> None:
     """Refuse to replace a file that facekit did not write, such as one of labels made by hand.
 
@@ -61,22 +66,26 @@ def check_replaceable(path: Path, kind: OutputKind) -> None:
     Args:
         path: The output.
         kind: What will be written there; the kit's file of another kind is not replaced either.
+            With Label Studio's tasks goes their configuration.
 
     Raises:
         DataError: The file is another's, or can't be read.
     """
     with reading(path):
-        if not path.is_file() or path.stat().st_size == 0:
-            return
-        with path.open("rb") as file:
-            if kind == "parquet":
-                ours = _is_our_parquet(file)
-            else:
-                ours = _BEGINNINGS[kind].match(file.read(_MAX_BEGINNING_BYTES)) is not None
+        ours = not path.is_file() or path.stat().st_size == 0 or _is_ours(path, kind)
     if not ours:
         raise DataError(
             path, "exists and was not written by facekit: give another name, or remove it"
         )
+    if kind == "label-studio":
+        check_replaceable(config_path(path), "label-studio-config")
+
+
+def _is_ours(path: Path, kind: OutputKind) -> bool:
+    with path.open("rb") as file:
+        if kind == "parquet":
+            return _is_our_parquet(file)
+        return _BEGINNINGS[kind].match(file.read(_MAX_BEGINNING_BYTES)) is not None
 
 
 def _is_our_parquet(file: BinaryIO) -> bool:

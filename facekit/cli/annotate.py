@@ -161,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
         ray=args.ray,
         server_wait_s=args.server_wait,
     )
-    for path in outputs.files:
+    for path in outputs.formats.values():
         check_output(path)
     summary = annotate(args.folder, outputs, options, say=lambda line: show(line, sys.stderr))
     if summary.store is not None:

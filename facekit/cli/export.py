@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from facekit.cli import add_dataset, add_min_score
 from facekit.errors import ConfigError
@@ -16,8 +16,9 @@ from facekit.text import count, show
 
 if TYPE_CHECKING:
     from facekit.annotations import NumberedPhoto
+    from facekit.annotations.output import Format
 
-_FORMATS = (
+_FORMATS: tuple[tuple[Format, str], ...] = (
     # option, what it writes
     ("coco", "a COCO keypoints file"),
     ("jsonl", "JSON Lines, a photo a line"),
@@ -63,33 +64,32 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read the file, write every format that is asked for, and say what was written."""
     import facekit.annotations as annotations
+    from facekit.annotations.output import check_replaceable
 
     outputs = _outputs(args)
-    _check_replaceable(args.dataset, outputs)
+    for kind, path in outputs.items():
+        if path.exists() and args.dataset.exists() and path.samefile(args.dataset):
+            raise ConfigError(f"{path}: is the file that is read; give another name")
+        check_replaceable(path, kind)
     dataset = annotations.read_dataset(args.dataset, args.photos, boxes=args.boxes)
 
     def photos() -> Iterator[NumberedPhoto]:
-        return (_scored(photo, args.min_score) for photo in dataset.photos)
+        for photo in dataset.photos:
+            yield replace(photo, record=photo.record.above(args.min_score))
 
-    for option, path in outputs.items():
-        if option == "coco":
-            annotations.write_coco(path, photos, dataset.info, seed_fields=args.seed_fields)
-        elif option == "label-studio":
-            annotations.write_label_studio(path, photos, dataset.info, image_url=args.image_url)
-        else:
-            write = {
-                "jsonl": annotations.write_jsonl,
-                "parquet": annotations.write_parquet,
-                "fiftyone": annotations.write_fiftyone,
-            }[option]
-            write(path, photos, dataset.info)
+    own = {
+        "coco": {"seed_fields": args.seed_fields},
+        "label-studio": {"image_url": args.image_url},
+    }
+    for kind, path in outputs.items():
+        annotations.WRITERS[kind](path, photos, dataset.info, **own.get(kind, {}))
     faces = sum(len(photo.record.faces or ()) for photo in photos())
     written = ", ".join(str(path) for path in outputs.values())
     show(f"{count(faces, 'face')} in {count(len(dataset.photos), 'photo')}: {written}", sys.stderr)
     return 0
 
 
-def _outputs(args: argparse.Namespace) -> dict[str, Path]:
+def _outputs(args: argparse.Namespace) -> dict[Format, Path]:
     """Return the files to write by their options."""
     names = [option for option, _ in _FORMATS]
     paths = {option: getattr(args, option.replace("-", "_")) for option in names}
@@ -102,26 +102,3 @@ def _outputs(args: argparse.Namespace) -> dict[str, Path]:
         if getattr(args, option) and needs not in outputs:
             raise ConfigError(f"--{option.replace('_', '-')} goes with --{needs}")
     return outputs
-
-
-def _check_replaceable(source: Path, outputs: Mapping[str, Path]) -> None:
-    """Check that nothing is lost where the outputs go."""
-    from facekit.annotations.label_studio import config_path
-    from facekit.annotations.output import OutputKind, check_replaceable
-
-    paths = {cast("OutputKind", option): path for option, path in outputs.items()}
-    if "label-studio" in paths:
-        paths["label-studio-config"] = config_path(paths["label-studio"])
-    for kind, path in paths.items():
-        if path.exists() and source.exists() and path.samefile(source):
-            raise ConfigError(f"{path}: is the file that is read; give another name")
-        check_replaceable(path, kind)
-
-
-def _scored(photo: NumberedPhoto, min_score: float) -> NumberedPhoto:
-    """Return the photo with the faces of at least this score."""
-    faces = photo.record.faces
-    if faces is None:
-        return photo
-    kept = faces[faces.scores >= min_score]
-    return replace(photo, record=replace(photo.record, faces=kept))

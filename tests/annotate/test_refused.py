@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from facekit.annotate import Options, Outputs, annotate
-from facekit.annotations.label_studio import config_path
-from facekit.annotations.output import OUTPUT_MARK
+from facekit.annotations.output import OUTPUT_MARK, config_path
 from facekit.cli import main
 from facekit.errors import DataError, ServerUnavailableError
 from tests.annotate.folders import by_content, counted, failures, fill, photo, put

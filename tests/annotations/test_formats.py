@@ -24,7 +24,7 @@ from facekit.annotations import (
     write_parquet,
 )
 from facekit.annotations.dataset import name_of
-from facekit.annotations.label_studio import config_path
+from facekit.annotations.output import config_path
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.faces import Faces
 from tests.annotations.random_photos import contents, random_faces, random_photos, source
