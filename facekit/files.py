@@ -211,6 +211,11 @@ class FolderLock:
                     self._folder,
                     f"is being filled by {self._holder()}; wait until it has finished",
                 ) from None
+            except OSError as error:
+                if error.errno not in NO_LOCKS:
+                    raise
+                reason = f"cannot be locked: {error.strerror}; choose a folder of another disk"
+                raise DataError(self._path, reason) from error
         self._handle = handle
         _folder_locks.add(handle)
         # On a full disk it does not say whose it is, and is the lock all the same.

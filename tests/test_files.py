@@ -72,6 +72,8 @@ def test_a_file_system_without_locks_takes_whole_files(
     monkeypatch.setattr(files.fcntl, "flock", refuse)
     write_whole(tmp_path / "a", b"x", sync=False)
     assert (tmp_path / "a").read_bytes() == b"x"
+    with pytest.raises(DataError, match=r"\.lock: cannot be locked: No locks available; choose"):
+        FolderLock(tmp_path).acquire()
 
 
 def test_a_lock_notices_that_its_file_was_removed(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facekit.annotations.output import Format
+from facekit.annotations.output import Format, failures_path
 from facekit.errors import ConfigError, writing
 from facekit.files import followed
 from facekit.text import count
@@ -73,7 +73,7 @@ class Outputs:
     @property
     def failures(self) -> Path:
         """The report of photos that failed; there is none where none did."""
-        return self.coco.with_name(f"{self.coco.stem}.failures.jsonl")
+        return failures_path(self.coco)
 
 
 @dataclass(frozen=True)

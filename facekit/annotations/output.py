@@ -56,6 +56,11 @@ def config_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}.config.xml")
 
 
+def failures_path(path: Path) -> Path:
+    """Return where the report of photos that failed lies: beside the dataset."""
+    return path.with_name(f"{path.stem}.failures.jsonl")
+
+
 def check_replaceable(path: Path, kind: OutputKind) -> None:
     """Refuse to replace a file that facekit did not write, such as one of labels made by hand.
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from facekit.annotations import Dataset, read_dataset
 from facekit.annotations.dataset import check_photo_folder, name_of
+from facekit.annotations.output import failures_path
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.draw import BOX_COLOR, CLASS_COLORS, PART_COLORS, Color, draw_faces
 from facekit.errors import ConfigError, DataError, InputError, reading
@@ -207,14 +208,9 @@ def show_photo(path: Path | str, name: str, photo_folder: Path | str | None = No
         raise InputError(f"{record.photo}: {reason}") from error
 
 
-def failure_report(path: Path) -> Path:
-    """Return the file beside a dataset that lists what failed."""
-    return path.with_name(f"{path.stem}.failures.jsonl")
-
-
 def _read(path: Path, photo_folder: Path | str | None) -> tuple[Dataset, list[PhotoRecord]]:
     folder = None if photo_folder is None else Path(photo_folder)
-    return read_dataset(path, folder), _failed(failure_report(path))
+    return read_dataset(path, folder), _failed(failures_path(path))
 
 
 def _failed(path: Path) -> list[PhotoRecord]:
