@@ -16,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 from facekit.client.connection import MAX_TIMEOUT_S, Connection
 from facekit.contract import MODELS, is_optional
 from facekit.detection.parameters import ClusteringParameters, parse_parameters
+from facekit.engines.configs import parameters
 from facekit.errors import DISTRIBUTION, ServerError
 
 _PACKAGES = (
@@ -163,11 +164,10 @@ class ServerInfo:
             ConfigError: The parameters can't be read.
         """
         postprocess = self._config("facenet_postprocess")
-        texts = {name: value.string_value for name, value in postprocess.parameters.items()}
         names = [f"class {k}" for k in range(int(postprocess.input[1].dims[0]))]
         return Settings(
             color=self._config("facenet_preprocess").default_model_filename.partition(".")[0],
-            parameters=parse_parameters(texts, names, others=("label_file",)),
+            parameters=parse_parameters(parameters(postprocess), names, others=("label_file",)),
             points=int(self._config("fpenet").output[0].dims[0]),
             reduces="reduced_decode" in self._config("photo_reduce").parameters,
         )

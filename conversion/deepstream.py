@@ -20,7 +20,7 @@ from conversion.errors import CatalogError, ConversionError
 from facekit.contract import NETWORK_HEIGHT, PIXEL_RANGE
 from facekit.detection.labels import read_class_names
 from facekit.detection.parameters import ClusteringParameters, parse_parameters
-from facekit.engines.configs import DEFAULT_FILE, read_config
+from facekit.engines.configs import DEFAULT_FILE, parameters, read_config
 from facekit.engines.manifest import Batch
 from facekit.errors import writing
 from facekit.files import write_whole
@@ -78,8 +78,7 @@ def read_detector(job: Job, repository: Path, weights_dir: Path) -> Detector:
             is wrong, or the classes are not those of the contract.
     """
     folder = repository / f"{MODEL}_postprocess"
-    config = read_config(folder / DEFAULT_FILE)
-    values = {name: value.string_value for name, value in config.parameters.items()}
+    values = parameters(read_config(folder / DEFAULT_FILE))
     class_names = read_class_names(folder / values.get("label_file", "labels.txt"), MODEL)
     clustering = parse_parameters(values, class_names, others=("label_file",))
     network = job.weights.folder_in(weights_dir) / job.weights.network

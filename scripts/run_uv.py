@@ -79,8 +79,8 @@ def main(folder: Path, arguments: list[str]) -> int:
 def pip_settings() -> dict[str, str]:
     """Return pip's settings from its configuration files and variables, as pip ranks them."""
     home = Path.home()
-    shared = os.environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(":")
-    own = Path(os.environ.get("XDG_CONFIG_HOME", home / ".config"))
+    shared = (os.environ.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":")
+    own = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
     files = [Path(entry) / "pip/pip.conf" for entry in shared if entry] + [Path("/etc/pip.conf")]
     named = os.environ.get("PIP_CONFIG_FILE", "")
     if named == os.devnull:
@@ -123,7 +123,8 @@ def uv_environment(folder: Path, settings: dict[str, str]) -> dict[str, str]:
             values[variable] = separator.join(words) if separator else settings[name].strip()
     if "SSL_CERT_FILE" not in values:
         values["UV_SYSTEM_CERTS"] = "1"
-    if not _writable(Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "uv"):
+    # A variable that is empty counts as none.
+    if not _writable(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uv"):
         values["UV_CACHE_DIR"] = str(folder / "cache")
     return {**values, **os.environ}
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from facekit.cli import positive_number, whole_number
 from facekit.errors import writing
 from facekit.files import write_whole
-from training.arguments import positive, positive_number, whole_number
 from training.loop import Machine, Recipe, fit
 
 WEIGHT_DECAY = 0.01
@@ -105,13 +105,13 @@ def make_parsers(name: str, description: str | None, defaults: type[StepOptions]
     run = commands.add_parser("train", help="train, or go on from OUT/checkpoint.pt")
     run.add_argument("--data", type=Path, required=True, help="folder of the face sets")
     run.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    run.add_argument("--steps", type=positive, default=defaults.steps)
-    run.add_argument("--seed", type=whole_number, default=defaults.seed)
+    run.add_argument("--steps", type=whole_number(1), default=defaults.steps)
+    run.add_argument("--seed", type=whole_number(0), default=defaults.seed)
     run.add_argument(
         "--rate", type=positive_number, default=defaults.rate, help="peak learning rate"
     )
-    run.add_argument("--threads", type=whole_number, default=1, help="0: torch's own")
-    run.add_argument("--workers", type=whole_number, default=1, help="processes")
+    run.add_argument("--threads", type=whole_number(0), default=1, help="0: torch's own")
+    run.add_argument("--workers", type=whole_number(0), default=1, help="processes")
     run.add_argument("--device", help="cpu or cuda:N; by default cuda if there")
     write = commands.add_parser("export", help="write a checkpoint as an ONNX file")
     write.add_argument("--checkpoint", type=Path, required=True)

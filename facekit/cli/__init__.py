@@ -67,7 +67,20 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     def fits(value: float) -> bool:
         return least <= value < math.inf and value % 1 == 0 and (most is None or value <= most)
 
-    return lambda text: int(number(text, expected, fits))
+    def parse(text: str) -> int:
+        value = number(text, expected, fits)
+        return int(text) if text.isdecimal() else int(value)  # a float has 53 bits
+
+    return parse
+
+
+def positive_number(text: str) -> float:
+    """Return an option's number above 0.
+
+    Raises:
+        argparse.ArgumentTypeError: It is not a number above 0, or infinite.
+    """
+    return number(text, "a number above 0", lambda value: 0 < value < math.inf)
 
 
 def score(text: str) -> float:

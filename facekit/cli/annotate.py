@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from facekit.cli import add_timeout, add_tls_certificate, check_output, number
+from facekit.cli import (
+    add_timeout,
+    add_tls_certificate,
+    check_output,
+    number,
+    score,
+    whole_number,
+)
 from facekit.command import EXIT_FAILED
 
 # Those of `facekit.client.calls.DETECTORS`, which takes long to import.
@@ -43,7 +50,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--min-score",
         metavar="SCORE",
-        type=_score,
+        type=score,
         default=0.0,
         help="leave out faces of a lower score, 0 to 1 (default: all that the server finds)",
     )
@@ -115,7 +122,7 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--concurrency",
         metavar="N",
-        type=_concurrency,
+        type=whole_number(1),
         help="requests in flight at one time over all servers (default: 8 a server; with --ray 4 "
         "in each worker)",
     )
@@ -184,13 +191,5 @@ def _urls(text: str) -> list[str]:
     return urls
 
 
-def _score(text: str) -> float:
-    return number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1)
-
-
 def _wait(text: str) -> float:
     return number(text, "seconds >= 0", lambda value: 0 <= value < 1e9)
-
-
-def _concurrency(text: str) -> int:
-    return int(number(text, "a whole number >= 1", lambda value: value >= 1 and value % 1 == 0))

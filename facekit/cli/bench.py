@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from facekit.cli import positive_number, whole_number
+
 Value = TypeVar("Value")
 
 SECTIONS = (
@@ -71,28 +73,28 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--faces",
         metavar="N",
-        type=_positive(int),
+        type=whole_number(1),
         default=8,
         help="faces of a mosaic (default: %(default)s)",
     )
     parser.add_argument(
         "--seconds",
         metavar="S",
-        type=_positive(float),
+        type=positive_number,
         default=3.0,
         help="length of one measurement (default: %(default)g)",
     )
     parser.add_argument(
         "--concurrency",
         metavar="N,...",
-        type=_list(_positive(int)),
+        type=_list(whole_number(1)),
         default=_CONCURRENCY,
         help=f"requests at a time (default: {','.join(map(str, _CONCURRENCY))})",
     )
     parser.add_argument(
         "--soak",
         metavar="N",
-        type=_positive(int),
+        type=whole_number(1),
         default=5000,
         help="requests of the memory measurement (default: %(default)s)",
     )
@@ -144,19 +146,6 @@ def _size(text: str) -> tuple[int, int]:
     if min(width, height) < 64:
         raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT of 64 or more, got {text}")
     return width, height
-
-
-def _positive(kind: Callable[[str], Value]) -> Callable[[str], Value]:
-    def parse(text: str) -> Value:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = kind("0")
-        if not value > kind("0"):  # type: ignore[operator]
-            raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
-        return value
-
-    return parse
 
 
 def _section(text: str) -> str:

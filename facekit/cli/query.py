@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facekit.cli import add_json, check_output, number
+from facekit.cli import add_json, check_output, number, score, whole_number
 from facekit.errors import ConfigError, StoreError, writing
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def add_parser(subparsers: Any) -> None:
     what.add_argument(
         "--min-faces",
         metavar="N",
-        type=_count,
+        type=whole_number(0),
         help="photos with at least N faces, those with most first",
     )
     what.add_argument("--photo", metavar="PATH", help="faces of one photo, named as in the dataset")
     what.add_argument(
         "--min-score",
         metavar="S",
-        type=lambda text: number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1),
+        type=score,
         help="faces of a score of at least S, best first",
     )
     what.add_argument(
@@ -72,7 +72,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="NAME",
         help="only faces of this category, with --min-score or --rotated-beyond, or alone",
     )
-    parser.add_argument("--limit", metavar="N", type=_count, help="no more than N rows")
+    parser.add_argument("--limit", metavar="N", type=whole_number(0), help="no more than N rows")
     add_json(parser, "the answer")
 
 
@@ -223,9 +223,3 @@ def _json(about: dict[str, str], rows: Sequence[dict[str, Any]]) -> str:
     head = "".join(f"  {json.dumps(key)}: {json.dumps(value)},\n" for key, value in about.items())
     body = ",\n".join("    " + json.dumps(row) for row in rows)
     return f'{{\n{head}  "rows": [' + (f"\n{body}\n  " if rows else "") + "]\n}"
-
-
-def _count(text: str) -> int:
-    if not text.isascii() or not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0, got {text}")
-    return int(text)

@@ -356,7 +356,7 @@ def test_cli_writes_json_and_plot(
         ("--photo-size", "12x", "expected WIDTHxHEIGHT"),
         ("--only", "speed", "no section 'speed'"),
         ("--seconds", "0", "above 0"),
-        ("--concurrency", "1,x", "above 0"),
+        ("--concurrency", "1,x", "whole number >= 1, got x"),
     ],
 )
 def test_cli_refuses_wrong_options(

@@ -440,11 +440,14 @@ def test_a_refused_password_shows_no_credentials(
     assert code == 1 and "HTTP Error 401" in output and "wrong" not in output
 
 
-def test_a_read_only_home_gets_a_cache_in_the_clone(machine: Machine) -> None:
+@pytest.mark.parametrize("cache", ["file/cache", ""])
+def test_a_read_only_home_gets_a_cache_in_the_clone(machine: Machine, cache: str) -> None:
     machine.python("python3.12", "3.12.4")
     blocked = machine.folder / "file"
     blocked.touch()
-    machine.variables |= {"HOME": str(blocked), "XDG_CACHE_HOME": str(blocked / "cache")}
+    # An empty variable counts as none.
+    named = str(machine.folder / cache) if cache else ""
+    machine.variables |= {"HOME": str(blocked), "XDG_CACHE_HOME": named}
 
     code, output = machine.setup()
 

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 from facekit.detection.parameters import ClusteringParameters  # noqa: E402
 from facekit.detection.postprocess import Detections  # noqa: E402
-from facekit.errors import DataError  # noqa: E402
+from facekit.errors import ConfigError, DataError  # noqa: E402
 from tests.training.facesets import face_points, write_pts, write_sets  # noqa: E402
 from training import checkpoints  # noqa: E402
 from training.detector.network import DetectNet  # noqa: E402
@@ -63,7 +63,7 @@ def test_served_parameters_are_those_of_the_configuration(tmp_path: Path) -> Non
     with pytest.raises(DataError, match="sets no parameters"):
         face_evaluate.served_parameters(tmp_path)
     config.unlink()
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"config\.pbtxt: no such file"):
         face_evaluate.served_parameters(tmp_path)
     assert len(face_evaluate.served_parameters()) == 1
 

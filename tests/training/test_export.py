@@ -203,7 +203,7 @@ def test_prune_writes_a_smaller_network(
     [
         (["--parameters", "0.0001"], "can't be reached"),
         (["-pth", "2"], "from 0 to 1"),
-        (["-nf", "0"], "1 or more"),
+        (["-nf", "0"], "a whole number >= 1"),
         (["-eq", "both"], "invalid choice"),
         (["-m", "none.pt"], "none.pt: no such file"),
     ],

@@ -145,14 +145,14 @@ def test_a_checkpoint_of_the_detector_is_no_landmark_network(
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("--steps", "0", "'0' is not a whole number of 1 or more"),
-        ("--steps", "-4", "'-4' is not a whole number of 1 or more"),
-        ("--workers", "-1", "'-1' is not a whole number of 0 or more"),
-        ("--threads", "-1", "'-1' is not a whole number of 0 or more"),
-        ("--seed", "-1", "'-1' is not a whole number of 0 or more"),
-        ("--rate", "-1", "'-1' is not a number above 0"),
-        ("--rate", "nan", "'nan' is not a number above 0"),
-        ("--rate", "inf", "'inf' is not a number above 0"),
+        ("--steps", "0", "expected a whole number >= 1, got 0"),
+        ("--steps", "-4", "expected a whole number >= 1, got -4"),
+        ("--workers", "-1", "expected a whole number >= 0, got -1"),
+        ("--threads", "-1", "expected a whole number >= 0, got -1"),
+        ("--seed", "-1", "expected a whole number >= 0, got -1"),
+        ("--rate", "-1", "expected a number above 0, got -1"),
+        ("--rate", "nan", "expected a number above 0, got nan"),
+        ("--rate", "inf", "expected a number above 0, got inf"),
     ],
 )
 @pytest.mark.parametrize("command", [main, facenet])

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
+from facekit.cli import whole_number
 from facekit.contract import GRID_STRIDE
 from facekit.errors import ConfigError, writing
 from facekit.files import write_whole
-from training.arguments import add_key, add_model, positive, warn_unused_key
+from training.arguments import add_key, add_model, warn_unused_key
 from training.detector.files import read_network
 from training.detector.inference import CLASSES_KEY
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
@@ -39,10 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cal_image_dir", type=Path, help="photos to calibrate INT8 by, such as those trained on"
     )
     parser.add_argument(
-        "--batches", type=positive, default=BATCHES, help=f"calibration batches ({BATCHES})"
+        "--batches", type=whole_number(1), default=BATCHES, help=f"calibration batches ({BATCHES})"
     )
     parser.add_argument(
-        "--batch_size", type=positive, default=BATCH_SIZE, help=f"photos a batch ({BATCH_SIZE})"
+        "--batch_size",
+        type=whole_number(1),
+        default=BATCH_SIZE,
+        help=f"photos a batch ({BATCH_SIZE})",
     )
     parser.add_argument(
         "--gray", action="store_true", help="calibrate with gray photos, as for a gray network"

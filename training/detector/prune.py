@@ -8,8 +8,9 @@ import logging
 import sys
 from pathlib import Path
 
+from facekit.cli import score, whole_number
 from facekit.errors import ConfigError
-from training.arguments import add_key, add_model, positive, share, warn_unused_key
+from training.arguments import add_key, add_model, warn_unused_key
 from training.detector.files import read_network
 from training.detector.network import Layout
 from training.detector.pruning import (
@@ -35,14 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     amount.add_argument(
         "-pth",
         "--pruning_threshold",
-        type=share,
+        type=score,
         default=0.1,
         help="filters whose norm is at most this share of their layer's largest go (default: 0.1)",
     )
     amount.add_argument(
         "--parameters",
         metavar="SHARE",
-        type=share,
+        type=score,
         help="find the least threshold that leaves at most this share of the parameters",
     )
     parser.add_argument(
@@ -55,14 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-pg",
         "--pruning_granularity",
-        type=positive,
+        type=whole_number(1),
         default=8,
         help="filters left are a multiple of this (default: 8)",
     )
     parser.add_argument(
         "-nf",
         "--min_num_filters",
-        type=positive,
+        type=whole_number(1),
         default=16,
         help="filters left in a layer at least (default: 16)",
     )

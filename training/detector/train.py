@@ -6,8 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from facekit.cli import whole_number
 from facekit.errors import DataError
-from training.arguments import add_experiment, add_key, warn_unused_key, whole_number
+from training.arguments import add_experiment, add_key, warn_unused_key
 from training.checkpoints import CHECKPOINT
 from training.detector.recipe import DetectorRecipe
 from training.experiment.data import read_kitti_config
@@ -21,10 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-r", "--results", type=Path, required=True, help="folder of the run")
     parser.add_argument("-n", "--name", default="model", help="the final one is weights/NAME.pt")
     parser.add_argument(
-        "--threads", type=whole_number, default=0, help="of torch; 0: as many as it likes"
+        "--threads", type=whole_number(0), default=0, help="of torch; 0: as many as it likes"
     )
     parser.add_argument(
-        "--workers", type=whole_number, default=1, help="processes that make batches"
+        "--workers", type=whole_number(0), default=1, help="processes that make batches"
     )
     parser.add_argument("--device", help="cpu or cuda:N; by default cuda if there")
     add_key(parser)

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from facekit.detection.labels import read_class_names
 from facekit.detection.parameters import ClusteringParameters, parse_parameters
 from facekit.detection.postprocess import Detections
-from facekit.engines.configs import DEFAULT_FILE, read_config
-from facekit.errors import ConfigError, DataError, reading
+from facekit.engines.configs import DEFAULT_FILE, active_file, parameters, read_config
+from facekit.errors import DataError
 from facekit.evaluation.average_precision import Curve, average_precision, best_thresholds
 from facekit.evaluation.class_scores import SIZE_BANDS, ScoredPhoto, frame_scale, height_curve
 from training.detector.inference import Detector, OnnxDetector, find_boxes, frame_ms
@@ -60,21 +61,15 @@ def served_parameters(folder: Path = POSTPROCESS_FOLDER) -> list[ClusteringParam
             else ``config.pbtxt``, as Triton chooses on the CPU.
 
     Raises:
-        DataError: A file is missing, or the configuration sets no parameters.
-        ConfigError: A parameter is wrong.
+        DataError: The configuration sets no parameters.
+        ConfigError: A file is missing, or a parameter is wrong.
     """
-    path = folder / "configs" / "cpu.pbtxt"
-    path = path if path.exists() else folder / DEFAULT_FILE
-    try:
-        parameters = read_config(path).parameters
-    except ConfigError as error:
-        raise DataError(path, f"cannot be read: {error}") from error
-    values = {name: str(parameters[name].string_value) for name in parameters}
+    path = active_file(folder, "cpu") or folder / DEFAULT_FILE
+    values = parameters(read_config(path))
     if not values:
         raise DataError(path, "sets no parameters")
-    labels = folder / values.get("label_file", "labels.txt")
-    with reading(labels):
-        names = labels.read_text(encoding="utf-8").split()
+    label_file = folder / values.get("label_file", "labels.txt")
+    names = read_class_names(label_file, folder.name.removesuffix("_postprocess"))
     return parse_parameters(values, names, others=("label_file",))
 
 
