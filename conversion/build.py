@@ -23,7 +23,7 @@ from facekit.engines.manifest import (
     manifest_path,
     sha256_of,
 )
-from facekit.files import check_writable
+from facekit.files import check_writable, sync
 
 _TRTEXEC_OF_IMAGE = Path("/usr/src/tensorrt/bin/trtexec")
 """Where NVIDIA's images have it, which is not on their PATH."""
@@ -59,16 +59,7 @@ def build_engine(
 
     Until the last step the repository's engine is the old one. The caller holds the locks of the
     repository and of ``work``, so what a killed run left there belongs to nobody and is removed.
-
-    Args:
-        job: the model and its weights.
-        network: the network's file, with its calibration cache beside it.
-        precision: what the engine computes in.
-        repository: the model repository.
-        work: a folder of its own for this model; it is emptied.
-        machine: what the engine is built with and for; has TensorRT and a GPU.
-        tao_converter: the tool for ``.etlt`` files.
-        say: takes what the tool prints, and lines for people.
+    The calibration cache is beside ``network``; ``machine`` has TensorRT and a GPU.
 
     Raises:
         BuildError: no engine that loads was made; says why as far as is known, and what to do.
@@ -238,7 +229,7 @@ def _put_in_place(engine: Path, manifest: EngineManifest, repository: Path) -> N
         note_part.write_text(manifest.to_json(), "utf-8")
         for path in (part, note_part):
             path.chmod(_FILE_MODE)
-            _sync(path)
+            sync(path)
         # Not every file system has links; there a failure is as a killed run is.
         with contextlib.suppress(OSError):
             old.hardlink_to(target)
@@ -251,7 +242,7 @@ def _put_in_place(engine: Path, manifest: EngineManifest, repository: Path) -> N
             elif first:
                 target.unlink(missing_ok=True)
             raise
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise BuildError(
             f"{manifest.model}: the engine cannot be put in place: "
@@ -261,11 +252,3 @@ def _put_in_place(engine: Path, manifest: EngineManifest, repository: Path) -> N
         for left in (part, note_part, old):
             with contextlib.suppress(OSError):
                 left.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

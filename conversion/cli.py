@@ -136,7 +136,7 @@ def say(text: str) -> None:
 def _jobs(args: argparse.Namespace) -> tuple[list[Job], Options]:
     """Return the engines and the options that were asked for."""
     from conversion import paths, selection
-    from conversion.catalog import load_catalog
+    from conversion.catalog_file import load_catalog
     from conversion.ngc import api_key
     from conversion.plan import Options
 
@@ -199,7 +199,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _deepstream(args: argparse.Namespace) -> int:
     from conversion import deepstream, paths, selection
-    from conversion.catalog import load_catalog
+    from conversion.catalog_file import load_catalog
 
     repository = (args.repository or paths.model_repository()).absolute()
     catalog = load_catalog([path.absolute() for path in args.models], repository=repository)

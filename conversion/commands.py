@@ -51,7 +51,7 @@ def build_command(
         tool: the tool's path.
         network: the network's file; its calibration cache is beside it.
         engine: where the engine is written.
-        precision: what to compute in; has no effect from TensorRT 11 on.
+        precision: has no effect from TensorRT 11 on.
         tensorrt: its version, such as ``8.6.3``; ``None`` counts as older than 11.
 
     Raises:

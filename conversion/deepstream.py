@@ -55,14 +55,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Detector:
-    """What DeepStream is told about the mask detector.
-
-    Attributes:
-        job: the model and its weights.
-        network: the network's file.
-        class_names: one per class, in the order of the outputs.
-        clustering: one per class.
-    """
+    """What DeepStream is told about the mask detector: names and clustering are one per class."""
 
     job: Job
     network: Path
@@ -128,13 +121,7 @@ def video_source(video: str) -> Source:
 
 
 def render(detector: Detector, folder: Path, *, camera: Source, video: Source) -> dict[str, str]:
-    """Return the text of every file by its name.
-
-    Args:
-        detector: what to run.
-        folder: where the files are to be.
-        camera: what the camera app shows.
-        video: what the video app shows.
+    """Return the text of every file by its name, with paths relative to ``folder``.
 
     Raises:
         CatalogError: the classes are clustered in ways that DeepStream can't mix.

@@ -1,15 +1,4 @@
-"""Every error of a conversion.
-
-::
-
-    FacekitError
-    `-- ConversionError
-        |-- CatalogError      an entry of models.yaml, or a choice of weights, is wrong
-        |-- ReleaseError      these weights don't fit this TensorRT or this machine
-        |-- FetchError        a file could not be fetched; says which, from where, and what to do
-        |-- BuildError        a tool made no engine that loads
-        `-- LockedError       another converter works on the same repository
-"""
+"""The errors of a conversion."""
 
 from __future__ import annotations
 
@@ -27,7 +16,7 @@ class CatalogError(ConversionError):
 
 
 class ReleaseError(ConversionError):
-    """These weights can't be built or run with this TensorRT, or on this kind of machine."""
+    """These weights do not fit this TensorRT or this kind of machine."""
 
 
 class FetchError(ConversionError):

@@ -25,13 +25,8 @@ def converter_lock(
 ) -> Iterator[None]:
     """Hold a folder for this converter.
 
-    The file stays, because deleting it would let two converters lock two files of one name.
-
-    Args:
-        folder: the model repository, a folder of downloads, or where engines are built.
-        wait: whether to wait for the holder, with a periodic status line, or to give up.
-        say: takes the status lines.
-        status_s: seconds between two status lines.
+    The file stays, because deleting it would let two converters lock two files of one name. With
+    ``wait`` the holder is waited for, with a status line every ``status_s`` seconds.
 
     Raises:
         LockedError: another converter holds it and ``wait`` is false; the message names it.

@@ -18,15 +18,10 @@ from facekit.files import write_whole
 def serialize_pipelines(
     repository: Path, device: str, say: Say, environment: Mapping[str, str] = os.environ
 ) -> list[Path]:
-    """Write every pipeline in each of its colors for one device, and return the files.
+    """Write every pipeline in each of its colors for ``gpu`` or ``cpu``, and return the files.
 
     The caller holds the repository's lock, so the partial files of a killed run can be removed.
-
-    Args:
-        repository: the model repository.
-        device: ``gpu`` or ``cpu``.
-        say: takes a line per file.
-        environment: tells in which of NVIDIA's images this runs.
+    The environment tells in which of NVIDIA's images this runs.
 
     Raises:
         ReleaseError: DALI is newer than that of the image's server.

@@ -143,11 +143,7 @@ class Plan:
         return plain
 
     def text(self, arguments: Sequence[str] = ()) -> str:
-        """Return the plan for people.
-
-        Args:
-            arguments: what the command that does it has to be given.
-        """
+        """Return the plan for people; ``arguments`` are those of the command that does it."""
         return "\n".join(_lines(self, arguments))
 
 

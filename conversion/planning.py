@@ -8,7 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from conversion.catalog import Format, Job, License, Precision, load_catalog
+from conversion.catalog import Format, Job, License, Precision
+from conversion.catalog_file import load_catalog
 from conversion.commands import (
     ENGINE,
     TAO_CONVERTER,

@@ -37,10 +37,6 @@ class Result:
     rows: list[tuple[str, str, str]] = field(default_factory=list)
     failed: bool = False
 
-    def add(self, what: str, which: str, end: str) -> None:
-        """Note what succeeded."""
-        self.rows.append((what, which, end))
-
     def fail(self, what: str, which: str, reason: str) -> None:
         """Note what failed, with the first line of the reason."""
         self.rows.append((what, which, f"FAILED: {reason.partition(chr(10))[0] or 'unknown'}"))
@@ -77,11 +73,7 @@ def run(command: str, jobs: Sequence[Job], options: Options, machine: Machine, s
 
 
 def _check_machine(command: str, jobs: Sequence[Job], options: Options, machine: Machine) -> None:
-    """Check that the run can begin on this machine.
-
-    Raises:
-        ConversionError: it cannot.
-    """
+    """Check that the run can begin on this machine."""
     if options.source is not None and not options.source.is_dir():
         raise FetchError(f"--from {options.source}: no such folder")
     paths.check_repository(options.repository, jobs)
@@ -146,7 +138,7 @@ class _Run:
                 self._failed.add(model)
                 self._say(f"{model}: {reason}")
                 continue
-            self.result.add(model, weights, f"{end}{_duration(start)}")
+            self.result.rows.append((model, weights, f"{end}{_duration(start)}"))
 
     def serialize(self) -> None:
         """Write the DALI pipelines."""
@@ -161,7 +153,7 @@ class _Run:
             self._say(f"pipelines: {error}")
             return
         end = f"{count(len(files), 'file')} written{_duration(start)}"
-        self.result.add("pipelines", device, end)
+        self.result.rows.append(("pipelines", device, end))
 
     def verify(self) -> None:
         """Check what is in the repository, except for what an earlier stage has failed at."""
@@ -180,7 +172,7 @@ class _Run:
         for problem in problems:
             self.result.fail("verify", "", problem)
         if not problems:
-            self.result.add("verify", "", f"{end}{_duration(start)}")
+            self.result.rows.append(("verify", "", f"{end}{_duration(start)}"))
 
     def _make(self, engine: EnginePlan, *, fetches: bool, builds: bool) -> str:
         """Make one engine, as far as was asked; return how it ended."""
@@ -201,7 +193,12 @@ class _Run:
             network = fetcher.weights(job.weights)
             tool = fetcher.tao_converter(version) if version else None
         else:
-            network = self._fetched(engine)
+            network = job.weights.find(options.weights_dir)
+            if network is None:
+                folder = engine.network.parent
+                raise FetchError(
+                    f"the files in {folder} are not complete; first: python -m conversion fetch"
+                )
             tool = find_tao_converter(version, options.weights_dir) if version else None
             if version and tool is None:
                 raise FetchError(
@@ -211,16 +208,6 @@ class _Run:
         if not builds:
             return f"in {paths.display_path(network.parent)}"
         return self._build(engine, network, tool)
-
-    def _fetched(self, engine: EnginePlan) -> Path:
-        """Return the network's file without using the network."""
-        network = engine.job.weights.find(self._options.weights_dir)
-        if network is None:
-            folder = engine.network.parent
-            raise FetchError(
-                f"the files in {folder} are not complete; first: python -m conversion fetch"
-            )
-        return network
 
     def _build(self, engine: EnginePlan, network: Path, tool: Path | None) -> str:
         from conversion.build import build_engine

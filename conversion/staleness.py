@@ -6,6 +6,7 @@ from pathlib import Path
 
 from conversion.catalog import Job, Precision, Weights
 from conversion.commands import states_precision
+from facekit.engines.check import file_problem
 from facekit.engines.machine import Gpu, Machine, supports
 from facekit.engines.manifest import EngineManifest, engine_path, read_manifest, sha256_of
 from facekit.errors import ConfigError
@@ -16,13 +17,8 @@ def reason_to_build(
 ) -> str | None:
     """Return why a model's engine has to be built; ``None`` if the existing one fits.
 
-    Args:
-        job: the model and its weights.
-        network: the network's file, with the calibration cache beside it; ``None`` where they are
-            missing, and so are not compared.
-        repository: the model repository.
-        machine: what the engine is to run on; what it lacks is not compared.
-        force: whether to build in any case.
+    The calibration cache is beside ``network``. Where that is ``None``, and where ``machine`` has
+    no TensorRT or no GPU, these are not compared.
     """
     if force:
         return "--force"
@@ -37,7 +33,7 @@ def reason_to_build(
     if manifest is None:
         return "its plan.json is missing"
     return (
-        _other_file(manifest, engine)
+        file_problem(engine, manifest)
         or _other_source(manifest, job, network)
         or _other_machine(manifest, machine)
         or _other_shape(manifest, job, machine)
@@ -72,17 +68,6 @@ def precision_for(weights: Weights, machine: Machine) -> tuple[Precision, str | 
         )
     slow, fast = asked.value.upper(), chosen.value.upper()
     return chosen, f"{_described(gpu)} has no fast {slow}: building {fast} instead"
-
-
-def _other_file(manifest: EngineManifest, engine: Path) -> str | None:
-    try:
-        if engine.stat().st_size != manifest.engine_bytes:
-            return "the engine is not the one of its plan.json: its size differs"
-        if sha256_of(engine) != manifest.engine_sha256:
-            return "the engine is not the one of its plan.json: its SHA-256 differs"
-    except OSError as error:
-        return f"the engine cannot be read: {error.strerror}"
-    return None
 
 
 def _other_source(manifest: EngineManifest, job: Job, network: Path | None) -> str | None:

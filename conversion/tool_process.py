@@ -192,11 +192,7 @@ def _kill_group(leader: int) -> None:
 def explain(run: ToolRun, problem: str, tool: str, model: str) -> str:
     """Return what went wrong, the tool's last lines, the likely cause and what to do.
 
-    Args:
-        run: how the tool ended.
-        problem: what is wrong with its result, as a clause.
-        tool: the tool's name.
-        model: what it worked on.
+    ``problem`` is what is wrong with the result, as a clause such as ``it wrote no engine``.
     """
     lines = [f"{model}: {tool} {run.ending}, and {problem}"]
     if run.tail:

@@ -98,17 +98,26 @@ def publish(partial: Path, path: Path) -> None:
     Raises:
         OSError: The file system refuses.
     """
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
+    sync(partial)
     partial.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Write what a file contains, or a folder's names, through to the disk.
+
+    Raises:
+        OSError: The file system refuses.
+    """
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(folder)
+        os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # the file system cannot sync folders
+        # Some file systems cannot sync folders.
+        if not path.is_dir() or error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def check_writable(path: Path) -> None:

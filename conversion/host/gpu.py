@@ -32,12 +32,7 @@ def has_runtime(info: Mapping[str, Any]) -> bool:
 def check_runtime(
     info: Mapping[str, Any], which: Callable[[str], str | None] = shutil.which
 ) -> Finding:
-    """Return whether the engine can give a GPU to a container, as far as can be told beforehand.
-
-    Args:
-        info: what the engine says about itself.
-        which: finds a program of this machine.
-    """
+    """Return whether the engine can give a GPU to a container, by what it says about itself."""
     about = "NVIDIA runtime"
     if str(info.get("DockerRootDir", "")).startswith("/var/snap/"):
         text = "Docker is installed as a snap, which the NVIDIA Container Toolkit can't serve"

@@ -161,7 +161,7 @@ def _engine_problems(
             f"{engine.name} was built for; repair it with: {repair}"
         ]
     problem = (
-        _file_problem(engine, manifest)
+        file_problem(engine, manifest)
         or _tensorrt_problem(engine, manifest, machine)
         or _gpu_problem(engine, manifest, machine)
         or _source_problem(repository, manifest)
@@ -170,7 +170,8 @@ def _engine_problems(
     return problems + _config_problems(manifest, config, repository / model, name)
 
 
-def _file_problem(engine: Path, manifest: EngineManifest) -> str | None:
+def file_problem(engine: Path, manifest: EngineManifest) -> str | None:
+    """Return how an engine's file differs from what its ``plan.json`` says, or why it is unread."""
     try:
         size = engine.stat().st_size
         if size != manifest.engine_bytes:

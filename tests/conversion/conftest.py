@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from conversion.catalog import Catalog, load_catalog
+from conversion.catalog import Catalog
+from conversion.catalog_file import load_catalog
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = ROOT / "model_repository"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conversion.catalog import BUILT_IN, Catalog, Format, Precision, load_catalog
+from conversion.catalog import Catalog, Format, Precision
+from conversion.catalog_file import BUILT_IN, load_catalog
 from conversion.errors import CatalogError
 from facekit.engines.manifest import Batch
 from tests.conversion.conftest import REPOSITORY

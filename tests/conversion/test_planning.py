@@ -10,7 +10,8 @@ from types import MappingProxyType
 import pytest
 
 from conversion import planning
-from conversion.catalog import Catalog, load_catalog
+from conversion.catalog import Catalog
+from conversion.catalog_file import load_catalog
 from conversion.commands import shell
 from conversion.plan import EnginePlan, Options, Plan
 from conversion.selection import select

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from conversion import paths
-from conversion.catalog import Job, load_catalog
+from conversion.catalog import Job
+from conversion.catalog_file import load_catalog
 from conversion.errors import ConversionError, FetchError, LockedError
 from conversion.lock import converter_lock
 from conversion.plan import Options

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from conversion.catalog import Catalog, load_catalog
+from conversion.catalog import Catalog
+from conversion.catalog_file import load_catalog
 from conversion.errors import CatalogError
 from conversion.selection import select
 

@@ -18,7 +18,7 @@ import yaml
 
 import conversion.cli
 import facekit.cli
-from conversion.catalog import load_catalog
+from conversion.catalog_file import load_catalog
 from conversion.releases import load_releases
 from facekit import limits
 from facekit.contract import MODELS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conversion.catalog import load_catalog
+from conversion.catalog_file import load_catalog
 from facekit.engines.check import active_config, check_engines, needs_machine
 from facekit.engines.machine import Gpu, Machine
 from facekit.engines.manifest import REPAIR, Batch, engine_path, manifest_path, repair_command

@@ -16,7 +16,7 @@ from tests.fakes import networks
 def test_engine_of_another_size_than_known_is_built_again(bench: Bench) -> None:
     bench.begin_with_engine()
     bench.engine.write_bytes(b"the newer engine")
-    assert bench.reason() == "the engine is not the one of its plan.json: its size differs"
+    assert " has 16 bytes, and its plan.json says " in (bench.reason() or "")
 
 
 def change_network(bench: Bench) -> None:
@@ -53,7 +53,7 @@ def note(**changes: object) -> Callable[[Bench], None]:
 
 STALE: list[tuple[Callable[[Bench], None], str]] = [
     (change_network, "the network facenet.etlt has changed since its engine was built"),
-    (change_engine, "the engine is not the one of its plan.json: its SHA-256 differs"),
+    (change_engine, "is not the one that its plan.json describes (SHA-256)"),
     (remove_manifest, "its plan.json is missing"),
     (damage_manifest, "its plan.json is damaged: "),
     (change_calibration, "the cache int8_calibration.txt has changed since the engine was built"),
@@ -72,7 +72,7 @@ def test_stale_engine_is_known_as_such(
 ) -> None:
     bench.begin_with_engine()
     change(bench)
-    assert (bench.reason() or "").startswith(words)
+    assert words in (bench.reason() or "")
 
 
 def test_calibration_cache_of_another_precision_does_not_matter(bench: Bench) -> None:
