@@ -76,13 +76,9 @@ def _decode_for(batches: PhotoBatches, seconds: float) -> int:
 
 
 def _decode(batches: PhotoBatches) -> int:
-    """Decode all photos once and return the number of batches.
-
-    Raises:
-        PhotoError: One can't be used; a rate without it would not mean anything.
-    """
+    """Decode all photos once and return the number of batches."""
     count = sum(1 for _ in batches)
-    for error in batches.failures.values():
+    for error in batches.failures.values():  # a rate without that photo would mean nothing
         raise error
     return count
 

@@ -82,11 +82,7 @@ def bound_process(
 
 @contextlib.contextmanager
 def _environment_of(pid: int) -> Iterator[None]:
-    """Give this process the environment that another one was started with.
-
-    Raises:
-        ServerError: The process is gone, or another user's.
-    """
+    """Give this process the environment that another one was started with."""
     try:
         data = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError as error:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -104,7 +104,10 @@ def soak(
             return True
         return False
 
-    turns = _with_bad(good, bad)
+    turns = (
+        bad if k % _BAD_EVERY == _BAD_EVERY - 1 else data
+        for k, data in enumerate(itertools.cycle(good))
+    )
     samples, sent, refusals = [_sample(pid, 0)], 0, 0
     with ThreadPoolExecutor(_CONCURRENCY) as pool:
         for k in range(1, SAMPLES + 1):
@@ -132,11 +135,6 @@ def soak(
 def _sample(pid: int, requests: int) -> dict[str, Any]:
     now = memory(pid)
     return {"requests": requests, "rss_mib": now.rss_mib, "pss_mib": now.pss_mib}
-
-
-def _with_bad(good: Sequence[bytes], bad: bytes) -> Iterator[bytes]:
-    for k, data in enumerate(itertools.cycle(good)):
-        yield bad if k % _BAD_EVERY == _BAD_EVERY - 1 else data
 
 
 def folder_memory(

@@ -50,11 +50,7 @@ def compare(
 ) -> dict[str, Any]:
     """Check that both find the same, then time them in turns, with DBSCAN whatever is chosen.
 
-    Args:
-        frames: bbox float32 (4, 26, 46) and cov float32 (1, 26, 46) each.
-        name: What the report calls the frames.
-        seconds: How long to repeat.
-        chosen: The clustering's parameters.
+    Each frame is bbox float32 (4, 26, 46) and cov float32 (1, 26, 46).
 
     Returns:
         Mean cells that take part and faces found, and milliseconds a frame of both.

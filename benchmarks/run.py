@@ -56,12 +56,9 @@ _TOLERANCE_PX = 1e-2
 class Bench:
     """Measures one server.
 
-    Args:
-        url: ``host:port`` of its gRPC endpoint.
-        pid: Its process, when it runs on this machine; without it its processor time and memory
-            stay unknown.
-        photo_sets: Photos that are measured together; the throughput section uses the first set.
-        args: The options of ``facekit bench``.
+    ``pid`` is its process when it runs on this machine; without it its processor time and memory
+    stay unknown. The throughput section uses the first set of photos alone; ``args`` are the
+    options of ``facekit bench``.
     """
 
     def __init__(
@@ -166,11 +163,7 @@ class Bench:
                 self._compare("bound", names, photo_set, found, concurrency, jobs, theirs)
 
     def _check_bound(self, ask: Callable[..., Any], model: str, photo: Photo) -> int:
-        """Return how many faces are in a photo, the same for server and bound.
-
-        Raises:
-            UnequalError: Their boxes differ, so that their times can't be compared.
-        """
+        """Return how many faces are in a photo, the same for server and bound."""
         boxes = "boxes" if model == "faces" else "true_boxes"
         count = "count" if model == "faces" else "true_count"
         answer = self._sender.ask(model, {INPUTS[model]: photo[None]})

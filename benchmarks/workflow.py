@@ -76,17 +76,9 @@ def compare_workflows(
     """Measure ``annotate`` over a folder beside the notebook's loop, and beside bare requests.
 
     Each run of ``annotate`` begins with nothing, so that its time is that of the listing, of the
-    record of results and of the COCO file too.
-
-    Args:
-        sender: Connection to the server.
-        url: The server.
-        photos: What the folder is filled with.
-        count: How many files.
-        concurrency: Requests at a time of ``annotate`` and of the bare requests.
-        pairs: How often each two are measured.
-        cpu_s: Returns the processor time that the server has used so far, seconds.
-        advance: Called after every measurement.
+    record of results and of the COCO file too. The folder has ``count`` files; ``cpu_s`` returns
+    the processor time that the server has used so far, seconds; ``advance`` is called after every
+    measurement.
 
     Raises:
         ServerError: A request failed, or the ways find different numbers of faces.

@@ -23,7 +23,7 @@ from facekit.engines.manifest import (
     manifest_path,
     sha256_of,
 )
-from facekit.files import check_writable, sync
+from facekit.files import check_writable, sync_to_disk
 
 _TRTEXEC_OF_IMAGE = Path("/usr/src/tensorrt/bin/trtexec")
 """Where NVIDIA's images have it, which is not on their PATH."""
@@ -229,7 +229,7 @@ def _put_in_place(engine: Path, manifest: EngineManifest, repository: Path) -> N
         note_part.write_text(manifest.to_json(), "utf-8")
         for path in (part, note_part):
             path.chmod(_FILE_MODE)
-            sync(path)
+            sync_to_disk(path)
         # Not every file system has links; there a failure is as a killed run is.
         with contextlib.suppress(OSError):
             old.hardlink_to(target)
@@ -242,7 +242,7 @@ def _put_in_place(engine: Path, manifest: EngineManifest, repository: Path) -> N
             elif first:
                 target.unlink(missing_ok=True)
             raise
-        sync(target.parent)
+        sync_to_disk(target.parent)
     except OSError as error:
         raise BuildError(
             f"{manifest.model}: the engine cannot be put in place: "

@@ -88,15 +88,12 @@ class _CatalogFile(Entry):
     models: Annotated[dict[Name, _ModelEntry], Field(min_length=1)]
 
 
-def load_catalog(
-    extra: Sequence[Path] = (), *, repository: Path, built_in: Path = BUILT_IN
-) -> Catalog:
+def load_catalog(extra: Sequence[Path] = (), *, repository: Path) -> Catalog:
     """Return every model that can be converted, by name.
 
     Args:
         extra: a user's files; each overrides the kit's file and the files before it.
         repository: the model repository, which has the kit's own networks.
-        built_in: the kit's file.
 
     Raises:
         CatalogError: a file is wrong; names file, line, key and what was expected, for everything
@@ -104,7 +101,7 @@ def load_catalog(
     """
     licenses: dict[str, License] = {}
     models: dict[str, Model] = {}
-    for path in (built_in, *extra):
+    for path in (BUILT_IN, *extra):
         file = YamlFile(path, _CatalogFile, CatalogError)
         licenses.update(file.root.licenses)
         for name, entry in file.root.models.items():

@@ -158,8 +158,6 @@ def _jobs(args: argparse.Namespace) -> tuple[list[Job], Options]:
 
 
 def _plan(args: argparse.Namespace) -> int:
-    import json
-
     from conversion import paths, planning
     from facekit.engines.machine import probe_machine
 
@@ -169,8 +167,7 @@ def _plan(args: argparse.Namespace) -> int:
     jobs, options = _jobs(args)
     paths.check_repository(options.repository, jobs)
     plan = planning.make_plan(jobs, options, probe_machine())
-    text = json.dumps(plan.to_dict(), indent=2) if args.json else plan.text(_given(args))
-    _write(text, sys.stdout)
+    _write(plan.to_json() if args.json else plan.text(_given(args)), sys.stdout)
     return EXIT_FAILED if plan.failed else 0
 
 

@@ -171,11 +171,7 @@ def _target(directory: Path, folders: Sequence[str], name: str) -> Path:
 def _find(
     source: Path, folders: Sequence[str], names: Mapping[str, RemoteFile], artifact: Artifact
 ) -> dict[str, Path]:
-    """Return the files in a folder that somebody filled, at most one folder deeper or higher.
-
-    Raises:
-        FetchError: one is missing, or there are several and they differ.
-    """
+    """Return the files in a folder that somebody filled, at most one folder deeper or higher."""
     found = {}
     for name in names:
         paths = sorted(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
@@ -40,7 +41,9 @@ def converter_lock(
         since = datetime.now(timezone.utc).isoformat(timespec="seconds")
         holder = f"process {os.getpid()} on {socket.gethostname()} since {since}"
         os.ftruncate(handle, 0)
-        os.pwrite(handle, holder.encode(), 0)
+        # On a full disk it does not say whose it is, and is the lock all the same.
+        with contextlib.suppress(OSError):
+            os.pwrite(handle, holder.encode(), 0)
         try:
             yield
         finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,7 +93,7 @@ class EnginePlan:
         return f"configs/{name}.pbtxt" if name else "config.pbtxt"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready values."""
+        """Return the values for JSON."""
         weights, values = self.job.weights, vars(self).copy()
         for name in ("job", "to_accept", "network"):
             del values[name]
@@ -134,25 +136,16 @@ class Plan:
         """Whether an engine cannot be built."""
         return any(engine.problem for engine in self.engines)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready values."""
+    def to_json(self) -> str:
+        """Return the plan as a JSON object."""
         values = {**vars(self), "machine": dataclasses.asdict(self.machine)}
         values["engines"] = [engine.to_dict() for engine in self.engines]
         values["pipelines"] = [dataclasses.asdict(file) for file in self.pipelines]
-        plain: dict[str, Any] = _plain(values)
-        return plain
+        return json.dumps(values, indent=2, default=os.fspath)
 
     def text(self, arguments: Sequence[str] = ()) -> str:
         """Return the plan for people; ``arguments`` are those of the command that does it."""
         return "\n".join(_lines(self, arguments))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
 
 
 def _lines(plan: Plan, arguments: Sequence[str]) -> Iterator[str]:

@@ -99,11 +99,7 @@ def _check_machine(command: str, jobs: Sequence[Job], options: Options, machine:
 
 
 def _check_licenses(plan: Plan, command: str) -> None:
-    """Check that the licenses of all that is fetched are accepted.
-
-    Raises:
-        FetchError: one is not; names it, its address and both ways to accept it.
-    """
+    """Check that the licenses of all that is fetched are accepted."""
     for engine in plan.engines:
         if engine.problem or (command != "fetch" and engine.reason is None):
             continue
@@ -193,12 +189,13 @@ class _Run:
             network = fetcher.weights(job.weights)
             tool = fetcher.tao_converter(version) if version else None
         else:
-            network = job.weights.find(options.weights_dir)
-            if network is None:
-                folder = engine.network.parent
+            found = job.weights.find(options.weights_dir)
+            if found is None:
                 raise FetchError(
-                    f"the files in {folder} are not complete; first: python -m conversion fetch"
+                    f"the files in {engine.network.parent} are not complete; first: "
+                    "python -m conversion fetch"
                 )
+            network = found
             tool = find_tao_converter(version, options.weights_dir) if version else None
             if version and tool is None:
                 raise FetchError(

@@ -6,9 +6,14 @@ from pathlib import Path
 
 from conversion.catalog import Job, Precision, Weights
 from conversion.commands import states_precision
-from facekit.engines.check import file_problem
 from facekit.engines.machine import Gpu, Machine, supports
-from facekit.engines.manifest import EngineManifest, engine_path, read_manifest, sha256_of
+from facekit.engines.manifest import (
+    EngineManifest,
+    engine_path,
+    file_problem,
+    read_manifest,
+    sha256_of,
+)
 from facekit.errors import ConfigError
 
 

@@ -197,33 +197,12 @@ def explain(run: ToolRun, problem: str, tool: str, model: str) -> str:
     lines = [f"{model}: {tool} {run.ending}, and {problem}"]
     if run.tail:
         lines += ["its last lines:", *(f"  | {line}" for line in run.tail)]
-    cause, remedy = _cause(run)
-    if cause:
-        lines.append(f"likely: {cause}")
-    lines.append(f"what to do: {remedy}")
+    known = known_failure("tools", "\n".join(run.tail)) or known_failure("endings", run.ending)
+    if known is None:
+        lines.append("what to do: read its lines above, then run the converter again")
+    else:
+        lines += [f"likely: {known[0]}", f"what to do: {known[1]}"]
     return "\n".join(lines)
-
-
-def _cause(run: ToolRun) -> tuple[str, str]:
-    known = known_failure("tools", "\n".join(run.tail))
-    if known is not None:
-        return known
-    if run.timed_out:
-        return (
-            "the tool hangs: a build takes minutes",
-            "run the converter again; if it hangs again, restart the machine's GPU driver",
-        )
-    if run.code == -signal.SIGKILL:
-        return (
-            "the machine ran out of memory, and the kernel ended the tool",
-            "give the container more memory (its limit is in docker-compose.yml)",
-        )
-    if run.code < 0:
-        return (
-            "the tool crashed, which it does with a TensorRT it was not made for",
-            "take a tool that fits: conversion/releases.yaml tells which",
-        )
-    return "", "read its lines above, then run the converter again"
 
 
 def known_failure(program: str, text: str) -> tuple[str, str] | None:

@@ -98,12 +98,12 @@ def publish(partial: Path, path: Path) -> None:
     Raises:
         OSError: The file system refuses.
     """
-    sync(partial)
+    sync_to_disk(partial)
     partial.replace(path)
-    sync(path.parent)
+    sync_to_disk(path.parent)
 
 
-def sync(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
     """Write what a file contains, or a folder's names, through to the disk.
 
     Raises:

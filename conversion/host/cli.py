@@ -149,11 +149,7 @@ def _run(args: argparse.Namespace, arguments: Sequence[str], compose: Compose, c
 
 
 def _mounts(args: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Return Compose's options that mount the paths given, and the converter's for them.
-
-    Raises:
-        ConfigError: a path does not exist, or cannot be mounted.
-    """
+    """Return Compose's options that mount the paths given, and the converter's for them."""
     folders: dict[Path, None] = {}
     arguments: list[str] = []
     for name, path in (("--from", args.source), *(("--models", path) for path in args.models)):
@@ -172,11 +168,7 @@ def _mounts(args: argparse.Namespace) -> tuple[list[str], list[str]]:
 
 
 def _build(args: argparse.Namespace, compose: Compose, settings: Settings, client: Any) -> None:
-    """Build the image; where it is up to date, Docker's cache makes that seconds.
-
-    Raises:
-        HostError: that failed.
-    """
+    """Build the image; where it is up to date, Docker's cache makes that seconds."""
     there = checks.has_image(client, settings.image)
     # Without its base an image, as one that was loaded from a file, can't be built again.
     offline = there and not args.build and not checks.has_image(client, settings.base)
@@ -199,11 +191,7 @@ def _build(args: argparse.Namespace, compose: Compose, settings: Settings, clien
 
 
 def _convert(compose: Compose, settings: Settings, client: Any, words: Sequence[str]) -> int:
-    """Run the converter to its end, and return its exit code; 130 if it was interrupted.
-
-    Raises:
-        HostError: it was killed.
-    """
+    """Run the converter to its end, and return its exit code; 130 if it was interrupted."""
     terminal = sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()
     name = f"facekit-convert-{os.getpid()}"
     options = ["--name", name, "-e", f"{HOST_ROOT_VARIABLE}={_HOST_ROOT}"]

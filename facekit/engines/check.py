@@ -19,6 +19,7 @@ from facekit.engines.manifest import (
     VERSION_DIR,
     EngineManifest,
     engine_path,
+    file_problem,
     manifest_path,
     read_manifest,
     repair_command,
@@ -168,22 +169,6 @@ def _engine_problems(
     )
     problems = [] if problem is None else [f"{problem}; repair it with: {repair}"]
     return problems + _config_problems(manifest, config, repository / model, name)
-
-
-def file_problem(engine: Path, manifest: EngineManifest) -> str | None:
-    """Return how an engine's file differs from what its ``plan.json`` says, or why it is unread."""
-    try:
-        size = engine.stat().st_size
-        if size != manifest.engine_bytes:
-            return (
-                f"the engine {engine} has {size:,} bytes, and its plan.json says "
-                f"{manifest.engine_bytes:,}"
-            )
-        if sha256_of(engine) != manifest.engine_sha256:
-            return f"the engine {engine} is not the one that its plan.json describes (SHA-256)"
-    except OSError as error:
-        return f"the engine {engine} can't be read ({error.strerror})"
-    return None
 
 
 def _tensorrt_problem(engine: Path, manifest: EngineManifest, machine: Machine) -> str | None:

@@ -211,6 +211,22 @@ def read_manifest(repository: Path, model: str) -> EngineManifest | None:
     return EngineManifest.from_json(text, str(path))
 
 
+def file_problem(engine: Path, manifest: EngineManifest) -> str | None:
+    """Return how an engine's file differs from what its ``plan.json`` says, or why it is unread."""
+    try:
+        size = engine.stat().st_size
+        if size != manifest.engine_bytes:
+            return (
+                f"the engine {engine} has {size:,} bytes, and its plan.json says "
+                f"{manifest.engine_bytes:,}"
+            )
+        if sha256_of(engine) != manifest.engine_sha256:
+            return f"the engine {engine} is not the one that its plan.json describes (SHA-256)"
+    except OSError as error:
+        return f"the engine {engine} can't be read ({error.strerror})"
+    return None
+
+
 def sha256_of(path: Path) -> str:
     """Return a file's SHA-256 as hexadecimal digits.
 

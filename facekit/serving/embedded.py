@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from facekit.engines.configs import active_configs
@@ -51,13 +50,11 @@ class EmbeddedServer(TritonServer):
         assert self._installation is not None
         return EmbeddedRuntime(self._installation)
 
-    def _binary(self) -> Path:
+    def _command(self, runtime: Runtime) -> list[str]:
         assert self._installation is not None
-        return self._installation.binary
-
-    def _own_arguments(self, runtime: Runtime) -> list[str]:
         assert isinstance(runtime, EmbeddedRuntime)
         return [
+            str(self._installation.binary),
             f"--backend-directory={runtime.backends}",
             f"--model-config-name={self._config_name}",
             "--allow-gpu-metrics=false",

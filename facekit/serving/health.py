@@ -92,11 +92,7 @@ class Health:
 
 
 class Prober(Closing):
-    """Sends real inferences to one server.
-
-    Args:
-        connection: Where the server is, and how long one inference may take.
-    """
+    """Sends real inferences to one server."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -105,11 +101,8 @@ class Prober(Closing):
     def served(self, timeout_s: float) -> tuple[str, ...]:
         """Return the names of the models that are served and can be probed.
 
-        Args:
-            timeout_s: Seconds that each call may take.
-
         Raises:
-            ServerError: The server does not answer, or not in time.
+            ServerError: The server does not answer, or a call takes longer than ``timeout_s``.
         """
         served = self._instances_by_model(timeout_s)
         return tuple(name for name in PROBED if name in served)
@@ -133,11 +126,8 @@ class Prober(Closing):
     def counts(self, timeout_s: float) -> dict[str, tuple[int, int]]:
         """Return how many requests each model has answered, and refused, since the start.
 
-        Args:
-            timeout_s: Seconds that the call may take.
-
         Raises:
-            ServerError: The server does not answer, or not in time.
+            ServerError: The server does not answer within ``timeout_s``.
         """
         try:
             answer = self._triton.get_inference_statistics(client_timeout=timeout_s)
@@ -151,8 +141,7 @@ class Prober(Closing):
     def check(self, *, once: bool = False) -> Health:
         """Probe every served model, within the connection's time for all of them together.
 
-        Args:
-            once: Probe each model one time, and not so often that every instance gets a turn.
+        Each is probed so often that every instance gets a turn, or one time if ``once``.
         """
         url, timeout_s = self._connection.url, self._connection.timeout_s
         deadline = time.monotonic() + timeout_s

@@ -19,12 +19,9 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(parent: int, soft_limits: list[int], command: list[str]) -> None:
-    """Execute ``command``; it dies when the process ``parent`` does.
+    """Execute ``command``; it dies when the process ``parent``, which starts this one, does.
 
-    Args:
-        parent: The process that starts this one.
-        soft_limits: Of the stack in bytes and of open files, or none to keep those there are.
-        command: The program's file and its arguments.
+    ``soft_limits`` are of the stack in bytes and of open files; without any, those there are stay.
     """
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died before the line above took effect

@@ -47,8 +47,7 @@ class ServerLog:
     def writer(self, temporary: Path) -> Iterator[int]:
         """Begin a run, which ends with ``end``; yield the descriptor for the server's output.
 
-        Args:
-            temporary: The log file where none was named.
+        The log goes to the file ``temporary`` where none was named.
 
         Raises:
             SetupError: The log cannot be written.

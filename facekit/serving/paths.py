@@ -26,10 +26,7 @@ def is_plain(path: str | os.PathLike[str]) -> bool:
 
 
 def run_folder(*, executable: bool) -> Path:
-    """Return a folder for a server's temporary files: TMPDIR if suitable, else a usual one.
-
-    Args:
-        executable: Whether it must allow programs to run.
+    """Return a folder for temporary files, or programs: TMPDIR if suitable, else a usual one.
 
     Raises:
         SetupError: No folder is suitable.
@@ -50,11 +47,7 @@ def run_folder(*, executable: bool) -> Path:
 
 
 class Links:
-    """Plain names for folders, as links.
-
-    Args:
-        folder: A folder with a plain path, which is made with the first link.
-    """
+    """Plain names for folders, as links in ``folder``, which is made with the first of them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -24,21 +25,15 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 @dataclass(frozen=True)
 class Process:
-    """One process.
-
-    Attributes:
-        pid: Process id.
-        parent: Process id of its parent.
-        state: One letter, as Linux has it.
-        started: Tells it from a later process of the same id.
-        cpu_s: Processor time used, in seconds.
-    """
+    """One process; ``started`` tells it from a later process of the same id."""
 
     pid: int
     parent: int
     state: str
+    """One letter, as Linux has it."""
     started: str
     cpu_s: float
+    """Processor time used, in seconds."""
 
     @property
     def alive(self) -> bool:
@@ -53,17 +48,12 @@ def spawn(
 
     The kernel ends the child with the *thread* that started it, so one thread stays with it.
 
-    Args:
-        command: The program's file and its arguments.
-        environment: Its environment.
-        output: Descriptor of its standard output and standard error.
-        limits: Its soft limits.
+    The descriptor ``output`` becomes its standard output and standard error.
 
     Raises:
         SetupError: The program cannot be started.
     """
-    started: list[subprocess.Popen[bytes] | OSError] = []
-    ready = threading.Event()
+    started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
     launcher += [str(limits.stack_bytes), str(limits.open_files), "--"]
 
@@ -78,16 +68,13 @@ def spawn(
                 start_new_session=True,
             )
         except OSError as error:
-            started.append(error)
-            ready.set()
+            started.put(error)
         else:
-            started.append(process)
-            ready.set()
+            started.put(process)
             process.wait()
 
     threading.Thread(target=keep, name="facekit-server", daemon=True).start()
-    ready.wait()
-    result = started[0]
+    result = started.get()
     if isinstance(result, OSError):
         raise SetupError(f"Cannot start {command[0]}: {result.strerror}.") from result
     return result

@@ -67,14 +67,10 @@ def check_repository(repository: Path) -> None:
 def lay_out(
     repository: Path, folder: Path, skipped: Container[str] = (), color: str | None = None
 ) -> None:
-    """Make ``folder``, in which every model is a link to the repository's.
+    """Make ``folder``, in which every model but those ``skipped`` is a link to the repository's.
 
-    Args:
-        repository: The model repository; its absolute path may hold any characters.
-        folder: Where the server reads; does not exist yet.
-        skipped: Names of models that are not served.
-        color: One of ``COLORS``: the DALI models use the pipelines of that color, and large JPEGs
-            are decoded to it.
+    With a color, one of ``COLORS``, the DALI models use its pipelines, and large JPEGs are decoded
+    to it.
 
     Raises:
         SetupError: A model has no pipeline of this color, or a configuration is wrong.

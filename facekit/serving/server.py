@@ -40,9 +40,7 @@ class ServerOptions:
     """Options of every kind of server.
 
     Attributes:
-        http_port: 0 for any free one, as for the other two.
-        grpc_port: See ``http_port``.
-        metrics_port: See ``http_port``.
+        http_port: 0 for any free one, as for the other two ports.
         address: The IPv4 or IPv6 address to listen on, or a host name.
         log_file: File that the server's log is appended to; ``-`` is standard error; by default a
             temporary file.
@@ -311,12 +309,8 @@ class TritonServer(ABC):
         """Make the temporary folder of one run."""
 
     @abstractmethod
-    def _binary(self) -> Path:
-        """Return the program."""
-
-    @abstractmethod
-    def _own_arguments(self, runtime: Runtime) -> list[str]:
-        """Return the options that only this kind of server gets."""
+    def _command(self, runtime: Runtime) -> list[str]:
+        """Return the program, and the options that only this kind of server gets."""
 
     def _spawn(self, runtime: Runtime) -> None:
         limits = self._limits
@@ -324,7 +318,7 @@ class TritonServer(ABC):
         environment = runtime.environment()
         skipped = self._skipped.models if self._skipped else ()
         lay_out(self.model_repository, runtime.models, skipped, self._options.color)
-        command = [str(self._binary()), *self._arguments(runtime), *self._options.extra_args]
+        command = [*self._command(runtime), *self._arguments(runtime), *self._options.extra_args]
         with self._log.writer(runtime.default_log) as output:
             self._process = processes.spawn(command, environment, output, limits)
 
@@ -340,7 +334,6 @@ class TritonServer(ABC):
             "--grpc-infer-allocation-pool-size=0",
             "--backend-config=python,stub-timeout-seconds=120",
             f"--backend-config=python,shm-region-prefix-name={runtime.shm_prefix}",
-            *self._own_arguments(runtime),
         ]
         if self._options.tls is not None:
             arguments += self._options.tls.arguments()

@@ -23,11 +23,7 @@ _INSTANCE = re.compile(r"TRITONBACKEND_ModelInstanceInitialize: (\w+) ")
 
 
 def answers_ready(address: str) -> bool:
-    """Return whether a server reports that every model is loaded.
-
-    Args:
-        address: ``host:port`` of its HTTP endpoint.
-    """
+    """Return whether the server with HTTP at ``host:port`` reports that every model is loaded."""
     connection = http.client.HTTPConnection(address, timeout=_READY_TIMEOUT_S)
     try:
         connection.request("GET", "/v2/health/ready")
@@ -39,14 +35,10 @@ def answers_ready(address: str) -> bool:
 
 
 class BackendWatch:
-    """Watches the backend processes of a server that starts.
+    """Watches the backend processes of a server that starts."""
 
-    Args:
-        server: Process id of the server.
-    """
-
-    def __init__(self, server: int) -> None:
-        self._server = server
+    def __init__(self, server_pid: int) -> None:
+        self._server = server_pid
         self._names: dict[int, str] = {}
         self._ended: dict[int, float] = {}
         self._next = 0.0

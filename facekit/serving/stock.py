@@ -44,11 +44,12 @@ class StockServer(TritonServer):
     ) -> None:
         super().__init__(model_repository, **options)
         self.root = Path(root).absolute()
+        self._binary = self.root / "bin" / "tritonserver"
         self._wanted_config = config_name
         self._config_name = ""
 
     def _prepare(self) -> None:
-        for part in (self._binary(), self.root / "backends"):
+        for part in (self._binary, self.root / "backends"):
             if not part.exists():
                 raise SetupError(
                     f"There is no Triton in {self.root} ({part} is missing): name its folder "
@@ -74,11 +75,9 @@ class StockServer(TritonServer):
     def _new_runtime(self) -> Runtime:
         return Runtime()
 
-    def _binary(self) -> Path:
-        return self.root / "bin" / "tritonserver"
-
-    def _own_arguments(self, runtime: Runtime) -> list[str]:
-        arguments = [f"--backend-directory={runtime.links.plain(self.root / 'backends')}"]
+    def _command(self, runtime: Runtime) -> list[str]:
+        backends = runtime.links.plain(self.root / "backends")
+        command = [str(self._binary), f"--backend-directory={backends}"]
         if self._config_name:
-            arguments.append(f"--model-config-name={self._config_name}")
-        return arguments
+            command.append(f"--model-config-name={self._config_name}")
+        return command

@@ -45,12 +45,7 @@ class _Stopped(BaseException):
 
 
 class Supervisor:
-    """Runs a server until it is told to stop.
-
-    Args:
-        server: The server, not started yet.
-        say: Gets one line for everything that happens.
-    """
+    """Runs a server, not started yet, until it is told to stop; tells ``say`` all that happens."""
 
     def __init__(self, server: TritonServer, say: Callable[[str], None]) -> None:
         self._server = server

@@ -41,11 +41,9 @@ class Bell:
 
 
 class EndWatch(Closing):
-    """Waits until one of some processes ends: the kernel reports it, so that waiting costs nothing.
+    """Waits until one of some processes ends, or the bell rings.
 
-    Args:
-        watched: The processes.
-        bell: Ends a wait as well.
+    The kernel reports both, so that waiting costs nothing.
     """
 
     def __init__(self, watched: Sequence[Process], bell: Bell) -> None:

@@ -125,3 +125,16 @@ def test_file_system_without_locks_is_warned_of_and_used(
         f"warning: {tmp_path} is on a file system without locks (No locks available): make sure "
         "that no other converter works there"
     ]
+
+
+def test_lock_on_a_full_disk_is_a_lock_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.pwrite", full)
+    with converter_lock(tmp_path, wait=False, say=print):
+        with pytest.raises(LockedError, match="one that has not written its name"):
+            with converter_lock(tmp_path, wait=False, say=print):
+                pass

@@ -206,7 +206,7 @@ def test_plan_says_why_an_engine_is_built(repository: Path) -> None:
 
 
 def test_plan_as_json_holds_plain_values(repository: Path) -> None:
-    values = json.loads(json.dumps(make(repository, machine=A10).to_dict()))
+    values = json.loads(make(repository, machine=A10).to_json())
     assert values["engines"][0]["engine"] == str(repository / "facenet" / "1" / "model.plan")
     assert values["machine"]["gpus"] == [{"name": "NVIDIA A10", "compute_capability": "8.6"}]
 
@@ -221,7 +221,7 @@ def test_key_that_is_not_public_is_not_shown(repository: Path, tmp_path: Path) -
     catalog = load_catalog([path], repository=repository)
     jobs = select(catalog, ["facenet=mine"], ["facenet"], {})
     plan = planning.make_plan(jobs, Options(repository, tmp_path), NOTHING, {})
-    text = plan.text() + json.dumps(plan.to_dict())
+    text = plan.text() + plan.to_json()
     assert "geheim" not in text and "-k '***'" in text
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from conversion.errors import BuildError
-from conversion.tool_process import ToolRun, run_tool
+from conversion.tool_process import ToolRun, explain, run_tool
 from tests.conversion.conftest import ROOT
 from tests.serving.waiting import wait_for
 
@@ -120,3 +120,19 @@ def test_tool_ends_with_its_converter(tmp_path: Path, number: signal.Signals) ->
     finally:
         converter.kill()
         converter.wait()
+
+
+@pytest.mark.parametrize(
+    ("code", "timed_out", "cause"),
+    [
+        (-9, True, "likely: the tool hangs"),
+        (-9, False, "likely: the machine ran out of memory"),
+        (-11, False, "likely: the tool crashed"),
+        (1, False, "what to do: read its lines above"),
+    ],
+)
+def test_ending_tells_the_cause_where_the_lines_do_not(
+    code: int, timed_out: bool, cause: str
+) -> None:
+    run = ToolRun(code, ("a line",), 65.0, timed_out)
+    assert cause in explain(run, "it wrote no engine", "trtexec", "facenet")
