@@ -97,6 +97,14 @@ def test_step_that_this_dali_runs_on_the_wrong_device_is_a_problem(
     assert all(problem.startswith("photo_gray: ") for problem in problems)
 
 
+def test_dali_that_does_not_show_its_graph_is_warned_of(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(PIPELINES, "photo_gray", lambda device, color: object())
+    assert served.problems("cpu") == []
+    assert [line for line in served.said if "this DALI does not tell where" in line]
+
+
 def remove(served: Served) -> None:
     served.engine.unlink()
 
