@@ -83,14 +83,15 @@ def _numbers(path: Path, line: int, text: str, least: int) -> tuple[float, ...]:
     return values
 
 
-def load_matlab(path: Path, name: str) -> NDArray[Any]:
-    """Return a variable of a MATLAB file of version 7 or older, one-dimensional.
+def load_matlab(path: Path, names: tuple[str, ...]) -> list[NDArray[Any]]:
+    """Return variables of a MATLAB file of version 7 or older, in the order of their names.
 
-    It is as ``scipy.io.loadmat`` gives it: cells as an array of objects, structs as one with named
-    fields.
+    Returns:
+        Each as ``scipy.io.loadmat`` gives it, one-dimensional: cells as arrays of objects, structs
+        as arrays with named fields.
 
     Raises:
-        DataError: The file is missing, damaged, of another kind, or lacks the variable.
+        DataError: The file is missing, damaged, of another kind, or lacks a variable.
         ModuleNotFoundError: SciPy (the extra ``data``) is not installed.
     """
     from scipy.io import loadmat
@@ -99,15 +100,15 @@ def load_matlab(path: Path, name: str) -> NDArray[Any]:
         raise DataError(path, "no such file")
     try:
         # By default SciPy would read x.mat where x is asked for.
-        data: dict[str, Any] = loadmat(path, appendmat=False, variable_names=[name])
+        data: dict[str, Any] = loadmat(path, appendmat=False, variable_names=list(names))
     except NotImplementedError as error:
         raise DataError(path, "is of MATLAB 7.3; save it with -v7") from error
     except Exception as error:  # SciPy has no error of its own for damaged files
         raise DataError(path, f"is not a MATLAB file that can be read: {error}") from error
-    values = data.get(name)
-    if not isinstance(values, np.ndarray):
-        raise DataError(path, f"contains no variable {name}")
-    return values.reshape(-1)
+    for name in names:
+        if not isinstance(data.get(name), np.ndarray):
+            raise DataError(path, f"contains no variable {name}")
+    return [data[name].reshape(-1) for name in names]
 
 
 def text_of(value: object) -> str:

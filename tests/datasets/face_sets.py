@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -106,20 +107,43 @@ WiderRows = Mapping[str, Mapping[str, Sequence[tuple[Row, int]]]]
 """Boxes x y w h with their occlusion, by photo name without suffix, by event."""
 
 
-def write_wider(folder: Path, events: WiderRows, *, part: str = "train") -> Path:
+def write_wider(
+    folder: Path, events: WiderRows, *, part: str = "train", matlab: bool, text: bool
+) -> Path:
     split = folder / "wider_face_split"
     split.mkdir(parents=True, exist_ok=True)
     for event, photos in events.items():
         for seed, name in enumerate(photos):
             write_photo(folder / f"WIDER_{part}" / "images" / event / f"{name}.jpg", seed=seed)
-    lines = []
-    for event, photos in events.items():
-        for name, faces in photos.items():
-            lines += [f"{event}/{name}.jpg", str(len(faces))]
-            rows = [[*box, 0, 0, 0, 0, occlusion, 0] for box, occlusion in faces] or [[0] * 10]
-            lines += [" ".join(str(value) for value in row) + " " for row in rows]
-    (split / f"wider_face_{part}_bbx_gt.txt").write_text("\n".join(lines) + "\n")
+    if matlab:
+        savemat(split / f"wider_face_{part}.mat", wider_variables(events))
+    if text:
+        lines = []
+        for event, photos in events.items():
+            for name, faces in photos.items():
+                lines += [f"{event}/{name}.jpg", str(len(faces))]
+                rows = [[*box, 0, 0, 0, 0, occlusion, 0] for box, occlusion in faces] or [[0] * 10]
+                lines += [" ".join(str(value) for value in row) + " " for row in rows]
+        (split / f"wider_face_{part}_bbx_gt.txt").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def wider_variables(events: WiderRows) -> dict[str, Any]:
+    """Cells in cells: per event a cell of n x 1, per photo a cell around its matrix."""
+    names = ("event_list", "file_list", "face_bbx_list", "occlusion_label_list")
+    found = {name: np.empty((len(events), 1), dtype=object) for name in names}
+    for index, (event, photos) in enumerate(events.items()):
+        columns = [np.empty((len(photos), 1), dtype=object) for _ in range(3)]
+        for place, (name, faces) in enumerate(photos.items()):
+            # WIDER keeps a photo without faces as one face of zeros.
+            rows = list(faces) or [([0, 0, 0, 0], 0)]
+            columns[0][place, 0] = name
+            columns[1][place, 0] = np.array([box for box, _ in rows], dtype=np.float64)
+            columns[2][place, 0] = np.array([[hidden] for _, hidden in rows], dtype=np.uint8)
+        found["event_list"][index, 0] = event
+        for variable, column in zip(names[1:], columns, strict=True):
+            found[variable][index, 0] = column
+    return found
 
 
 def write_pts(path: Path, points: Sequence[tuple[float, float]]) -> None:

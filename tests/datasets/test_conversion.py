@@ -133,7 +133,7 @@ def test_a_portrait_is_cut_and_its_sides_are_not_trained(tmp_path: Path) -> None
 def test_rules_may_be_changed(tmp_path: Path) -> None:
     options = write_all(tmp_path)
     events = {"7--Other": {"7_a": [([10, 20, 30, 40], 0)] * 4}}
-    write_wider(tmp_path / "wider2", events)
+    write_wider(tmp_path / "wider2", events, matlab=False, text=True)
     options[options.index("--widerface-dataset-path") + 1] = str(tmp_path / "wider2")
     more = ("--dont-care", "--mafa-tall", "--wider-events", "all", "--wider-max-faces", "4")
     assert convert(tmp_path / "out", *options, *more) == 0

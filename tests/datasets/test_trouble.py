@@ -160,7 +160,7 @@ def test_without_scipy_the_extra_is_named(
     )
     # Text lists and VOC files need no SciPy.
     del options[2:4]
-    write_wider(tmp_path / "wider", WIDER_EVENTS)
+    write_wider(tmp_path / "wider", WIDER_EVENTS, matlab=False, text=True)
     assert convert(tmp_path / "out", *options) == 0
 
 

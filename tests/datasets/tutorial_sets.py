@@ -41,8 +41,8 @@ def write_all(folder: Path) -> list[str]:
     write_fddb(
         folder / "fddb", [{"2002/1/x": [[40, 20, 0, 60, 30]], "2002/2/x": [[9, 9, 0, 9, 9]]}]
     )
-    write_wider(folder / "wider", WIDER_EVENTS)
-    write_wider(folder / "wider", WIDER_EVENTS, part="val")
+    write_wider(folder / "wider", WIDER_EVENTS, matlab=True, text=False)
+    write_wider(folder / "wider", WIDER_EVENTS, part="val", matlab=False, text=True)
     return [
         *("--kaggle-dataset-path", str(folder / "kaggle")),
         *("--mafa-dataset-path", str(folder / "mafa")),
