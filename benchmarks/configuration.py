@@ -13,11 +13,12 @@ from typing import Any
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from facekit.client.connection import MAX_TIMEOUT_S, Connection
+from facekit.client.connection import Connection
 from facekit.contract import MODELS, is_optional
 from facekit.detection.parameters import ClusteringParameters, parse_parameters
 from facekit.engines.configs import parameters
 from facekit.errors import DISTRIBUTION, ServerError
+from facekit.limits import MAX_TIMEOUT_S
 
 _PACKAGES = (
     DISTRIBUTION,

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from facekit.command import run_command
 from facekit.data.portraits import demo_photos
-from facekit.report import results_table, write_json
+from facekit.files import write_whole
+from facekit.report import results_table, to_json
 from facekit.runs import Drawings, connect, detect_all, find_photos
 from facekit.text import show
 
@@ -65,7 +66,7 @@ def run(photos: Sequence[Path], output: Path, url: str | None = None) -> int:
         ready = time.monotonic()
         results = [drawings.add(result) for result in detect_all(client, found)]
         done = time.monotonic()
-    write_json(output / "faces.json", results)
+    write_whole(output / "faces.json", to_json(results) + "\n")
     show(
         f"{results_table(results)}\n\n"
         f"Server ready in {ready - start:.1f} s, photos done in {done - ready:.1f} s.\n"

@@ -1,4 +1,4 @@
-"""What ``with`` closes at its end."""
+"""A base class of context managers that close themselves."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ Resource = TypeVar("Resource", bound="Closing")
 
 
 class Closing(ABC):
-    """Something that is closed after use, by ``close`` or at the end of a ``with`` block."""
+    """A resource that is closed by ``close`` or at the end of a ``with`` block."""
 
     @abstractmethod
     def close(self) -> None:
-        """Give back what is held."""
+        """Release the resource."""
 
     def __enter__(self: Resource) -> Resource:
         return self

@@ -1,4 +1,4 @@
-"""How a command of the kit ends: exit statuses, and one line for each kind of error."""
+"""Run a command: exit statuses, and one line for each kind of error."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from facekit.errors import FacekitError, install_hint
 from facekit.text import show
 
 EXIT_FAILED = 1
-"""Some of the work failed; the output says what."""
+"""Some of the work failed; the output has the details."""
 EXIT_UNUSABLE = 2
-"""Nothing could be done: wrong options, or something that is missing on this machine."""
+"""Nothing could be done: wrong options, or something is missing on this machine."""
 _EXIT_SIGNAL = 128
 
 _EXTRAS: dict[str, tuple[str, ...]] = {
@@ -39,10 +39,10 @@ _EXTRAS: dict[str, tuple[str, ...]] = {
     "requests": ("convert",),
     "urllib3": ("convert",),
     "docker": ("convert",),
-    # What the kit needs without any extra.
+    # Needed without any extra.
     **dict.fromkeys(("tritonclient", "google", "grpc", "numpy"), ("",)),
 }
-"""Which extras bring a package."""
+"""Package to the extras that include it."""
 
 
 class Terminated(KeyboardInterrupt):
@@ -62,14 +62,14 @@ def run_command(
     Args:
         run: Does the work and returns the exit status.
         name: The command's, with which the line begins.
-        extra: The one to name for a missing package that several extras bring.
-        when_stopped: What a user who stopped the work has to know; it follows "stopped".
-        handle_sigterm: Whether SIGTERM ends the work as Ctrl-C does. The first process of a
+        extra: The extra to name for a missing package that several extras include.
+        when_stopped: Printed after "stopped" when the work was interrupted.
+        handle_sigterm: Whether SIGTERM ends the work as Ctrl-C does; the first process of a
             container ignores it otherwise.
 
     Returns:
-        What ``run`` returns; ``EXIT_UNUSABLE`` after an error, 130 after Ctrl-C and 143 after
-        SIGTERM, and ``EXIT_FAILED`` where nobody reads the output any more.
+        The status of ``run``; ``EXIT_UNUSABLE`` after an error, 130 after Ctrl-C, 143 after
+        SIGTERM, and ``EXIT_FAILED`` after a broken pipe of the output.
     """
     before = signal.signal(signal.SIGTERM, _terminate) if handle_sigterm else signal.SIG_DFL
     try:
@@ -88,7 +88,7 @@ def run_command(
             show(f"{name}: stopped{' by SIGTERM' * by_signal}{when_stopped}", sys.stderr)
         return _EXIT_SIGNAL + (signal.SIGTERM if by_signal else signal.SIGINT)
     except BrokenPipeError:
-        # Nobody reads the output any more, and Python would fail again when it flushes at its end.
+        # Python would fail again when it flushes the output at its end.
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED

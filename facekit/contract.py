@@ -1,7 +1,7 @@
 """The tensor contract: every model of the repository, its inputs and its outputs, in one place.
 
-Other services call these names, so they change only with a major version. The ``config.pbtxt``
-files, the client, the Python models and the tests are held to this module.
+Other services use these names, so they change only with a major version. The ``config.pbtxt``
+files, the client and the Python models are checked against this module.
 
 Dims leave out the batch dimension; ``-1`` varies from sample to sample. All pixel coordinates are
 x right, y down, the upright original's top left corner at (0, 0), unless a tensor says otherwise.
@@ -21,7 +21,7 @@ NETWORK_WIDTH = 736
 NETWORK_HEIGHT = 416
 """FaceNet's input height in pixels (NVIDIA's model card)."""
 PIXEL_RANGE = 255.0
-"""The brightest value of a photo, which is 1 in ``input_1`` (NVIDIA's model card; no mean)."""
+"""Brightest value of a photo, which becomes 1 in ``input_1`` (NVIDIA's model card; no mean)."""
 GRID_STRIDE = 16
 """Network pixels between two grid cells (DetectNet_v2)."""
 GRID_COLUMNS = NETWORK_WIDTH // GRID_STRIDE
@@ -32,7 +32,7 @@ CROP_SIDE = 80
 CLASS_NAMES: dict[str, tuple[str, ...]] = {"facenet": ("face",), "facemask": ("mask", "no-mask")}
 """Detector to the names of its classes, in the order of its outputs and of its label file."""
 NO_LABEL = -1
-"""What ``true_labels`` holds in the rows past a photo's count: 0 would be a class."""
+"""Value of ``true_labels`` in the rows past a photo's count; 0 is a class."""
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model: what it takes and what it gives.
+    """One model.
 
     Attributes:
-        name: As callers and the repository name it.
-        backend: The one of ``config.pbtxt``.
-        inputs: What a request holds.
-        outputs: What its answer holds.
-        optional: Whether no model outside its own group needs it, so that a repository or a server
-            may do without. Such a model is configured alike whatever weights the others have.
+        name: Its name in the repository.
+        backend: The backend of ``config.pbtxt``.
+        inputs: Tensors of a request.
+        outputs: Tensors of its answer.
+        optional: Whether no model outside its own group needs it, so that a repository may lack it.
+            Its configuration is the same for all weights of the other models.
     """
 
     name: str
@@ -63,22 +63,20 @@ class ModelSpec:
     outputs: tuple[TensorSpec, ...]
     optional: bool = False
 
-    @property
-    def cpu_backend(self) -> str:
-        """The backend of ``configs/cpu.pbtxt``."""
-        return "onnxruntime" if self.backend == "tensorrt" else self.backend
-
 
 # Encoded photos, one a sample, zero-padded to equal length within a request.
 _ENCODED = (-1,)
-# What the photo check hands to the DALI pipelines.
+_IMAGE = TensorSpec("image", "UINT8", _ENCODED)
+_INPUT_IMAGE = TensorSpec("input_image_data", "UINT8", _ENCODED)
+_RAW_IMAGE = TensorSpec("raw_image_data", "UINT8", _ENCODED)
+# The photo check passes this to the DALI pipelines.
 _PHOTO = TensorSpec("photo", "UINT8", _ENCODED)
-# The same for the detectors, which a large JPEG may reach smaller (``facekit.photos.reduced``): as
-# FaceNet is fed, and in color.
+# The same for the detectors, possibly smaller (``facekit.photos.reduced``): in the color of the
+# input of FaceNet, and in RGB.
 _REDUCED = TensorSpec("reduced_photo", "UINT8", _ENCODED)
 _REDUCED_COLOR = TensorSpec("reduced_color_photo", "UINT8", _ENCODED)
 _ORIENTATION = TensorSpec("orientation", "INT32", (1,))
-# The orientation alone, or with the height and width behind it that ``gray`` is padded to.
+# The orientation alone, or followed by the height and width that ``gray`` is padded to.
 _PLACEMENT = TensorSpec("orientation", "INT32", (-1,))
 _SIZE = TensorSpec("true_image_size", "INT64", (3,))
 _GRAY = TensorSpec("gray", "UINT8", (-1, -1))
@@ -86,7 +84,7 @@ _INPUT_1 = TensorSpec("input_1", "FP32", (3, NETWORK_HEIGHT, NETWORK_WIDTH))
 
 
 def _grids(detector: str) -> tuple[TensorSpec, TensorSpec]:
-    """Return what DetectNet_v2 answers: four channels of boxes and one of coverage a class."""
+    """Return DetectNet_v2's outputs: four channels of boxes and one of coverage for each class."""
     classes = len(CLASS_NAMES[detector])
     return (
         TensorSpec("output_bbox/BiasAdd", "FP32", (4 * classes, GRID_ROWS, GRID_COLUMNS)),
@@ -100,45 +98,33 @@ _FACENET_RESULT = (
     _SIZE,
     TensorSpec("true_count", "INT32", (1,)),
 )
-# The class of each box: its line in the label file, from 0.
+# The label of a box is its class's line in the label file, from 0.
 _FACEMASK_RESULT = (*_FACENET_RESULT, TensorSpec("true_labels", "INT32", (-1,)))
 _FACE_IMAGE = TensorSpec("input_face_images", "FP32", (1, CROP_SIDE, CROP_SIDE))
 _BOX = TensorSpec("true_boxes", "INT32", (4,))
-# Where a crop lies: its left, top and side in pixels of the upright original.
+# A crop's left, top and side in pixels of the upright original.
 _CROP = TensorSpec("crop_xys", "FP32", (3,))
-# As many points as FPENet's version gives: 68, 80 or 104. ``fpenet`` alone states the number in its
-# configurations, because TensorRT and ONNX Runtime want the network's own dims there.
+# The number of points depends on FPENet's version: 68, 80 or 104. Only the configurations of
+# ``fpenet`` state it, because TensorRT and ONNX Runtime need the network's own dims.
 _FPENET_RESULT = (
     TensorSpec("conv_keypoints_m80", "FP32", (-1, CROP_SIDE, CROP_SIDE)),
     TensorSpec("softargmax", "FP32", (-1, 2)),
     TensorSpec("softargmax:1", "FP32", (-1,)),
 )
 _KEYPOINTS = TensorSpec("keypoints", "FP32", (-1, 2))
-_IMAGE = TensorSpec("image", "UINT8", _ENCODED)
+_LANDMARKS_RESULT = (
+    TensorSpec("keypoints", "FP32", (-1, -1, 2)),
+    TensorSpec("keypoint_scores", "FP32", (-1, -1)),
+    TensorSpec("image_size", "INT64", (3,)),
+)
 
 _ALL = (
-    # What other services call.
-    ModelSpec(
-        "facenet_ensemble",
-        "ensemble",
-        (TensorSpec("input_image_data", "UINT8", _ENCODED),),
-        _FACENET_RESULT,
-    ),
-    ModelSpec(
-        "facemask_ensemble",
-        "ensemble",
-        (TensorSpec("input_image_data", "UINT8", _ENCODED),),
-        _FACEMASK_RESULT,
-        optional=True,
-    ),
-    # Not an ensemble: Triton can't hand an ensemble's input on as an output of the same name.
+    # Called by clients.
+    ModelSpec("facenet_ensemble", "ensemble", (_INPUT_IMAGE,), _FACENET_RESULT),
+    ModelSpec("facemask_ensemble", "ensemble", (_INPUT_IMAGE,), _FACEMASK_RESULT, optional=True),
+    # Not an ensemble: Triton can't return an ensemble's input as an output of the same name.
     ModelSpec("facenet_resized", "python", (_INPUT_1, _SIZE), _FACENET_RESULT),
-    ModelSpec(
-        "fpenet_ensemble",
-        "ensemble",
-        (TensorSpec("raw_image_data", "UINT8", _ENCODED), _BOX),
-        (*_FPENET_RESULT, _KEYPOINTS),
-    ),
+    ModelSpec("fpenet_ensemble", "ensemble", (_RAW_IMAGE, _BOX), (*_FPENET_RESULT, _KEYPOINTS)),
     ModelSpec(
         "faces",
         "python",
@@ -146,9 +132,7 @@ _ALL = (
         (
             TensorSpec("boxes", "FP32", (-1, 4)),
             TensorSpec("scores", "FP32", (-1,)),
-            TensorSpec("keypoints", "FP32", (-1, -1, 2)),
-            TensorSpec("keypoint_scores", "FP32", (-1, -1)),
-            TensorSpec("image_size", "INT64", (3,)),
+            *_LANDMARKS_RESULT,
             TensorSpec("count", "INT32", (1,)),
         ),
     ),
@@ -156,13 +140,9 @@ _ALL = (
         "landmarks",
         "python",
         (_IMAGE, TensorSpec("boxes", "FP32", (-1, 4))),
-        (
-            TensorSpec("keypoints", "FP32", (-1, -1, 2)),
-            TensorSpec("keypoint_scores", "FP32", (-1, -1)),
-            TensorSpec("image_size", "INT64", (3,)),
-        ),
+        _LANDMARKS_RESULT,
     ),
-    # The steps.
+    # Their steps.
     ModelSpec("photo_check", "python", (_IMAGE,), (_PHOTO, _ORIENTATION, _SIZE)),
     ModelSpec(
         "photo_reduce",
@@ -191,7 +171,7 @@ _ALL = (
     ),
     ModelSpec("photo_gray", "dali", (_PHOTO, _PLACEMENT), (_GRAY,)),
     ModelSpec("faces_preprocess", "dali", (_PHOTO, _PLACEMENT), (_INPUT_1, _GRAY)),
-    # Three of the steps above in one call, for ``faces``: the network's input stays in the server.
+    # Three of these steps in one call of ``faces``: the network's input stays in the server.
     ModelSpec(
         "faces_detect",
         "ensemble",
@@ -213,5 +193,5 @@ OPTIONAL_MODELS = tuple(name for name, spec in MODELS.items() if spec.optional)
 
 
 def is_optional(model: str) -> bool:
-    """Whether a model of this name is the kit's and optional; a user's own model is not."""
+    """Return whether a model is one of the kit's optional ones; a user's own model is not."""
     return model in OPTIONAL_MODELS

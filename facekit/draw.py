@@ -21,15 +21,10 @@ Box = tuple[float, float, float, float]
 BOX_COLOR: Color = (255, 214, 64)
 """Boxes and tags where the model has no classes."""
 
-CLASS_COLORS: tuple[Color, ...] = (
-    (38, 214, 160),
-    (255, 122, 72),
-    (86, 196, 255),
-    (214, 160, 255),
-)
-"""Boxes and tags of the first class, the second, and so on; then from the first again."""
+CLASS_COLORS: tuple[Color, ...] = ((38, 214, 160), (255, 122, 72), (86, 196, 255), (214, 160, 255))
+"""Boxes and tags of the first class, the second, and so on, repeated after the last."""
 
-# Okabe and Ito's palette, which color-blind eyes tell apart, lightened to stand out on skin.
+# Okabe and Ito's palette for color-blind viewers, lightened to stand out on skin.
 PART_COLORS: dict[str, Color] = {
     "jaw": (245, 245, 245),
     "right_eyebrow": (255, 176, 46),
@@ -46,13 +41,13 @@ PART_COLORS: dict[str, Color] = {
 _DARK: Color = (18, 20, 26)
 _LIGHT: Color = (245, 245, 245)
 _DARK_BELOW = 90
-"""Luma of a tag's color, of 255, below which dark letters can't be read on it."""
-# Pillow draws hard edges: marks are drawn this much larger and scaled down, unless the layer would
-# then take more than a few megapixels.
+"""Luma of a tag's color, of 255, below which its letters are light."""
+# Pillow draws without antialiasing: marks are drawn this much larger and scaled down, unless the
+# layer would exceed a few megapixels.
 _OVERSAMPLING = 4
 _MAX_LAYER_PIXELS = 8_000_000
 WIDEST_TAG = 2.5
-"""How many times as wide as its face a tag may be; a wider one would look like another's."""
+"""Largest width of a tag over its face's; a wider one would look like another face's."""
 _SMALLEST_TAG_PX = 9.0
 _MEASURED_PX = 64
 
@@ -61,8 +56,8 @@ def open_upright(photo: PhotoLike, size_wh: tuple[int, int] | None = None) -> Im
     """Decode a photo as the server does: upright, in RGB, transparent pixels over white.
 
     Raises:
-        PhotoError: The photo can't be read or used, or it has another size than ``size_wh``, with
-            which its faces were found.
+        PhotoError: The photo can't be read or used, or does not have the size ``size_wh`` that it
+            had when its faces were found.
     """
     image = decode_checked(check_photo(read_photo(photo))).convert("RGB")
     if size_wh is not None and size_wh != image.size:
@@ -75,11 +70,10 @@ def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.
     """Return a copy of the photo, upright and in RGB, with the faces drawn into it.
 
     Args:
-        photo: The photo the faces were found in, as for ``Client.detect``.
-        faces: What was found.
-        scores: Whether to write each face's score beside its box, after the name of its class
-            where the model has classes. Where there is no room for both that covers no other
-            face, the score stands alone, or nothing.
+        photo: The faces' photo, as for ``Client.detect``.
+        faces: The photo's faces.
+        scores: Whether to write each face's class, if any, and score beside its box. Where this
+            would cover another face, only the score is written, or nothing.
 
     Raises:
         InputError: The faces are of a photo of another size.
@@ -96,7 +90,7 @@ def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.
 
 
 def draw_into(image: Image.Image, faces: Faces, *, scores: bool = True) -> None:
-    """Draw faces into a picture in RGB, with lines as thin as fits the picture's own size.
+    """Draw faces into a picture in RGB, with lines that fit the picture's size.
 
     Args:
         image: Is changed.
@@ -105,7 +99,7 @@ def draw_into(image: Image.Image, faces: Faces, *, scores: bool = True) -> None:
     """
     order = sorted(range(len(faces)), key=lambda i: float(faces.scores[i]))
     tags = place_tags(image, list(faces), order[::-1], scores)
-    # Weakest first, so that where faces overlap the surer one lies on top.
+    # In ascending order of scores, so that of overlapping faces the best is on top.
     for index in order:
         color = BOX_COLOR
         if faces.class_names:
@@ -115,13 +109,7 @@ def draw_into(image: Image.Image, faces: Faces, *, scores: bool = True) -> None:
 
 @dataclass(frozen=True)
 class Tag:
-    """A text and its background, in pixels of the photo.
-
-    Attributes:
-        text: What is written.
-        text_px: Height of its letters.
-        box: The background: left, top, right, bottom.
-    """
+    """A text, the height of its letters, and the box of its background, in pixels of the photo."""
 
     text: str
     text_px: float
@@ -129,17 +117,14 @@ class Tag:
 
 
 def draw_tag(image: Image.Image, tag: Tag, color: Color) -> None:
-    """Draw a face's tag, from :func:`place_tags`, into the image, without the face.
-
-    The letters are dark on the color, or light if it is dark.
-    """
+    """Draw a tag of :func:`place_tags` into the image, without its face."""
     _draw_layer(image, tag.box, lambda pen: _write_tag(pen, tag, color))
 
 
 def place_tags(
     image: Image.Image, faces: Sequence[Face], order: Sequence[int], with_scores: bool
 ) -> dict[int, Tag]:
-    """Return the tags that there is room for, by the face's index; those first in order choose."""
+    """Return the tags that fit, by the face's index; faces choose their place in this order."""
     boxes = [_box_of(face) for face in faces]
     tags: dict[int, Tag] = {}
     for index in order:
@@ -155,14 +140,14 @@ def place_tags(
 
 
 def font(size_px: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Return the built-in font, which writes all tags."""
+    """Return the built-in font, which all tags use."""
     return ImageFont.load_default(size=size_px)
 
 
 def _place_tag(
     texts: Iterable[str], face: Face, unit: float, image: Image.Image, taken: Sequence[Box]
 ) -> Tag | None:
-    """Return a tag for the first text that has room: above the box, inside it, or below it."""
+    """Return a tag for the first text that fits: above the box, inside it, or below it."""
     text_px = max(_SMALLEST_TAG_PX, 7.5 * unit)
     for text in texts:
         letters = float(font(_MEASURED_PX).getlength(text)) * text_px / _MEASURED_PX
@@ -197,7 +182,7 @@ def _box_of(face: Face) -> Box:
 
 
 def _unit(image: Image.Image, face: Face) -> float:
-    """Return the width of a thin line in pixels: it follows the photo, and less so the face."""
+    """Return the width of a thin line in pixels, from the sizes of the photo and the face."""
     photo_px = math.sqrt(image.width * image.height) / 420
     face_px = max(face.width, face.height) / 110
     return max(0.8, min(math.sqrt(photo_px * face_px), 1.6 * face_px, 2.5 * photo_px))
@@ -205,7 +190,7 @@ def _unit(image: Image.Image, face: Face) -> float:
 
 def _draw_face(image: Image.Image, face: Face, color: Color, tag: Tag | None) -> None:
     unit = _unit(image, face)
-    # The tag has the line's width around it already.
+    # The tag's box already includes the line's width.
     boxes = [_box_of(face)] + ([] if tag is None else [tag.box])
     points = face.points_xy.tolist()
     xs = [x for box in boxes for x in box[0::2]] + [x for x, _ in points]
@@ -223,7 +208,7 @@ def _draw_face(image: Image.Image, face: Face, color: Color, tag: Tag | None) ->
 
 
 def _draw_layer(image: Image.Image, area: Box, draw: Callable[[_Pen], None]) -> None:
-    """Draw into a part of the image by way of a larger, transparent layer over it."""
+    """Draw into a part of the image through a larger, transparent layer."""
     left, top = max(0, math.floor(area[0])), max(0, math.floor(area[1]))
     right, bottom = min(image.width, math.ceil(area[2])), min(image.height, math.ceil(area[3]))
     if right <= left or bottom <= top:
@@ -237,7 +222,7 @@ def _draw_layer(image: Image.Image, area: Box, draw: Callable[[_Pen], None]) -> 
 
 
 class _Pen:
-    """Draws in pixels of the photo on a layer that starts elsewhere and is larger."""
+    """Draws in pixel coordinates of the photo on a scaled layer with another origin."""
 
     def __init__(self, draw: ImageDraw.ImageDraw, left: int, top: int, scale: int) -> None:
         self._draw, self._left, self._top, self._scale = draw, left, top, scale
@@ -261,7 +246,7 @@ class _Pen:
         self._draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=(*color, 255))
 
     def panel(
-        self, box: tuple[float, float, float, float], color: Color | None, radius: float,
+        self, box: Box, color: Color | None, radius: float,
         outline: Color | None = None, width: float = 0,
     ) -> None:  # fmt: skip
         """Draw a rectangle with round corners, filled or as an outline."""
@@ -307,7 +292,7 @@ def _draw_points(pen: _Pen, face: Face, unit: float) -> None:
             colors[span.start : span.stop] = [PART_COLORS[name]] * len(span)
         for start, end in skeleton(len(points)):
             pen.line([points[start], points[end]], colors[start], 0.6 * unit)
-    # On a small face the points would cover what they mark.
+    # Smaller points on a small face, so that they do not cover it.
     radius = min(1.1 * unit, max(face.width, face.height) / 90)
     for x, y in points:
         pen.dot(x, y, 1.4 * radius, _DARK)

@@ -3,7 +3,7 @@
 ::
 
     FacekitError
-    |-- InputError                 the caller's input is wrong: mend it, do not retry
+    |-- InputError                 the caller's input is wrong: correct it, do not retry
     |   |-- PhotoError             one photo's bytes: empty, truncated, unknown format, too large
     |   `-- BoxError               one box: inverted, not finite, outside the photo
     |-- DataError                  a label file, a photo or a spec on disk can't be used
@@ -30,7 +30,7 @@ DISTRIBUTION = "facekit-triton"
 
 
 def install_hint(extra: str = "") -> str:
-    """Return how the package with an extra is installed, for messages about a missing module."""
+    """Return how to install the package with an extra, for messages about a missing module."""
     brackets = f"[{extra}]" if extra else ""
     return f"install {DISTRIBUTION}{brackets} (in the clone: pip install '.{brackets}')"
 
@@ -44,7 +44,7 @@ class InputError(FacekitError):
 
 
 CANNOT_BE_DECODED = "cannot be decoded"
-"""What DALI's stand-in says of a photo, by which it is known where Triton has lost its status."""
+"""Phrase of DALI's stand-in, which identifies a photo's error where Triton has lost its status."""
 
 
 class PhotoError(InputError):
@@ -59,9 +59,9 @@ class DataError(FacekitError):
     """A file on disk is missing or can't be used: labels, a photo of a data set, a spec.
 
     Attributes:
-        path: The file or folder at fault.
-        line: Line of the file, from 1; None where the whole file is at fault.
-        reason: What is wrong.
+        path: The file or folder.
+        line: Line of the file, from 1; None for the whole file.
+        reason: The problem.
     """
 
     def __init__(self, path: Path, reason: str, line: int | None = None) -> None:
@@ -79,7 +79,7 @@ class ServerError(FacekitError):
 
 
 class ServerUnavailableError(ServerError):
-    """No connection, or a backend that just died: the same request may succeed if tried again."""
+    """No connection, or a backend that just died: a retry may succeed."""
 
 
 class DeadlineError(ServerError):
@@ -95,11 +95,11 @@ class ResponseError(ServerError):
 
 
 class StoreError(FacekitError):
-    """A store of results can't be used: its address, password, version, or what it holds."""
+    """A store of results can't be used: its address, password, version, or content."""
 
 
 class StoreUnavailableError(StoreError):
-    """The store does not answer, or is full or busy: the same may succeed if tried again."""
+    """The store does not answer, or is full or busy: a retry may succeed."""
 
 
 class SetupError(FacekitError):
@@ -108,11 +108,7 @@ class SetupError(FacekitError):
 
 @contextmanager
 def reading(path: Path, kind: type[FacekitError] = DataError) -> Iterator[None]:
-    """Raise what stops a block from reading a file as an error that names the file.
-
-    Args:
-        path: The file or folder that the block reads.
-        kind: Class of the error.
+    """Turn the errors of a block that reads a file into an error that names the file.
 
     Raises:
         FacekitError: Of class ``kind``: the block raised an OSError, or the text is not UTF-8.
@@ -130,11 +126,9 @@ def reading(path: Path, kind: type[FacekitError] = DataError) -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path, kind: type[FacekitError] = DataError) -> Iterator[None]:
-    """Raise what stops a block from writing a file as an error that names the file.
+    """Turn the errors of a block that writes a file into an error that names the file.
 
-    Args:
-        path: The file or folder that the block writes, and not a temporary one beside it.
-        kind: Class of the error.
+    ``path`` is the file or folder itself, and not a temporary one beside it.
 
     Raises:
         FacekitError: Of class ``kind``: the block raised an OSError.

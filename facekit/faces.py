@@ -1,4 +1,4 @@
-"""The faces of one photo: boxes, scores, landmark points and classes, as arrays of checked shapes.
+"""The faces of one photo: checked arrays of boxes, scores, landmark points and classes.
 
 >>> faces = Faces.empty((640, 480))
 >>> len(faces), faces.points_xy.shape
@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, overload
 
 import numpy as np
@@ -20,6 +20,9 @@ from facekit.landmarks.crops import FloatArray
 from facekit.landmarks.eyes import centers_xy, has_eyes, rotations_deg
 from facekit.landmarks.scheme import groups
 
+_ARRAYS = ("boxes_xyxy", "scores", "points_xy", "point_scores")
+"""The arrays of float32 of :class:`Faces`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Face:
@@ -29,9 +32,8 @@ class Face:
         box_xyxy: float32 (4,), left, top, right, bottom.
         score: Detection score in [0, 1].
         points_xy: float32 (K, 2), landmarks in the order of ``facekit.landmarks.scheme``.
-        point_scores: float32 (K,), how peaked the network's answer for a point was; not a
-            calibrated probability.
-        class_name: What kind of face it is, such as ``no-mask``; "" where the model tells none.
+        point_scores: float32 (K,), peak of the network's heatmap of each point; not calibrated.
+        class_name: Such as ``no-mask``; "" where the model has no classes.
     """
 
     box_xyxy: FloatArray
@@ -61,7 +63,7 @@ class Face:
 
     @property
     def center_xy(self) -> FloatArray:
-        """The point midway between the eyes: float32 (2,).
+        """Midpoint between the eyes: float32 (2,).
 
         Raises:
             ConfigError: The points are of no known landmark scheme.
@@ -85,9 +87,8 @@ class Face:
     def to_dict(self) -> dict[str, Any]:
         """Return the face as JSON-ready values, pixels rounded to 0.001 and scores to 0.0001.
 
-        ``rotation_deg`` and ``center_xy`` are null where the points are of no known scheme, and
-        ``rotation_deg`` where both eyes lie at one place. ``class_name`` is there where the model
-        tells one.
+        ``rotation_deg`` and ``center_xy`` are null where the landmark scheme is unknown, and
+        ``rotation_deg`` where both eyes coincide. ``class_name`` is left out without classes.
         """
         known = has_eyes(len(self.points_xy))
         rotation = self.rotation_deg if known else float("nan")
@@ -106,11 +107,9 @@ class Face:
         if not isinstance(other, Face):
             return NotImplemented
         return (
-            np.array_equal(self.box_xyxy, other.box_xyxy)
-            and self.score == other.score
+            self.score == other.score
             and self.class_name == other.class_name
-            and np.array_equal(self.points_xy, other.points_xy)
-            and np.array_equal(self.point_scores, other.point_scores)
+            and _equal(self, other, ("box_xyxy", "points_xy", "point_scores"))
         )
 
 
@@ -125,14 +124,12 @@ class Faces:
         boxes_xyxy: float32 (N, 4), left, top, right, bottom.
         scores: float32 (N,), detection scores in [0, 1].
         points_xy: float32 (N, K, 2), landmarks in the order of ``facekit.landmarks.scheme``.
-        point_scores: float32 (N, K), how peaked the network's answer for a point was; not a
-            calibrated probability.
+        point_scores: float32 (N, K), peak of the network's heatmap of each point; not calibrated.
         size_wh: Width and height of the upright photo in pixels.
-        labels: int32 (N,), the place of each face's class in ``class_names``; (0,) where the model
-            tells no classes.
-        class_names: The classes that the model tells apart; () for none.
+        labels: int32 (N,), index of each face's class in ``class_names``; (0,) without classes.
+        class_names: The model's classes; () for none.
         channels: Of the photo as stored: 1 gray, 2 gray and alpha, 3 color, 4 color and alpha, or
-            CMYK; 0 where nobody tells. No part of what ``==`` compares.
+            CMYK; 0 if unknown. ``==`` does not compare it.
     """
 
     boxes_xyxy: FloatArray
@@ -145,15 +142,15 @@ class Faces:
     channels: int = 0
 
     def __post_init__(self) -> None:
-        """Convert the arrays to float32 and int32, and check them and that their shapes agree.
+        """Convert the arrays to float32 and int32, and check their values and shapes.
 
         Raises:
-            InputError: A shape is not the one it must be, an array holds a value that is not finite
-                in float32, ``size_wh`` is not two whole numbers >= 0, a label is of no class, or
-                the class names are not distinct texts.
+            InputError: A shape does not fit, a value is not finite in float32, ``size_wh`` is not
+                two whole numbers >= 0, a label is not an index of ``class_names``, or these are not
+                distinct texts.
         """
-        with np.errstate(over="ignore"):  # A number becomes infinite, and is refused below.
-            for name in ("boxes_xyxy", "scores", "points_xy", "point_scores"):
+        with np.errstate(over="ignore"):  # An overflow becomes infinite, and is refused below.
+            for name in _ARRAYS:
                 try:
                     value = np.asarray(getattr(self, name), dtype=np.float32)
                 except (TypeError, ValueError, OverflowError) as error:
@@ -172,9 +169,9 @@ class Faces:
             if actual != shape:
                 wanted = "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
                 raise InputError(f"{name}: expected shape {wanted}, got {actual}")
-        for name in expected:
+        for name in _ARRAYS:
             if not np.isfinite(getattr(self, name)).all():
-                raise InputError(f"{name}: holds values that are not finite")
+                raise InputError(f"{name}: contains values that are not finite")
         try:
             size = tuple(operator.index(side) for side in self.size_wh)
         except TypeError:
@@ -185,7 +182,16 @@ class Faces:
         self._check_labels()
 
     def _check_labels(self) -> None:
-        names = self._checked_names()
+        given: Any = self.class_names
+        try:
+            names = () if isinstance(given, str) else tuple(given)
+        except TypeError:
+            names = (None,)
+        wrong = isinstance(given, str) or not all(isinstance(n, str) and n for n in names)
+        if wrong or len(set(names)) < len(names):
+            raise InputError(
+                f"class_names: expected texts, no two alike, none empty, got {given!r}"
+            )
         labels = np.asarray(self.labels)
         expected = (len(self) if names else 0,)
         if labels.shape != expected:
@@ -197,19 +203,6 @@ class Faces:
             raise InputError(f"labels: expected numbers below {len(names)}, got {labels.tolist()}")
         object.__setattr__(self, "labels", labels.astype(np.int32, copy=False))
         object.__setattr__(self, "class_names", names)
-
-    def _checked_names(self) -> tuple[str, ...]:
-        given: Any = self.class_names
-        try:
-            names = () if isinstance(given, str) else tuple(given)
-        except TypeError:
-            names = (None,)
-        wrong = isinstance(given, str) or not all(isinstance(n, str) and n for n in names)
-        if wrong or len(set(names)) < len(names):
-            raise InputError(
-                f"class_names: expected texts, no two alike, none empty, got {given!r}"
-            )
-        return names
 
     @classmethod
     def empty(cls, size_wh: tuple[int, int] = (0, 0), point_count: int = 68) -> Faces:
@@ -233,7 +226,7 @@ class Faces:
 
     @property
     def centers_xy(self) -> FloatArray:
-        """The points midway between the eyes of each face: float32 (N, 2).
+        """Midpoint between the eyes of each face: float32 (N, 2).
 
         Raises:
             ConfigError: There are faces, and their points are of no known landmark scheme.
@@ -262,16 +255,9 @@ class Faces:
             return self._face(int(index))
         if isinstance(index, list) and not index:
             index = np.zeros(0, np.intp)
-        return Faces(
-            boxes_xyxy=self.boxes_xyxy[index],
-            scores=self.scores[index],
-            points_xy=self.points_xy[index],
-            point_scores=self.point_scores[index],
-            size_wh=self.size_wh,
-            labels=self.labels[index] if self.class_names else self.labels,
-            class_names=self.class_names,
-            channels=self.channels,
-        )
+        arrays = {name: getattr(self, name)[index] for name in _ARRAYS}
+        labels = self.labels[index] if self.class_names else self.labels
+        return replace(self, labels=labels, **arrays)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Faces):
@@ -279,11 +265,7 @@ class Faces:
         return (
             self.size_wh == other.size_wh
             and self.class_names == other.class_names
-            and np.array_equal(self.labels, other.labels)
-            and np.array_equal(self.boxes_xyxy, other.boxes_xyxy)
-            and np.array_equal(self.scores, other.scores)
-            and np.array_equal(self.points_xy, other.points_xy)
-            and np.array_equal(self.point_scores, other.point_scores)
+            and _equal(self, other, (*_ARRAYS, "labels"))
         )
 
     def _face(self, index: int) -> Face:
@@ -294,6 +276,10 @@ class Faces:
             point_scores=self.point_scores[index],
             class_name=self.class_names[self.labels[index]] if self.class_names else "",
         )
+
+
+def _equal(one: object, other: object, names: Sequence[str]) -> bool:
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
 def _rounded(values: FloatArray, digits: int) -> list[Any]:

@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, else a line of status now and then."""
+"""Progress of long work: a bar on a terminal, otherwise a periodic status line."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from facekit.closing import Closing
 from facekit.text import byte_count
 
 STATUS_INTERVAL_S = 10.0
-"""Seconds between two lines of status where no bar is drawn."""
+"""Seconds between two status lines where no bar is drawn."""
 
 
 class ProgressBar(Closing):
     """A bar of tqdm on standard error, cleared at the end, with rate and time left.
 
-    Where standard error is no terminal, or tqdm is not installed, nothing is drawn.
+    Nothing is drawn where standard error is not a terminal, or tqdm is not installed.
 
     Args:
-        total: How many items there will be; None if nobody knows.
-        noun: What an item is called, in the plural; of bytes the name of the file.
-        already: How many items an earlier run has done; the rate is of this one.
+        total: Number of items; None if unknown.
+        noun: Name of the items, in the plural; for bytes the name of the file.
+        already: Number of items that an earlier run has done; they do not count for the rate.
         of_bytes: Whether the items are bytes.
-        say: Takes a line of status every ``STATUS_INTERVAL_S`` where no bar is drawn.
-        enabled: Whether to draw; by default when standard error is a terminal.
+        say: Called with a status line every ``STATUS_INTERVAL_S`` where no bar is drawn.
+        enabled: Whether to draw; by default if standard error is a terminal.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ProgressBar(Closing):
         return self
 
     def advance(self, count: int = 1, *, failed: bool = False, note: str | None = None) -> None:
-        """Count items; a note, such as a loss, stands behind the bar from then on."""
+        """Count items; a note, such as a loss, is shown after the bar from then on."""
         self._done += count
         self._failed += failed
         self._note = self._note if note is None else note
@@ -63,7 +63,7 @@ class ProgressBar(Closing):
             self._say(self.status(self._said_at - self._start))
 
     def status(self, elapsed_s: float) -> str:
-        """Return the line of status as it is after so many seconds."""
+        """Return the status line after so many seconds."""
         rate = (self._done - self._already) / elapsed_s if elapsed_s > 0 else 0.0
         done, total = self._done, self._total
         if self._of_bytes:
@@ -79,7 +79,7 @@ class ProgressBar(Closing):
         return "  ".join([*parts, *self._remarks()])
 
     def line(self, text: str) -> None:
-        """Hand a line to ``say`` while the bar is out of its way."""
+        """Pass a line to ``say`` while the bar is cleared."""
         if self._say is None:
             return
         if self._bar is not None:
@@ -89,7 +89,7 @@ class ProgressBar(Closing):
             self._bar.refresh()
 
     def close(self) -> None:
-        """Clear the bar, which makes room for what is printed next."""
+        """Clear the bar."""
         if self._bar is not None:
             self._bar.close()
 
@@ -101,7 +101,7 @@ class ProgressBar(Closing):
             from tqdm import tqdm
         except ModuleNotFoundError:
             return None
-        tqdm.monitor_interval = 0  # no thread that redraws what stands still
+        tqdm.monitor_interval = 0  # no thread that redraws an idle bar
         return tqdm(
             desc=self._noun if self._of_bytes else None,
             total=self._total,

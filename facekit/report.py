@@ -1,16 +1,14 @@
-"""What was found in a run over several photos, as a table for people and as JSON for machines."""
+"""The results of a run over several photos, as a table and as JSON."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from facekit.errors import FacekitError
 from facekit.faces import Faces
-from facekit.files import write_whole
 from facekit.text import count, one_line, table
 
 _NAME_WIDTH = 48
@@ -19,10 +17,7 @@ _NOTE_WIDTH = 100
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """One photo of a run: its name, and its faces or the error that it met.
-
-    ``drawing`` is the annotated picture's file, where one was written.
-    """
+    """One photo of a run: its name, its faces or error, and the file of its annotated picture."""
 
     photo: str
     result: Faces | FacekitError
@@ -30,7 +25,7 @@ class PhotoResult:
 
     @property
     def failed(self) -> bool:
-        """Whether the photo has an error in place of faces."""
+        """Whether the photo has an error instead of faces."""
         return isinstance(self.result, FacekitError)
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,7 +41,7 @@ class PhotoResult:
 
 
 def results_table(results: Sequence[PhotoResult]) -> str:
-    """Return a table with a row a photo, a column for each class told, and a line of totals."""
+    """Return a table with a row for each photo, a column for each class, and a line of totals."""
     names = _class_names(results)
     header = ("photo", "size", "faces", *names, "scores", "largest", "note")
     rows = [header, *(_row(result, names) for result in results)]
@@ -54,7 +49,7 @@ def results_table(results: Sequence[PhotoResult]) -> str:
 
 
 def totals(results: Sequence[PhotoResult]) -> str:
-    """Return one line that says how much was found and how many photos failed."""
+    """Return one line with the numbers of faces and of failed photos."""
     failures = sum(result.failed for result in results)
     found = [r.result for r in results if isinstance(r.result, Faces)]
     photos = len(results) - failures
@@ -67,24 +62,14 @@ def totals(results: Sequence[PhotoResult]) -> str:
     return line + (f"; {count(failures, 'photo')} failed" if failures else "")
 
 
-def write_json(path: Path, results: Iterable[PhotoResult], **about: Any) -> None:
-    """Write the results, and what else is said about the run, as :func:`to_json` returns them.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
-    write_whole(path, to_json(results, **about) + "\n")
-
-
-def to_json(results: Iterable[PhotoResult], **about: Any) -> str:
-    """Return the results, and what else is said about the run, as JSON with a line a photo."""
+def to_json(results: Iterable[PhotoResult]) -> str:
+    """Return the results as JSON with a line a photo."""
     photos = ",\n".join("    " + json.dumps(result.to_dict()) for result in results)
-    head = "".join(f"  {json.dumps(name)}: {json.dumps(value)},\n" for name, value in about.items())
-    return f'{{\n{head}  "photos": [' + (f"\n{photos}\n  " if photos else "") + "]\n}"
+    return '{\n  "photos": [' + (f"\n{photos}\n  " if photos else "") + "]\n}"
 
 
 def _class_names(results: Sequence[PhotoResult]) -> list[str]:
-    """Return the classes that any of the photos' models tells apart."""
+    """Return the classes of all results, each once."""
     every = (r.result.class_names for r in results if isinstance(r.result, Faces))
     return list(dict.fromkeys(name for names in every for name in names))
 

@@ -1,4 +1,4 @@
-"""One run over several photos: which files, on which server, with what results."""
+"""One run over several photos: their files, the server, and the results."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ _CONCURRENCY = 4
 
 
 def find_photos(paths: Sequence[Path]) -> list[Path | PhotoResult]:
-    """Return files as they are, and each folder's photos in order of their names.
+    """Return files unchanged, and each folder's photos in order of their names.
 
-    What a file in a folder is, its content tells. A picture of a format that is not read, a path
-    that can't be looked at, and a folder that can't be listed or has no photos are failed results.
-    Subfolders, hidden files, files that are no pictures and those that :class:`Drawings` wrote are
-    left out.
+    Files of a folder are recognized by content. Unsupported pictures, paths that can't be accessed,
+    and folders that can't be listed or contain no photos become failed results. Subfolders, hidden
+    files, other files and pictures of :class:`Drawings` are skipped.
     """
     found: list[Path | PhotoResult] = []
     for path in paths:
@@ -38,19 +37,19 @@ def find_photos(paths: Sequence[Path]) -> list[Path | PhotoResult]:
         except OSError as error:
             found.append(_failed(path, error.strerror or str(error)))
             continue
-        inside = [each for entry in entries if (each := _look(entry)) is not None]
-        found += inside or [_failed(path, f"a folder with no photo; {ACCEPTED}")]
+        inside = [each for entry in entries if (each := _examine(entry)) is not None]
+        found += inside or [_failed(path, f"a folder without photos; {ACCEPTED}")]
     return found
 
 
-def _look(path: Path) -> Path | PhotoResult | None:
-    """Return a folder's entry if it is a photo or a picture that can't be read, else None."""
+def _examine(path: Path) -> Path | PhotoResult | None:
+    """Return a folder's entry if it is a photo, a failed result for another picture, or None."""
     if path.name.startswith(".") or path.name.lower().endswith(DRAWN_SUFFIXES):
         return None
     try:
         reason = refuse_file(path) if path.is_file() else None
     except OSError:
-        # Its name decides, and the client says why it can't be read.
+        # The name decides, and the client reports why it can't be read.
         reason = "" if path.suffix.lower() in PHOTO_SUFFIXES else None
     return path if reason == "" else None if reason is None else _failed(path, reason)
 
@@ -63,11 +62,11 @@ def _failed(path: Path, reason: str) -> PhotoResult:
 def connect(
     url: str | None, *, timeout_s: float = 30.0, tls_certificate: Path | None = None
 ) -> Iterator[Client]:
-    """Give a client of the server at ``url``, or of an embedded one that runs meanwhile.
+    """Yield a client of the server at ``url``, or of an embedded server for the block.
 
     Args:
-        url: ``host:port`` of its gRPC endpoint; None for an embedded server.
-        timeout_s: What one photo may take.
+        url: ``host:port`` of the gRPC endpoint; None for an embedded server.
+        timeout_s: As for :class:`facekit.Client`.
         tls_certificate: As for :class:`facekit.Client`.
 
     Raises:
@@ -101,17 +100,16 @@ def detect_all(
     min_score: float = 0.0,
     model: str = "faces",
 ) -> Iterator[PhotoResult]:
-    """Find the faces of all photos, several at a time, in order, with a progress bar.
+    """Yield the results of all photos in order, with a progress bar.
 
     Args:
-        client: The server to ask.
+        client: Client used for inference.
         photos: As :func:`find_photos` returns them; a failed result is passed through.
-        min_score: Faces of a lower score are left out.
+        min_score: Faces of a lower score are dropped.
         model: As for :meth:`Client.detect`.
 
     Raises:
-        ModelMissingError: The server does not serve the model, which no photo will change; says
-            what to do.
+        ModelMissingError: The server does not serve the model; says what to do.
     """
     paths = (photo for photo in photos if isinstance(photo, Path))
     answers = client.detect_many(paths, concurrency=_CONCURRENCY, model=model)
@@ -129,20 +127,16 @@ def detect_all(
 
 
 class Drawings:
-    """Writes annotated pictures into a folder, each under a name of its own.
-
-    Args:
-        folder: Made when the first picture is written.
-    """
+    """Writes annotated pictures into a folder, which the first one creates, under unique names."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._taken: set[str] = set()
 
     def add(self, entry: PhotoResult) -> PhotoResult:
-        """Draw the faces into their photo, and return the result with the picture's file in it.
+        """Draw the faces into their photo, and return the result with the picture's file.
 
-        A photo that failed is returned as it is; one that can't be drawn becomes a failure.
+        A failed result is returned unchanged; a photo that can't be drawn becomes a failed one.
         """
         if not isinstance(entry.result, Faces):
             return entry
@@ -162,7 +156,7 @@ class Drawings:
         return PhotoResult(entry.photo, entry.result, str(path))
 
     def _name(self, stem: str) -> str:
-        # Photos of two folders may be called alike.
+        # Photos of two folders may have one name.
         name, number = f"{stem}{DRAWN_SUFFIXES[0]}", 1
         while name in self._taken:
             number += 1
@@ -177,9 +171,9 @@ def missing_model_remedy(model: str) -> str:
         return "is that a server of this kit? Its log says what it could not load"
     network = model.removesuffix("_ensemble")
     return (
-        f"a server leaves {network} out while its network is missing. On a GPU make the engine: "
-        f"{repair_command(network)}; on a CPU put model_repository/{network}/1/model.onnx back; "
-        "then start it again"
+        f"a server skips {network} while its network is missing. On a GPU build the engine: "
+        f"{repair_command(network)}; on a CPU restore model_repository/{network}/1/model.onnx; "
+        "then restart the server"
     )
 
 

@@ -1,8 +1,8 @@
-"""Give back the memory that a backend process took for a large request.
+"""Release the memory that a backend process took for a large request.
 
-Triton hands tensors to a Python model in shared memory, which grows with the largest request and
-never shrinks. The pages of an input belong to its request until that is answered: they may be
-emptied, and the next request gets fresh ones, for less than what a copy costs.
+Triton passes tensors to a Python model in shared memory, which grows with the largest request and
+never shrinks. The pages of an input belong to its request until the answer: they may be released,
+and the next request gets fresh ones, which costs less than a copy.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ LEAST_BYTES = 30 * 2**20
 them at every request a photo took a quarter more CPU time."""
 
 SPARE_BYTES = 2**30
-"""Free bytes to leave beyond all pages given back: the servers of a machine may grow meanwhile."""
+"""Free bytes to leave beyond all released pages: the servers of a machine may grow meanwhile."""
 
 PREFIX = "facekit-"
-"""First part of the names of the servers' shared memory (``facekit.serving``)."""
+"""Prefix of the names of the servers' shared memory (``facekit.serving``)."""
 
 _SHM = "/dev/shm"
 _REST_S = 2.0
@@ -34,12 +34,12 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def drop_pages(tensor: Any) -> bool:
-    """Empty the shared memory of a request's large input tensor, which then reads as zeros.
+    """Release the shared memory of a large input tensor, which then reads as zeros.
 
-    What ``as_numpy`` gave is a copy, and stays.
+    The copy that ``as_numpy`` returned is kept.
 
     Returns:
-        Whether it was large: ``trim_heap`` is worth its time when the request is answered.
+        Whether it was large, so that ``trim_heap`` is worth its time after the answer.
     """
     array: npt.NDArray[Any] = np.from_dlpack(tensor)
     if array.nbytes < LEAST_BYTES:
@@ -57,10 +57,9 @@ def drop_pages(tensor: Any) -> bool:
 
 
 def _has_room() -> bool:
-    """Tell whether all that was ever given back still fits into the shared memory's file system.
+    """Return whether all released pages still fit into the shared memory's file system.
 
-    A process that touches an emptied page where no room is left is ended by SIGBUS, so the pages
-    are kept where that may happen.
+    Otherwise a process that touches a released page may be killed by SIGBUS.
     """
     state = os.statvfs(_SHM)
     holes = 0
@@ -76,10 +75,9 @@ def _has_room() -> bool:
 
 
 def trim_heap() -> None:
-    """Give back the free pages of this process's heap, after a large request.
+    """Release the free pages of this process's heap, now and again when the request is gone.
 
-    glibc by itself gives back only what lies above all blocks in use. It is done now, and once more
-    when the request itself is gone and the process may be idle.
+    glibc by itself releases only the pages above all blocks in use.
     """
     global _later
     _libc.malloc_trim(0)

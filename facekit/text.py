@@ -1,4 +1,4 @@
-"""Text for people: lines that are safe on a terminal, counts and tables."""
+"""Text output: lines that are safe on a terminal, counts and tables."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from collections.abc import Sequence
 from typing import TextIO
 
 _BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]+")
-# A name or a server's text must not move the cursor, change colors or turn the reading direction
+# A name or a server's text must not move the cursor, change colors or reverse the direction of text
 # on a terminal: all control characters but tab and line feed, and Unicode's for the direction.
 _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def show(text: str, stream: TextIO | None = None) -> None:
-    """Print a text and a line end, with escapes for what the stream can't or must not show.
+    """Print a text and a line end, with escapes for control characters and unencodable ones.
 
-    A file's name may hold any bytes, control characters among them, and a terminal may know no
-    more than ASCII.
+    A file's name may contain any bytes, and a terminal may support only ASCII.
     """
     out: TextIO | None = sys.stdout if stream is None else stream
-    if out is None:  # Python's own sign that the stream was closed before the start
+    if out is None:  # the stream was closed before Python started
         return
     encoding = out.encoding or "utf-8"
     out.write(_escape(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
@@ -60,9 +59,9 @@ def table(
 
     Args:
         rows: The cells; all rows have the same number. Those of a header may have several lines.
-        align: A letter a column, ``l`` or ``r`` for where its cells stand.
+        align: A letter for each column, ``l`` for left or ``r`` for right.
         header: Whether the first row is a header, which is followed by a rule of its width.
-        indent: Stands before each line.
+        indent: Prefix of each line.
 
     >>> print(table([("photo", "faces"), ("a.jpg", "2"), ("beach.jpg", "12")], "lr"))
     photo      faces

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from facekit.adapters.requests import Array, Request, Response, place, read_tensor, refuse, respond
+from facekit.adapters.requests import (
+    Array,
+    Request,
+    Response,
+    naming_photo,
+    read_tensor,
+    refuse,
+    respond,
+    tensor,
+)
 from facekit.contract import CROP_SIDE, MAX_BATCH_SIZE
 from facekit.errors import (
     CANNOT_BE_DECODED,
@@ -21,30 +30,28 @@ from facekit.errors import (
     ServerUnavailableError,
 )
 from facekit.landmarks.crops import FloatArray, crop_squares, cut_crops, to_photo
+from facekit.photos.check import CheckedPhoto
 from facekit.shared_pages import drop_pages, trim_heap
 
 GRIDS = ("output_bbox/BiasAdd", "output_cov/Sigmoid")
-"""What ``facenet`` answers: boxes and coverages."""
+"""Outputs of ``facenet``: boxes and coverages."""
 
 _PAUSES_S = (0.01, 0.1)
-"""Longest waits before a photo is asked for again; random, to part those of a failed batch."""
+"""Longest waits before each retry; the wait is random, to part the photos of a failed batch."""
 
 PHOTOS_AT_A_TIME = 4
-"""Photos of one call that are under way together: enough to keep the models busy, few enough that
-the decoded pictures of a batch of 32 do not lie in memory at one time."""
+"""Photos of one request in flight: enough to keep the models busy, few enough that the decoded
+pictures of a batch of 32 are not in memory at one time."""
 
 LARGE_PIXELS = 32_000_000
-"""A photo beyond it waits for the other large ones of its call: decoded, each takes as much memory
-as its pixels, in several processes."""
+"""Photos with more pixels are processed one at a time: decoded, each takes as many bytes as it has
+pixels, in several processes."""
 
 
 async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
-    """Run another model and return the tensors asked for, in that order.
+    """Run another model and return the tensors named by ``outputs``, in that order.
 
-    Args:
-        model: Its name.
-        inputs: Triton tensors; the outputs of one call may be the inputs of the next.
-        outputs: Names of the outputs.
+    ``inputs`` are Triton tensors; the outputs of one call may be the inputs of the next.
 
     Raises:
         InputError: The model refuses what the caller sent.
@@ -55,7 +62,7 @@ async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> lis
         model_name=model,
         requested_output_names=list(outputs),
         inputs=list(inputs),
-        # NumPy reads what comes back, so a GPU model has to leave it in host memory.
+        # NumPy reads the outputs, so a GPU model has to leave them in host memory.
         preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
     )
     response = await request.async_exec()
@@ -70,13 +77,13 @@ async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> lis
 
 
 async def call_dali(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
-    """Run a model that decodes photos; see ``call``.
+    """Run a model that decodes photos, as ``call`` does, and retry what failed in a batch.
 
-    Triton merges the photos of several callers for it, and natively one that DALI can't decode
-    fails all of them. So a photo whose call failed is asked for again, away from those neighbors.
+    Triton merges the photos of several callers, and in its native backend one photo that DALI
+    can't decode fails all of them, so the retries are apart from those neighbors.
 
     Raises:
-        PhotoError: DALI can't decode this photo, as the stand-in knows, which runs each alone.
+        PhotoError: DALI can't decode this photo; only the stand-in, which runs each alone, knows.
         ServerError: See ``call``.
     """
     pauses_s = iter(_PAUSES_S)
@@ -95,24 +102,19 @@ async def call_dali(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -
             await asyncio.sleep(random.uniform(0, pause_s))
 
 
-def tensor(name: str, array: Array) -> Any:
-    """Return a Triton tensor of an array."""
-    return pb_utils.Tensor(name, np.ascontiguousarray(array))
-
-
 async def answer_all(
     requests: Sequence[Request],
     answer: Callable[[Request], Awaitable[dict[str, Array]]],
     *,
     drops: str | None = None,
 ) -> list[Response]:
-    """Answer requests side by side, each by itself, so that one bad request fails alone.
+    """Answer requests concurrently, each by itself, so that one bad request fails alone.
 
     Args:
         requests: The requests.
-        answer: Makes the outputs of one.
-        drops: The input that may be large: its shared memory is given back. No other model can be
-            given it then.
+        answer: Returns the outputs of one request by name.
+        drops: An input that may be large: its shared memory is released, so it can't be passed on
+            to another model.
     """
     large = False
 
@@ -122,7 +124,7 @@ async def answer_all(
             if drops is not None:
                 large |= drop_pages(read_tensor(request, drops))
             return respond(await answer(request))
-        except Exception as error:  # whatever it is, the other requests must get their answers
+        except Exception as error:  # the other requests must get their answers
             return refuse(error)
 
     responses = list(await asyncio.gather(*(one(request) for request in requests)))
@@ -132,17 +134,12 @@ async def answer_all(
 
 
 async def each_photo(
-    answers: Sequence[Coroutine[Any, Any, Any]], pixels: Sequence[int]
+    photos: Sequence[CheckedPhoto], answers: Sequence[Coroutine[Any, Any, Any]]
 ) -> list[Any]:
-    """Answer the photos of one request, a few at a time, and of the large ones one.
-
-    Args:
-        answers: What answers each photo.
-        pixels: How many each photo has.
+    """Await the answers of one request's photos, a few at a time, large photos one at a time.
 
     Raises:
-        InputError: The first photo that can't be answered, named by its place; photos not begun
-            by then are left out.
+        InputError: Names the first photo that failed; photos not begun by then are skipped.
         ServerError: See ``call``.
     """
     room, large_room = asyncio.Semaphore(PHOTOS_AT_A_TIME), asyncio.Lock()
@@ -150,16 +147,15 @@ async def each_photo(
 
     async def one(index: int, answer: Coroutine[Any, Any, Any]) -> Any:
         nonlocal failed
-        large = large_room if pixels[index] > LARGE_PIXELS else contextlib.nullcontext()
+        height, width, _ = photos[index].size_hwc
+        large = large_room if height * width > LARGE_PIXELS else contextlib.nullcontext()
         async with large, room:
             if failed:
                 answer.close()
                 return None
             try:
-                return await answer
-            except InputError as error:
-                failed = True
-                raise type(error)(f"{place('photo', index, len(answers))}: {error}") from error
+                with naming_photo(index, len(answers)):
+                    return await answer
             except BaseException:
                 failed = True
                 raise
@@ -177,16 +173,16 @@ class LandmarkCalls:
     async def estimate(
         self, gray: Array, boxes_xyxy: Array, *, size_wh: tuple[int, int], scale: int = 1
     ) -> tuple[FloatArray, FloatArray]:
-        """Estimate the landmarks of all faces of a photo, in as few batches as FPENet allows.
+        """Estimate the landmarks of all faces of a photo, in batches as large as FPENet takes.
 
         Args:
-            gray: uint8 (H, W), the upright photo, or a smaller picture of it.
+            gray: uint8 (H, W), the upright photo, its sides divided by ``scale``.
             boxes_xyxy: (N, 4), pixels of the upright photo.
             size_wh: Width and height of the upright photo in pixels.
-            scale: Pixels of the photo on one of the picture, along each axis.
+            scale: Pixels of the photo per pixel of ``gray``, along each axis.
 
         Returns:
-            float32 (N, K, 2), pixels of the upright photo, and float32 (N, K), how sure each is.
+            float32 (N, K, 2), pixels of the upright photo, and their scores, float32 (N, K).
 
         Raises:
             BoxError: See ``facekit.landmarks.crops.crop_squares``.
@@ -197,12 +193,10 @@ class LandmarkCalls:
             count = await self._points()
             return np.empty((0, count, 2), np.float32), np.empty((0, count), np.float32)
         crops = cut_crops(gray, squares / np.float32(scale))
-        points, peaks = [], []
-        for start in range(0, len(crops), MAX_BATCH_SIZE):
-            part = await self._run(crops[start : start + MAX_BATCH_SIZE])
-            points.append(part[0])
-            peaks.append(part[1])
-        return to_photo(np.concatenate(points), squares), np.concatenate(peaks)
+        starts = range(0, len(crops), MAX_BATCH_SIZE)
+        parts = [await self._run(crops[start : start + MAX_BATCH_SIZE]) for start in starts]
+        points, peaks = map(np.concatenate, zip(*parts, strict=True))
+        return to_photo(points, squares), peaks
 
     async def _run(self, crops: FloatArray) -> tuple[FloatArray, FloatArray]:
         points, peaks = await call(
@@ -212,7 +206,7 @@ class LandmarkCalls:
         return points.as_numpy(), peaks.as_numpy()
 
     async def _points(self) -> int:
-        """Return how many points FPENet gives: 68, 80 or 104, told by one run on a blank face."""
+        """Return how many points FPENet gives: 68, 80 or 104; a run on a blank face tells."""
         if not self._point_count:
             await self._run(np.zeros((1, 1, CROP_SIDE, CROP_SIDE), np.float32))
         return self._point_count

@@ -1,11 +1,11 @@
-"""``fpenet_postprocess``: crop pixels back to photo pixels; FPENet's own outputs are handed on."""
+"""``fpenet_postprocess``: map crop pixels to photo pixels, and pass FPENet's outputs on."""
 
 from __future__ import annotations
 
 from facekit.adapters.requests import Array, EachRequest, Request, read
 from facekit.landmarks.crops import to_photo
 
-_HANDED_ON = ("conv_keypoints_m80", "softargmax", "softargmax:1")
+_PASSED_ON = ("conv_keypoints_m80", "softargmax", "softargmax:1")
 
 
 class TritonPythonModel(EachRequest):
@@ -13,6 +13,6 @@ class TritonPythonModel(EachRequest):
 
     def answer(self, request: Request) -> dict[str, Array]:
         """Return the outputs of one request."""
-        outputs = {name: read(request, name) for name in _HANDED_ON}
+        outputs = {name: read(request, name) for name in _PASSED_ON}
         outputs["keypoints"] = to_photo(outputs["softargmax"], read(request, "crop_xys"))
         return outputs

@@ -15,8 +15,8 @@ from facekit.errors import ConfigError, InputError
 class TritonPythonModel(EachRequest):
     """Grid decode and clustering with the parameters of the model's configuration.
 
-    The outputs hold the boxes of all classes together, best first. Which class each is of, is told
-    where the configuration has the output ``true_labels``.
+    The boxes of all classes are returned together, best first. The output ``true_labels``, where
+    the configuration has it, contains their classes.
     """
 
     def initialize(self, args: dict[str, str]) -> None:
@@ -31,7 +31,7 @@ class TritonPythonModel(EachRequest):
             files.parameters, self._class_names, others=("label_file",)
         )
         outputs = {tensor["name"] for tensor in files.config["output"]}
-        self._tells_labels = "true_labels" in outputs
+        self._has_labels = "true_labels" in outputs
 
     def answer(self, request: Request) -> dict[str, Array]:
         """Return the outputs of one request."""
@@ -39,7 +39,7 @@ class TritonPythonModel(EachRequest):
         cov = read(request, "output_cov/Sigmoid")
         sizes = read(request, "true_image_size")
         if not np.isfinite(cov).all():
-            raise InputError("`output_cov/Sigmoid` holds NaN or infinity: the network is broken")
+            raise InputError("`output_cov/Sigmoid` contains NaN or infinity: the network is broken")
         check_sizes(sizes)
         found = [
             detect(b, c, size_wh=(int(size[1]), int(size[0])), parameters=self._parameters)
@@ -51,16 +51,13 @@ class TritonPythonModel(EachRequest):
             "true_image_size": sizes,
             "true_count": np.array([[len(one)] for one in found], np.int32),
         }
-        if self._tells_labels:
+        if self._has_labels:
             outputs["true_labels"] = pad([one.class_ids for one in found], NO_LABEL)
         return outputs
 
 
 def check_sizes(sizes_hwc: Array) -> None:
-    """Refuse photos without a size.
-
-    Args:
-        sizes_hwc: int64 (B, 3), the tensor ``true_image_size``.
+    """Check ``true_image_size``, int64 (B, 3).
 
     Raises:
         InputError: A height or width is below 1.
@@ -70,11 +67,11 @@ def check_sizes(sizes_hwc: Array) -> None:
 
 
 def read_labels(files: ModelFiles) -> list[str]:
-    """Read the class names, and hold them against the contract and the configuration's dims.
+    """Read the class names, and check them against the contract and the configuration's dims.
 
     Raises:
-        ConfigError: The file can't be read or differs from the contract, or its lines are not as
-            many as the classes of the coverage input.
+        ConfigError: The file can't be read, differs from the contract, or does not have one line
+            for each class of the coverage input.
     """
     path = files.folder / files.parameters.get("label_file", "labels.txt")
     names = read_class_names(path, files.folder.name.removesuffix("_postprocess"))

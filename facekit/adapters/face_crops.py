@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from facekit.adapters.requests import Array, EachRequest, Request, place, read
-from facekit.errors import BoxError, InputError
+from facekit.adapters.requests import Array, EachRequest, Request, naming_photo, read
+from facekit.errors import InputError
 from facekit.landmarks.crops import crop_squares, cut_crops
 
 
@@ -23,13 +23,11 @@ class TritonPythonModel(EachRequest):
             height, width = int(size[0]), int(size[1])
             if not (0 < height <= picture.shape[0] and 0 < width <= picture.shape[1]):
                 raise InputError(
-                    f"`true_image_size` says {height} x {width}, but `gray` is "
+                    f"`true_image_size` is {height} x {width}, but `gray` is "
                     f"{picture.shape[0]} x {picture.shape[1]}"
                 )
-            try:
+            with naming_photo(i, len(boxes)):
                 square = crop_squares(box, size_wh=(width, height))
-            except BoxError as error:
-                raise BoxError(f"{place('photo', i, len(boxes))}: {error}") from error
             crops.append(cut_crops(picture[:height, :width], square))
             squares.append(square)
         return {"input_face_images": np.concatenate(crops), "crop_xys": np.concatenate(squares)}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from facekit.adapters.calls import GRIDS, answer_all, call
 from facekit.adapters.detection_postprocess import check_sizes
 from facekit.adapters.requests import Array, Request, Response, read, read_tensor
+from facekit.contract import MODELS
 from facekit.shared_pages import drop_pages
 
-_OUTPUTS = ("true_boxes", "true_proba", "true_image_size", "true_count")
+_OUTPUTS = tuple(tensor.name for tensor in MODELS["facenet_resized"].outputs)
 
 
 class TritonPythonModel:
@@ -18,7 +19,7 @@ class TritonPythonModel:
         return await answer_all(requests, self._answer)
 
     async def _answer(self, request: Request) -> dict[str, Array]:
-        # Asked here too: what another model refuses loses its status on the way through Triton.
+        # Checked here too: a refusal by another model loses its status on the way through Triton.
         check_sizes(read(request, "true_image_size"))
         sizes = read_tensor(request, "true_image_size")
         network_input = read_tensor(request, "input_1")

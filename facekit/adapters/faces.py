@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from facekit.adapters.calls import LandmarkCalls, answer_all, call_dali, each_photo, tensor
+from facekit.adapters.calls import LandmarkCalls, answer_all, call_dali, each_photo
 from facekit.adapters.photo_check import check_batch, largest_hw, placement
 from facekit.adapters.photo_reduce import read_reduced_decode
-from facekit.adapters.requests import Array, ModelFiles, Request, Response, pad, read
+from facekit.adapters.requests import Array, ModelFiles, Request, Response, pad, read, tensor
 from facekit.limits import MAX_BATCH_PIXELS
 from facekit.photos.check import CheckedPhoto
 from facekit.photos.reduced import reduce, reduction_for_faces, reduction_for_network
@@ -17,28 +17,35 @@ from facekit.photos.reduced import reduce, reduction_for_faces, reduction_for_ne
 _DETECTIONS = ("gray", "true_boxes", "true_proba")
 
 
-class TritonPythonModel:
-    """Detection and landmarks in one call."""
+class PhotoModel:
+    """A model that estimates landmarks in photos.
+
+    Attributes:
+        color: In which large JPEGs are decoded smaller; None where none are.
+        landmarks: Calls FPENet.
+    """
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read whether large JPEGs are decoded smaller.
-
-        Raises:
-            ConfigError: See ``read_reduced_decode``.
-        """
-        self._color = read_reduced_decode(ModelFiles(args))
-        self._landmarks = LandmarkCalls()
+        """Read the configuration; see ``read_reduced_decode`` for its errors."""
+        self.color = read_reduced_decode(ModelFiles(args))
+        self.landmarks = LandmarkCalls()
 
     async def execute(self, requests: list[Request]) -> list[Response]:
         """Answer the requests, each by itself."""
-        return await answer_all(requests, self._answer, drops="image")
+        return await answer_all(requests, self.answer, drops="image")
 
-    async def _answer(self, request: Request) -> dict[str, Array]:
+    async def answer(self, request: Request) -> dict[str, Array]:
+        """Return the outputs of one request."""
+        raise NotImplementedError
+
+
+class TritonPythonModel(PhotoModel):
+    """Detection and landmarks in one call."""
+
+    async def answer(self, request: Request) -> dict[str, Array]:
+        """Return the outputs of one request."""
         checked = check_batch(read(request, "image"), max_pixels=MAX_BATCH_PIXELS)
-        found = await each_photo(
-            [self._one_photo(photo) for photo in checked],
-            [photo.size_hwc[0] * photo.size_hwc[1] for photo in checked],
-        )
+        found = await each_photo(checked, [self._one_photo(photo) for photo in checked])
         boxes, scores, points, peaks = zip(*found, strict=True)
         return {
             "boxes": pad(boxes),
@@ -50,18 +57,18 @@ class TritonPythonModel:
         }
 
     async def _one_photo(self, photo: CheckedPhoto) -> tuple[Any, ...]:
-        scale = reduction_for_network(photo) if self._color else 1
+        scale = reduction_for_network(photo) if self.color else 1
         inputs = [
-            *photo_tensors(photo, scale, self._color),
+            *photo_tensors(photo, scale, self.color),
             tensor("true_image_size", np.array([photo.size_hwc], np.int64)),
         ]
         gray, boxes, scores = await call_dali("faces_detect", inputs, _DETECTIONS)
         boxes_xyxy, picture = boxes.as_numpy()[0], upright_gray(photo, scale, gray)
         if scale > 1 and (finer := reduction_for_faces(photo, boxes_xyxy)) < scale:
-            # Faces too small in what the detector was content with.
+            # The faces are too small in the picture that was large enough for the detector.
             scale, picture = finer, await gray_picture(photo, finer)
         height, width, _ = photo.size_hwc
-        points, peaks = await self._landmarks.estimate(
+        points, peaks = await self.landmarks.estimate(
             picture, boxes_xyxy, size_wh=(width, height), scale=scale
         )
         return boxes_xyxy, scores.as_numpy()[0, :, 0], points, peaks
@@ -90,14 +97,14 @@ def photo_tensors(photo: CheckedPhoto, scale: int = 1, color: str | None = None)
 
     Args:
         photo: The photo.
-        scale: By how much it is decoded smaller here; with 1 DALI decodes it.
+        scale: Divides its sides as it is decoded here; with 1 DALI decodes it.
         color: ``gray`` or ``rgb``, where ``scale`` is above 1.
 
     Raises:
         PhotoError: The coded pixels are damaged.
     """
     data = reduce(photo, scale, color or "gray")
-    # A smaller picture is as large as it is.
+    # A smaller picture is not padded.
     padded_hw = largest_hw([photo]) if scale == 1 else (1, 2)
     return [
         tensor("photo", data[None]),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 
 from facekit import limits
-from facekit.adapters.requests import Array, EachRequest, Request, pad, place, read
+from facekit.adapters.requests import Array, EachRequest, Request, naming_photo, pad, read
 from facekit.errors import PhotoError
 from facekit.photos.check import CheckedPhoto, check_photo
 
@@ -27,24 +24,10 @@ def check_batch(encoded: Array, *, max_pixels: int) -> list[CheckedPhoto]:
     checked: list[CheckedPhoto] = []
     pixels = 0
     for i, row in enumerate(encoded):
-        with naming(i, len(encoded)):
+        with naming_photo(i, len(encoded)):
             checked.append(check_photo(row, pixels_before=pixels, max_pixels=max_pixels))
         pixels += checked[-1].size_hwc[0] * checked[-1].size_hwc[1]
     return checked
-
-
-@contextmanager
-def naming(index: int, count: int) -> Iterator[None]:
-    """Name the photo in what goes wrong with it.
-
-    Args:
-        index: Its place in the request, from 0.
-        count: How many photos the request has.
-    """
-    try:
-        yield
-    except PhotoError as error:
-        raise PhotoError(f"{place('photo', index, count)}: {error}") from error
 
 
 def pad_photos(photos: list[Array], *, decoded_hw: tuple[int, int] = (0, 0)) -> Array:
@@ -52,12 +35,10 @@ def pad_photos(photos: list[Array], *, decoded_hw: tuple[int, int] = (0, 0)) -> 
 
     Args:
         photos: uint8 (n,) each.
-        decoded_hw: Height and width that each of them will be padded to once it is decoded, where
-            they are decoded to one tensor.
+        decoded_hw: Height and width that each is padded to where they are decoded to one tensor.
 
     Raises:
-        PhotoError: One large photo among small ones would blow the batch up; says how much it would
-            take, and the limit.
+        PhotoError: Padded to the largest of them, they take more than the limit.
     """
     taken = len(photos) * max(*(photo.nbytes for photo in photos), decoded_hw[0] * decoded_hw[1])
     if taken > limits.MAX_PADDED_BYTES:
@@ -70,7 +51,7 @@ def pad_photos(photos: list[Array], *, decoded_hw: tuple[int, int] = (0, 0)) -> 
 
 
 def largest_hw(checked: list[CheckedPhoto]) -> tuple[int, int]:
-    """Return the height and width that the photos' pictures are padded to."""
+    """Return the height and width that the decoded photos are padded to."""
     height, width = np.max([photo.size_hwc[:2] for photo in checked], axis=0).tolist()
     # DALI 1's native backend loses a last dimension of 1.
     return height, max(width, 2)

@@ -1,4 +1,4 @@
-"""``photo_reduce``: encoded photos in, what the steps of an ensemble should decode out."""
+"""``photo_reduce``: encoded photos in, what the other models of an ensemble decode out."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from facekit import limits
 from facekit.adapters.photo_check import (
     check_batch,
     largest_hw,
-    naming,
     orientations_and_sizes,
     pad_photos,
     placement,
 )
-from facekit.adapters.requests import Array, EachRequest, ModelFiles, Request, read
+from facekit.adapters.requests import Array, EachRequest, ModelFiles, Request, naming_photo, read
 from facekit.errors import ConfigError
 from facekit.photos import reduced
 from facekit.photos.check import CheckedPhoto
 
 REDUCED_DECODE = "reduced_decode"
-"""The parameter that has large JPEGs decoded smaller; its value is what FaceNet is fed."""
+"""Parameter by which large JPEGs are decoded smaller; its value is the color FaceNet is fed."""
 
 
 def read_reduced_decode(files: ModelFiles) -> str | None:
@@ -42,20 +41,16 @@ class TritonPythonModel(EachRequest):
     drops = "image"
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read whether large JPEGs are decoded smaller.
-
-        Raises:
-            ConfigError: See ``read_reduced_decode``.
-        """
+        """Read the configuration; see ``read_reduced_decode`` for its errors."""
         color = read_reduced_decode(ModelFiles(args))
-        # What each output is decoded to; the mask detector is always fed colors.
+        # The mask detector is always fed colors.
         self._colors = {"reduced_photo": color, "reduced_color_photo": color and "rgb"}
 
     def answer(self, request: Request) -> dict[str, Array]:
         """Return the outputs of one request."""
-        # An ensemble asks for one of the two pictures, and the other would cost a decode.
+        # An ensemble requests one of the two pictures; making the other would cost a decode.
         wanted = set(request.requested_output_names())
-        # ``photo`` is decoded to one tensor of all pixels, the others to the network's frame.
+        # ``photo`` is decoded to one tensor of all pixels, the others to the network's input size.
         max_pixels = limits.MAX_REQUEST_PIXELS if "photo" in wanted else limits.MAX_BATCH_PIXELS
         checked = check_batch(read(request, "image"), max_pixels=max_pixels)
         outputs = orientations_and_sizes(checked)
@@ -75,7 +70,7 @@ def _reduced(checked: list[CheckedPhoto], name: str, color: str | None) -> list[
     for i, photo in enumerate(checked):
         decoded_bytes = 3 * photo.size_hwc[0] * photo.size_hwc[1]
         too_large = name == "reduced_color_photo" and decoded_bytes > reduced.MAX_DECODED_BYTES
-        with naming(i, len(checked)):
+        with naming_photo(i, len(checked)):
             photos.append(
                 reduced.reduce_for_network(photo, color or "rgb")
                 if color or too_large

@@ -1,9 +1,10 @@
-"""What all Python models share: reading tensors, answering each request alone, padding."""
+"""Shared by all Python models: reading tensors, answering each request alone, padding."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,27 +23,30 @@ Array = npt.NDArray[Any]
 
 def read(request: Request, name: str) -> Array:
     """Return one input tensor, batch dimension first."""
-    tensor: Array = pb_utils.get_input_tensor_by_name(request, name).as_numpy()
-    return tensor
+    array: Array = read_tensor(request, name).as_numpy()
+    return array
 
 
 def read_tensor(request: Request, name: str) -> Any:
-    """Return one input as Triton's tensor, which another model can be given without a copy."""
+    """Return one input as Triton's tensor, which is passed on to another model without a copy."""
     return pb_utils.get_input_tensor_by_name(request, name)
+
+
+def tensor(name: str, array: Array) -> Any:
+    """Return a Triton tensor of an array."""
+    return pb_utils.Tensor(name, np.ascontiguousarray(array))
 
 
 def respond(outputs: dict[str, Array]) -> Response:
     """Return a response of named arrays."""
-    return pb_utils.InferenceResponse(
-        [pb_utils.Tensor(name, np.ascontiguousarray(array)) for name, array in outputs.items()]
-    )
+    return pb_utils.InferenceResponse([tensor(name, array) for name, array in outputs.items()])
 
 
-class _Refusals:
-    """Counts refused requests for the metrics page.
+class _FailureCounters:
+    """Counters of failed requests for the metrics page, by gRPC status.
 
-    Triton counts a Python model's error response as a success, so its own counters miss them. One
-    of this name adds up over all backend processes.
+    Triton counts a Python model's error response as a success. It adds up the counters of one name
+    over all backend processes.
     """
 
     def __init__(self) -> None:
@@ -50,7 +54,7 @@ class _Refusals:
         self._counters: dict[str, Any] = {}
 
     def add(self, reason: str) -> None:
-        """Count one; ``reason`` is the gRPC status."""
+        """Count one failure; ``reason`` is the gRPC status."""
         try:
             if self._family is None:
                 self._family = pb_utils.MetricFamily(
@@ -62,22 +66,22 @@ class _Refusals:
                 self._counters[reason] = self._family.Metric(labels={"reason": reason})
             self._counters[reason].increment(1)
         except pb_utils.TritonModelException:
-            # The server runs without metrics; the caller gets the answer all the same.
+            # The server runs without metrics; the caller still gets the answer.
             return
 
 
-_REFUSALS = _Refusals()
+_FAILURES = _FailureCounters()
 
 
 def refuse(error: Exception) -> Response:
-    """Return an error response whose gRPC status tells whose fault it is."""
+    """Return an error response whose gRPC status blames the caller or the server."""
     if isinstance(error, InputError):
         code, reason = pb_utils.TritonError.INVALID_ARG, "INVALID_ARGUMENT"
     elif isinstance(error, ServerUnavailableError):
         code, reason = pb_utils.TritonError.UNAVAILABLE, "UNAVAILABLE"
     else:
         code, reason = pb_utils.TritonError.INTERNAL, "INTERNAL"
-    _REFUSALS.add(reason)
+    _FAILURES.add(reason)
     text = str(error) if isinstance(error, FacekitError) else f"{type(error).__name__}: {error}"
     return pb_utils.InferenceResponse(error=pb_utils.TritonError(text, code))
 
@@ -86,7 +90,7 @@ class EachRequest:
     """A model that answers every request by itself, so that one bad request fails alone.
 
     Attributes:
-        drops: The input that may be large: its shared memory is given back.
+        drops: An input that may be large: its shared memory is released.
     """
 
     drops: str | None = None
@@ -100,7 +104,7 @@ class EachRequest:
                 if self.drops is not None:
                     large |= drop_pages(read_tensor(request, self.drops))
                 responses.append(respond(self.answer(request)))
-            except Exception as error:  # whatever it is, the others must get their answers
+            except Exception as error:  # the other requests must get their answers
                 responses.append(refuse(error))
         if large:
             trim_heap()
@@ -111,13 +115,17 @@ class EachRequest:
         raise NotImplementedError
 
 
-def place(noun: str, index: int, count: int) -> str:
-    """Name a sample of a batch for an error text, such as "photo 2 of 8"."""
-    return f"{noun} {index + 1} of {count}"
+@contextmanager
+def naming_photo(index: int, count: int) -> Iterator[None]:
+    """Prefix input errors of a block with the photo they are about, such as "photo 2 of 8"."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"photo {index + 1} of {count}: {error}") from error
 
 
 def pad(arrays: Sequence[Array], fill: int = 0) -> Array:
-    """Stack arrays of unequal shapes, filled up behind each."""
+    """Stack arrays of unequal shapes, each padded at the end of its axes with ``fill``."""
     if len(arrays) == 1:
         return arrays[0][None]
     shape = np.max([array.shape for array in arrays], axis=0)
@@ -128,13 +136,7 @@ def pad(arrays: Sequence[Array], fill: int = 0) -> Array:
 
 
 class ModelFiles:
-    """A model's own configuration, as ``initialize`` gets it.
-
-    Attributes:
-        config: The model's configuration, parsed.
-        folder: The model's folder in the repository.
-        parameters: The configuration's ``parameters``, name to text.
-    """
+    """A model's parsed configuration, its parameters by name, and its folder in the repository."""
 
     def __init__(self, args: dict[str, str]) -> None:
         self.config: dict[str, Any] = json.loads(args["model_config"])

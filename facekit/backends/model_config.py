@@ -1,4 +1,4 @@
-"""What the stand-in backends read from a model's configuration."""
+"""The configuration of a model of a stand-in backend."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ModelConfig:
         """Read the arguments of ``TritonPythonModel.initialize``.
 
         Raises:
-            ConfigError: the model's file is missing.
+            ConfigError: The model's file is missing.
         """
         raw: dict[str, Any] = json.loads(args["model_config"])
         folder = Path(args["model_repository"]) / args["model_version"]
@@ -54,10 +54,10 @@ class ModelConfig:
         )
 
     def check_parameters(self, known: Iterable[str], prefixes: tuple[str, ...] = ()) -> None:
-        """Refuse parameters that nothing reads: a misspelled one would be ignored in silence.
+        """Check that all parameters are known: a misspelled one would be ignored silently.
 
         Raises:
-            ConfigError: there is one.
+            ConfigError: A parameter is unknown.
         """
         names = sorted(known)
         for name in self.parameters:
@@ -70,7 +70,7 @@ class ModelConfig:
         """Return an integer parameter.
 
         Raises:
-            ConfigError: it is no integer or outside ``low``..``high``.
+            ConfigError: It is not an integer in ``low``..``high``.
         """
         text = self.parameters.get(name)
         if text is None:

@@ -1,9 +1,9 @@
 """The command ``facekit``.
 
-Each public module of this package is one subcommand, named like the module, with two functions:
+Each public module of this package is the subcommand of its name, with two functions:
 ``add_parser(subparsers)`` declares its options, and ``run(args)`` does its work and returns the
-exit code. What a subcommand needs is imported in ``run``, so that ``--help`` is there at once and a
-missing extra breaks only the commands that need it.
+exit status. ``run`` imports what it needs, so that ``--help`` is fast and a missing extra breaks
+only the commands that need it.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ import os
 import pkgutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import facekit
+from facekit import text
 from facekit.command import run_command
 from facekit.errors import DataError, writing
-from facekit.files import check_writable
+from facekit.files import check_writable, write_whole
+from facekit.limits import MAX_TIMEOUT_S
 
-# Those of `facekit.client.calls.DETECTORS`, which takes long to import.
+# The keys of `facekit.client.calls.DETECTORS`, which is slow to import.
 _DETECTORS = ("faces", "facemask_ensemble", "facenet_ensemble")
 _RESUME = {
-    "annotate": "; the same command goes on where it stopped",
-    "data": "; the same command again makes the folder whole",
+    "annotate": "; the same command resumes the run",
+    "data": "; the same command completes the folder",
 }
-"""What a user is told who stopped a subcommand in the middle."""
+"""What a user is told after interrupting a subcommand."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,73 +48,84 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def number(text: str, expected: str, accepts: Callable[[float], bool]) -> float:
-    """Return an option's number.
+def number(expected: str, accepts: Callable[[float], bool]) -> Callable[[str], float]:
+    """Return the type of an option that is a number, such as "seconds > 0", that is accepted."""
 
-    Raises:
-        argparse.ArgumentTypeError: It is not a number that is accepted; says what was expected.
-    """
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not accepts(value):
-        raise argparse.ArgumentTypeError(f"expected {expected}, got {text}")
-    return value
+    def parse(given: str) -> float:
+        try:
+            value = float(given)
+        except ValueError:
+            value = math.nan
+        if not accepts(value):
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {given}")
+        return value
+
+    return parse
 
 
 def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
     """Return the type of an option that is a whole number, within limits."""
     expected = f"a whole number >= {least}" + ("" if most is None else f" and <= {most:,}")
+    highest = math.inf if most is None else most + 1
+    parse = number(expected, lambda value: least <= value < highest and value % 1 == 0)
 
-    def fits(value: float) -> bool:
-        return least <= value < math.inf and value % 1 == 0 and (most is None or value <= most)
+    def exact(given: str) -> int:
+        value = parse(given)
+        return int(given) if given.isdecimal() else int(value)  # a float has 53 bits
 
-    def parse(text: str) -> int:
-        value = number(text, expected, fits)
-        return int(text) if text.isdecimal() else int(value)  # a float has 53 bits
-
-    return parse
-
-
-def positive_number(text: str) -> float:
-    """Return an option's number above 0.
-
-    Raises:
-        argparse.ArgumentTypeError: It is not a number above 0, or infinite.
-    """
-    return number(text, "a number above 0", lambda value: 0 < value < math.inf)
+    return exact
 
 
-def score(text: str) -> float:
-    """Return an option's score.
+def file_name(given: str) -> Path:
+    """Return the path of an option, which may not be empty.
 
     Raises:
-        argparse.ArgumentTypeError: It is not a number from 0 to 1.
+        argparse.ArgumentTypeError: It is empty, as an unset variable of a script is. ``pathlib``
+            would take it for the current folder.
     """
-    return number(text, "a number from 0 to 1", lambda value: 0 <= value <= 1)
+    if not given:
+        raise argparse.ArgumentTypeError("expected a path, got an empty text")
+    return Path(given)
 
 
-def timeout(text: str) -> float:
-    """Return the seconds of an option ``--timeout``, within the client's own limits.
+positive_number = number("a number above 0", lambda value: 0 < value < math.inf)
+"""Type of an option that is a number above 0."""
 
-    Raises:
-        argparse.ArgumentTypeError: It is not a number above 0, or over the limit.
+score = number("a number from 0 to 1", lambda value: 0 <= value <= 1)
+"""Type of an option that is a score."""
+
+timeout = number(f"seconds > 0 and <= {MAX_TIMEOUT_S:,}", lambda value: 0 < value <= MAX_TIMEOUT_S)
+"""Type of an option that is a client's timeout."""
+
+
+def add_server(parser: argparse.ArgumentParser, help_of_url: str, **url: Any) -> None:
+    """Declare the options of a server to use: its address, certificate and timeout.
+
+    Args:
+        parser: The subcommand's parser.
+        help_of_url: Help of ``--url``.
+        **url: Further arguments of ``add_argument`` for ``--url``.
     """
-    from facekit.client.connection import MAX_TIMEOUT_S
-
-    expected = f"seconds > 0 and <= {MAX_TIMEOUT_S:,}"
-    return number(text, expected, lambda value: 0 < value <= MAX_TIMEOUT_S)
-
-
-def add_timeout(parser: argparse.ArgumentParser) -> None:
-    """Declare the option for the time that one photo may take."""
+    parser.add_argument("--url", metavar="HOST:PORT", help=help_of_url, **url)
+    add_tls_certificate(parser)
     parser.add_argument(
         "--timeout",
         metavar="SECONDS",
         type=timeout,
         default=30.0,
         help="how long one photo may take (default: %(default)g)",
+    )
+
+
+def add_tls_certificate(parser: argparse.ArgumentParser) -> None:
+    """Declare the option that trusts an encrypted server's certificate."""
+    parser.add_argument(
+        "--tls-cert",
+        type=Path,
+        default=os.environ.get("FACEKIT_TLS_CERT") or None,
+        metavar="FILE",
+        help="the server's PEM certificate: the connection is encrypted, and this certificate is "
+        "trusted whatever its name (also FACEKIT_TLS_CERT)",
     )
 
 
@@ -127,13 +141,13 @@ def add_min_score(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
-    """Declare the option that chooses what is found."""
+    """Declare the option that chooses the model."""
     parser.add_argument(
         "--model",
         choices=_DETECTORS,
         default=_DETECTORS[0],
         help="what to find: boxes and landmarks (faces, the default), who wears a mask "
-        "(facemask_ensemble), or boxes alone (facenet_ensemble)",
+        "(facemask_ensemble), or only boxes (facenet_ensemble)",
     )
 
 
@@ -144,8 +158,8 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
         "--photos",
         metavar="DIR",
         type=Path,
-        help="folder that its file names count from (default: the one that the dataset names, "
-        "else its own)",
+        help="folder that its file names are relative to (default: the one that the dataset "
+        "names, else its own)",
     )
 
 
@@ -155,13 +169,24 @@ def add_json(parser: argparse.ArgumentParser, what: str) -> None:
         "--json",
         metavar="FILE",
         type=Path,
-        help=f"write {what} to FILE, in folders that are made if need be; - is standard output, "
-        "with no table",
+        help=f"write {what} to FILE, whose folders are created; - is standard output, without a "
+        "table",
     )
 
 
+def print_results(table: str, json_text: Callable[[], str], path: Path | None) -> None:
+    """Print a table, and write the JSON of ``--json``; with - only the JSON is printed."""
+    if path == Path("-"):
+        text.show(json_text())
+        return
+    text.show(table)
+    if path is not None:
+        with writing(path):
+            write_whole(path, json_text() + "\n")
+
+
 def check_output(path: Path) -> None:
-    """Check before long work that a file can be written after it; - is standard output.
+    """Check before long work that its output file can be written; - is standard output.
 
     Raises:
         DataError: It is a folder, or cannot be written.
@@ -172,20 +197,6 @@ def check_output(path: Path) -> None:
         raise DataError(path, "is a folder; give the name of a file")
     with writing(path):
         check_writable(path)
-
-
-def add_tls_certificate(parser: argparse.ArgumentParser) -> None:
-    """Declare the option that trusts an encrypted server's certificate."""
-    parser.add_argument(
-        "--tls-cert",
-        type=Path,
-        default=os.environ.get("FACEKIT_TLS_CERT") or None,
-        metavar="FILE",
-        help=(
-            "the server's PEM certificate: the connection is encrypted, and this certificate is "
-            "trusted whatever name it carries (also FACEKIT_TLS_CERT)"
-        ),
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""``facekit align``: every face of a dataset upright and at one size, as a file of its own."""
+"""``facekit align``: write every face of a dataset as a file, upright and at one size."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def add_parser(subparsers: Any) -> None:
         "align",
         help="cut out a dataset's faces, upright by their eyes and at one size",
         description="Write each face of a dataset as a square picture in which its eye line is "
-        "level and its eyes lie at the same place, and chips.jsonl, which says for each of them "
-        "its photo, face, score, rotation and affine map. A face whose eyes can't be told apart "
-        "and a photo that can't be read are reported, and left out; the exit code is then 1.",
+        "level and its eyes are at the same position, and chips.jsonl with the photo, face, "
+        "score, rotation and affine map of each. A face whose eyes coincide and a photo that "
+        "can't be read are reported and skipped; the exit code is then 1.",
     )
     add_dataset(parser)
     parser.add_argument(
@@ -31,7 +31,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="DIR",
         type=Path,
         required=True,
-        help="where chips go: a new or an empty folder, or one of chips, whose old ones go",
+        help="folder of the chips: new, empty, or with older chips, which are replaced",
     )
     whole = whole_number(0)
     parser.add_argument(
@@ -51,7 +51,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--min-size",
         metavar="PX",
-        type=lambda text: number(text, "pixels >= 0", lambda value: value >= 0),
+        type=number("pixels >= 0", lambda value: value >= 0),
         default=0.0,
         help="leave out faces whose box has a side below this (default: none)",
     )
@@ -60,12 +60,12 @@ def add_parser(subparsers: Any) -> None:
         metavar="N",
         type=whole,
         default=0,
-        help="photos that are worked on at a time (default: as many as there are processors)",
+        help="photos processed at a time (default: the number of processors)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the chips, say what was skipped, and return 1 if anything was."""
+    """Write the chips, print what was skipped, and return 1 if anything was."""
     from facekit.annotations import read_dataset
     from facekit.annotations.dataset import check_photo_folder
     from facekit.chips import ChipOptions, align_faces

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from facekit.cli import (
-    add_timeout,
-    add_tls_certificate,
+    add_min_score,
+    add_model,
+    add_server,
     check_output,
+    file_name,
     number,
-    score,
     whole_number,
 )
 from facekit.command import EXIT_FAILED
-
-# Those of `facekit.client.calls.DETECTORS`, which takes long to import.
-_MODELS = ("faces", "facemask_ensemble", "facenet_ensemble")
+from facekit.text import show
 
 
 def add_parser(subparsers: Any) -> None:
@@ -27,59 +25,46 @@ def add_parser(subparsers: Any) -> None:
         "annotate",
         help="find the faces of all photos below a folder and write them as a dataset",
         description="Find the faces and landmarks in all photos below a folder, and write them as "
-        "a COCO dataset. A run that was stopped, by whatever, goes on with the same command, and "
-        "photos that were added, changed or removed since are brought up to date. Photos that "
-        "can't be used are reported in NAME.failures.jsonl beside the dataset and do not stop the "
-        "others; the exit code is then 1.",
+        "a COCO dataset. The same command resumes an interrupted run, and processes photos that "
+        "were added, changed or removed since. Photos that can't be used are reported in "
+        "NAME.failures.jsonl beside the dataset and do not stop the others; the exit code is then "
+        "1.",
     )
     parser.add_argument(
         "folder",
         metavar="DIR",
-        type=_path,
+        type=file_name,
         help="the photo folder, or a text file of s3://, gs:// or file:// addresses, one a line",
     )
     _add_outputs(parser)
     _add_server(parser)
-    parser.add_argument(
-        "--model",
-        choices=_MODELS,
-        default=_MODELS[0],
-        help="what to find: boxes and landmarks (faces, the default), who wears a mask "
-        "(facemask_ensemble), or boxes alone (facenet_ensemble)",
-    )
-    parser.add_argument(
-        "--min-score",
-        metavar="SCORE",
-        type=score,
-        default=0.0,
-        help="leave out faces of a lower score, 0 to 1 (default: all that the server finds)",
-    )
+    add_model(parser)
+    add_min_score(parser)
     parser.add_argument(
         "--hash",
         action="store_true",
-        help="detect changes by a photo's content, not by its time; every run then "
-        "reads all photos",
+        help="detect changes by a photo's content instead of its time; every run reads all photos",
     )
     parser.add_argument(
         "--retry-failed",
         action="store_true",
-        help="try photos again that can't be used; others that failed are always tried again",
+        help="retry photos that can't be used; other failures are always retried",
     )
     parser.add_argument(
         "--store",
         metavar="URL",
-        help="also keep a store up to date: sqlite:///FILE or "
-        "redis://[:PASSWORD@]HOST[:PORT][/DB], also rediss:// and unix://; facekit query reads it",
+        help="also update a store: sqlite:///FILE or redis://[:PASSWORD@]HOST[:PORT][/DB], also "
+        "rediss:// and unix://; facekit query reads it",
     )
     parser.add_argument(
         "--dataset",
         metavar="NAME",
-        help="the folder's name in the store (needs --store; default: as the folder is called)",
+        help="name in the store (needs --store; default: the folder's name)",
     )
     parser.add_argument(
         "--ray",
         metavar="ADDRESS",
-        help="spread the work over a Ray cluster, such as auto or HOST:6379 (needs --url)",
+        help="distribute the work over a Ray cluster, such as auto or HOST:6379 (needs --url)",
     )
 
 
@@ -87,18 +72,17 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--coco",
         metavar="FILE",
-        type=_path,
+        type=file_name,
         required=True,
-        help="the dataset in the COCO keypoints format; what was found so far is recorded beside "
-        "it in FILE.results",
+        help="the dataset in the COCO keypoints format; the record of the run is FILE.results",
     )
-    parser.add_argument("--jsonl", metavar="FILE", type=_path, help="also as JSON Lines")
-    parser.add_argument("--parquet", metavar="FILE", type=_path, help="also as Parquet")
+    parser.add_argument("--jsonl", metavar="FILE", type=file_name, help="also as JSON Lines")
+    parser.add_argument("--parquet", metavar="FILE", type=file_name, help="also as Parquet")
     parser.add_argument(
-        "--label-studio", metavar="FILE", type=_path, help="also as tasks for Label Studio"
+        "--label-studio", metavar="FILE", type=file_name, help="also as tasks for Label Studio"
     )
     parser.add_argument(
-        "--fiftyone", metavar="FILE", type=_path, help="also as samples for FiftyOne"
+        "--fiftyone", metavar="FILE", type=file_name, help="also as samples for FiftyOne"
     )
     parser.add_argument(
         "--seed-fields",
@@ -109,42 +93,37 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--url",
-        metavar="HOST:PORT",
+    add_server(
+        parser,
+        "gRPC address of a running server; several, separated by commas or by repeating the "
+        "option, share the work (default: an embedded server is started)",
         type=_urls,
         action="append",
         default=[],
-        help="gRPC address of a running server; several, by commas or by repeating the option, "
-        "share the work (without: an embedded server runs meanwhile)",
     )
-    add_tls_certificate(parser)
     parser.add_argument(
         "--concurrency",
         metavar="N",
         type=whole_number(1),
-        help="requests in flight at one time over all servers (default: 8 a server; with --ray 4 "
-        "in each worker)",
+        help="requests in flight over all servers (default: 8 a server; with --ray 4 a worker)",
     )
-    add_timeout(parser)
     parser.add_argument(
         "--server-wait",
         metavar="SECONDS",
-        type=_wait,
+        type=number("seconds >= 0", lambda value: 0 <= value < 1e9),
         default=120.0,
-        help="how long no server at all may answer, at the start (a server may be starting) or "
-        "later, before the run ends (default: %(default)g; with --ray 15 at most at the start)",
+        help="how long to wait while no server answers (default: %(default)g; with --ray at most "
+        "15 at the start)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Annotate, say what came of it, and return 1 if a photo failed or the store is behind.
+    """Annotate, print a summary, and return 1 if a photo failed or the store is behind.
 
     Raises:
-        FacekitError: The run can't go on; what was found is kept, and the same command goes on.
+        FacekitError: The run can't continue; its results are kept, and the same command resumes.
     """
     from facekit.annotate import Options, Outputs, annotate
-    from facekit.text import show
 
     outputs = Outputs(
         coco=args.coco,
@@ -178,18 +157,8 @@ def run(args: argparse.Namespace) -> int:
     return EXIT_FAILED if summary.failures or summary.unlisted or behind else 0
 
 
-def _path(text: str) -> Path:
-    if not text:  # an unset variable of a script, which pathlib would take for this folder
-        raise argparse.ArgumentTypeError("an empty name")
-    return Path(text)
-
-
 def _urls(text: str) -> list[str]:
     urls = [url for url in map(str.strip, text.split(",")) if url]
-    if not urls:  # an unset variable of a script, for which an embedded server would be started
+    if not urls:  # an unset variable of a script; an embedded server would be started
         raise argparse.ArgumentTypeError("expected host:port, got an empty text")
     return urls
-
-
-def _wait(text: str) -> float:
-    return number(text, "seconds >= 0", lambda value: 0 <= value < 1e9)

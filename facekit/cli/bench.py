@@ -1,4 +1,4 @@
-"""``facekit bench``: the options of the benchmarks, which lie beside the package in the clone."""
+"""``facekit bench``: the options of the benchmarks, which are beside the package in the clone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from facekit.cli import positive_number, whole_number
+from facekit.cli import add_json, positive_number, whole_number
 
 Value = TypeVar("Value")
 
@@ -46,8 +46,8 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--url",
         metavar="HOST:PORT",
-        help="gRPC address of a running server, whose memory, processor time and bound then "
-        "stay unknown (without: an embedded server runs meanwhile)",
+        help="gRPC address of a running server, whose memory, processor time and bound are then "
+        "not measured (default: an embedded server is started)",
     )
     parser.add_argument(
         "--beside",
@@ -59,7 +59,7 @@ def add_parser(subparsers: Any) -> None:
         metavar="PATH",
         nargs="+",
         type=Path,
-        help="photos, or folders of photos (without: mosaics of public-domain portraits)",
+        help="photos, or folders of photos (default: mosaics of public-domain portraits)",
     )
     parser.add_argument(
         "--photo-size",
@@ -106,24 +106,16 @@ def add_parser(subparsers: Any) -> None:
         help=f"measure only these: {', '.join(SECTIONS)}, and {', '.join(LONG_SECTIONS)}, which "
         "takes minutes and is measured only when it is named",
     )
-    parser.add_argument(
-        "--json",
-        metavar="FILE",
-        type=Path,
-        help="write all figures to FILE; - is standard output, with no tables",
-    )
-    parser.add_argument("--plot", metavar="FILE.png", type=Path, help="draw the results")
+    add_json(parser, "all figures")
+    parser.add_argument("--plot", metavar="FILE.png", type=Path, help="plot the results")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print, and return 0 once all was measured.
-
-    The code does not judge the figures: a promise that is not kept, and requests that failed under
-    load, stand in the tables.
+    """Measure, print, and return 0 whatever the figures are.
 
     Raises:
         FacekitError: A measurement could not be made: no server, no photos, or a request failed
-            that must not; or what is compared does not find the same faces.
+            that must not; or two compared methods do not find the same faces.
         SetupError: The benchmarks are not on this machine, or a file can't be written.
     """
     from facekit.errors import SetupError
@@ -151,7 +143,7 @@ def _size(text: str) -> tuple[int, int]:
 def _section(text: str) -> str:
     known = (*SECTIONS, *LONG_SECTIONS)
     if text not in known:
-        raise argparse.ArgumentTypeError(f"no section {text!r}; there are {', '.join(known)}")
+        raise argparse.ArgumentTypeError(f"no section {text!r}; expected one of {', '.join(known)}")
     return text
 
 

@@ -37,38 +37,37 @@ def add_parser(subparsers: Any) -> None:
         "data",
         help="convert public face sets into KITTI folders to train on",
         description="Convert public face sets into OUT/train or OUT/test, each with folders "
-        "images and labels, and print how many faces with and without a mask they hold. A photo "
-        "or face that can't be used is reported, left out, and does not stop the others; the exit "
-        "code is then 1. Doing it again changes nothing.",
+        "images and labels, and print the numbers of faces with and without a mask. A photo or "
+        "face that can't be used is reported, skipped, and does not stop the others; the exit "
+        "code is then 1. Repeating the command changes nothing.",
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--train", action="store_true", help="convert what is there to train on")
+    what.add_argument("--train", action="store_true", help="convert the training parts")
     what.add_argument(
         "--val",
         action="store_true",
-        help="convert what is there to evaluate on: MAFA's test part, WIDER FACE's part val, and "
-        "one in seven photos of Face Mask Detection, which --train leaves out; the other sets "
-        "have no such part",
+        help="convert the evaluation parts: MAFA's test part, WIDER FACE's part val, and one in "
+        "seven photos of Face Mask Detection, which --train skips; the other sets have none",
     )
     what.add_argument(
         "--check-labels",
         "--check_labels",
         action="store_true",
-        help="read all labels and decode all frames of what was converted, report what does not "
-        "fit, and draw a sample into OUT/train/check.png (and test)",
+        help="read all converted labels, decode all frames, report problems, and draw a sample "
+        "into OUT/train/check.png (and test)",
     )
     for option, name, text in _SETS:
         parser.add_argument(option, dest=name, type=Path, metavar="DIR", help=text)
     parser.add_argument(
-        "--kitti-base-path", type=Path, metavar="OUT", required=True, help="where to write"
+        "--kitti-base-path", type=Path, metavar="OUT", required=True, help="the output folder"
     )
     parser.add_argument(
         "--category-limit",
         type=whole_number(1),
         metavar="N",
         default=6000,
-        help="most faces with, and most faces without a mask, as they are written; a photo that "
-        "would go over it is left out (default: %(default)s)",
+        help="largest number of written faces with a mask, and of faces without; a photo that "
+        "would exceed it is skipped (default: %(default)s)",
     )
     for side, pixels in (("width", 960), ("height", 544)):
         parser.add_argument(
@@ -81,29 +80,28 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--label_filename",
         metavar="NAME",
-        help="with --check-labels: print and draw this photo alone, with or without its set's name",
+        help="with --check-labels: print and draw only this photo, with or without its set's name",
     )
     parser.add_argument(
         "--workers",
         type=whole_number(1),
         metavar="N",
         default=min(os.cpu_count() or 1, _MOST_WORKERS),
-        help="threads; any number gives the same files (default: %(default)s)",
+        help="number of threads, which does not change the files (default: %(default)s)",
     )
     rules = parser.add_argument_group("rules of the tutorial")
     rules.add_argument(
         "--dont-care",
         action="store_true",
-        help="write faces that a set's rules leave out as DontCare (default: not at all, so that "
-        "they are background)",
+        help="write faces that a set's rules exclude as DontCare (default: they are background)",
     )
     rules.add_argument(
-        "--mafa-tall", action="store_true", help="take MAFA's photos that are higher than wide too"
+        "--mafa-tall", action="store_true", help="use MAFA's photos that are higher than wide too"
     )
     rules.add_argument(
         "--wider-events",
         metavar="EVENT,...",
-        help="events of WIDER FACE to take, such as 4--Dancing,33--Running; or all (default: the "
+        help="events of WIDER FACE to use, such as 4--Dancing,33--Running; or all (default: the "
         "24 of the tutorial)",
     )
     rules.add_argument(
@@ -111,7 +109,7 @@ def add_parser(subparsers: Any) -> None:
         type=whole_number(1),
         metavar="N",
         default=3,
-        help="leave out photos of WIDER FACE with more unoccluded faces (default: %(default)s)",
+        help="skip photos of WIDER FACE with more unoccluded faces (default: %(default)s)",
     )
 
 

@@ -10,12 +10,11 @@ from facekit.cli import (
     add_json,
     add_min_score,
     add_model,
-    add_timeout,
-    add_tls_certificate,
+    add_server,
     check_output,
+    file_name,
+    print_results,
 )
-from facekit.errors import writing
-from facekit.text import show
 
 
 def add_parser(subparsers: Any) -> None:
@@ -27,32 +26,20 @@ def add_parser(subparsers: Any) -> None:
         "can't be used is reported and does not stop the others; the exit code is then 1.",
     )
     parser.add_argument(
-        "photos", metavar="PHOTO", nargs="+", type=_path, help="a photo, or a folder of photos"
+        "photos", metavar="PHOTO", nargs="+", type=file_name, help="a photo, or a folder of photos"
     )
-    parser.add_argument(
-        "--url",
-        metavar="HOST:PORT",
-        help="gRPC address of a running server (without: an embedded server runs meanwhile)",
-    )
-    add_tls_certificate(parser)
+    add_server(parser, "gRPC address of a running server (default: an embedded one is started)")
     add_model(parser)
     add_json(parser, "what was found")
     parser.add_argument(
         "--draw", metavar="DIR", type=Path, help="write the annotated pictures into DIR"
     )
     add_min_score(parser)
-    add_timeout(parser)
-
-
-def _path(text: str) -> Path:
-    if not text:  # an unset variable of a script, which pathlib would take for this folder
-        raise argparse.ArgumentTypeError("an empty name is not a photo")
-    return Path(text)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Detect, write what was asked for, and return 1 if a photo failed."""
-    from facekit.report import results_table, to_json, write_json
+    """Detect, write the requested outputs, and return 1 if a photo failed."""
+    from facekit.report import results_table, to_json
     from facekit.runs import Drawings, connect, detect_all, find_photos
 
     if args.json is not None:
@@ -63,11 +50,5 @@ def run(args: argparse.Namespace) -> int:
         photos = find_photos(args.photos)
         for result in detect_all(client, photos, min_score=args.min_score, model=args.model):
             results.append(result if drawings is None else drawings.add(result))
-    if args.json == Path("-"):
-        show(to_json(results))
-    else:
-        show(results_table(results))
-        if args.json is not None:
-            with writing(args.json):
-                write_json(args.json, results)
+    print_results(results_table(results), lambda: to_json(results), args.json)
     return int(any(result.failed for result in results))

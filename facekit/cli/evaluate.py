@@ -1,4 +1,4 @@
-"""``facekit evaluate``: how good what is served is, against labels."""
+"""``facekit evaluate``: score served models against labels."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facekit.cli import add_json, add_timeout, add_tls_certificate, check_output, number
-from facekit.errors import DataError, FacekitError, InputError, ServerError, writing
-from facekit.files import write_whole
+from facekit.cli import add_json, add_server, check_output, number, print_results
+from facekit.errors import DataError, FacekitError, InputError, ServerError
 from facekit.text import count, show
 
 if TYPE_CHECKING:
@@ -28,13 +27,12 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "evaluate",
         help="score what a server finds against labels",
-        description="Send labeled photos to one server or several, and print the average "
-        "precision of the faces found by class and size, and the error of the landmarks. What the "
-        "labels mark as difficult (VOC), a crowd (COCO) or DontCare (KITTI) is neither missed nor "
-        "wrong to find. Labels count in the pixels as a photo stores them, or in those of the "
-        "photo turned upright (EXIF) where the size that they state fits only that. A photo or "
-        "label file that can't be used is reported and does not stop the others; the exit code is "
-        "then 1.",
+        description="Send labeled photos to one or more servers, and print the average precision "
+        "by class and size, and the error of the landmarks. Objects marked as difficult (VOC), a "
+        "crowd (COCO) or DontCare (KITTI) are ignored. Labels are in pixels of the photo as "
+        "stored, or as turned upright (EXIF) where the size that they state fits only that. A "
+        "photo or label file that can't be used is reported and does not stop the others; the "
+        "exit code is then 1.",
     )
     parser.add_argument(
         "--labels",
@@ -53,46 +51,43 @@ def add_parser(subparsers: Any) -> None:
     chosen.add_argument(
         "--split",
         choices=("evaluation", "calibration", "training"),
-        help="take only photos of this split of the kit's own training; evaluation is a seventh",
+        help="use only photos of this split of the kit's own training; evaluation is a seventh",
     )
     chosen.add_argument(
-        "--list", metavar="FILE", type=Path, help="take only the photos that FILE names, one a line"
+        "--list", metavar="FILE", type=Path, help="use only the photos that FILE names, one a line"
     )
-    parser.add_argument(
-        "--url",
-        metavar="HOST:PORT",
+    add_server(
+        parser,
+        "gRPC address of a running server; repeat it to compare several (default: an embedded "
+        "server is started)",
         action="append",
-        help="gRPC address of a running server; give it again to compare several (without: an "
-        "embedded server runs meanwhile)",
     )
-    add_tls_certificate(parser)
     parser.add_argument(
         "--model",
         metavar="MODEL",
         action="append",
-        help="faces (default), facenet_ensemble or facemask_ensemble; give it again to compare "
-        "several",
+        help="faces (default), facenet_ensemble or facemask_ensemble; repeat it to compare several",
     )
     parser.add_argument(
         "--class-map",
         metavar="LABEL=CLASS,...",
-        help="which class of the model a label's class is; none leaves it out, as in car= "
-        "(the usual names of face sets are known)",
+        help="the model's class of a label's class; an empty one leaves it out, as in car= (the "
+        "usual names of face sets are known)",
     )
     parser.add_argument(
         "--iou",
         metavar="SHARE",
-        type=_overlap,
+        type=number("a number above 0, up to 1", lambda value: 0 < value <= 1),
         default=0.5,
-        help="overlap from which a face is found (default: %(default)g)",
+        help="least overlap of a found face with its label (default: %(default)g)",
     )
     parser.add_argument(
         "--min-height",
         metavar="PIXELS",
-        type=_height,
+        type=number("pixels from 0 to 415", lambda value: 0 <= value < 416),
         default=20.0,
-        help="lower faces do not count; in pixels of the network's frame, whose height of 416 is "
-        "that of the photo (default: %(default)g)",
+        help="ignore faces of a lower height, in pixels of the photo scaled to a height of 416 "
+        "(default: %(default)g)",
     )
     parser.add_argument(
         "--mode",
@@ -103,13 +98,12 @@ def add_parser(subparsers: Any) -> None:
     )
     add_json(parser, "all figures and curves")
     parser.add_argument(
-        "--plot", metavar="FILE.png", type=Path, help="draw precision over recall into FILE"
+        "--plot", metavar="FILE.png", type=Path, help="plot precision over recall into FILE"
     )
-    add_timeout(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask, score, write what was asked for, and return 1 if something had to be left out."""
+    """Run inference, score, write the outputs, and return 1 if a photo could not be used."""
     from facekit.client.calls import check_model
     from facekit.evaluation.label_classes import ClassMap, parse_class_map
     from facekit.labels.folder import find_labels, select
@@ -117,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     models = list(dict.fromkeys(args.model or ["faces"]))
     for model in models:
         check_model(model)
-    import PIL  # noqa: F401  (missing, it is better missed before the work)
+    import PIL  # noqa: F401  (so that a missing package is reported before the work)
 
     if args.plot is not None:
         from facekit.evaluation.plot import check_suffix
@@ -133,16 +127,16 @@ def run(args: argparse.Namespace) -> int:
     if not selection.labels:
         if selection.errors:
             raise selection.errors[0]
-        raise DataError(args.labels, "contains no photo of those asked for")
-    evaluation = _score(args, selection, classes, _ask(args, models, selection, classes))
+        raise DataError(args.labels, "contains none of the selected photos")
+    evaluation = _score(args, selection, classes, _answers(args, models, selection, classes))
     _write(args, evaluation)
     return int(bool(evaluation.failures))
 
 
-def _ask(
+def _answers(
     args: argparse.Namespace, models: list[str], selection: Selection, classes: ClassMap
 ) -> dict[str, Answers]:
-    """Return the answers of every model of every server, by the name that tells them apart."""
+    """Return the answers of every model of every server, by a name for each pair."""
     from facekit.evaluation.served import ask, check_served
     from facekit.runs import connect
 
@@ -151,7 +145,7 @@ def _ask(
     for name in classes.unused(files):
         show(f"--class-map: {name} is in no label file", sys.stderr)
     with contextlib.ExitStack() as stack:
-        # All are there and answer before the first is asked about every photo.
+        # All must answer before the first gets all photos.
         asked = []
         for url in urls:
             server = connect(url, timeout_s=args.timeout, tls_certificate=args.tls_cert)
@@ -173,7 +167,7 @@ def _score(
     classes: ClassMap,
     answers: dict[str, Answers],
 ) -> Evaluation:
-    """Score all servers on the photos that each of them answered and whose labels fit."""
+    """Score all servers on the photos that all of them answered and whose labels fit."""
     from facekit.evaluation.report import Evaluation, Failure, Remarks
     from facekit.evaluation.served import ScoringRules, fitted, score
     from facekit.faces import Faces
@@ -210,24 +204,9 @@ def _score(
 
 
 def _write(args: argparse.Namespace, evaluation: Evaluation) -> None:
-    text = json.dumps(evaluation.to_dict(), indent=1)
-    if args.json == Path("-"):
-        show(text)
-    else:
-        show(evaluation.text())
-        if args.json is not None:
-            with writing(args.json):
-                write_whole(args.json, text + "\n")
+    print_results(evaluation.text(), lambda: json.dumps(evaluation.to_dict(), indent=1), args.json)
     if args.plot is not None:
         from facekit.evaluation.plot import write_plot
 
         title = f"{args.labels}: {count(evaluation.photos, 'photo')}"
         write_plot(evaluation.servers, title, args.plot)
-
-
-def _overlap(text: str) -> float:
-    return number(text, "a number above 0, up to 1", lambda value: 0 < value <= 1)
-
-
-def _height(text: str) -> float:
-    return number(text, "pixels from 0 to 415", lambda value: 0 <= value < 416)

@@ -1,4 +1,4 @@
-"""``facekit export``: a file of faces into the formats of other tools."""
+"""``facekit export``: write a COCO file of faces in the formats of other tools."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def add_parser(subparsers: Any) -> None:
         help="write a COCO file of faces in other formats",
         description="Read a COCO file of faces, this kit's or another's, also one with boxes as "
         "left, top, right, bottom, and write it in one or more formats. A file that facekit wrote "
-        "before is replaced when the new one is whole; any other is left, and refused.",
+        "is replaced when the new one is complete; any other file is an error.",
     )
     add_dataset(parser)
     parser.add_argument(
         "--boxes",
         choices=("xywh", "ltrb"),
-        help="what the boxes of IN.json are: x, y, width, height, or left, top, right, bottom "
-        "(default: told by the file; asked for where it can't be)",
+        help="format of the boxes of IN.json: x, y, width, height, or left, top, right, bottom "
+        "(default: detected; required where this is impossible)",
     )
     for option, text in _FORMATS:
         parser.add_argument(f"--{option}", type=Path, metavar="OUT", help=f"write {text}")
@@ -54,15 +54,15 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--image-url",
         metavar="PREFIX",
-        help="with --label-studio: what stands before the photos' names in their addresses, such "
-        "as https://photos.example.org/ (default: Label Studio's local files, with the folder "
-        "above the photos as its document root)",
+        help="with --label-studio: prefix of the photos' addresses, such as "
+        "https://photos.example.org/ (default: Label Studio's local files, with the parent of the "
+        "photo folder as its document root)",
     )
     add_min_score(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Read the file, write every format that is asked for, and say what was written."""
+    """Read the file, write every requested format, and print a summary."""
     import facekit.annotations as annotations
     from facekit.annotations.output import check_replaceable
 

@@ -1,15 +1,16 @@
-"""``facekit query``: ask the record of a run, or a store that ``annotate --store`` filled."""
+"""``facekit query``: query the record of a run, or a store of ``annotate --store``."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facekit.cli import add_json, check_output, number, score, whole_number
-from facekit.errors import ConfigError, StoreError, writing
+from facekit.cli import add_json, check_output, number, print_results, score, whole_number
+from facekit.errors import ConfigError, StoreError
+from facekit.text import count, one_line, table
 
 if TYPE_CHECKING:
     from facekit.store import Store
@@ -27,11 +28,11 @@ def add_parser(subparsers: Any) -> None:
     """Declare the subcommand and its options."""
     parser = subparsers.add_parser(
         "query",
-        help="ask what a run has found",
-        description="Ask the record of a run (sqlite:///instances.json.results) or a store that "
-        "facekit annotate --store has filled, and print a table. Without a question: which "
-        "datasets there are, and how large. All give the same answers in the same order; what is "
-        "equal comes by the photo's path.",
+        help="query the results of a run",
+        description="Query the record of a run (sqlite:///instances.json.results) or a store of "
+        "facekit annotate --store, and print a table; by default its datasets and their sizes. "
+        "All kinds of stores give the same answers in the same order; ties are in order of the "
+        "photo's path.",
     )
     parser.add_argument(
         "--store",
@@ -60,8 +61,8 @@ def add_parser(subparsers: Any) -> None:
     what.add_argument(
         "--rotated-beyond",
         metavar="DEG",
-        type=lambda text: number(text, "degrees from 0 to 180", lambda value: 0 <= value <= 180),
-        help="faces turned by more than DEG degrees either way, farthest first",
+        type=number("degrees from 0 to 180", lambda value: 0 <= value <= 180),
+        help="faces rotated by more than DEG degrees either way, farthest first",
     )
     what.add_argument(
         "--by-folder", action="store_true", help="photos and faces directly in each folder"
@@ -72,21 +73,19 @@ def add_parser(subparsers: Any) -> None:
         metavar="NAME",
         help="only faces of this category, with --min-score or --rotated-beyond, or alone",
     )
-    parser.add_argument("--limit", metavar="N", type=whole_number(0), help="no more than N rows")
+    parser.add_argument("--limit", metavar="N", type=whole_number(0), help="at most N rows")
     add_json(parser, "the answer")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask, and print or write the answer.
+    """Query, and print or write the answer.
 
     Raises:
-        ConfigError: No store is named, or the options do not go together.
+        ConfigError: No store is named, or two options contradict.
+        DataError: The file of ``--json`` can't be written.
         StoreError: The store can't be used, or has no such dataset, photo or category.
-        SetupError: The file that was asked for can't be written.
     """
-    from facekit.files import write_whole
     from facekit.store import open_store
-    from facekit.text import show
 
     if not args.store:
         raise ConfigError("name a store: --store URL, or the variable FACEKIT_STORE")
@@ -100,15 +99,7 @@ def run(args: argparse.Namespace) -> int:
         rows = [_row(answer) for answer in answers][: args.limit]
         if args.rotated_beyond is not None and not rows:
             _check_rotations(store, about["dataset"])
-    if args.json != Path("-"):
-        show(_table(columns, rows))
-    if args.json is not None:
-        text = _json(about, rows)
-        if args.json == Path("-"):
-            show(text)
-        else:
-            with writing(args.json):
-                write_whole(args.json, text + "\n")
+    print_results(_table(columns, rows), lambda: _json(about, rows), args.json)
     return 0
 
 
@@ -143,7 +134,7 @@ def _ask(
 
 
 def _dataset(store: Store, asked: str | None) -> str:
-    """Return the dataset that is meant.
+    """Return the name of the dataset to query.
 
     Raises:
         StoreError: There is none, or several and none is named.
@@ -159,10 +150,10 @@ def _dataset(store: Store, asked: str | None) -> str:
 
 
 def _check_category(store: Store, dataset: str, category: str) -> None:
-    """Refuse a category that no face is of: a slip of the pen looks like an answer.
+    """Check that a face has this category: the empty answer to a typo would look like a result.
 
     Raises:
-        StoreError: Names those that there are.
+        StoreError: There is none; names the categories that there are.
     """
     from facekit.annotations.dataset import utf8_name
 
@@ -175,10 +166,10 @@ def _check_category(store: Store, dataset: str, category: str) -> None:
 
 
 def _check_rotations(store: Store, dataset: str) -> None:
-    """Tell an empty answer from a question that can't be answered.
+    """Check that an empty answer is not due to missing landmarks.
 
     Raises:
-        StoreError: The faces have no landmarks, by which they would be turned.
+        StoreError: The faces have no landmarks, and so no rotation.
     """
     best = next(iter(store.faces(dataset, limit=1)), None)
     if best is not None and not best.points_xy:
@@ -188,7 +179,7 @@ def _check_rotations(store: Store, dataset: str) -> None:
 
 
 def _row(answer: Answer) -> dict[str, Any]:
-    """Return an answer as it is written, also names that are not UTF-8."""
+    """Return an answer's fields as they are written; names may be not UTF-8."""
     from facekit.annotations.dataset import name_fields
 
     row = answer.to_dict()
@@ -197,8 +188,6 @@ def _row(answer: Answer) -> dict[str, Any]:
 
 
 def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
-    from facekit.text import count, one_line, table
-
     cells = [[column.removesuffix("_deg").removesuffix("_xywh") for column in columns]]
     cells += [[one_line(_cell(column, row[column])) for column in columns] for row in rows]
     align = "".join("l" if column in _TEXTS else "r" for column in columns)
@@ -218,8 +207,6 @@ def _cell(column: str, value: Any) -> str:
 
 
 def _json(about: dict[str, str], rows: Sequence[dict[str, Any]]) -> str:
-    import json
-
     head = "".join(f"  {json.dumps(key)}: {json.dumps(value)},\n" for key, value in about.items())
     body = ",\n".join("    " + json.dumps(row) for row in rows)
     return f'{{\n{head}  "rows": [' + (f"\n{body}\n  " if rows else "") + "]\n}"

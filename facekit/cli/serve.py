@@ -18,21 +18,16 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the subcommand's options."""
+    """Declare the subcommand and its options."""
     parser = subparsers.add_parser(
         "serve",
         help="run the Triton server on this machine",
-        description=(
-            "Run a Triton server in the foreground: the embedded one, or with --native the one "
-            "of a container. It is restarted when a backend process has died or a real inference "
-            "fails. Ctrl-C stops the server when the requests under way have ended; a second "
-            "Ctrl-C at once."
-        ),
-        epilog=(
-            "Options that name a variable take it as their default. With --native every start "
-            "first checks that the engines fit this TensorRT and this GPU, and says what repairs "
-            "one that does not."
-        ),
+        description="Run a Triton server in the foreground: the embedded one, or with --native the "
+        "one of a container. It is restarted when a backend process has died or an inference "
+        "fails. Ctrl-C stops it after the requests in flight; a second Ctrl-C at once.",
+        epilog="Options that name an environment variable take it as their default. With --native "
+        "every start first checks that the engines fit this TensorRT and this GPU, and prints how "
+        "to repair one that does not.",
     )
     for kind, number, what in (
         ("http", 8000, "HTTP port"),
@@ -50,53 +45,48 @@ def add_parser(subparsers: Any) -> None:
         "--address",
         default="127.0.0.1",
         metavar="IP",
-        help=(
-            "IPv4 or IPv6 address to listen on (127.0.0.1 or ::1: this machine only; 0.0.0.0: "
-            "every network over IPv4; :: is every network over IPv6, and gRPC over IPv4 too)"
-        ),
+        help="IPv4 or IPv6 address to listen on (127.0.0.1 or ::1: this machine only; 0.0.0.0: "
+        "every network over IPv4; :: is every network over IPv6, and gRPC over IPv4 too)",
     )
     parser.add_argument(
         "--model-repository",
         type=Path,
         metavar="DIR",
-        help="the models (the kit's own; also FACEKIT_MODEL_REPOSITORY)",
+        help="the model repository (default: the kit's own; also FACEKIT_MODEL_REPOSITORY)",
     )
     parser.add_argument(
         "--native",
         nargs="?",
         const="",
         metavar="DIR",
-        help="run the Triton in this folder with its own backends (where NVIDIA's images have it)",
+        help="run the Triton in this folder, by default the one of NVIDIA's images, with its own "
+        "backends",
     )
     parser.add_argument(
         "--config-name",
         metavar="NAME",
-        help=(
-            "prefer <model>/configs/NAME.pbtxt to config.pbtxt (cpu; with --native what the "
-            "engines were made for, '' for config.pbtxt)"
-        ),
+        help="prefer <model>/configs/NAME.pbtxt to config.pbtxt (default: cpu; with --native what "
+        "the engines were built for; '' for config.pbtxt)",
     )
     parser.add_argument(
         "--color",
         choices=("gray", "rgb"),
-        default=None,
-        help="what FaceNet is fed (as the repository is configured: gray; also FACEKIT_COLOR)",
+        help="color of FaceNet's input (default: as the repository is configured, gray; also "
+        "FACEKIT_COLOR)",
     )
     parser.add_argument(
         "--restrict-management",
         action="store_true",
-        help="refuse callers all but inference: loading models, shared memory, trace and log "
-        "settings",
+        help="refuse loading models, shared memory, trace and log settings; only inference is "
+        "allowed",
     )
     parser.add_argument(
         "--tls-cert",
         type=Path,
         default=_variable("FACEKIT_TLS_CERT"),
         metavar="FILE",
-        help=(
-            "PEM certificate: gRPC is encrypted, with --tls-key. HTTP and metrics are not, "
-            "whatever is given here (also FACEKIT_TLS_CERT)"
-        ),
+        help="PEM certificate: with --tls-key gRPC is encrypted; HTTP and metrics never are (also "
+        "FACEKIT_TLS_CERT)",
     )
     parser.add_argument(
         "--tls-key",
@@ -108,20 +98,17 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--log-file",
         metavar="FILE",
-        help=(
-            "append Triton's log to this file, in folders that are made if need be; - for standard "
-            "error (it is dropped otherwise)"
-        ),
+        help="append Triton's log to FILE, whose folders are created; - is standard error "
+        "(default: no log)",
     )
     parser.add_argument(
-        "--quiet", action="store_true", help="say only what goes wrong, not where it listens"
+        "--quiet", action="store_true", help="print only problems, not where it listens"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until a signal; return the exit code."""
-    # The imports take a while, and the kernel ends the first process of a container by no signal
-    # that it has no handler for.
+    """Serve until a signal, and return the exit status."""
+    # The imports are slow, and the first process of a container ignores signals without a handler.
     handlers = {
         number: signal.signal(number, _stop_early) for number in (signal.SIGTERM, signal.SIGINT)
     }
@@ -139,7 +126,7 @@ def _serve(args: argparse.Namespace) -> int:
         if args.quiet and line.startswith(("ready:", "starting", "stopping")):
             return
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        # Who closed it, such as a terminal that is gone, does not stop the service.
+        # A closed stream, such as of a terminal that is gone, must not stop the service.
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(f"{stamp} facekit serve: {line}\n")
             sys.stderr.flush()
@@ -162,7 +149,7 @@ def _server(args: argparse.Namespace) -> TritonServer:
             given, missing = ("cert", "key") if args.tls_key is None else ("key", "cert")
             raise SetupError(
                 f"--tls-{given} is given and --tls-{missing} is not: TLS needs both "
-                f"(FACEKIT_TLS_CERT and FACEKIT_TLS_KEY)."
+                "(FACEKIT_TLS_CERT and FACEKIT_TLS_KEY)."
             )
         tls = Tls(Path(args.tls_cert).absolute(), Path(args.tls_key).absolute())
     _check_config_name(args.model_repository or default_model_repository(), args.config_name)
@@ -188,8 +175,6 @@ def _server(args: argparse.Namespace) -> TritonServer:
 
 
 def _check_config_name(repository: Path, name: str | None) -> None:
-    from facekit.errors import SetupError
-
     names = {path.stem for path in repository.glob("*/configs/*.pbtxt")}
     if name and names and name not in names:
         raise SetupError(
@@ -199,7 +184,7 @@ def _check_config_name(repository: Path, name: str | None) -> None:
 
 
 def _variable(name: str) -> str | None:
-    """Return an environment variable; an empty one counts as none, as Compose leaves them."""
+    """Return an environment variable; an empty one, as Compose sets it, counts as unset."""
     return os.environ.get(name) or None
 
 
@@ -210,6 +195,5 @@ def _chosen(name: str, given: str | None, known: tuple[str, ...]) -> str | None:
     return value
 
 
-def _stop_early(number: int, frame: object) -> None:
-    del number, frame
+def _stop_early(_number: int, _frame: object) -> None:
     raise SystemExit(0)

@@ -1,4 +1,4 @@
-"""``facekit show``: a dataset as a picture to look at."""
+"""``facekit show``: draw a dataset as a picture."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "show",
         help="draw a dataset's photos and faces as one picture",
-        description="Draw a contact sheet of photos that are worth seeing, with their boxes, "
-        "scores and landmarks, or one photo at full size.",
+        description="Draw a contact sheet of selected photos, with their boxes, scores and "
+        "landmarks, or one photo at full size.",
     )
     add_dataset(parser)
     parser.add_argument(
@@ -38,18 +38,17 @@ def add_parser(subparsers: Any) -> None:
         metavar="FILE",
         type=_picture,
         required=True,
-        help="the picture, .png or .jpg; `annotate` passes over *.faces.png and .jpg",
+        help="the picture, .png or .jpg; `annotate` skips *.faces.png and .jpg",
     )
     parser.add_argument(
-        "--photo", metavar="NAME", help="draw this photo alone, at full size; its path or its end"
+        "--photo", metavar="NAME", help="draw only this photo, at full size; its path or its end"
     )
     parser.add_argument(
         "--pick",
         choices=_PICKS,
         default=_PICKS[0],
-        help="which photos: a mixture of the others (the default), at even distances through the "
-        "dataset, with the most faces, with the face turned farthest, with the lowest score, or "
-        "those that failed",
+        help="which photos: a mixture (the default), evenly spread over the dataset, with the most "
+        "faces, with the largest rotation, with the lowest score, or failed ones",
     )
     count = whole_number(1, _MOST_PHOTOS)
     parser.add_argument(
@@ -93,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _keep_photos(args: argparse.Namespace) -> None:
-    """Refuse to write over a photo of the dataset."""
+    """Check that the picture does not overwrite a photo of the dataset."""
     from facekit.annotations import read_dataset
 
     dataset = read_dataset(args.dataset, args.photos)

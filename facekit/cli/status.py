@@ -1,4 +1,4 @@
-"""``facekit status``: tells by real inferences whether a server works."""
+"""``facekit status``: check by inference whether a server works."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ if TYPE_CHECKING:
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the subcommand's options."""
+    """Declare the subcommand and its options."""
     parser = subparsers.add_parser(
         "status",
-        help="tell by real inferences whether a server works",
-        description=(
-            "Send the built-in photo through every model that callers use. The exit code is 0 "
-            "only if all of them answer: Triton's own ready flag stays up when a backend process "
-            "has died."
-        ),
+        help="check by inference whether a server works",
+        description="Send the built-in photo through every model that clients use. The exit code "
+        "is 0 only if all of them answer: Triton's own ready flag stays set when a backend process "
+        "has died.",
     )
     parser.add_argument(
         "--url",
@@ -41,13 +39,13 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--once",
         action="store_true",
-        help="ask each model one time, and not so often that each of its processes gets a turn",
+        help="run each model once, instead of once for each of its processes",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check and print; return the exit code."""
+    """Check, print the report, and return the exit status."""
     from facekit.serving.health import check
 
     health = check(args.url, timeout_s=args.timeout, once=args.once, tls_certificate=args.tls_cert)
@@ -56,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def describe(health: Health) -> str:
-    """Return the report for people."""
+    """Return the report as text."""
     lines = [
         f"{model.name:<18} ok      {model.latency_ms:7.1f} ms"
         if model.ok
@@ -68,7 +66,7 @@ def describe(health: Health) -> str:
     elif health.error is not None:
         verdict = f"{health.url} does not work: {one_line(health.error)}"
     elif health.claims_ready:
-        verdict = f"{health.url} says that it is ready, but its inferences fail: restart it."
+        verdict = f"{health.url} reports that it is ready, but its inferences fail: restart it."
     else:
-        verdict = f"{health.url} does not work, and says so itself."
+        verdict = f"{health.url} does not work, and reports so itself."
     return "\n".join([*lines, verdict])

@@ -1,4 +1,4 @@
-"""The asyncio client: the same calls as the blocking one, to be awaited."""
+"""The asyncio client: the calls of the blocking one as coroutines."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ import numpy.typing as npt
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from facekit.client.boxes import check_boxes
-from facekit.client.calls import Call, check_model, detect_call, landmarks_call, no_landmarks
+from facekit.client.calls import (
+    Call,
+    check_boxes,
+    check_concurrency,
+    check_model,
+    detect_call,
+    landmarks_call,
+    no_landmarks,
+)
 from facekit.client.connection import Connected
-from facekit.client.failures import translate
 from facekit.client.photos import PhotoLike, read_photo
-from facekit.errors import ConfigError, FacekitError, ServerError
+from facekit.errors import FacekitError, ServerError
 from facekit.faces import Faces
 
 Result = TypeVar("Result")
 
 
 class AsyncClient(Connected):
-    """A connection to a server for one event loop; arguments and errors as for ``Client``.
-
-    Raises:
-        ConfigError: An option is wrong, or a certificate file cannot be read.
-    """
+    """A connection to a server for one event loop; arguments and errors as for ``Client``."""
 
     async def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
         """Find all faces of one photo, as :meth:`Client.detect` does."""
@@ -57,11 +59,10 @@ class AsyncClient(Connected):
         As :meth:`Client.detect_many`; ``photos`` may be an asynchronous iterable too.
 
         Raises:
-            ConfigError: ``concurrency`` is less than 1, or ``model`` finds no faces.
+            ConfigError: ``concurrency`` is less than 1, or ``model`` does not find faces.
         """
         check_model(model)
-        if concurrency < 1:
-            raise ConfigError(f"concurrency: expected at least 1, got {concurrency}")
+        check_concurrency(concurrency)
         return self._detect_many(photos, concurrency, model)
 
     async def server_ready(self) -> bool:
@@ -79,14 +80,14 @@ class AsyncClient(Connected):
             raise
 
     async def check_ready(self) -> None:
-        """Check that the server is there and ready, as :meth:`Client.check_ready` does."""
+        """Check that the server is ready, as :meth:`Client.check_ready` does."""
         if not self._closed:
             await self._open()
         if not await self.server_ready():
             raise self._connection.not_ready()
 
     async def close(self) -> None:
-        """Close the connection; calls under way in other tasks end with a ServerError."""
+        """Close the connection; calls in flight in other tasks end with a ServerError."""
         self._closed = True
         if self._triton is not None:
             await self._triton.close()
@@ -112,7 +113,7 @@ class AsyncClient(Connected):
                 yield await waiting[0]
                 waiting.popleft()
         finally:
-            # The caller may stop in the middle: what is under way is cancelled.
+            # The caller may stop early: calls in flight are cancelled.
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
@@ -136,20 +137,18 @@ class AsyncClient(Connected):
     async def _run(self, call: Call[Result]) -> Result:
         if self._closed:
             raise ServerError("this client has been closed")
-        connection = self._connection
+        timeout_s = self._connection.timeout_s
         try:
             triton = await self._open()
             answer = await triton.infer(
-                call.model, call.inputs, outputs=call.outputs, client_timeout=connection.timeout_s
+                call.model, call.inputs, outputs=call.outputs, client_timeout=timeout_s
             )
         except InferenceServerException as error:
-            raise translate(
-                error, model=call.model, url=connection.url, timeout_s=connection.timeout_s
-            ) from error
+            raise self._translated(error, call.model) from error
         except grpc.aio.UsageError as error:
             raise ServerError(f"this client has been closed: {error}") from error
         except asyncio.CancelledError:
-            # So gRPC ends its calls when another task closes the client.
+            # gRPC cancels its calls when another task closes the client.
             if self._closed and not _task_is_cancelled():
                 raise ServerError("this client has been closed") from None
             raise

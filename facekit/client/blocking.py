@@ -12,13 +12,19 @@ import numpy.typing as npt
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from facekit.client.boxes import check_boxes
-from facekit.client.calls import Call, check_model, detect_call, landmarks_call, no_landmarks
+from facekit.client.calls import (
+    Call,
+    check_boxes,
+    check_concurrency,
+    check_model,
+    detect_call,
+    landmarks_call,
+    no_landmarks,
+)
 from facekit.client.connection import Connected
-from facekit.client.failures import translate
 from facekit.client.photos import PhotoLike, read_photo
 from facekit.closing import Closing
-from facekit.errors import ConfigError, FacekitError, ServerError
+from facekit.errors import FacekitError, ServerError
 from facekit.faces import Faces
 from facekit.parallel import in_order
 
@@ -26,21 +32,20 @@ Result = TypeVar("Result")
 
 
 class Client(Connected, Closing):
-    """A connection to a server; one may be used from many threads at once.
+    """A connection to a server; many threads may share one.
 
-    Nothing is sent before the first call, so a client can be made before its server runs.
+    Nothing is sent before the first call, so a client can be created before its server runs.
 
     Args:
         url: ``host:port`` of the server's gRPC port.
-        timeout_s: Seconds that one photo's call may take, connecting included.
+        timeout_s: Seconds that one call may take, connecting included.
         ssl: Whether to encrypt. The three files are PEM and need ``ssl``.
-        root_certificates: Authorities to trust; the system's own when left out.
-        private_key: This client's key, for servers that ask for one.
-        certificate_chain: This client's certificate, for servers that ask for one.
-        server_name: The name that the server's certificate carries, where it is not ``url``'s.
+        root_certificates: Authorities to trust; by default the system's.
+        private_key: This client's key, for servers that require one.
+        certificate_chain: This client's certificate, for servers that require one.
+        server_name: Name in the server's certificate, where it is not the host of ``url``.
         tls_certificate: PEM file of the server's own certificate: the connection is encrypted, and
-            this certificate alone is trusted, whatever name it carries. In place of ``ssl`` and
-            what needs it.
+            only this certificate is trusted, whatever its name. Instead of ``ssl`` and its files.
 
     Raises:
         ConfigError: An option is wrong, or a certificate file cannot be read.
@@ -52,8 +57,8 @@ class Client(Connected, Closing):
         Args:
             photo: Encoded bytes, a path, or a uint8 array: (n,) encoded, (H, W) gray, or (H, W, 3)
                 RGB.
-            model: ``faces`` finds landmarks too, ``facemask_ensemble`` tells who wears a mask
-                (``Faces.labels``), and ``facenet_ensemble`` gives boxes alone.
+            model: ``faces`` for boxes and landmarks, ``facemask_ensemble`` for boxes and whether a
+                mask is worn (``Faces.labels``), ``facenet_ensemble`` for boxes only.
 
         Raises:
             ConfigError: ``model`` is none of these.
@@ -66,12 +71,12 @@ class Client(Connected, Closing):
     def landmarks(
         self, photo: PhotoLike, boxes_xyxy: npt.ArrayLike
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Find the landmarks of faces whose boxes are known; the photo is decoded once.
+        """Find the landmarks of faces in given boxes; the photo is decoded once.
 
         Args:
             photo: As for :meth:`detect`.
-            boxes_xyxy: (N, 4), left, top, right, bottom in pixels of the upright photo. With no
-                box nothing is sent, and the result has no faces of 68 points.
+            boxes_xyxy: (N, 4), left, top, right, bottom in pixels of the upright photo. Without a
+                box nothing is sent, and the result has the shapes (0, 68, 2) and (0, 68).
 
         Returns:
             Points float32 (N, K, 2) in pixels of the upright photo, and their scores (N, K).
@@ -89,33 +94,30 @@ class Client(Connected, Closing):
     def detect_many(
         self, photos: Iterable[PhotoLike], concurrency: int = 4, *, model: str = "faces"
     ) -> Iterator[Faces | FacekitError]:
-        """Find the faces of many photos, several at a time, and yield the results in order.
+        """Find the faces of many photos concurrently, and yield the results in order.
 
-        Photos are taken from ``photos`` as they are needed, at most ``2 * concurrency`` ahead of
-        the results, so an endless or a huge collection does not fill the memory.
+        Photos are taken as needed, at most ``2 * concurrency`` ahead of the results, so an endless
+        collection does not fill the memory.
 
         Args:
-            photos: As for :meth:`detect`, one each.
+            photos: Each as for :meth:`detect`.
             concurrency: Requests in flight at one time.
             model: As for :meth:`detect`.
 
         Yields:
-            The photo's faces, or the error that :meth:`detect` would have raised for it. Nothing
-            is raised for a single photo.
+            The photo's faces, or the error that :meth:`detect` would have raised for it.
 
         Raises:
-            ConfigError: ``concurrency`` is less than 1, or ``model`` finds no faces.
+            ConfigError: ``concurrency`` is less than 1, or ``model`` does not find faces.
         """
         check_model(model)
-        if concurrency < 1:
-            raise ConfigError(f"concurrency: expected at least 1, got {concurrency}")
+        check_concurrency(concurrency)
         return self._detect_many(photos, concurrency, model)
 
     def server_ready(self) -> bool:
-        """Return Triton's own ready flag, and False when it can't be reached.
+        """Return Triton's own ready flag, or False when the server can't be reached.
 
-        The flag stays up when a model's process has died; ``facekit status`` tells by a real
-        inference.
+        The flag stays set when a model's process has died; ``facekit status`` checks by inference.
         """
         if self._closed:
             return False
@@ -125,7 +127,7 @@ class Client(Connected, Closing):
             return False
 
     def check_ready(self) -> None:
-        """Check that the server is there and says that it is ready.
+        """Check that the server is reachable and reports that it is ready.
 
         Raises:
             ServerUnavailableError: It can't be reached, or is not ready.
@@ -137,7 +139,7 @@ class Client(Connected, Closing):
             raise self._connection.not_ready()
 
     def close(self) -> None:
-        """Close the connection; calls under way in other threads end with a ServerError."""
+        """Close the connection; calls in flight in other threads end with a ServerError."""
         self._closed = True
         if self._triton is not None:
             self._triton.close()
@@ -147,10 +149,10 @@ class Client(Connected, Closing):
     ) -> Iterator[Faces | FacekitError]:
         pool = ThreadPoolExecutor(concurrency, thread_name_prefix="facekit")
         try:
-            ask = functools.partial(self._detect_or_error, model=model)
-            yield from in_order(pool, ask, photos, ahead=2 * concurrency)
+            detect = functools.partial(self._detect_or_error, model=model)
+            yield from in_order(pool, detect, photos, ahead=2 * concurrency)
         finally:
-            # The caller may stop in the middle: what has not been sent is dropped.
+            # The caller may stop early: what has not been sent is dropped.
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _detect_or_error(self, photo: PhotoLike, model: str) -> Faces | FacekitError:
@@ -168,16 +170,14 @@ class Client(Connected, Closing):
     def _run(self, call: Call[Result]) -> Result:
         if self._closed:
             raise ServerError("this client has been closed")
-        connection = self._connection
+        timeout_s = self._connection.timeout_s
         try:
             answer = self._open().infer(
-                call.model, call.inputs, outputs=call.outputs, client_timeout=connection.timeout_s
+                call.model, call.inputs, outputs=call.outputs, client_timeout=timeout_s
             )
         except InferenceServerException as error:
-            raise translate(
-                error, model=call.model, url=connection.url, timeout_s=connection.timeout_s
-            ) from error
+            raise self._translated(error, call.model) from error
         except ValueError as error:
-            # gRPC's own error when another thread closes the client between the two lines above.
+            # gRPC's own error when another thread closes the client meanwhile.
             raise ServerError(f"this client has been closed: {error}") from error
         return call.read(answer)

@@ -1,7 +1,6 @@
-"""The calls that both clients make: what is sent to which model, and how its answer is read.
+"""The calls of both clients: the tensors sent to each model, and how its answer is read.
 
-A call is built from the tensor contract, sent by either client, and its answer checked against the
-contract again, since nothing says that the far end is a server of this kit.
+Answers are checked against the tensor contract, since the server may not be one of this kit.
 """
 
 from __future__ import annotations
@@ -9,28 +8,26 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from tritonclient.grpc import InferInput, InferRequestedOutput
 
+from facekit import limits
 from facekit.contract import CLASS_NAMES, MODELS, TensorSpec
-from facekit.errors import ConfigError, InputError, ResponseError
+from facekit.errors import BoxError, ConfigError, InputError, ResponseError
 from facekit.faces import Faces
+from facekit.landmarks import crops
 
 Array = npt.NDArray[Any]
 Result = TypeVar("Result")
 
-_NO_LABELS = np.zeros(0, np.int32)
-
 
 @dataclass(frozen=True)
 class Call(Generic[Result]):
-    """One request, and the way to read its answer.
-
-    ``read`` takes tritonclient's ``InferResult`` and raises ResponseError.
-    """
+    """One request; ``read`` turns tritonclient's ``InferResult`` into the result."""
 
     model: str
     inputs: list[Any]
@@ -39,17 +36,50 @@ class Call(Generic[Result]):
 
 
 def check_model(model: str) -> None:
-    """Check that a model finds faces.
+    """Check that a model is one of ``DETECTORS``.
 
     Raises:
-        ConfigError: It is none of those that do.
+        ConfigError: It is not.
     """
     if not isinstance(model, str) or model not in DETECTORS:
         raise ConfigError(f"model: expected one of {', '.join(DETECTORS)}, got {model!r}")
 
 
+def check_concurrency(concurrency: int) -> None:
+    """Check a number of requests in flight.
+
+    Raises:
+        ConfigError: It is below 1.
+    """
+    if concurrency < 1:
+        raise ConfigError(f"concurrency: expected at least 1, got {concurrency}")
+
+
+def check_boxes(boxes_xyxy: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """Return boxes as float32 (N, 4): left, top, right, bottom in pixels of the upright photo.
+
+    Only the server knows the photo's size, and checks whether a box lies outside it.
+
+    Raises:
+        BoxError: Not numbers of shape (N, 4), more than ``limits.MAX_BOXES``, or a box that is not
+            finite or has no area.
+    """
+    try:
+        boxes = np.asarray(boxes_xyxy, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise BoxError(f"boxes: expected numbers of shape (N, 4): {error}") from error
+    if boxes.size == 0 and boxes.shape in ((0,), (0, 4)):
+        return boxes.reshape(0, 4)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise BoxError(f"boxes: expected shape (N, 4), got {boxes.shape}")
+    if len(boxes) > limits.MAX_BOXES:
+        raise BoxError(f"{len(boxes):,} boxes; the limit of one photo is {limits.MAX_BOXES:,}")
+    crops.check_boxes(boxes)
+    return boxes
+
+
 def detect_call(photo: npt.NDArray[np.uint8], model: str = "faces") -> Call[Faces]:
-    """Ask one of ``DETECTORS`` for all faces of one photo, given as encoded bytes uint8 (n,)."""
+    """Return the call that finds all faces of one photo, given as encoded bytes uint8 (n,)."""
     (image,) = MODELS[model].inputs
     return model_call(model, {image.name: photo}, DETECTORS[model])
 
@@ -57,7 +87,7 @@ def detect_call(photo: npt.NDArray[np.uint8], model: str = "faces") -> Call[Face
 def landmarks_call(
     photo: npt.NDArray[np.uint8], boxes_xyxy: npt.NDArray[np.float32]
 ) -> Call[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-    """Ask the model ``landmarks`` for the points of one photo's boxes, float32 (N, 4)."""
+    """Return the call of the model ``landmarks`` for one photo's boxes, float32 (N, 4)."""
 
     def read(answer: Any) -> tuple[Array, Array]:
         points, scores = _read_points(outputs_of("landmarks", answer))
@@ -69,7 +99,7 @@ def landmarks_call(
 
 
 def no_landmarks() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return the landmarks of no boxes, without asking a server: (0, 68, 2) and (0, 68)."""
+    """Return the landmarks of no boxes: float32 (0, 68, 2) and (0, 68)."""
     faces = Faces.empty()
     return faces.points_xy, faces.point_scores
 
@@ -87,7 +117,7 @@ def model_call(model: str, values: dict[str, Array], read: Callable[[Any], Resul
 
 
 def outputs_of(model: str, answer: Any) -> dict[str, Array]:
-    """Return a model's outputs by name for the one photo asked about, without the batch axis.
+    """Return a model's outputs by name for the one photo, without the batch axis.
 
     Raises:
         ResponseError: One is missing, of another type or shape, or not finite.
@@ -102,7 +132,7 @@ def _tensor(label: str, tensor: TensorSpec, answer: Any) -> Array:
     output = answer.get_output(tensor.name)
     if output is None:
         raise ResponseError(f"{label} is missing from the answer")
-    # Compared before the bytes are read: each type is read in a way of its own.
+    # Compared before the bytes are read, which depends on the type.
     if output.datatype != tensor.dtype:
         raise ResponseError(f"{label}: expected {tensor.dtype}, got {output.datatype}")
     expected, shape = (1, *tensor.dims), tuple(output.shape)
@@ -115,7 +145,7 @@ def _tensor(label: str, tensor: TensorSpec, answer: Any) -> Array:
     except (ValueError, TypeError, KeyError, struct.error) as error:
         raise ResponseError(f"{label}: its bytes do not fit its shape: {error}") from error
     if not np.isfinite(value).all():
-        raise ResponseError(f"{label}: holds values that are not finite")
+        raise ResponseError(f"{label}: contains values that are not finite")
     sample: Array = value[0]
     return sample
 
@@ -124,44 +154,46 @@ def _read_faces(answer: Any) -> Faces:
     tensors = outputs_of("faces", answer)
     points, point_scores = _read_points(tensors)
     number = _count("faces", tensors, "count", ("boxes", "scores", "keypoints"))
-    parts = (tensors["boxes"], tensors["scores"], points, point_scores)
-    return _faces("faces", number, tensors["image_size"], *parts)
+    rows = {
+        "boxes_xyxy": tensors["boxes"],
+        "scores": tensors["scores"],
+        "points_xy": points,
+        "point_scores": point_scores,
+    }
+    return _faces("faces", number, tensors["image_size"], rows)
 
 
-def _read_boxes(answer: Any) -> Faces:
-    return _ensemble_faces("facenet_ensemble", answer)
-
-
-def _read_masks(answer: Any) -> Faces:
-    return _ensemble_faces("facemask_ensemble", answer, CLASS_NAMES["facemask"])
+def _read_ensemble(model: str, class_names: tuple[str, ...], answer: Any) -> Faces:
+    """Read the answer of a detector without landmarks; its faces have no points."""
+    tensors = outputs_of(model, answer)
+    names = [name for name in ("true_boxes", "true_proba", "true_labels") if name in tensors]
+    number = _count(model, tensors, "true_count", names)
+    points = np.zeros((number, 0, 2), np.float32)
+    rows = {
+        "boxes_xyxy": tensors["true_boxes"],
+        "scores": tensors["true_proba"][:, 0],
+        "points_xy": points,
+        "point_scores": points[:, :, 0],
+    }
+    if class_names:
+        rows["labels"] = tensors["true_labels"]
+    return _faces(model, number, tensors["true_image_size"], rows, class_names)
 
 
 DETECTORS: dict[str, Callable[[Any], Faces]] = {
     "faces": _read_faces,
-    "facenet_ensemble": _read_boxes,
-    "facemask_ensemble": _read_masks,
+    "facenet_ensemble": partial(_read_ensemble, "facenet_ensemble", ()),
+    "facemask_ensemble": partial(_read_ensemble, "facemask_ensemble", CLASS_NAMES["facemask"]),
 }
 """Models that find faces, and how the answer of each is read."""
 
 
-def _ensemble_faces(model: str, answer: Any, class_names: tuple[str, ...] = ()) -> Faces:
-    """Read the answer of a detector without landmarks; its faces have no points."""
-    tensors = outputs_of(model, answer)
-    boxes, scores = tensors["true_boxes"], tensors["true_proba"][:, 0]
-    labels = tensors["true_labels"] if class_names else _NO_LABELS
-    rows = ("true_boxes", "true_proba", *(["true_labels"] if class_names else []))
-    number = _count(model, tensors, "true_count", rows)
-    points = np.zeros((len(boxes), 0, 2), np.float32)
-    parts = (boxes, scores, points, points[:, :, 0], labels, class_names)
-    return _faces(model, number, tensors["true_image_size"], *parts)
-
-
 def _count(model: str, tensors: dict[str, Array], name: str, rows: Sequence[str]) -> int:
-    """Return how many faces a photo has, where every tensor of ``rows`` has a row for each."""
+    """Return the number of faces, and check that every tensor of ``rows`` has a row for each."""
     number = int(tensors[name][0])
     shortest = min(rows, key=lambda row: len(tensors[row]))
-    if not 0 <= number <= len(tensors[shortest]):
-        length = len(tensors[shortest])
+    length = len(tensors[shortest])
+    if not 0 <= number <= length:
         raise ResponseError(f"{model}: `{name}` is {number}, but `{shortest}` has {length}")
     return number
 
@@ -170,29 +202,17 @@ def _faces(
     model: str,
     number: int,
     image_size: Array,
-    boxes: Array,
-    scores: Array,
-    points: Array,
-    point_scores: Array,
-    labels: Array = _NO_LABELS,
+    rows: dict[str, Array],
     class_names: tuple[str, ...] = (),
 ) -> Faces:
-    """Return the faces of a photo; rows past the count pad a batch.
+    """Return the first ``number`` rows as the faces of a photo; the others pad a batch.
 
-    The client's own copies neither hold them nor share memory with the message.
+    They are copied, so that they do not share memory with the message.
     """
-    height, width = (int(side) for side in image_size[:2])
+    height, width, channels = image_size.tolist()
+    kept: dict[str, Any] = {name: array[:number].copy() for name, array in rows.items()}
     try:
-        return Faces(
-            boxes_xyxy=boxes[:number].copy(),
-            scores=scores[:number].copy(),
-            points_xy=points[:number].copy(),
-            point_scores=point_scores[:number].copy(),
-            size_wh=(width, height),
-            labels=labels[:number].copy(),
-            class_names=class_names,
-            channels=int(image_size[2]),
-        )
+        return Faces(size_wh=(width, height), class_names=class_names, channels=channels, **kept)
     except InputError as error:
         raise ResponseError(f"{model}: {error}") from error
 

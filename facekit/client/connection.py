@@ -1,4 +1,4 @@
-"""Where a server is and how to reach it: checked once, used by both clients."""
+"""The checked connection options of both clients."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from pathlib import Path
 from typing import Any
 
 from tritonclient.grpc import MAX_GRPC_MESSAGE_SIZE
+from tritonclient.utils import InferenceServerException
 
+from facekit.client.failures import translate
 from facekit.client.tls import certified_name
-from facekit.errors import ConfigError, ServerUnavailableError
-
-MAX_TIMEOUT_S = 86_400
-"""A day: gRPC takes a time that overflows its clock for one that is over."""
+from facekit.errors import ConfigError, FacekitError, ServerUnavailableError
+from facekit.limits import MAX_TIMEOUT_S
 
 NO_PROXY: tuple[tuple[str, int | str], ...] = (
     ("grpc.enable_http_proxy", 0),
     # Overrides GRPC_ADDRESS_HTTP_PROXY_ENABLED_ADDRESSES, which the former does not.
     ("grpc.address_http_proxy_enabled_addresses", ""),
 )
-"""Options of a gRPC channel that goes past every proxy of the environment."""
+"""Options of a gRPC channel that ignores every proxy of the environment."""
 
-# An IPv6 address stands in brackets, so that its colons are not taken for the port's.
+# An IPv6 address is in brackets, so that its colons are not taken for the port's.
 _HOST_AND_PORT = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]):([0-9]{1,5})|unix:\S+")
 
 
 @dataclass(frozen=True)
 class Connection:
-    """Options of one connection; see :class:`facekit.Client` for what they mean.
+    """Options of one connection, as of :class:`facekit.Client`.
 
     Raises:
         ConfigError: ``url`` is not ``host:port``, ``timeout_s`` is not above 0 and at most
-            ``MAX_TIMEOUT_S``, a certificate file cannot be read, or the options do not go together.
+            ``limits.MAX_TIMEOUT_S``, a certificate file cannot be read, or two options contradict.
     """
 
     url: str
@@ -81,12 +81,12 @@ class Connection:
                 except OSError as error:
                     raise ConfigError(f"{name}: {value}: {error.strerror or error}") from error
         if self.tls_certificate is not None and (self.ssl or self.url.startswith("unix:")):
-            raise ConfigError("tls_certificate: needs host:port, and no other option of encryption")
+            raise ConfigError("tls_certificate: needs host:port, and no other encryption option")
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments of tritonclient's gRPC clients.
 
-        With ``tls_certificate`` the server is asked for its certificate first.
+        With ``tls_certificate`` this fetches the server's certificate first.
 
         Raises:
             ServerError: Nobody listens, it is not encrypted, or has another certificate.
@@ -105,7 +105,7 @@ class Connection:
         }
 
     def not_ready(self) -> ServerUnavailableError:
-        """Return the error that no server is ready there."""
+        """Return the error for a server that is not ready or does not exist."""
         return ServerUnavailableError(
             f"no server is ready at {self.url} (gRPC, not the HTTP port; an encrypted one needs "
             "tls_certificate, or --tls-cert)"
@@ -119,15 +119,15 @@ class Connection:
             # before it tries again.
             ("grpc.initial_reconnect_backoff_ms", 100),
             ("grpc.max_reconnect_backoff_ms", 1000),
-            # Else two clients of one process share a broken connection and its waiting time.
+            # Otherwise two clients of one process share a broken connection and its back-off.
             ("grpc.use_local_subchannel_pool", 1),
         ]
         if on_this_machine(self.url):
-            # A proxy that the environment names (http_proxy, ...) may have no way back to here.
+            # A proxy of the environment (http_proxy, ...) may not reach this machine.
             arguments += NO_PROXY
         else:
-            # A name with several addresses, such as a headless Service of Kubernetes: calls go to
-            # all of them, and not to the first that answers.
+            # Calls go to all addresses of a name, such as a headless Service of Kubernetes, and not
+            # only to the first that answers.
             arguments.append(("grpc.lb_policy_name", "round_robin"))
         if server_name is not None:
             arguments.append(("grpc.ssl_target_name_override", server_name))
@@ -135,7 +135,7 @@ class Connection:
 
 
 class Connected:
-    """What both clients are made of; see :class:`facekit.Client` for the arguments."""
+    """Base of both clients; see :class:`facekit.Client` for the arguments."""
 
     def __init__(
         self,
@@ -160,20 +160,24 @@ class Connected:
             server_name,
             tls_certificate,
         )
-        # tritonclient's own client is made by the first call: gRPC's asyncio binds it to the event
-        # loop that runs then, and a pinned certificate is asked for.
+        # The first call creates tritonclient's own client: gRPC's asyncio binds it to the running
+        # event loop, and a pinned certificate is fetched from the server.
         self._triton: Any = None
         self._opening = threading.Lock()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.url!r})"
 
+    def _translated(self, error: InferenceServerException, model: str) -> FacekitError:
+        connection = self._connection
+        return translate(error, model=model, url=connection.url, timeout_s=connection.timeout_s)
+
 
 def on_this_machine(url: str) -> bool:
-    """Return whether ``host:port`` or ``unix:PATH`` names this very machine.
+    """Return whether ``host:port`` or ``unix:PATH`` is on this machine, without a name server.
 
-    Answered without a name server: true of loopback, of the addresses of this machine's own network
-    interfaces, of ``localhost`` and of this machine's host name.
+    True for loopback, addresses of this machine's network interfaces, ``localhost`` and its own
+    host name.
     """
     if url.startswith("unix:"):
         return True
@@ -189,8 +193,8 @@ def _is_own(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            # Sends nothing: the kernel only chooses the address that packets would leave from,
-            # and that is the target's own address just where the target is this machine.
+            # Sends nothing: the kernel only chooses the source address of packets, which is the
+            # target's address exactly where the target is this machine.
             probe.connect((str(address), 9))
             source = str(probe.getsockname()[0])
     except OSError:

@@ -1,4 +1,4 @@
-"""Turn what gRPC and Triton say went wrong into the kit's own errors."""
+"""Translate errors of gRPC and Triton into the kit's own."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from facekit.errors import (
     ServerUnavailableError,
 )
 
-# Words of Triton and of gRPC, in lower case. Triton gives a missing model or a dead backend under
-# several status codes, so the words come before the code.
+# Phrases of Triton and of gRPC, in lower case. Triton reports a missing model or a dead backend
+# under several status codes, so the phrases are checked before the code.
 _MISSING = ("unknown model", "has no available versions")
 _MISSING_NAME = re.compile(r"unknown model:? '([^']+)'|'([^']+)' has no available versions")
 _DEAD = ("is not healthy", "stub process", "connection reset", "shutting down", "not ready")
@@ -31,13 +31,12 @@ _CONTRACT = (
     "batch size does not match",
 )
 _NOT_GRPC = ("http1.x", "http/2", "http2 error", "trying to connect an http", "settings frame")
-_HINT = " (if that goes on: is this the HTTP port in place of gRPC's, or does the server want ssl?)"
-# What the kit's own models say of one photo: which one of the request, then what is wrong with it
-# or with one of its boxes.
+_HINT = " (if this persists: is this the HTTP port instead of gRPC's, or does the server need ssl?)"
+# The kit's own models name the photo of the request, then what is wrong with it or its boxes.
 _OF_ONE_PHOTO = re.compile(r"(?:in ensemble '[^']*', )?photo (\d+) (?:to \d+ )?of (\d+)[^:]*: ")
 _OF_ITS_BOXES = re.compile(r"box \d+ of \d+\b|(?:the )?[\d,]+ boxes\b")
 _NAMES_BOXES = re.compile(r"\bbox \d+ of \d+\b|\d boxes\b")
-# A tensor or a model may be called `photo` too; those names stand in quotes.
+# A tensor or a model may be called `photo` too; those names are in quotes.
 _NAMES_PHOTOS = re.compile(r"(?<!['`\"])\bphotos?\b(?!['`\"](?!s\b))")
 
 
@@ -53,23 +52,23 @@ def translate(
     if any(words in lower for words in _MISSING):
         return ModelMissingError(f"{url} does not serve the model {_missing(text, model)}: {text}")
     if code in ("UNAVAILABLE", "CANCELLED", "ABORTED") or any(words in lower for words in _DEAD):
-        hint = _HINT if _speaks_otherwise(lower) else ""
+        hint = _HINT if _is_other_protocol(lower) else ""
         return ServerUnavailableError(f"{url} could not answer, try again: {text}{hint}")
     if code == "INVALID_ARGUMENT":
         return _refused(text, lower, model)
     if code == "UNIMPLEMENTED":
-        return ResponseError(f"{url} speaks gRPC but is no Triton server: {text}")
+        return ResponseError(f"{url} speaks gRPC but is not a Triton server: {text}")
     return ServerError(f"{model}: {text}" + (f" ({code})" if code else ""))
 
 
-def _speaks_otherwise(lower: str) -> bool:
-    """Whether somebody listens there, but ends a gRPC connection before it is made."""
+def _is_other_protocol(lower: str) -> bool:
+    """Return whether something listens there that ends a gRPC connection during its handshake."""
     cut = "failed to connect" in lower and ("socket closed" in lower or "handshake" in lower)
     return cut or any(words in lower for words in _NOT_GRPC)
 
 
 def _missing(text: str, model: str) -> str:
-    """Name the model that is missing: the one asked for, or another that it calls."""
+    """Name the missing model: the one called, or another that it needs."""
     match = _MISSING_NAME.search(text)
     name = (match[1] or match[2]) if match else model
     return repr(name) if name == model or not model else f"{name!r}, which {model!r} needs"
@@ -79,9 +78,9 @@ def _refused(text: str, lower: str, model: str) -> FacekitError:
     if match := _OF_ONE_PHOTO.match(text):
         what = text[match.end() :]
         kind: type[InputError] = BoxError if _OF_ITS_BOXES.match(what) else PhotoError
-        if what.startswith("`"):  # Of a tensor, which is not for the photo to mend.
+        if what.startswith("`"):  # About a tensor: no change of the photo helps.
             kind = InputError
-        # This client asks about one photo at a time, and then which one it was needs no saying.
+        # A request of this client has one photo, which needs no number.
         return kind(what if match[1] == match[2] == "1" else text)
     if any(words in lower for words in _CONTRACT):
         return ResponseError(f"{model}: the server's tensors differ from this client's: {text}")

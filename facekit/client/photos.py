@@ -1,4 +1,4 @@
-"""Turn whatever a caller has for a photo into the encoded bytes that are sent."""
+"""Read a caller's photo as the encoded bytes that are sent."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def read_photo(photo: PhotoLike) -> npt.NDArray[np.uint8]:
     """Return a photo as encoded bytes: uint8 (n,).
 
     Raises:
-        PhotoError: No such file, no regular file, one that can't be read, no bytes, more bytes
-            than ``limits.MAX_PHOTO_BYTES``, or an array of another dtype or shape.
+        PhotoError: The file is missing, not regular or not readable; there are no bytes, or more
+            than ``limits.MAX_PHOTO_BYTES``; or an array has another dtype or shape.
     """
     if isinstance(photo, np.ndarray):
         if photo.ndim == 1 and photo.dtype == np.uint8:
@@ -46,7 +46,7 @@ def read_photo(photo: PhotoLike) -> npt.NDArray[np.uint8]:
 
 def _read_file(path: Path) -> npt.NDArray[np.uint8]:
     try:
-        # Asked before reading, so that a mistaken path to a film does not fill the memory.
+        # Checked before reading, so that a path to a video does not fill the memory.
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
             # A pipe may never answer, and a device may never end.
@@ -55,7 +55,7 @@ def _read_file(path: Path) -> npt.NDArray[np.uint8]:
         if size > limits.MAX_PHOTO_BYTES:
             raise PhotoError(f"{path}: {size:,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
         with path.open("rb") as file:
-            # The file may have grown, and those of /proc tell no size.
+            # The file may have grown, and files of /proc have no size.
             data = file.read(limits.MAX_PHOTO_BYTES + 1)
     except OSError as error:
         raise PhotoError(f"{path}: {error.strerror or error}") from error
@@ -69,7 +69,7 @@ def _read_file(path: Path) -> npt.NDArray[np.uint8]:
 
 def _checked(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     if data.size == 0:
-        raise PhotoError("empty: it holds no bytes")
+        raise PhotoError("empty: it contains no bytes")
     if data.size > limits.MAX_PHOTO_BYTES:
         raise PhotoError(f"{data.size:,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
     return data

@@ -17,7 +17,7 @@ Pixels = npt.NDArray[np.uint8]
 def encode_pixels(pixels: Pixels) -> bytes:
     """Encode pixels as an uncompressed BMP, or as a PNG where a BMP is over the limit on bytes.
 
-    A BMP costs both sides a copy; zlib's fastest level costs about twenty times as much.
+    A BMP costs client and server a copy; zlib's fastest level about twenty times as much.
 
     Args:
         pixels: uint8 (H, W) gray, or (H, W, 3) red, green, blue.
@@ -76,7 +76,7 @@ def _bmp(pixels: Pixels) -> bytes:
 
 def _png(pixels: Pixels) -> bytes:
     height, width = pixels.shape[:2]
-    # Filter 2 of PNG: each row as its difference from the row above, which zlib packs better.
+    # Filter 2 of PNG: each row as its difference from the row above, which compresses better.
     rows = pixels.reshape(height, -1)
     filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
     filtered[:, 0] = 2

@@ -1,4 +1,4 @@
-"""Trusting exactly one certificate of an encrypted server, whatever name it carries."""
+"""Trust exactly one certificate of an encrypted server, whatever its name."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 from facekit.errors import ServerError, ServerUnavailableError, SetupError
 
 ALPN_PROTOCOLS = ["h2"]
-"""What gRPC speaks over TLS; a server of it refuses a handshake without."""
+"""The protocol of gRPC over TLS; its servers refuse a handshake without it."""
 
 
 def certified_name(url: str, certificate: str | os.PathLike[str], timeout_s: float) -> str:
-    """Return a name that a server's certificate is for, if it is the one that is trusted.
+    """Return a name in a server's certificate, if it is the trusted one.
 
-    gRPC compares the name with the one it calls, and a health check calls ``localhost``.
+    gRPC compares this name with the host that it connects to, which may be another.
 
     Args:
         url: ``host:port`` of the gRPC endpoint.
-        certificate: PEM file of the server's certificate, or of who signed it.
+        certificate: PEM file of the server's certificate, or of its issuer.
         timeout_s: Seconds that connecting may take.
 
     Raises:
@@ -55,7 +55,7 @@ def pinned_context(certificate: str | os.PathLike[str]) -> ssl.SSLContext:
         SetupError: The file cannot be used.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # It is trusted whether or not the one that signed it is in the file.
+    # It is trusted whether or not its issuer is in the file.
     context.check_hostname = False
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.set_alpn_protocols(ALPN_PROTOCOLS)
@@ -88,9 +88,9 @@ def name_in_certificate(fields: dict[str, Any], certificate: str | os.PathLike[s
     if not names:
         raise SetupError(
             f"TLS: the certificate {certificate} carries no name (subjectAltName), and no client "
-            f"would trust it."
+            "would trust it."
         )
-    # A name with a wildcard stands for others, and not for itself.
+    # A name with a wildcard is not itself a host name.
     return str(names[0]).replace("*", "any")
 
 

@@ -1,9 +1,9 @@
-"""Turn the boxes of many grid cells into one box a face: DBSCAN, NMS, or both, class by class.
+"""Merge the boxes of many grid cells into one box a face, class by class: DBSCAN, NMS, or both.
 
-DBSCAN runs on the distance 1 - IoU with the coverage as weight, as TAO's own code does
+DBSCAN uses the distance 1 - IoU with the coverage as weight, and gives the same labels as TAO
 (tao_tensorflow1_backend, cv/detectnet_v2/postprocessor/cluster.py: scikit-learn's DBSCAN with
-``metric="precomputed"``), and gives the same labels. It is written here in NumPy because only few
-pairs of cells can be neighbors at all, and those are found by one sort instead of a full matrix.
+``metric="precomputed"``). This NumPy version finds the few pairs of cells that can be neighbors by
+one sort instead of a full matrix.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.intp]
 
 _EPS_SLACK = 1e-12
-"""Added to eps by TAO, so that a distance of exactly eps still counts as near."""
+"""Added to eps by TAO, so that boxes at a distance of exactly eps are neighbors."""
 _AREA_SLACK = 1e-5
-"""Added to the union's area by TAO, so that empty boxes divide by something."""
+"""Added to the union's area by TAO, so that empty boxes do not divide by zero."""
 
 
 def dbscan(
@@ -29,7 +29,7 @@ def dbscan(
         boxes_xyxy: float64 (N, 4), network pixels, x2 > x1 and y2 > y1.
         weights: float64 (N,), coverage of each box.
         eps: Largest distance between neighbors, 0..1.
-        min_samples: Weight that the neighborhood of a core box adds up to; cut to a whole number
+        min_samples: Least total weight of a core box's neighborhood; truncated to a whole number
             of at least 1.
 
     Returns:
@@ -38,14 +38,14 @@ def dbscan(
     count = len(boxes_xyxy)
     if count == 0:
         return np.empty(0, np.intp)
-    # Everything between here and the end is in order of the boxes' left edges.
+    # Until the end all arrays are sorted by the boxes' left edges.
     order = boxes_xyxy[:, 0].argsort(kind="stable")
     back = np.empty(count, np.intp)
     back[order] = np.arange(count)
     near = _neighbors(boxes_xyxy.take(order, axis=0), eps + _EPS_SLACK)
     one, other = near
     weights = weights.take(order)
-    # A box is its own neighbor as well.
+    # A box is its own neighbor too.
     around = weights + np.bincount(one, weights.take(other), count)
     around += np.bincount(other, weights.take(one), count)
     core = around >= max(int(min_samples), 1)
@@ -54,8 +54,8 @@ def dbscan(
         one, other = one[inner], other[inner]
     roots = _components(count, one, other)
     labels = np.full(count, -1, np.intp)
-    # Number the clusters by their first core box in the order given. Of several values for one
-    # place NumPy keeps the last: written backwards, that is the first box.
+    # Number the clusters by their first core box in the given order. NumPy keeps the last of
+    # several values assigned to one index: in reverse order that is the first box.
     cores = core.take(back).nonzero()[0]
     places = back.take(cores)
     own = roots.take(places)
@@ -72,7 +72,7 @@ def dbscan(
 def _join_borders(
     labels: IntArray, core: npt.NDArray[np.bool_], one: IntArray, other: IntArray
 ) -> None:
-    """Give every box beside a core box, and itself none, the lowest label it touches."""
+    """Label every non-core box next to a core box with the lowest label of its core neighbors."""
     mixed = (core.take(one) != core.take(other)).nonzero()[0]
     if len(mixed):
         one, other = one[mixed], other[mixed]
@@ -84,23 +84,20 @@ def _join_borders(
 
 
 def _components(count: int, one: IntArray, other: IntArray) -> IntArray:
-    """Return for every box the lowest index among the boxes that edges connect it with.
+    """Return for each of ``count`` boxes the lowest index among the boxes connected with it.
 
-    Args:
-        count: How many boxes there are.
-        one: The lower end of each edge, in ascending order.
-        other: The higher end.
+    The edges go from ``one``, in ascending order, to ``other``, which is higher.
     """
     roots = np.arange(count)
-    # The lowest neighbor of each (of several values NumPy keeps the last, so: backwards), then
-    # that one's own: in a cluster whose boxes nearly all overlap these are all the same.
+    # First the lowest neighbor of each (in reverse order, as above), then repeatedly that one's
+    # own: this suffices for a cluster whose boxes nearly all overlap.
     roots[other[::-1]] = one[::-1]
     while True:
         further = roots.take(roots)
         if (further == roots).all():
             break
         roots = further
-    # What is left are the few edges between parts of one cluster.
+    # The remaining few edges connect parts of one cluster.
     low, high = roots.take(one), roots.take(other)
     apart = (low != high).nonzero()[0]
     if not len(apart):
@@ -121,9 +118,8 @@ def _root(parents: list[int], box: int) -> int:
 def _neighbors(boxes: Float64Array, eps: float) -> tuple[IntArray, IntArray]:
     """Return every pair of boxes within ``eps`` once, the lower index first and ascending.
 
-    The left edges of two boxes with IoU of at least 1 - eps are no further apart than eps times
-    the width of the one that starts first: the neighbors that follow a box stand in one short run
-    behind it.
+    The left edges of two boxes with an IoU of at least 1 - eps differ by at most eps times the
+    width of the box that starts first, so a box's further neighbors directly follow it.
 
     Args:
         boxes: float64 (N, 4), by ascending left edge.
@@ -133,7 +129,7 @@ def _neighbors(boxes: Float64Array, eps: float) -> tuple[IntArray, IntArray]:
     width = x2 - x1
     area = width * (y2 - y1)
     following = np.arange(1, len(boxes) + 1)
-    # At a distance of 1 even boxes that do not meet are near.
+    # At a distance of 1 even disjoint boxes are neighbors.
     reach = eps * width + 1e-9 if eps < 1.0 else np.inf
     sizes = x1.searchsorted(x1 + reach, "right") - following
     ends = sizes.cumsum()
@@ -148,15 +144,14 @@ def _neighbors(boxes: Float64Array, eps: float) -> tuple[IntArray, IntArray]:
 
 
 def nms(boxes_xyxy: Float64Array, scores: Float64Array, *, iou_threshold: float) -> IntArray:
-    """Keep each best box and drop those that overlap it too much.
+    """Suppress boxes that overlap a better box.
 
-    Widths and heights count one pixel more than x2 - x1, as in TAO's NMS (DeepStream's counts none
-    more).
+    Widths and heights are x2 - x1 + 1, as in TAO's NMS (DeepStream's are x2 - x1).
 
     Args:
         boxes_xyxy: float64 (N, 4), network pixels.
         scores: float64 (N,).
-        iou_threshold: Overlap above which the lesser box goes, 0..1.
+        iou_threshold: IoU above which the worse box is dropped, 0..1.
 
     Returns:
         Indices of the boxes kept, best first; equal scores in the order given.
@@ -183,15 +178,13 @@ def nms_across_classes(
     *,
     iou_thresholds: Float64Array,
 ) -> IntArray:
-    """Drop boxes that overlap a better box of another class too much: one object has one class.
-
-    What each class found is left as it is among itself.
+    """Suppress boxes that overlap a better box of another class: one object has one class.
 
     Args:
         boxes_xyxy: float64 (N, 4), network pixels, clustered class by class.
         scores: float64 (N,).
         class_ids: int32 (N,).
-        iou_thresholds: float64 (C,), overlap above which a box of that class goes, 0..1.
+        iou_thresholds: float64 (C,), IoU above which a box of that class is dropped, 0..1.
 
     Returns:
         Indices of the boxes kept, best first; equal scores in the order given.

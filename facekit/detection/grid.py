@@ -1,9 +1,9 @@
 """Decode DetectNet_v2's grids into boxes in network pixels.
 
-Each cell of a 26x46 grid (stride 16 over 416x736) carries a coverage and, per class, four offsets
-of the box's left, top, right and bottom from the cell, divided by 35. The rule and its constants
-are those of DeepStream's parser and of TAO (tao_deploy, cv/detectnet_v2/postprocessor.py,
-``abs_bbox_converter``); the card's "xc, yc, w, h" does not hold for this export.
+Each cell of a 26x46 grid (stride 16 over 416x736) has, per class, a coverage and four offsets of
+the box's left, top, right and bottom from the cell, divided by 35. The rule and its constants are
+those of DeepStream's parser and of TAO (tao_deploy, cv/detectnet_v2/postprocessor.py,
+``abs_bbox_converter``); the card's "xc, yc, w, h" is wrong for this export.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy.typing as npt
 from facekit.contract import GRID_STRIDE
 
 BOX_SCALE = 35.0
-"""Pixels one unit of the box output stands for (``bbox_normalizer`` in TAO)."""
+"""Pixels per unit of the box output (``bbox_normalizer`` in TAO)."""
 BOX_OFFSET = 0.5
-"""Pixels from a cell's corner to the point its offsets count from (``bbox_offset`` in TAO)."""
+"""Pixels from a cell's corner to the origin of its offsets (``bbox_offset`` in TAO)."""
 
-# Which way each channel of a box counts from the cell's point: left and top back, the others on.
+# Sign of each channel's offset: left and top are subtracted from the origin, the others added.
 _SIGNS = np.array([[-BOX_SCALE], [-BOX_SCALE], [BOX_SCALE], [BOX_SCALE]])
 
 
@@ -46,7 +46,7 @@ def decode_cells(
 
 @lru_cache(maxsize=8)
 def _points(rows: int, columns: int) -> npt.NDArray[np.float64]:
-    """Return the point each cell's offsets count from as x, y, x, y: float64 (4, cells)."""
+    """Return the origin of each cell's offsets as x, y, x, y: float64 (4, cells)."""
     y, x = np.mgrid[:rows, :columns].reshape(2, -1) * GRID_STRIDE + BOX_OFFSET
     return np.stack([x, y, x, y])
 
@@ -54,11 +54,11 @@ def _points(rows: int, columns: int) -> npt.NDArray[np.float64]:
 def encode_boxes(
     boxes_xyxy: npt.NDArray[Any], cells: npt.NDArray[np.intp], columns: int
 ) -> npt.NDArray[np.float32]:
-    """Write boxes as the offsets a cell would carry: the inverse of ``decode_cells``.
+    """Encode boxes as offsets of cells: the inverse of ``decode_cells``.
 
     Args:
         boxes_xyxy: (N, 4), network pixels.
-        cells: (N,), row-major index of the cell that carries each box.
+        cells: (N,), row-major index of each box's cell.
         columns: Cells in a grid row.
 
     Returns:

@@ -9,17 +9,13 @@ from facekit.errors import ConfigError, reading
 
 
 def read_class_names(path: Path, detector: str) -> list[str]:
-    """Return the class names of a label file.
+    """Return the class names of the label file of a detector, such as ``facemask``.
 
-    Those of the kit's detectors are part of the tensor contract: clients name a class by its number
-    and never see the file.
-
-    Args:
-        path: The file.
-        detector: The model whose outputs are named, such as ``facemask``.
+    Those of the kit's detectors are part of the tensor contract, because clients get only numbers
+    of classes.
 
     Raises:
-        ConfigError: The file can't be read, names no class, or names others than the contract.
+        ConfigError: The file can't be read, or its names differ from the contract.
     """
     with reading(path, ConfigError):
         names = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]

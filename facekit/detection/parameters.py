@@ -22,19 +22,18 @@ class ClusteringParameters:
     """How the cells of one class become boxes.
 
     Attributes:
-        clustering_algorithm: ``DBSCAN``, ``NMS`` or ``HYBRID`` (DBSCAN decides what is a face, NMS
-            which of its boxes stands for it).
+        clustering_algorithm: ``DBSCAN``, ``NMS`` or ``HYBRID`` (DBSCAN selects the clusters, NMS a
+            box of each).
         coverage_threshold: Cells at or below this coverage are ignored, 0..1.
         dbscan_eps: Largest 1 - IoU between neighbors, 0..1.
-        dbscan_min_samples: Coverage that a neighborhood must add up to, at least 1; fractions are
-            cut off, as TAO does.
-        dbscan_confidence_threshold: Coverage that a cluster must add up to; a sum, so it may
-            exceed 1.
+        dbscan_min_samples: Least sum of coverages of a neighborhood, at least 1; truncated to a
+            whole number, as in TAO.
+        dbscan_confidence_threshold: Least sum of coverages of a cluster; may exceed 1.
         minimum_bounding_box_height: Boxes of this height or less are dropped, network pixels.
         nms_iou_threshold: Boxes that overlap a better one by more than this are dropped, 0..1.
         nms_confidence_threshold: Least coverage of a box for NMS, 0..1.
         cross_class_iou_threshold: Boxes of this class that overlap a better one of another class by
-            more than this are dropped, 0..1; at 1 classes do not touch each other.
+            more than this are dropped, 0..1; at 1 none is.
     """
 
     clustering_algorithm: str = "DBSCAN"
@@ -53,23 +52,22 @@ class ClusteringParameters:
                 f"clustering_algorithm is {self.clustering_algorithm!r}; "
                 f"it must be one of {', '.join(ALGORITHMS)}"
             )
-        for name, (low, high) in _RANGES.items():
+        for name in (field.name for field in fields(self) if field.type == "float"):
             value = getattr(self, name)
-            if not (low <= value <= high) or math.isinf(value):
-                bound = f"between {low:g} and {high:g}" if high < math.inf else f"{low:g} or more"
+            if name in _UNBOUNDED:
+                valid, bound = 0 <= value < math.inf, "0 or more"
+            else:
+                valid, bound = 0 <= value <= 1, "between 0 and 1"
+            if not valid:
                 raise ConfigError(f"{name} is {value:g}; it must be {bound}")
 
 
-_RANGES: dict[str, tuple[float, float]] = {
-    "coverage_threshold": (0.0, 1.0),
-    "dbscan_eps": (0.0, 1.0),
-    "dbscan_min_samples": (0.0, math.inf),
-    "dbscan_confidence_threshold": (0.0, math.inf),
-    "minimum_bounding_box_height": (0.0, math.inf),
-    "nms_iou_threshold": (0.0, 1.0),
-    "nms_confidence_threshold": (0.0, 1.0),
-    "cross_class_iou_threshold": (0.0, 1.0),
-}
+_UNBOUNDED = (
+    "dbscan_min_samples",
+    "dbscan_confidence_threshold",
+    "minimum_bounding_box_height",
+)
+"""Parameters that may exceed 1."""
 
 
 def parse_parameters(
@@ -78,17 +76,17 @@ def parse_parameters(
     """Read the ``parameters`` of a model's configuration.
 
     Args:
-        values: Parameter name to text. A number holds for all classes; numbers with commas between
-            them are one a class, in the order of the label file.
+        values: Parameter name to text: one value for all classes, or one for each class, separated
+            by commas, in the order of the label file.
         class_names: The lines of the label file.
-        others: Names of parameters that mean something to somebody else.
+        others: Names of parameters to skip, which are not of the clustering.
 
     Returns:
         One ``ClusteringParameters`` a class.
 
     Raises:
-        ConfigError: Names the parameter that is unknown, not a number, out of range, or whose
-            count of numbers is not the count of classes.
+        ConfigError: A parameter is unknown, not a number or out of range, or does not have one
+            value for each class.
 
     >>> [p.dbscan_eps for p in parse_parameters({"dbscan_eps": "0.3,0.2"}, ["mask", "no_mask"])]
     [0.3, 0.2]

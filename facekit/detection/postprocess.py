@@ -20,7 +20,7 @@ class Detections:
 
     Attributes:
         boxes_xyxy: float32 (N, 4), pixels of the upright original, clipped to it.
-        scores: float32 (N,), highest coverage of a cell that voted for the box, 0..1.
+        scores: float32 (N,), highest coverage of the box's cells, 0..1.
         class_ids: int32 (N,), lines of the label file.
     """
 
@@ -41,9 +41,8 @@ def detect(
 ) -> Detections:
     """Decode, cluster, and scale to the photo.
 
-    Clustering works in network pixels, before any clipping, so that its thresholds mean the same
-    for every photo size. Every class is clustered by itself; of boxes of different classes on one
-    face the surest stays where ``cross_class_iou_threshold`` says so.
+    Each class is clustered separately, in network pixels and before clipping, so that thresholds do
+    not depend on the photo's size. Then ``cross_class_iou_threshold`` is applied.
 
     Args:
         bbox: float32 (4 * C, rows, columns), the network's boxes; (4 * C, 26, 46) where served.
@@ -68,9 +67,9 @@ def detect(
     boxes *= np.array([width / (columns * GRID_STRIDE), height / (rows * GRID_STRIDE)] * 2)
     np.maximum(boxes, 0.0, out=boxes)
     np.minimum(boxes, np.array([width, height] * 2), out=boxes)
-    # What callers get: a box that is thinner than float32 can tell has no area for them.
+    # Before the check for area: a very thin box may have none in float32.
     boxes = boxes.astype(np.float32)
-    # A box wholly outside the frame is left without area and shows nothing of the photo.
+    # A box wholly outside the photo has no area after clipping.
     visible = (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
     order = order[visible[order]]
     return Detections(
@@ -85,7 +84,7 @@ def _one_class(
     coverage = cov.reshape(-1)
     cells = np.flatnonzero(coverage > np.float32(chosen.coverage_threshold))
     boxes = decode_cells(bbox, cells)
-    # NaN compares false, so a broken engine's NaN boxes go here as well.
+    # NaN compares false, so this drops NaN boxes of a broken engine too.
     sound = boxes[:, 2:] > boxes[:, :2]
     if not sound.all():
         kept = np.flatnonzero(sound.all(axis=1))
@@ -114,7 +113,7 @@ def _summarize(
     boxes: Float64Array, scores: Float64Array, labels: npt.NDArray[np.intp]
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return each cluster's coverage-weighted mean box, summed coverage and highest coverage."""
-    # Noise, labeled -1, comes first when the boxes are ordered by their labels.
+    # Noise, labeled -1, comes first when boxes are sorted by label.
     ends = np.bincount(labels + 1).cumsum()
     if len(ends) < 2:
         return np.empty((0, 4)), np.empty(0), np.empty(0)

@@ -1,7 +1,7 @@
-"""Tells before a server starts which engines it could not run, and what repairs that.
+"""Find the engines that a server could not run, and how to repair them, before it starts.
 
-TensorRT refuses a foreign engine with an assertion that names neither; Triton then lists every
-model that depends on it.
+TensorRT refuses a foreign engine with an assertion that does not name it, and Triton then lists
+every model that depends on it.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from facekit.engines.manifest import (
 from facekit.errors import ConfigError
 
 _WITHOUT_GPU = "docker compose --profile cpu up triton-cpu"
-# The one model whose tensors depend on the weights chosen: the number of its points.
+# The only model whose tensors depend on the weights: the number of its points.
 _DECIDES = "fpenet"
 
 
 def active_config(repository: Path) -> str:
-    """Return the name of the configurations that fit the engines, "" for ``config.pbtxt``."""
+    """Return the name of the configurations that fit the engines; "" for ``config.pbtxt``."""
     try:
         manifest = read_manifest(repository, _DECIDES)
-    except ConfigError:  # `check_engines` tells
+    except ConfigError:  # `check_engines` reports it
         return ""
     return "" if manifest is None else manifest.config
 
 
 def needs_machine(repository: Path, config: str) -> bool:
-    """Whether any model is served by TensorRT.
+    """Return whether any model is served by TensorRT.
 
     Raises:
-        ConfigError: a configuration can't be read.
+        ConfigError: A configuration can't be read.
     """
     return any(map(runs_engine, active_configs(repository, config).values()))
 
@@ -56,22 +56,22 @@ def check_engines(
     machine: Machine,
     config: str | None = None,
 ) -> list[str]:
-    """Return one sentence for everything that keeps a model's engine or pipeline from serving.
+    """Return a sentence for each problem that keeps a model's engine or pipeline from serving.
 
-    Each names the model and the file, and ends with the one command that repairs it.
+    Each names the model and the file, and ends with the command that repairs it.
 
     Args:
-        repository: the model repository.
-        models: the names of those to check; ``None`` for all.
-        machine: what they shall run on.
-        config: the set of ``configs/<name>.pbtxt`` that is served; by default what the engines
-            were made for, which then must be the same for all of them.
+        repository: The model repository.
+        models: Names of the models to check; ``None`` for all.
+        machine: The machine that serves them.
+        config: The set of ``configs/<name>.pbtxt`` that is served; by default the one that the
+            engines were built for, which then must be the same for all of them.
     """
     name = active_config(repository) if config is None else config
     try:
         configs = active_configs(repository, name)
     except ConfigError as error:
-        return [f"{error}: mend the file"]
+        return [f"{error}: correct the file"]
     wanted = set(configs) if models is None else set(models)
     engines = {
         model: found
@@ -80,10 +80,8 @@ def check_engines(
     }
     problems = _machine_problems(machine) if engines else []
     for model, found in engines.items():
-        problems += [
-            f"{model}: {problem}"
-            for problem in _engine_problems(repository, model, found, name, machine)
-        ]
+        own = _engine_problems(repository, model, found, name, machine)
+        problems += [f"{model}: {problem}" for problem in own]
     if config is None:
         problems += _mixed_problems(repository, engines, name)
     for model, found in configs.items():
@@ -93,30 +91,28 @@ def check_engines(
 
 
 def _is_ours(repository: Path, model: str) -> bool:
-    """Whether the converter makes this engine; of others nothing is known, and Triton judges."""
+    """Return whether the converter builds this engine; any other is left to Triton to check."""
     return model in MODELS or manifest_path(repository, model).exists()
 
 
 def _mixed_problems(repository: Path, models: Iterable[str], served: str) -> list[str]:
-    """Return a sentence for each engine whose configurations are not the ones served.
+    """Return a sentence for each engine that was built for other configurations than are served.
 
-    One server has one set of configurations, which holds the thresholds of the detector as well as
-    the number of points. The mask detector has one configuration in all of them.
+    A server has one set of configurations, with the thresholds of the detector and the number of
+    points. The mask detector has the same configuration in all sets.
     """
     problems = []
     for model in models:
-        if is_optional(model):
-            continue
         try:
             manifest = read_manifest(repository, model)
             decides = read_manifest(repository, _DECIDES)
-        except ConfigError:  # `_engine_problems` tells
+        except ConfigError:  # `_engine_problems` reports it
             continue
-        if manifest is None or decides is None or manifest.config == served:
+        if manifest is None or decides is None or is_optional(model) or manifest.config == served:
             continue
         problems.append(
-            f"{model}: its engine is for {_config_words(manifest.config)}, and {_DECIDES}'s is for "
-            f"{_config_words(served)}, and one server has one of them; repair it with: "
+            f"{model}: its engine is for {_config_file(manifest.config)}, that of {_DECIDES} is "
+            f"for {_config_file(served)}, and a server has one of them; repair it with: "
             f"{repair_command(model, decides.weights)}"
         )
     return problems
@@ -126,19 +122,19 @@ def _machine_problems(machine: Machine) -> list[str]:
     why = "".join(f" ({note})" for note in machine.notes)
     if machine.tensorrt is None:
         return [
-            f"this server has no TensorRT (libnvinfer){why}, and engines need it; "
-            f"without one: {_WITHOUT_GPU}"
+            f"this server has no TensorRT (libnvinfer){why}, which engines need; "
+            f"without it: {_WITHOUT_GPU}"
         ]
     if not machine.gpus:
         return [
-            f"this server sees no NVIDIA GPU{why}, and engines need one; check the driver and the "
+            f"this server has no NVIDIA GPU{why}, which engines need; check the driver and the "
             f"NVIDIA container toolkit; without a GPU: {_WITHOUT_GPU}"
         ]
     kinds = list(dict.fromkeys(map(str, machine.gpus)))
     if len(kinds) > 1:
         return [
-            f"this server sees several kinds of GPU ({', '.join(kinds)}), and an engine runs on "
-            f"one; show it one kind: set CUDA_VISIBLE_DEVICES or the device_ids of "
+            f"this server has several kinds of GPU ({', '.join(kinds)}), and an engine runs on "
+            f"one; select one kind by CUDA_VISIBLE_DEVICES or the device_ids of "
             f"docker-compose.yml, then: {REPAIR}"
         ]
     return []
@@ -158,7 +154,7 @@ def _engine_problems(
         return [f"the engine {engine} is missing; repair it with: {repair}"]
     if manifest is None:
         return [
-            f"{manifest_path(repository, model)} is missing, so nothing tells what the engine "
+            f"{manifest_path(repository, model)} is missing, which states what the engine "
             f"{engine.name} was built for; repair it with: {repair}"
         ]
     problem = (
@@ -187,7 +183,7 @@ def _patch(version: str) -> str:
 
 def _gpu_problem(engine: Path, manifest: EngineManifest, machine: Machine) -> str | None:
     built = (manifest.gpu, manifest.compute_capability)
-    if len(set(machine.gpus)) > 1:  # `_machine_problems` tells
+    if len(set(machine.gpus)) > 1:  # `_machine_problems` reports it
         return None
     for gpu in machine.gpus:
         if (gpu.name, gpu.compute_capability) != built:
@@ -210,21 +206,21 @@ def _source_problem(repository: Path, manifest: EngineManifest) -> str | None:
 def _config_problems(manifest: EngineManifest, config: Any, model: Path, name: str) -> list[str]:
     file = active_file(model, name)
     repair = repair_command(manifest.model, manifest.weights)
-    remedy = f"choose weights that fit, or mend the file, then: {repair}"
+    remedy = f"choose weights that fit, or correct the file, then: {repair}"
     if name != manifest.config and not is_optional(manifest.model):
         option = f"--config-name '{manifest.config}'"
-        remedy = f"the engine is for {_config_words(manifest.config)}: facekit serve {option}"
+        remedy = f"the engine is for {_config_file(manifest.config)}: facekit serve {option}"
     problems = []
     for output in config.output:
         dims = manifest.outputs.get(output.name)
         if dims is None:
             given = ", ".join(manifest.outputs)
             problems.append(
-                f"{file} wants the output {output.name}, and the engine gives {given}; {remedy}"
+                f"{file} has the output {output.name}, and the engine has {given}; {remedy}"
             )
         elif not _fits(tuple(output.dims), tuple(dims)):
             problems.append(
-                f"{file} says {output.name} {list(output.dims)}, and the engine gives "
+                f"{file} has {output.name} {list(output.dims)}, and the engine has "
                 f"{list(dims)}; {remedy}"
             )
     batch = manifest.batch
@@ -254,5 +250,5 @@ def _pipeline_problems(model: Path, config: Any) -> list[str]:
     return [f"{model.name}: the pipeline {file} is missing; repair it with: {REPAIR}"]
 
 
-def _config_words(name: str) -> str:
+def _config_file(name: str) -> str:
     return f"configs/{name}.pbtxt" if name else "config.pbtxt"

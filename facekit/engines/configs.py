@@ -1,4 +1,4 @@
-"""The configuration of each model that a server reads: ``configs/<name>.pbtxt`` or the default."""
+"""Read and write the models' configurations: ``configs/<name>.pbtxt`` or ``config.pbtxt``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DEFAULT_FILE = "config.pbtxt"
 
 
 def active_file(model: Path, config: str) -> Path | None:
-    """Return the file that a server reads for a model; ``None`` if the folder is no model.
+    """Return the file that a server reads for a model; ``None`` if the folder is not a model.
 
     Args:
-        model: the model's folder in the repository.
-        config: the name of ``--model-config-name``; "" for none.
+        model: The model's folder in the repository.
+        config: Value of ``--model-config-name``; "" for none.
     """
     for name in (f"configs/{config}.pbtxt", DEFAULT_FILE) if config else (DEFAULT_FILE,):
         if (model / name).is_file():
@@ -31,8 +31,8 @@ def read_config(path: Path, *, to_write: bool = False) -> Any:
 
     Args:
         path: The file.
-        to_write: Whether it will be written again. Then a field that this protocol's version does
-            not know, as a server of another version may, is an error, as it would be lost.
+        to_write: Whether it will be written again, which would lose unknown fields, such as of
+            another version of Triton: they are an error then.
 
     Raises:
         ConfigError: The file cannot be read or is not a configuration.
@@ -57,14 +57,10 @@ def write_config(config: Any) -> str:
 
 
 def in_color(config: Any, color: str) -> str | None:
-    """Make a configuration use the pipeline of a color, and decode large JPEGs to it.
-
-    Args:
-        config: Triton's ``ModelConfig``, which is changed.
-        color: ``gray`` or ``rgb``.
+    """Change a ``ModelConfig`` to the pipeline of a color, ``gray`` or ``rgb``.
 
     Returns:
-        The file name of the pipeline; "" if only JPEGs are decoded to the color, None if the model
+        The pipeline's file name; "" if only the color of large JPEGs was changed, None if the model
         has no color, and nothing was changed.
     """
     reduced = "reduced_decode" in config.parameters
@@ -82,7 +78,7 @@ def active_configs(repository: Path, config: str) -> dict[str, Any]:
     """Return the configuration of every model by its name, as a server reads them.
 
     Raises:
-        ConfigError: a file is no configuration.
+        ConfigError: A file is not a configuration.
     """
     found = {}
     for model in sorted(path for path in repository.iterdir() if path.is_dir()):
@@ -98,6 +94,6 @@ def parameters(config: Any) -> dict[str, str]:
 
 
 def runs_engine(config: Any) -> bool:
-    """Whether a configuration is of a model that TensorRT runs."""
-    # Triton knows two words for it.
+    """Return whether a configuration is of a model that TensorRT runs."""
+    # Triton has two names for it.
     return "tensorrt" in (config.backend, config.platform.removesuffix("_plan"))

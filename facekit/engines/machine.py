@@ -1,4 +1,4 @@
-"""The TensorRT version and the GPUs of this machine, asked of NVIDIA's libraries.
+"""Detect the TensorRT version and the GPUs of this machine through NVIDIA's libraries.
 
 >>> supports("8.6", "int8"), supports("6.0", "int8")
 (True, False)
@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Newest first: an image holds one, and a machine with several runs the newest.
+# Newest first: an image has one, and a machine with several runs the newest.
 _TENSORRT = ("libnvinfer.so", *(f"libnvinfer.so.{major}" for major in range(20, 6, -1)))
 _CUDA = "libcuda.so.1"
 # CUdevice_attribute of CUDA's driver API.
 _CAPABILITY_MAJOR = 75
 _CAPABILITY_MINOR = 76
 _NAME_BYTES = 256
-# A driver that does not answer for so long never does.
+# A driver that takes longer never answers.
 _TIMEOUT_S = 20.0
 
 
@@ -39,13 +39,13 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Machine:
-    """What engines are built with and run on.
+    """The machine that engines are built with and run on.
 
     Attributes:
-        tensorrt: the version of TensorRT's library, such as ``8.6.3``; ``None`` without one.
-        gpus: those that CUDA shows this process, in CUDA's order.
-        architecture: of the processor, such as ``x86_64``.
-        notes: why a library that is there did not answer.
+        tensorrt: Version of TensorRT's library, such as ``8.6.3``; ``None`` without one.
+        gpus: The GPUs visible to this process, in CUDA's order.
+        architecture: The processor's, such as ``x86_64``.
+        notes: Why an installed library did not answer.
     """
 
     tensorrt: str | None
@@ -55,10 +55,10 @@ class Machine:
 
 
 def probe_machine() -> Machine:
-    """Ask the libraries of TensorRT and CUDA; what is not there is ``None`` or ``()``.
+    """Query the libraries of TensorRT and CUDA; what is missing is ``None`` or ``()``.
 
-    A process of its own asks them, because both stay loaded, and one that does not fit the driver
-    may end the process.
+    This is done in a separate process, because both stay loaded, and a library that does not fit
+    the driver may end the process.
     """
     command = [sys.executable, "-I", "-S", str(Path(__file__).resolve())]
     try:
@@ -70,14 +70,14 @@ def probe_machine() -> Machine:
             timeout=_TIMEOUT_S,
             check=True,
         )
-        # The libraries may print lines of their own before.
+        # The libraries may print lines before it.
         found = json.loads(done.stdout.decode("utf-8", "replace").splitlines()[-1])
     except subprocess.TimeoutExpired:
-        return _nothing(f"TensorRT and CUDA did not answer for {_TIMEOUT_S:g} s")
+        return _nothing(f"TensorRT and CUDA did not answer within {_TIMEOUT_S:g} s")
     except subprocess.CalledProcessError as error:
-        return _nothing(f"asking TensorRT and CUDA ended with exit code {error.returncode}")
+        return _nothing(f"querying TensorRT and CUDA ended with exit code {error.returncode}")
     except (OSError, ValueError, IndexError) as error:
-        return _nothing(f"TensorRT and CUDA could not be asked: {error}")
+        return _nothing(f"TensorRT and CUDA could not be queried: {error}")
     return Machine(
         tensorrt=found["tensorrt"],
         gpus=tuple(Gpu(*gpu) for gpu in found["gpus"]),
@@ -87,16 +87,12 @@ def probe_machine() -> Machine:
 
 
 def supports(compute_capability: str, precision: str) -> bool:
-    """Whether a kind of GPU has arithmetic of its own for a precision.
+    """Return whether a GPU of a compute capability, such as ``8.6``, computes in a precision.
 
-    TensorRT builds an engine all the same where it lacks one, and computes in FP32.
-
-    Args:
-        compute_capability: such as ``8.6``.
-        precision: ``int8``, ``fp16`` or ``fp32``.
+    TensorRT builds an engine even where it does not, and then computes in FP32.
 
     Raises:
-        ValueError: an argument is neither.
+        ValueError: ``precision`` is not ``int8``, ``fp16`` or ``fp32``.
     """
     major, minor = (int(part) for part in compute_capability.split("."))
     version = (major, minor)
@@ -111,7 +107,7 @@ def supports(compute_capability: str, precision: str) -> bool:
 
 
 def version_text(number: int) -> str:
-    """Return TensorRT's version from the number that its library gives.
+    """Return TensorRT's version from the number that its library returns.
 
     >>> version_text(8603), version_text(100703)
     ('8.6.3', '10.7.3')
@@ -181,7 +177,7 @@ def _load(name: str, notes: list[str]) -> Any:
     try:
         return ctypes.CDLL(name)
     except OSError as error:
-        # The library is there, and one that it needs is missing.
+        # Any other message is of a library that is there but needs a missing one.
         if not str(error).startswith(f"{name}: cannot open shared object file"):
             notes.append(f"{name} cannot be loaded: {error}")
         return None

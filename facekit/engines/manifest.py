@@ -1,8 +1,8 @@
 """The description of an engine: ``plan.json`` beside each ``model.plan``.
 
-An engine runs only with the TensorRT version and on the kind of GPU that it was built with, and its
-own error names neither. So the converter writes down what it used, and the server reads it when it
-starts.
+An engine runs only with the TensorRT version and on the kind of GPU that it was built with, and
+TensorRT's error names neither. So the converter records what it used, and the server reads the
+record when it starts.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ ENGINE_FILE = "model.plan"
 MANIFEST_FILE = "plan.json"
 VERSION_DIR = "1"
 FORMAT = 1
-"""Version of the file's layout; a later one is not read."""
+"""Version of the file's layout; other versions are refused."""
 
 REPAIR = "docker compose run --rm converter"
-"""Makes every engine and pipeline that is missing or does not fit."""
+"""Builds every engine and pipeline that is missing or does not fit."""
 
 OPEN_WEIGHTS = "open"
-"""The weights that are the repository's own ``model.onnx``."""
+"""Name of the weights in the repository's own ``model.onnx``."""
 
 _CHUNK = 1024 * 1024
-# What the plain command makes engines of, and the kit's other weights, which it has to be told.
+# The weights of ``REPAIR`` without options, and the kit's others.
 _DEFAULT_WEIGHTS = "nvidia"
 _OTHER_WEIGHTS = ("nvidia-fp16", OPEN_WEIGHTS)
 
@@ -48,27 +48,27 @@ class Batch:
 
 @dataclass(frozen=True)
 class EngineManifest:
-    """One engine.
+    """The description of one engine.
 
     Attributes:
-        model: the model's name in the repository, such as ``facenet``.
-        weights: the name of the source in the converter's catalog, such as ``nvidia``.
-        config: the set of ``configs/<name>.pbtxt`` that fits; "" for ``config.pbtxt``.
-        source: the network's file name.
-        source_sha256: of the network's file.
+        model: Name in the repository, such as ``facenet``.
+        weights: Name in the converter's catalog, such as ``nvidia``.
+        config: The set of ``configs/<name>.pbtxt`` that fits; "" for ``config.pbtxt``.
+        source: The network's file name.
+        source_sha256: Of the network's file.
         source_format: ``uff-etlt``, ``onnx-etlt`` or ``onnx``.
-        tensorrt: the TensorRT that built it, such as ``8.6.3``.
-        gpu: the GPU's name, such as ``NVIDIA A10``.
-        compute_capability: the GPU's, such as ``8.6``.
-        precision: ``int8``, ``fp16`` or ``fp32``: what was built, which may be less than was asked.
-        batch: batch sizes it takes.
-        outputs: output name to dims without batch.
-        engine_sha256: of ``model.plan``, so that a foreign or half file is known.
-        engine_bytes: size of ``model.plan``.
+        tensorrt: Version that built it, such as ``8.6.3``.
+        gpu: The GPU's name, such as ``NVIDIA A10``.
+        compute_capability: The GPU's, such as ``8.6``.
+        precision: ``int8``, ``fp16`` or ``fp32``, as built, which may differ from the request.
+        batch: Batch sizes.
+        outputs: Output name to dims without batch.
+        engine_sha256: Of ``model.plan``; detects a foreign or truncated file.
+        engine_bytes: Size of ``model.plan``.
         created: UTC, ISO 8601, seconds.
-        command: the tool's arguments; a secret key is replaced by ``***``.
-        inputs: input name to dims without batch.
-        calibration_sha256: of the INT8 calibration cache; ``None`` where none was used.
+        command: The tool's arguments; a secret key is replaced by ``***``.
+        inputs: Input name to dims without batch.
+        calibration_sha256: Of the INT8 calibration cache; ``None`` without one.
     """
 
     model: str
@@ -92,19 +92,14 @@ class EngineManifest:
 
     def to_json(self) -> str:
         """Return the text of ``plan.json``."""
-        values = {"format": FORMAT, **dataclasses.asdict(self)}
-        return json.dumps(values, indent=2) + "\n"
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str) -> EngineManifest:
-        """Read the text of a ``plan.json``.
-
-        Args:
-            text: the file's text.
-            where: the file's name for messages.
+        """Read the text of a ``plan.json``; ``where`` is its name for messages.
 
         Raises:
-            ConfigError: it is no such file; the message names ``where`` and what is wrong.
+            ConfigError: The text is not a description; says what is wrong.
         """
         try:
             values: Any = json.loads(text)
@@ -146,17 +141,17 @@ class EngineManifest:
         ]
         wrong = [f"{n} is {v!r}, expected a whole number" for n, v in numbers if type(v) is not int]
         wrong += [f"{n} is {v!r}, expected text" for n, v in texts if not isinstance(v, str)]
-        # It becomes part of a path.
+        # It becomes a part of a path.
         if isinstance(self.config, str) and not re.fullmatch(r"\w*", self.config):
             wrong.append(f"config is {self.config!r}, expected letters and digits")
         return wrong
 
 
 def repair_command(model: str, weights: str | None = None) -> str:
-    """Return the command that makes one model's engine again, of the same weights.
+    """Return the command that rebuilds one model's engine from the same weights.
 
-    The others' engines stay as they are. Where nobody knows the weights, they are the ones that the
-    plain command takes; an optional model has the kit's own alone.
+    The other engines are kept. Unknown weights are taken for the default ones, or for the kit's own
+    of an optional model, which has no others.
 
     >>> repair_command("facenet", "nvidia"), repair_command("facenet", "open")
     ('docker compose run --rm converter', \
@@ -172,35 +167,30 @@ def repair_command(model: str, weights: str | None = None) -> str:
 
 
 def restore_hint(model: str, file: Path) -> str:
-    """Return how to get an optional model's ONNX file back; "" for any other model.
-
-    Args:
-        model: The model's name.
-        file: Where its network lies, or should.
-    """
+    """Return how to restore the ONNX file of an optional model; "" for any other model."""
     if not is_optional(model):
         return ""
     return (
-        f"get it back in the kit's clone with: git checkout model_repository/{model}; or export "
+        f"restore it in the kit's clone with: git checkout model_repository/{model}; or export "
         f"one: python -m training.detector export -m CHECKPOINT -o {file}"
     )
 
 
 def engine_path(repository: Path, model: str) -> Path:
-    """Return where a model's engine lies."""
+    """Return the path of a model's engine."""
     return repository / model / VERSION_DIR / ENGINE_FILE
 
 
 def manifest_path(repository: Path, model: str) -> Path:
-    """Return where what is known of a model's engine lies."""
+    """Return the path of the description of a model's engine."""
     return repository / model / VERSION_DIR / MANIFEST_FILE
 
 
 def read_manifest(repository: Path, model: str) -> EngineManifest | None:
-    """Return what is known of a model's engine; ``None`` if nothing is.
+    """Return the description of a model's engine; ``None`` if there is none.
 
     Raises:
-        ConfigError: the file is damaged or can't be read.
+        ConfigError: The file is damaged or can't be read.
     """
     path = manifest_path(repository, model)
     with reading(path, ConfigError):
@@ -231,7 +221,7 @@ def sha256_of(path: Path) -> str:
     """Return a file's SHA-256 as hexadecimal digits.
 
     Raises:
-        OSError: it can't be read.
+        OSError: It can't be read.
     """
     digest = hashlib.sha256()
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The optional models, which a server skips where their engine or their network is missing."""
+"""The optional models, which a server skips where their engine or network is missing."""
 
 from __future__ import annotations
 
@@ -21,29 +21,24 @@ _ONNX_FILE = "model.onnx"
 
 @dataclass(frozen=True)
 class SkippedModels:
-    """The models that a server does not serve.
-
-    Attributes:
-        models: The mask detector and its steps, as far as the repository has them.
-        message: Says which models are skipped, why, and how to get them served.
-    """
+    """The models that a server does not serve, and a message with the reason and the remedy."""
 
     models: tuple[str, ...]
     message: str
 
 
 def skipped_models(repository: Path, config: str) -> SkippedModels | None:
-    """Return the models of the mask detector where its engine or its network is missing.
+    """Return the models of the mask detector if its engine or network is missing, else None.
 
-    Whoever serves faces since before there was a mask detector goes on serving them. A file that
-    is there and does not fit is another matter, and refused like any other.
+    So repositories without a mask detector are still served. A file that exists but does not fit is
+    an error as for any other model.
 
     Args:
-        repository: the model repository.
-        config: the set of ``configs/<name>.pbtxt`` that is served; "" for ``config.pbtxt``.
+        repository: The model repository.
+        config: The set of ``configs/<name>.pbtxt`` that is served; "" for ``config.pbtxt``.
 
     Raises:
-        ConfigError: the network's configuration can't be read.
+        ConfigError: The network's configuration can't be read.
     """
     file = active_file(repository / _NETWORK, config)
     if file is None:
@@ -57,7 +52,7 @@ def skipped_models(repository: Path, config: str) -> SkippedModels | None:
     else:
         name = settings.default_model_filename or _ONNX_FILE
         network = repository / _NETWORK / VERSION_DIR / name
-        # A link to nothing is there, and damaged.
+        # A dangling link counts as a damaged file, not as a missing one.
         if network.exists() or network.is_symlink():
             return None
         why = f"{network} is missing; {restore_hint(_NETWORK, network)}"

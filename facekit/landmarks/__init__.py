@@ -1,1 +1,1 @@
-"""Landmark scheme, face crops and the way back from crop pixels to photo pixels."""
+"""Landmark scheme, face crops and their mapping to photo pixels."""

@@ -1,12 +1,12 @@
-"""Square face crops for FPENet, and the way back from crop pixels to photo pixels.
+"""Square face crops for FPENet, and the mapping of crop pixels to photo pixels.
 
 NVIDIA's own inference code cuts a square on the longer side of the box, centered on it
 (tao_tensorflow1_backend, cv/fpenet/inferencer/fpenet_inferencer.py). At the photo's border that
 code shrinks the square, which changes the scale and moves the center; here the border is padded
 instead, by repeating the edge pixels, so that every face keeps its proportions.
 
-Landmark ``p`` in pixels of a crop with left ``x`` and side ``s`` lies at ``x + p * s / 80``: the
-rule by which NVIDIA labels its training crops and reads its results back, and so does the kit.
+Landmark ``p`` in pixels of a crop with left ``x`` and side ``s`` is at ``x + p * s / 80``, as in
+NVIDIA's labels of its training crops.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from facekit.errors import BoxError
 FloatArray = npt.NDArray[np.float32]
 
 MIN_CROP_SIDE = 2.0
-"""Smallest side in photo pixels that still holds a face to look at."""
+"""Smallest side in photo pixels; smaller squares show no face."""
 
 MAX_BOX_SPAN = 8
-"""Longest side of a box over the photo's longest: beyond it nothing of a face can be seen."""
+"""Longest side of a box over the photo's longest; a larger box shows no face."""
 
 EXPAND = 1.0
 """Crop side over the box's longer side. FPENet was trained on the landmarks' own square
 (bbox_enlarge_ratio 1.0 in NVIDIA's specification)."""
 
-# Faces much larger than the crop are first averaged over whole pixel blocks down to no less than
-# this many pixels a side: the exact antialiasing that follows then reads 4 pixels a crop pixel.
+# Larger faces are first averaged over whole pixel blocks down to no less than this side, so that
+# the exact antialiasing reads 4 pixels per crop pixel.
 _REDUCED_SIDE = 4 * CROP_SIDE
 
 
 def crop_squares(
     boxes_xyxy: npt.ArrayLike, *, size_wh: tuple[int, int], expand: float = EXPAND
 ) -> FloatArray:
-    """Lay a square around each box: on the longer side, centered, not clipped.
+    """Return a square around each box: with its longer side, centered, not clipped.
 
     Args:
         boxes_xyxy: (N, 4), pixels of the upright photo.
@@ -58,7 +58,7 @@ def crop_squares(
     boxes = np.asarray(boxes_xyxy, np.float64).reshape(-1, 4)
     check_boxes(boxes, size_wh=size_wh)
     side = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(axis=1) * expand, MIN_CROP_SIDE)
-    # What lies outside the photo costs nothing to cut, so it does not count.
+    # Only pixels inside the photo cost time.
     covered = float(np.prod(np.minimum(side[:, None], size_wh), axis=1).sum())
     if covered > limits.MAX_CROP_PIXELS:
         raise BoxError(
@@ -71,14 +71,14 @@ def crop_squares(
 
 
 def check_boxes(boxes_xyxy: npt.NDArray[Any], *, size_wh: tuple[int, int] | None = None) -> None:
-    """Refuse boxes that show nothing of the photo.
+    """Check that boxes are finite, have an area, and show a part of the photo.
 
     Args:
         boxes_xyxy: (N, 4), pixels of the upright photo.
-        size_wh: Width and height of the upright photo in pixels; None where nobody knows it.
+        size_wh: Width and height of the upright photo in pixels; None if unknown.
 
     Raises:
-        BoxError: Names the first box that is wrong, what is wrong, and its numbers.
+        BoxError: Names the first box that is wrong.
     """
     for i, (x1, y1, x2, y2) in enumerate(boxes_xyxy.tolist()):
         where = f"box {i + 1} of {len(boxes_xyxy)} ({x1:g}, {y1:g}, {x2:g}, {y2:g})"
@@ -103,7 +103,7 @@ def cut_crops(gray: npt.NDArray[np.uint8], squares_xys: FloatArray) -> FloatArra
 
     Args:
         gray: uint8 (H, W), the upright photo.
-        squares_xys: float32 (N, 3), left, top and side in photo pixels; may leave the photo.
+        squares_xys: float32 (N, 3), left, top and side in photo pixels; may exceed the photo.
 
     Returns:
         float32 (N, 1, 80, 80), gray 0..255.
@@ -127,7 +127,7 @@ def cut_crops(gray: npt.NDArray[np.uint8], squares_xys: FloatArray) -> FloatArra
 
 
 def to_photo(points_xy: npt.ArrayLike, squares_xys: npt.ArrayLike) -> FloatArray:
-    """Map crop pixels back to the photo: one scale and one shift a crop.
+    """Map crop pixels to photo pixels.
 
     Args:
         points_xy: (N, K, 2), pixels of the 80x80 crops.
@@ -145,19 +145,19 @@ def to_photo(points_xy: npt.ArrayLike, squares_xys: npt.ArrayLike) -> FloatArray
 def _span(
     start: float, side: float, block: int, limit: int
 ) -> tuple[int, npt.NDArray[np.intp], tuple[int, int]]:
-    """Say what one axis of a crop reads of the photo.
+    """Return the pixels of the photo that one axis of a crop reads.
 
     Returns:
-        The first pixel the crop reaches, which may lie outside the photo; the pixels to read,
-        those outside clamped to the border; and how many blocks to repeat before and behind.
+        The first pixel of the crop, which may be outside the photo; the pixels to read, those
+        outside clamped to the border; and the numbers of blocks to pad before and behind.
     """
     # The triangular filter reaches one output pixel (or one input pixel) past the square's edge.
     reach = math.ceil(max(side / CROP_SIDE, 1.0)) + block
     first = math.floor(start) - reach
     count = math.ceil(start + side) + reach - first
     count += -count % block
-    # Blocks wholly outside are all alike: one a side is read, and repeated as a block mean, so
-    # that a crop costs no more than the photo has pixels, however far its box reaches.
+    # Blocks wholly outside are equal: one on each side is read, and its mean repeated, so that the
+    # cost of a crop is limited by the photo's pixels.
     before = max(-first // block - 1, 0)
     behind = max((first + count - limit) // block - 1, 0)
     inside = np.arange(first + before * block, first + count - behind * block)
@@ -165,7 +165,7 @@ def _span(
 
 
 def _block_means(patch: npt.NDArray[np.uint8], block: int) -> FloatArray:
-    """Average whole blocks of pixels; rows first, because adding whole rows is the fastest."""
+    """Average whole blocks of pixels; rows first, because adding whole rows is fastest."""
     rows = patch[::block].astype(np.uint32)
     for k in range(1, block):
         rows += patch[k::block]
@@ -176,7 +176,7 @@ def _block_means(patch: npt.NDArray[np.uint8], block: int) -> FloatArray:
 
 
 def _is_run(indices: npt.NDArray[np.intp]) -> bool:
-    """Tell whether indices ascend one by one: nothing of them was clamped."""
+    """Return whether indices are consecutive: none was clamped."""
     return bool(len(indices) == indices[-1] - indices[0] + 1)
 
 

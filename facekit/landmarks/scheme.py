@@ -1,8 +1,8 @@
-"""The landmark order of FPENet: which index is which part of the face.
+"""The landmark order of FPENet: the part of the face of each index.
 
-Indices are 0-based; right and left are the subject's, so the right eye lies left in a photo that
-shows the face upright. Sources: NVIDIA's FPENet model card (which counts from 1 and draws the line
-between mouth and inner lips one point late) and the iBUG 68-point scheme that it extends.
+Indices are 0-based; right and left are the subject's, so the right eye is on the left of an upright
+photo. Sources: NVIDIA's FPENet model card (which counts from 1 and starts the inner lips one point
+late) and the iBUG 68-point scheme that it extends.
 
 >>> groups(68)["right_eye"]
 range(36, 42)
@@ -15,10 +15,10 @@ from __future__ import annotations
 from facekit.errors import ConfigError
 
 POINT_COUNTS = (68, 80, 104)
-"""How many points FPENet's versions give."""
+"""Numbers of points of FPENet's versions."""
 
 OUTER_EYE_CORNERS = (36, 45)
-"""Outer corners of the right and the left eye: the usual length to normalize errors by."""
+"""Outer corners of the right and left eye; errors are usually normalized by their distance."""
 
 _GROUPS: dict[str, range] = {
     "jaw": range(0, 17),
@@ -33,7 +33,7 @@ _GROUPS: dict[str, range] = {
     "ears": range(76, 80),
     "extra_eyes": range(80, 104),
 }
-# Drawn as a closed line; the others are open, and pupils, ears and extra points stand alone.
+# Parts drawn as closed lines, and parts drawn as points only.
 _CLOSED = frozenset({"right_eye", "left_eye", "outer_mouth", "inner_mouth"})
 _LOOSE = frozenset({"pupils", "ears", "extra_eyes"})
 
@@ -51,7 +51,7 @@ def groups(point_count: int) -> dict[str, range]:
 
 
 def point_names(point_count: int) -> tuple[str, ...]:
-    """Return a name for each point: its part of the face, and its place in it from 1.
+    """Return a name for each point: its part of the face, and its number in it from 1.
 
     >>> point_names(68)[36], len(set(point_names(104)))
     ('right_eye_1', 104)
@@ -80,6 +80,6 @@ def skeleton(point_count: int) -> list[tuple[int, int]]:
         if name in _CLOSED:
             lines.append((span[-1], span[0]))
         if name == "nose":
-            # The bridge (27-30) and the nostrils (31-35) are two lines that do not meet.
+            # The bridge (27-30) and the nostrils (31-35) are separate lines.
             lines.remove((30, 31))
     return lines

@@ -61,7 +61,7 @@ CASES: dict[str, tuple[str, dict[str, np.ndarray], dict[str, np.ndarray], str]] 
             "output_cov/Sigmoid": np.full((1, 2, 26, 46), np.nan, np.float32),
             "true_image_size": SIZE,
         },
-        "`output_cov/Sigmoid` holds NaN or infinity",
+        "`output_cov/Sigmoid` contains NaN or infinity",
     ),
     "fpenet_preprocess": (
         "face_crops",
@@ -73,7 +73,7 @@ CASES: dict[str, tuple[str, dict[str, np.ndarray], dict[str, np.ndarray], str]] 
         "face_crops",
         {"gray": GRAY, "true_image_size": SIZE, "true_boxes": np.array([[5, 5, 30, 40]], "i4")},
         {"gray": GRAY, "true_image_size": SIZE * 2, "true_boxes": np.array([[5, 5, 9, 9]], "i4")},
-        "`true_image_size` says 120 x 160, but `gray` is 60 x 80",
+        "`true_image_size` is 120 x 160, but `gray` is 60 x 80",
     ),
     "fpenet_postprocess": (
         "crop_points",

@@ -95,7 +95,7 @@ def test_ctrl_c_ends_it_at_once_and_says_that_it_goes_on(folder: Path, triton: F
     _, said = process.communicate(timeout=10)
     assert time.monotonic() - start < 3
     assert process.returncode == 130
-    assert said == "facekit: stopped; the same command goes on where it stopped\n"
+    assert said == "facekit: stopped; the same command resumes the run\n"
     seen = len(recorded(coco))
     assert seen > 2  # words.jpg, and all that was found until then
     assert not coco.exists()

@@ -293,5 +293,5 @@ def test_a_missing_model_ends_the_run_and_says_what_to_do(tmp_path: Path) -> Non
     missing = failing(grpc.StatusCode.NOT_FOUND, "Request for unknown model: 'facemask_ensemble'")
     with FakeTriton(missing) as triton:
         options = Options(urls=(triton.url,), model="facemask_ensemble")
-        with pytest.raises(ModelMissingError, match="a server leaves facemask out"):
+        with pytest.raises(ModelMissingError, match="a server skips facemask"):
             annotate(tmp_path / "photos", Outputs(tmp_path / "i.json"), options)

@@ -174,7 +174,7 @@ def test_detect_bad_photos_are_reported_and_stop_nothing(
     assert "failed: not a photo but text" in lines[0]
     assert "360x300" in lines[1] and "360x300" in lines[4]
     assert "failed: No such file or directory" in lines[2]
-    assert "failed: a folder with no photo" in lines[3]
+    assert "failed: a folder without photos" in lines[3]
     assert lines[5].endswith("failed: empty: it holds no bytes")
     assert lines[6] == "4 faces in 2 photos; 4 photos failed"
 
@@ -398,7 +398,7 @@ def test_interrupted_conversion_of_a_set_says_that_the_same_command_ends_it(
     monkeypatch.setattr("facekit.datasets.run.convert_sets", interrupt)
     argv = ["data", "--train", "--kitti-base-path", str(tmp_path), "--empty-path", str(tmp_path)]
     assert main(argv) == 130
-    words = "facekit: stopped; the same command again makes the folder whole\n"
+    words = "facekit: stopped; the same command completes the folder\n"
     assert capsys.readouterr().err == words
 
 
@@ -418,7 +418,7 @@ def test_reader_that_leaves_early_gets_no_traceback(url: str, photo: Path) -> No
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        ("facemask_ensemble", "facemask/1/model.onnx back; then start it again"),
+        ("facemask_ensemble", "facemask/1/model.onnx; then restart the server"),
         ("faces", "Its log says what it could not load"),
     ],
 )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from facekit import BoxError, limits
-from facekit.client.boxes import check_boxes
+from facekit.client.calls import check_boxes
 from facekit.landmarks import crops
 
 
@@ -31,7 +31,7 @@ def test_check_boxes_good_ones_come_back_as_float32() -> None:
         ([[0, -np.inf, 9, 9]], r"box 1 of 1 \(0, -inf, 9, 9\) is not finite"),
         ([[9, 0, 0, 9]], "box 1 of 1 .* is empty or inverted"),
         ([[0, 0, 9, 9], [0, 5, 9, 5]], "box 2 of 2"),
-        (np.tile([0, 0, 1, 1], (10_000, 1)), "10,000 boxes; the limit is 1,024"),
+        (np.tile([0, 0, 1, 1], (10_000, 1)), "10,000 boxes; the limit of one photo is 1,024"),
     ],
 )
 def test_check_boxes_bad_ones_are_refused_by_number(boxes: object, message: str) -> None:

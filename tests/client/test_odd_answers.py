@@ -22,7 +22,10 @@ from tests.fake_triton import FakeTriton, faces_answer, masks_answer
         ({"boxes": np.zeros((1, 2, 5), np.float32)}, r"`boxes`: expected shape \(1, -1, 4\)"),
         ({"boxes": np.zeros((2, 2, 4), np.float32)}, r"got \(2, 2, 4\)"),
         ({"boxes": np.zeros((2, 4), np.float32)}, r"got \(2, 4\)"),
-        ({"boxes": np.full((1, 2, 4), np.nan, np.float32)}, "`boxes`: holds values that are not"),
+        (
+            {"boxes": np.full((1, 2, 4), np.nan, np.float32)},
+            "`boxes`: contains values",
+        ),
         ({"scores": np.zeros((1, 1), np.float32)}, "`count` is 2, but `scores` has 1"),
         ({"keypoint_scores": np.zeros((1, 2, 67), np.float32)}, "`keypoint_scores`: expected"),
         ({"image_size": np.array([[-5, 4, 3]], np.int64)}, "size_wh"),

@@ -27,8 +27,8 @@ def test_read_photo_takes_bytes_paths_and_arrays_alike(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("photo", "message"),
     [
-        (b"", "empty: it holds no bytes"),
-        (np.zeros(0, np.uint8), "empty: it holds no bytes"),
+        (b"", "empty: it contains no bytes"),
+        (np.zeros(0, np.uint8), "empty: it contains no bytes"),
         (np.zeros((0, 5), np.uint8), r"array: no pixels in shape \(0, 5\)"),
         (np.zeros((4, 4), np.float32), "array: expected dtype uint8, got float32"),
         (np.zeros(9, np.int64), "array: expected dtype uint8, got int64"),

@@ -34,9 +34,9 @@ from tests.fake_triton import FakeTriton, failing
         ("photo 1 of 1: the 900 boxes cover 9 pixels", BoxError, "the 900 boxes cover 9 pixels"),
         ("in ensemble 'facenet_ensemble', photo 1 of 1: a GIF", PhotoError, "a GIF"),
         (
-            "photo 1 of 1: `output_cov/Sigmoid` holds NaN",
+            "photo 1 of 1: `output_cov/Sigmoid` contains NaN",
             InputError,
-            "`output_cov/Sigmoid` holds NaN",
+            "`output_cov/Sigmoid` contains NaN",
         ),
         ("photo 2 of 8: a GIF", PhotoError, "photo 2 of 8: a GIF"),
         (

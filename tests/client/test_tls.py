@@ -97,7 +97,7 @@ def test_unencrypted_call_to_an_encrypted_port_fails_with_a_hint(
     fake, _ = secure
     with (
         Client(fake.url, timeout_s=10) as client,
-        pytest.raises(ServerUnavailableError, match="does the server want ssl"),
+        pytest.raises(ServerUnavailableError, match="does the server need ssl"),
     ):
         client.detect(b"photo")
 

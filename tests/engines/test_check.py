@@ -151,7 +151,7 @@ def test_check_engines_without_a_gpu_says_why_and_names_the_way_out(repository: 
 
     problem = only_problem(repository, machine)
 
-    assert "sees no NVIDIA GPU (CUDA's driver answered with error 803)" in problem
+    assert "has no NVIDIA GPU (CUDA's driver answered with error 803)" in problem
     assert problem.endswith("docker compose --profile cpu up triton-cpu")
 
 
@@ -216,9 +216,9 @@ def test_check_engines_with_other_outputs_names_file_and_dims(repository: Path) 
 
     file = repository / "fpenet" / "config.pbtxt"
     assert problems[0].startswith(
-        f"fpenet: {file} wants the output conv_keypoints_m80, and the engine gives softargmax, "
+        f"fpenet: {file} has the output conv_keypoints_m80, and the engine has softargmax, "
     )
-    assert f"{file} says softargmax [80, 2], and the engine gives [68, 2]" in problems[1]
+    assert f"{file} has softargmax [80, 2], and the engine has [68, 2]" in problems[1]
     assert all(problem.endswith(REPAIR) for problem in problems)
 
 
@@ -283,8 +283,8 @@ def test_check_engines_made_for_two_configurations_are_refused(repository: Path)
     change(repository, "facenet", weights="open", config="open")
 
     assert only_problem(repository) == (
-        "facenet: its engine is for configs/open.pbtxt, and fpenet's is for config.pbtxt, and one "
-        f"server has one of them; repair it with: {REPAIR}"
+        "facenet: its engine is for configs/open.pbtxt, that of fpenet is for config.pbtxt, "
+        f"and a server has one of them; repair it with: {REPAIR}"
     )
     # Who names a configuration knows what is served.
     assert check_engines(repository, None, MACHINE, "") == []
@@ -310,9 +310,7 @@ def test_check_engines_of_a_mask_detector_that_does_not_fit_are_refused(reposito
 
     problem = only_problem(repository)
 
-    assert (
-        "wants the output output_cov/Sigmoid, and the engine gives output_bbox/BiasAdd" in problem
-    )
+    assert "has the output output_cov/Sigmoid, and the engine has output_bbox/BiasAdd" in problem
     # No other configuration of it would help.
     assert problem.endswith(f"then: {repair_command('facemask', 'open')}")
 

@@ -60,7 +60,7 @@ def test_mask_detector_without_its_network_is_left_out_on_the_cpu(repository: Pa
     network = repository / "facemask" / "1" / "model.onnx"
     found = skipped_models(repository, "cpu")
     assert found is not None and found.models == OPTIONAL_MODELS
-    assert f"because {network} is missing; get it back" in found.message
+    assert f"because {network} is missing; restore it" in found.message
     assert "git checkout model_repository/facemask" in found.message
     assert f"export -m CHECKPOINT -o {network}" in found.message
     write(network, "a network")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -23,36 +24,26 @@ from facekit.errors import (
 Array = NDArray[Any]
 Inputs = Mapping[str, Array]
 
-_DTYPES = {
-    "BOOL": types.BOOL,
-    "UINT8": types.UINT8,
-    "UINT16": types.UINT16,
-    "UINT32": types.UINT32,
-    "UINT64": types.UINT64,
-    "INT8": types.INT8,
-    "INT16": types.INT16,
-    "INT32": types.INT32,
-    "INT64": types.INT64,
-    "FP16": types.FLOAT16,
-    "FP32": types.FLOAT,
-    "FP64": types.FLOAT64,
+_DTYPES = {"FP16": types.FLOAT16, "FP32": types.FLOAT, "FP64": types.FLOAT64, "BOOL": types.BOOL}
+_DTYPES |= {
+    name: getattr(types, name)
+    for name in ("UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64")
 }
 # The part of DALI's error text between its traceback and its C++ stack.
 _REASON = re.compile(r"encountered:\s+(.*?)\s*(?:C\+\+ context|Current pipeline|$)", re.DOTALL)
 _SAMPLE = re.compile(r" sample #\d+")
 
-
 _SAMPLES_A_RUN = 2
 _BYTES_A_RUN = 4 * 2**20
-"""How many samples, and how much of encoded photos, DALI works on at a time. Its buffers hold a run
-at every step and are kept, and a batch of 32 large photos would take gigabytes."""
+"""Samples, and bytes of encoded photos, that DALI processes at a time. Every step keeps a buffer of
+the largest run, and with a batch of 32 large photos these would take gigabytes."""
 
 
 class DaliPipeline:
-    """A DALI model: batches of inputs by name in, batches of outputs in the config's order out.
+    """A DALI model: runs batches of inputs by name, and returns outputs in the config's order.
 
     Raises:
-        ConfigError: the file does not load, or does not fit the configuration.
+        ConfigError: The file does not load, or does not fit the configuration.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -72,7 +63,7 @@ class DaliPipeline:
         """Return the outputs, or the error, of every request.
 
         Args:
-            requests: each maps every input's name to an array whose first axis is the sample;
+            requests: Each maps every input's name to an array whose first axis is the sample;
                 together they hold at most ``max_batch_size`` samples.
 
         Returns:
@@ -82,12 +73,12 @@ class DaliPipeline:
         try:
             return self._run_together(requests)
         except RuntimeError:
-            # A failed pipeline object is of no further use.
+            # A pipeline object that failed cannot be used again.
             self._pipeline = self._load()
         return self._run_apart(requests)
 
     def _load(self) -> Any:
-        # No prefetching: there is nothing to prefetch, and a second run would find no data.
+        # Prefetching would start a second run, without data.
         pipeline = Pipeline.deserialize(
             serialized_pipeline=self._serialized,
             batch_size=max(self._config.max_batch_size, 1),
@@ -195,13 +186,13 @@ class DaliPipeline:
         if batch.dtype != _DTYPES.get(spec.dtype):
             raise ConfigError(
                 f"model {self._config.name}: output {position} of the pipeline is "
-                f"{batch.dtype.name}, and the configuration says {spec.name} {spec.dtype}"
+                f"{batch.dtype.name}, but the configuration has {spec.name} {spec.dtype}"
             )
 
     def _uneven(self, position: int) -> ResponseError:
         name = self._config.outputs[position].name
         return ResponseError(
-            f"the photos of one request give a {name} of different shapes: send them one by one"
+            f"the photos of one request have {name} of different shapes: send them one by one"
         )
 
 
@@ -218,23 +209,16 @@ def _samples_a_run(requests: Sequence[Inputs]) -> int:
 
 def _split(batch: Any, counts: Sequence[int]) -> list[Array | None]:
     """Cut a DALI batch into one array a request; ``None`` where its samples differ in shape."""
-    parts: list[Array | None] = []
-    start = 0
+    spans = [range(start, stop) for start, stop in pairwise([0, *accumulate(counts)])]
     if batch.is_dense_tensor():
         whole = np.asarray(batch.as_tensor())
-        for count in counts:
-            parts.append(whole[start : start + count])
-            start += count
-        return parts
-    for count in counts:
-        samples = [np.asarray(batch[index]) for index in range(start, start + count)]
-        start += count
-        even = all(sample.shape == samples[0].shape for sample in samples)
-        parts.append(_stack(samples) if even else None)
-    return parts
+        return [whole[span.start : span.stop] for span in spans]
+    return [_stack([np.asarray(batch[index]) for index in span]) for span in spans]
 
 
-def _stack(samples: list[Array]) -> Array:
+def _stack(samples: list[Array]) -> Array | None:
+    if any(sample.shape != samples[0].shape for sample in samples):
+        return None
     return samples[0][np.newaxis] if len(samples) == 1 else np.stack(samples)
 
 

@@ -17,19 +17,10 @@ from facekit.errors import ConfigError, FacekitError, InputError
 Array = NDArray[Any]
 Inputs = Mapping[str, Array]
 
-_DTYPES = {
-    "tensor(bool)": "BOOL",
-    "tensor(uint8)": "UINT8",
-    "tensor(uint16)": "UINT16",
-    "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64",
-    "tensor(int8)": "INT8",
-    "tensor(int16)": "INT16",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(float16)": "FP16",
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
+_DTYPES = {"tensor(float16)": "FP16", "tensor(float)": "FP32", "tensor(double)": "FP64"}
+_DTYPES |= {
+    f"tensor({name.lower()})": name
+    for name in ("BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64")
 }
 _PARAMETERS = (
     "intra_op_thread_count",
@@ -41,17 +32,16 @@ _PARAMETERS = (
 )
 _SAMPLES_A_RUN = 4
 _BYTES_A_RUN = 8 * 2**20
-"""How many samples of a batch, and how much of its first input, the network sees at a time. On a
-CPU a larger run is no faster, but ONNX Runtime keeps the memory that the largest one took: 0.7 GB
-with 32 photos."""
+"""Samples of a batch, and bytes of its first input, that the network runs at a time. A larger run
+is not faster on a CPU, but ONNX Runtime keeps the memory of the largest: 0.7 GB with 32 photos."""
 _SESSION_PREFIX = "session."
 
 
 class OnnxSession:
-    """An ONNX model: batches of inputs by name in, the outputs asked for out.
+    """An ONNX model: runs batches of inputs by name, and returns the requested outputs.
 
     Raises:
-        ConfigError: the file does not load, or does not fit the configuration.
+        ConfigError: The file does not load, or does not fit the configuration.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -72,19 +62,19 @@ class OnnxSession:
     def run(
         self, requests: Sequence[Inputs], wanted: Sequence[Sequence[str]]
     ) -> list[dict[str, Array] | FacekitError]:
-        """Return the outputs asked for, or the error, of every request.
+        """Return the wanted outputs, or the error, of every request.
 
         Args:
-            requests: each maps every input's name to an array; with batching its first axis is
+            requests: Each maps every input's name to an array; with batching its first axis is
                 the sample, and requests of one shape are run together.
-            wanted: the output names that each request asks for.
+            wanted: The output names of each request.
         """
         results: list[dict[str, Array] | FacekitError] = [{} for _ in requests]
         for group in self._groups(requests):
             names = sorted({name for index in group for name in wanted[index]})
             try:
                 parts = self._run_group([requests[index] for index in group], names)
-            except Exception as error:  # as above
+            except Exception as error:  # ONNX Runtime's errors share no narrower class
                 if len(group) == 1:
                     results[group[0]] = InputError(f"the network refused the input: {error}")
                     continue
@@ -142,7 +132,7 @@ class OnnxSession:
         return dict(zip(names, outputs, strict=True))
 
     def _joined(self, name: str, arrays: list[Array]) -> Array:
-        """Concatenate into memory that is kept: fresh pages cost more than the copy itself."""
+        """Concatenate into a reused buffer: fresh pages cost more than the copy itself."""
         count = sum(len(array) for array in arrays)
         buffer = self._buffers.get(name)
         if buffer is None or buffer.shape[1:] != arrays[0].shape[1:] or len(buffer) < count:
@@ -152,12 +142,12 @@ class OnnxSession:
 
 
 def _loaded(config: ModelConfig, options: ort.SessionOptions) -> ort.InferenceSession:
-    """Load a network and hold it to its configuration."""
+    """Load a network and check it against its configuration."""
     try:
         session = ort.InferenceSession(
             str(config.file), options, providers=["CPUExecutionProvider"]
         )
-    except Exception as error:  # ONNX Runtime's own errors share no narrower class
+    except Exception as error:  # ONNX Runtime's errors share no narrower class
         raise ConfigError(
             f"model {config.name}: ONNX Runtime cannot load {config.file.name}: {error}"
         ) from error
@@ -167,8 +157,8 @@ def _loaded(config: ModelConfig, options: ort.SessionOptions) -> ort.InferenceSe
     missing -= {spec.name for spec in config.inputs}
     if missing:
         raise ConfigError(
-            f"model {config.name}: the network needs the input {sorted(missing)[0]!r}, and "
-            f"the configuration does not name it"
+            f"model {config.name}: the network needs the input {sorted(missing)[0]!r}, which the "
+            "configuration lacks"
         )
     return session
 
@@ -177,7 +167,7 @@ def session_options(config: ModelConfig) -> ort.SessionOptions:
     """Return ONNX Runtime's options for a configuration, named as the native backend names them.
 
     Raises:
-        ConfigError: a value is out of range.
+        ConfigError: A value is out of range.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = config.integer("intra_op_thread_count", 0, 0, 1024)
@@ -194,12 +184,12 @@ def session_options(config: ModelConfig) -> ort.SessionOptions:
     }
     if config.graph_level not in levels:
         raise ConfigError(
-            f"model {config.name}: optimization.graph.level is {config.graph_level}, "
-            f"and ONNX Runtime knows -1, 1 and 2"
+            f"model {config.name}: optimization.graph.level is {config.graph_level}; expected -1, "
+            "0, 1 or 2"
         )
     options.graph_optimization_level = levels[config.graph_level]
     options.log_severity_level = 3
-    # A thread that spins while it waits takes the core from the other backend processes.
+    # A spinning thread would take the core from the other backend processes.
     entries = {"session.intra_op.allow_spinning": "0", "session.inter_op.allow_spinning": "0"}
     entries.update(
         (name, text) for name, text in config.parameters.items() if name.startswith(_SESSION_PREFIX)
@@ -210,7 +200,7 @@ def session_options(config: ModelConfig) -> ort.SessionOptions:
 
 
 def _check(config: ModelConfig, kind: str, specs: Sequence[TensorSpec], entries: Any) -> None:
-    """Hold the configuration to the network's tensors, as strictly as the native backend."""
+    """Check the configuration against the network's tensors, as strictly as the native backend."""
     found = {entry.name: entry for entry in entries}
     for spec in specs:
         entry = found.get(spec.name)

@@ -53,7 +53,7 @@ def test_a_list_and_a_split_choose_photos(
     assert "1 photo with 3 faces." in capsys.readouterr().out
     # Neither name's SHA-1 is a multiple of 7.
     assert main([*argv, "--split", "evaluation"]) == 2
-    assert "contains no photo of those asked for" in capsys.readouterr().err
+    assert "contains none of the selected photos" in capsys.readouterr().err
     listed.write_text("z.png\n")
     assert main([*argv, "--list", str(listed)]) == 2
     assert "list.txt:1: no labels of a photo z" in capsys.readouterr().err
