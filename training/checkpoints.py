@@ -23,12 +23,7 @@ class AveragedModel:
     """An exponential moving average of a model's weights and batch statistics."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        """Start from the model's present weights.
-
-        Args:
-            model: The model that is trained.
-            decay: Share of the average kept at a step, once warmed up.
-        """
+        """Start from the model's weights; once warmed up, a step keeps ``decay`` of the average."""
         self.model = copy.deepcopy(model).eval()
         self.decay = decay
         self.updates = 0
@@ -60,11 +55,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path, resuming: bool = False) -> dict[str, Any]:
-    """Read what ``save_checkpoint`` wrote.
-
-    Args:
-        path: The file.
-        resuming: A run is to go on with it; errors then say how to begin again.
+    """Read what ``save_checkpoint`` wrote; where ``resuming``, errors say how to begin again.
 
     Raises:
         DataError: The file is missing, damaged, or something else.

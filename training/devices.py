@@ -13,11 +13,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def choose_device(name: str | None = None) -> torch.device:
-    """Return a device by its name.
-
-    Args:
-        name: ``cpu``, ``cuda`` or ``cuda:1``; None for the first CUDA device, or the CPU where
-            there is none.
+    """Return a device: ``cpu``, ``cuda`` or ``cuda:1``; None is CUDA, or the CPU without one.
 
     Raises:
         ConfigError: The name is unknown, or this machine has no such device.

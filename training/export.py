@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,8 @@ def write_onnx(
         notes: Entries of the file's metadata.
 
     Returns:
-        The largest difference between the file's outputs and the network's, see ``compare``.
+        The largest difference between the file's outputs and the network's, as shares of an
+        output's largest value where that is above 1.
 
     Raises:
         ValueError: The file's outputs differ by more than 1e-4.
@@ -58,10 +59,9 @@ def write_onnx(
     """
     model.eval()
     with torch.no_grad():
-        outputs = [tuple(value.shape[1:]) for value in model(example)]
-    check_served(
-        path, {input_name: example.shape[1:]}, dict(zip(output_names, outputs, strict=True))
-    )
+        expected = model(example)
+    shapes = {n: value.shape[1:] for n, value in zip(output_names, expected, strict=True)}
+    check_served(path, {input_name: example.shape[1:]}, shapes)
     exported = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -83,10 +83,28 @@ def write_onnx(
     del graph.metadata_props[:]
     for key, value in notes.items():
         graph.metadata_props.add(key=key, value=value)
-    _name_shapes(graph, model, example)
+    for declared in graph.graph.output:  # the batch is free, everything else fixed
+        shape = declared.type.tensor_type.shape
+        del shape.dim[:]
+        shape.dim.add(dim_param="batch")
+        for size in shapes[declared.name]:
+            shape.dim.add(dim_value=int(size))
     onnx.checker.check_model(graph, full_check=True)
     content = graph.SerializeToString()
-    worst = compare(model, content, example)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for name, got, want in zip(
+        output_names,
+        session.run(output_names, {input_name: example.numpy()}),
+        expected,
+        strict=True,
+    ):
+        reference = want.numpy()
+        scale = max(1.0, float(np.abs(reference).max()))
+        difference = float(np.abs(np.asarray(got) - reference).max()) / scale
+        if difference > TOLERANCE:
+            raise ValueError(f"{name} of the file differs by {difference:.2e}")
+        worst = max(worst, difference)
     with writing(path):
         write_whole(path, content)
     return worst
@@ -102,20 +120,17 @@ def export_average(
     output_names: Sequence[str],
     description: str,
 ) -> float:
-    """Write the averaged weights of a run of ``training.steps`` as an ONNX file.
+    """Write the averaged weights of a run of ``training.steps`` as an ONNX file (``write_onnx``).
 
     Args:
         checkpoint: The run's checkpoint.
-        path: The file to write; see ``write_onnx`` for this and what is not said here.
+        path: The file to write.
         build: Makes the network for a checkpoint; its weights are then loaded.
         example_shape: Shape of the input that file and network are compared on; a batch of two.
         example_scale: Largest value of that input; the least is 0.
-        input_name: Name of the input.
+        input_name: As for ``write_onnx``, like ``output_names`` and ``description``.
         output_names: Names of the outputs.
         description: One line on what the network is.
-
-    Returns:
-        The largest difference between the file's outputs and the network's.
 
     Raises:
         DataError: The checkpoint can't be read, or is of another network; or the file can't be
@@ -135,41 +150,6 @@ def export_average(
     return write_onnx(
         model, noise * example_scale, path, input_name, output_names, description, notes
     )
-
-
-def _name_shapes(graph: onnx.ModelProto, model: nn.Module, example: Tensor) -> None:
-    """Declare the outputs' shapes: the batch free, everything else fixed."""
-    with torch.no_grad():
-        outputs = model(example)
-    for declared, value in zip(graph.graph.output, outputs, strict=True):
-        shape = declared.type.tensor_type.shape
-        del shape.dim[:]
-        shape.dim.add(dim_param="batch")
-        for size in value.shape[1:]:
-            shape.dim.add(dim_value=int(size))
-
-
-def compare(model: nn.Module, file: bytes, example: Tensor) -> float:
-    """Return the largest difference between a file and its network, over all outputs.
-
-    Differences are shares of an output's largest value where that is above 1.
-
-    Raises:
-        ValueError: A difference is more than 1e-4.
-    """
-    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    served = session.run(None, {session.get_inputs()[0].name: example.numpy()})
-    with torch.no_grad():
-        expected = model(example)
-    worst = 0.0
-    for output, got, want in zip(session.get_outputs(), served, expected, strict=True):
-        reference = want.numpy()
-        scale = max(1.0, float(np.abs(reference).max()))
-        difference = float(np.abs(np.asarray(got) - reference).max()) / scale
-        if difference > TOLERANCE:
-            raise ValueError(f"{output.name} of the file differs by {difference:.2e}")
-        worst = max(worst, difference)
-    return worst
 
 
 def model_folder(path: Path) -> Path | None:
@@ -218,11 +198,8 @@ def check_served(
         names = [name.strip() for name in served if name.strip()]
         if names != list(classes):
             other = "another order" if sorted(names) == sorted(classes) else "other classes"
-            raise DataError(
-                path,
-                f"not written: {labels} has {other}: {', '.join(names)}; "
-                f"the network's are {', '.join(classes)}",
-            )
+            reason = f"not written: {labels} has {other}: {', '.join(names)}; the network's are "
+            raise DataError(path, reason + ", ".join(classes))
 
 
 def _misfit(file: Path, inputs: Shapes, outputs: Shapes) -> str:
@@ -232,31 +209,19 @@ def _misfit(file: Path, inputs: Shapes, outputs: Shapes) -> str:
     except ConfigError as error:
         raise DataError(file, f"cannot be read: {error}") from error
     batched = config.max_batch_size > 0
-    for kind, declared, given in (
-        ("input", config.input, inputs),
-        ("output", config.output, outputs),
-    ):
-        wanted = _shapes(declared, batched)
+    both = ("input", config.input, inputs), ("output", config.output, outputs)
+    for kind, declared, given in both:
+        wanted = {t.name: [int(side) for side in t.dims][0 if batched else 1 :] for t in declared}
         # A network may have outputs that a server leaves unused; an input has to be fed.
         names = dict.fromkeys([*wanted, *(given if kind == "input" else ())])
         for name in names:
             has, is_ = wanted.get(name), given.get(name)
             if has is None or is_ is None or not _same(has, is_):
-                return f"has {kind} {name} {_text(has)}, the network {_text(is_)}"
+                shown = ["none" if shape is None else str(list(shape)) for shape in (has, is_)]
+                return f"has {kind} {name} {shown[0]}, the network {shown[1]}"
     return ""
-
-
-def _shapes(declared: Iterable[Any], batched: bool) -> dict[str, list[int]]:
-    return {
-        tensor.name: [int(side) for side in tensor.dims][0 if batched else 1 :]
-        for tensor in declared
-    }
 
 
 def _same(declared: Sequence[int], given: Sequence[int]) -> bool:
     pairs = zip(declared, given, strict=False)
     return len(declared) == len(given) and all(side in (-1, size) for side, size in pairs)
-
-
-def _text(shape: Sequence[int] | None) -> str:
-    return "none" if shape is None else str(list(shape))

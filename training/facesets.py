@@ -98,9 +98,8 @@ def voc_photos(data: Path, split: str) -> Iterator[Photo]:
         elif annotation.size_wh == image.size:
             boxes = annotation.boxes_xyxy  # they were drawn on the upright photo
         else:
-            raise DataError(
-                image_path, f"is {image.size}, its annotation says {annotation.size_wh}"
-            )
+            reason = f"is {image.size}, its annotation says {annotation.size_wh}"
+            raise DataError(image_path, reason)
         yield Photo(path.stem, image, boxes)
 
 
@@ -131,10 +130,9 @@ def pts_photos(
         report(error)
 
     for labels in find_labels(folder):
-        if isinstance(labels, DataError):
-            refuse(labels)
-            continue
         try:
+            if isinstance(labels, DataError):
+                raise labels
             labels = turned_upright(labels)
         except DataError as error:
             refuse(error)
@@ -174,14 +172,9 @@ def no_face_photos(data: Path, split: str) -> Iterator[Photo]:
 
 
 def read_webfaces(path: Path, evaluation: bool = False) -> NDArray[np.uint8]:
-    """Read the web-face crops of one split.
+    """Read gray web-face crops, uint8 [n, 36, 36], of a ``.npz`` file with the array ``faces``.
 
-    Args:
-        path: The ``.npz`` file with the array ``faces``.
-        evaluation: Take every seventh crop (held out) instead of the others.
-
-    Returns:
-        uint8 [n, 36, 36], gray.
+    Every seventh is held out for ``evaluation``; the result is those, or the others.
 
     Raises:
         DataError: The file is missing, damaged, or holds something else.

@@ -41,12 +41,9 @@ def step_rng(seed: int, step: int, stream: int = 0) -> np.random.Generator:
 
 @dataclass(frozen=True)
 class Machine:
-    """Threads, processes and device of a run.
+    """Threads of torch (0: its default), processes that make batches, and device of a run.
 
-    Attributes:
-        threads: Threads of torch; 0 leaves its default.
-        workers: Processes that make batches.
-        device: ``cpu``, ``cuda`` or ``cuda:1``; None for CUDA where there is one.
+    The device is ``cpu``, ``cuda`` or ``cuda:1``; None for CUDA where there is one.
     """
 
     threads: int = 1
@@ -56,12 +53,9 @@ class Machine:
 
 @dataclass(frozen=True)
 class StepResult:
-    """Result of a step.
+    """The scalar that the network is trained to lower, and scalars that are written down.
 
-    Attributes:
-        loss: The scalar that the network is trained to lower.
-        values: Scalars that are written down: parts of the loss, or figures such as an error in
-            pixels.
+    Those are parts of the loss, or figures such as an error in pixels.
     """
 
     loss: Tensor
@@ -132,12 +126,7 @@ class Recipe:
         return 0
 
     def end_epoch(self, run: Run, before: int) -> dict[str, float]:
-        """Do what is due after epochs; return what was measured.
-
-        Args:
-            run: The run, of which ``epoch`` epochs are over.
-            before: How many were over at the last call.
-        """
+        """Do what is due after ``run.epoch`` epochs, once ``before``; return what was measured."""
         return {}
 
     def remedy(self, run: Run) -> str:
@@ -163,12 +152,7 @@ def other_run(path: Path, name: str, found: Any, asked: Any) -> DataError:
 
 
 def fit(recipe: Recipe, out: Path, machine: Machine) -> Path:
-    """Train, or go on from the checkpoint in the output folder.
-
-    Args:
-        recipe: What to train.
-        out: Folder for the checkpoint, the metrics file and its plot.
-        machine: Threads, processes and device.
+    """Train, or go on from the checkpoint in the output folder, which also gets the metrics.
 
     Returns:
         What ``Recipe.finish`` returns: the checkpoint, or the final network.
@@ -351,17 +335,11 @@ class Run:
         save_checkpoint(self.path, state)
 
     def _plot(self) -> None:
-        rows, recipe = self.record.rows, self.recipe
+        rows, recipe, path = self.record.rows, self.recipe, self.out / PLOT_FILE
         others = {"epoch", "step", "rate", "seconds a step", *recipe.figures}
-        plot_record(
-            rows,
-            self.out / PLOT_FILE,
-            recipe.unit,
-            [name for name in rows[-1] if name not in others],
-            recipe.figures,
-            recipe.title,
-            recipe.figures_label,
-        )
+        losses = [name for name in rows[-1] if name not in others]
+        figures, title, label = recipe.figures, recipe.title, recipe.figures_label
+        plot_record(rows, path, recipe.unit, losses, figures, title, label)
 
 
 def _text(values: Mapping[str, float]) -> str:

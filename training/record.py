@@ -23,10 +23,7 @@ Row = dict[str, Any]
 class Record:
     """The metrics file of a run, one line an entry: ``{"epoch": 3, "cost": 0.12, ...}``.
 
-    Attributes:
-        path: The file.
-        unit: The key that counts up: ``epoch`` or ``step``.
-        rows: Every entry, in order.
+    ``unit`` is the key that counts up, ``epoch`` or ``step``; ``rows`` are all entries in order.
     """
 
     def __init__(self, folder: Path, unit: str) -> None:
@@ -39,10 +36,7 @@ class Record:
         self.rows = read_rows(self.path, unit) if self.path.exists() else []
 
     def resume(self, done: int) -> None:
-        """Forget what came after the checkpoint from which the run goes on.
-
-        Args:
-            done: Epochs or steps that the checkpoint holds; 0 begins anew.
+        """Forget what came after the ``done`` epochs or steps of the checkpoint to go on from.
 
         Raises:
             DataError: The file can't be written.
@@ -102,7 +96,7 @@ def plot_record(
     title: str,
     label: str,
 ) -> None:
-    """Draw the losses, and beside them the figures, over epochs or steps.
+    """Draw the losses, and beside them the figures, over epochs or steps in a PNG file.
 
     Args:
         rows: Entries of a ``Record``; a row without a key, or with null, has no point there.

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -28,16 +29,10 @@ WEIGHT_DECAY = 0.01
 class StepOptions:
     """Options every run has; each trainer has its own defaults.
 
-    Attributes:
-        data: Folder of the face sets.
-        out: Folder for the checkpoint, the metrics file and its plot.
-        steps: Steps in all.
-        seed: Seed of weights and batches.
-        rate: Peak learning rate.
-        warmup: Steps of the rising rate.
-        cooldown: Share of the run, from its end, over which the rate falls.
-        decay: Decay of the averaged weights.
-        save_every: Steps between checkpoints.
+    ``data`` is the folder of the face sets, ``out`` that of the checkpoint and the metrics.
+    ``rate`` is the peak of the learning rate, which rises over ``warmup`` steps and falls over the
+    last ``cooldown`` of the run, a share. ``decay`` is that of the averaged weights, and
+    ``save_every`` are the steps between checkpoints.
     """
 
     data: Path
@@ -52,17 +47,10 @@ class StepOptions:
 
 
 def learning_rate(step: int, total: int, peak: float, warmup: int, cooldown: float) -> float:
-    """Return the learning rate of a step: ramp up, stay, then fall to 1 % of the peak.
+    """Return the learning rate of a step from 0: ramp up, stay, then fall to 1 % of the peak.
 
     The plateau lets a run be resumed with another total before its fall begins, and end as
     if it had been started with that total.
-
-    Args:
-        step: Step from 0.
-        total: Steps of the run.
-        peak: Rate of the plateau.
-        warmup: Steps of the ramp.
-        cooldown: Share of the run, from its end, over which the rate falls.
     """
     rise = min(1.0, (step + 1) / max(warmup, 1))
     left = (total - step) / max(total * cooldown, 1.0)
@@ -89,8 +77,7 @@ class StepRecipe(Recipe):
         return learning_rate(step, o.steps, o.rate, o.warmup, o.cooldown)
 
 
-@dataclass(frozen=True)
-class Parsers:
+class Parsers(NamedTuple):
     """The parser of ``python -m NAME`` and those of two of its commands, to add options to."""
 
     whole: argparse.ArgumentParser
@@ -105,13 +92,14 @@ def make_parsers(name: str, description: str | None, defaults: type[StepOptions]
     run = commands.add_parser("train", help="train, or go on from OUT/checkpoint.pt")
     run.add_argument("--data", type=Path, required=True, help="folder of the face sets")
     run.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
+    count = whole_number(0)
     run.add_argument("--steps", type=whole_number(1), default=defaults.steps)
-    run.add_argument("--seed", type=whole_number(0), default=defaults.seed)
+    run.add_argument("--seed", type=whole_number(0, 2**32 - 1), default=defaults.seed)
     run.add_argument(
         "--rate", type=positive_number, default=defaults.rate, help="peak learning rate"
     )
-    run.add_argument("--threads", type=whole_number(0), default=1, help="0: torch's own")
-    run.add_argument("--workers", type=whole_number(0), default=1, help="processes")
+    run.add_argument("--threads", type=count, default=1, help="0: torch's own")
+    run.add_argument("--workers", type=count, default=1, help="processes")
     run.add_argument("--device", help="cpu or cuda:N; by default cuda if there")
     write = commands.add_parser("export", help="write a checkpoint as an ONNX file")
     write.add_argument("--checkpoint", type=Path, required=True)

@@ -47,3 +47,19 @@ def write_photo(path: Path, size_wh: tuple[int, int] = (640, 384), seed: int = 0
     small = Image.fromarray(rng.integers(0, 256, (12, 20, 3)).astype(np.uint8))
     small.resize(size_wh, Image.Resampling.BICUBIC).save(path)
     return path
+
+
+def write_network(
+    path: Path, classes: Sequence[str] = CLASSES, size_wh: tuple[int, int] = FRAME_WH
+) -> Path:
+    """Write a narrow network that was not trained."""
+    import torch
+
+    from training.detector.network import DetectNet, resnet_layout
+    from training.detector.saved import SavedNetwork, save_network
+
+    torch.manual_seed(0)
+    layout = resnet_layout(10, len(classes), (8, 8, 8, 8, 8))
+    state = DetectNet(layout).state_dict()
+    save_network(path, SavedNetwork(layout, tuple(classes), size_wh, state))
+    return path

@@ -38,7 +38,7 @@ WIDE = (6, 8, 8, 16, 24)
 def lively(classes: int, channels: tuple[int, ...] = NARROW, seed: int = 0) -> DetectNet:
     """Return a network whose norms have statistics, and heads that tell frames apart."""
     torch.manual_seed(seed)
-    model = DetectNet(resnet_layout(10, classes, channels, (2, 2)))
+    model = DetectNet(resnet_layout(10, classes, channels, dilate=True))
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, torch.nn.BatchNorm2d):

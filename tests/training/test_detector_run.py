@@ -290,10 +290,14 @@ def test_a_class_that_no_photo_shows_is_named(
 
 
 def test_the_command_line_says_what_is_wrong(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert main(["train", "-e", str(tmp_path / "no.txt"), "-r", str(tmp_path)]) == 2
     assert "no.txt: no such file" in capsys.readouterr().err
     (tmp_path / "x.pt").write_bytes(b"damaged")
     assert main(["pretrained", "--from", str(tmp_path / "x.pt"), "-o", str(tmp_path / "o.pt")]) == 2
     assert "x.pt: is not a checkpoint of this kit" in capsys.readouterr().err
+    assert "-k is unused" not in caplog.text
+    prune = ["prune", "-m", str(tmp_path / "x.pt"), "-o", str(tmp_path / "o.pt"), "-k", "key"]
+    assert main(prune) == 2
+    assert "-k is unused" in caplog.text

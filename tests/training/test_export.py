@@ -26,8 +26,9 @@ from training.detector.inference import (  # noqa: E402
 )
 from training.detector.network import DetectNet, resnet_layout  # noqa: E402
 from training.detector.saved import SavedNetwork, save_network  # noqa: E402
+from training.export import write_onnx  # noqa: E402
 
-LAYOUT = resnet_layout(18, 2, (16, 16, 24, 32, 40), (2, 2, 4, 2))
+LAYOUT = resnet_layout(18, 2, (16, 16, 24, 32, 40), dilate=True)
 
 
 @pytest.fixture
@@ -219,4 +220,21 @@ def test_prune_refuses(
         status = stopped.code
     assert status not in (0, None)
     assert reason in capsys.readouterr().err + str(status)
+    assert not path.exists()
+
+
+class Drifting(torch.nn.Module):
+    """Gives more with every call, so that no file can compute the same."""
+
+    calls = 0
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor]:
+        self.calls += 1
+        return (x * self.calls,)
+
+
+def test_a_file_that_computes_something_else_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    with pytest.raises(ValueError, match="y of the file differs by"):
+        write_onnx(Drifting(), torch.ones(2, 3), path, "x", ("y",), "", {})
     assert not path.exists()

@@ -22,7 +22,7 @@ def test_frames_do_not_depend_on_what_came_before(
 ) -> None:
     monkeypatch.setattr("training.facenet.mixture.CROP_BATCH", 4)
     monkeypatch.setattr("training.facenet.mixture.WHOLE_BATCH", 1)
-    mixture = Mixture(load_sources(write_sets(tmp_path)), seed=3, steps=8)
+    mixture = Mixture(load_sources(write_sets(tmp_path)), seed=3)
     batch = mixture[1]
     mixture[2]
     again = mixture[1]

@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime")
 from facekit.detection.postprocess import Detections
 from facekit.errors import DataError
 from facekit.labels.kitti import read_kitti
-from tests.training.detectors import FRAME_WH, Oracle, write_photo
+from tests.training.detectors import FRAME_WH, Oracle, write_network, write_photo
 from tests.training.spec_text import INFERENCE, changed, write_spec
 from training.detector import infer as command
 from training.detector.inference import network_input
@@ -147,16 +147,11 @@ def test_no_photo_at_all(tmp_path: Path) -> None:
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     from training.detector.__main__ import main
-    from training.detector.network import DetectNet, resnet_layout
-    from training.detector.saved import SavedNetwork, save_network
 
-    torch.manual_seed(0)
-    layout = resnet_layout(10, 2, (8, 8, 8, 8, 8))
-    state = DetectNet(layout).state_dict()
     for name, classes in (("model.tlt", ("covered", "bare")), ("other.pt", ("bare", "covered"))):
-        save_network(tmp_path / name, SavedNetwork(layout, classes, FRAME_WH, state))
+        write_network(tmp_path / name, classes)
     write_photo(tmp_path / "photos/a.png")
     text, _ = changed(INFERENCE, "weights/model.tlt", str(tmp_path / "model.tlt"))
     spec = write_spec(tmp_path / "spec.txt", text)

@@ -10,10 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from tests.training.detectors import write_network  # noqa: E402
 from tests.training.facesets import write_pts, write_sets  # noqa: E402
 from training import checkpoints  # noqa: E402
-from training.detector.network import DetectNet, resnet_layout  # noqa: E402
-from training.detector.saved import SavedNetwork, save_network  # noqa: E402
 from training.facenet.__main__ import main as facenet  # noqa: E402
 from training.facesets import PORTRAIT_FOLDER, PORTRAIT_TEST_FOLDER  # noqa: E402
 from training.landmarks.__main__ import main  # noqa: E402
@@ -132,10 +131,7 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_a_checkpoint_of_the_detector_is_no_landmark_network(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "detector.pt"
-    layout = resnet_layout(10, 2, (8, 8, 8, 8, 8))
-    state = DetectNet(layout).state_dict()
-    save_network(path, SavedNetwork(layout, ("mask", "no-mask"), (96, 64), state))
+    path = write_network(tmp_path / "detector.pt")
     assert main(["export", "--checkpoint", str(path), "--out", str(tmp_path / "m.onnx")]) == 2
     error = capsys.readouterr().err
     assert f"{path}: is of another trainer: export it by python -m training.det" in error
@@ -149,7 +145,7 @@ def test_a_checkpoint_of_the_detector_is_no_landmark_network(
         ("--steps", "-4", "expected a whole number >= 1, got -4"),
         ("--workers", "-1", "expected a whole number >= 0, got -1"),
         ("--threads", "-1", "expected a whole number >= 0, got -1"),
-        ("--seed", "-1", "expected a whole number >= 0, got -1"),
+        ("--seed", "-1", "expected a whole number >= 0 and <= 4,294,967,295, got -1"),
         ("--rate", "-1", "expected a number above 0, got -1"),
         ("--rate", "nan", "expected a number above 0, got nan"),
         ("--rate", "inf", "expected a number above 0, got inf"),

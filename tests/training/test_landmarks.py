@@ -60,7 +60,7 @@ def test_points_are_those_of_the_kit_s_crops(tmp_path: Path) -> None:
 
 
 def test_crops_do_not_depend_on_what_came_before(tmp_path: Path) -> None:
-    crops = Crops(load_patches(write_sets(tmp_path)), seed=1, steps=5)
+    crops = Crops(load_patches(write_sets(tmp_path)), seed=1)
     first = crops[3]
     assert first["crops"].shape == (32, 1, 80, 80)
     assert first["points"].shape == (32, 68, 2)

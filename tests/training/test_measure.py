@@ -8,16 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
 from facekit.labels.kitti import kitti_line  # noqa: E402
-from tests.training.detectors import CLASSES, FRAME_WH, Oracle, write_photo  # noqa: E402
+from tests.training.detectors import Oracle, write_network, write_photo  # noqa: E402
 from tests.training.spec_text import EXPERIMENT, KITTI, write_spec  # noqa: E402
 from training.detector.__main__ import main  # noqa: E402
 from training.detector.evaluate import measure  # noqa: E402
 from training.detector.frames import read_photos  # noqa: E402
-from training.detector.network import DetectNet, resnet_layout  # noqa: E402
-from training.detector.saved import SavedNetwork, save_network  # noqa: E402
 from training.experiment.spec import read_experiment  # noqa: E402
 
 # Frame pixels; the photos are twice as large.
@@ -97,11 +95,7 @@ def test_overlap_and_mode_are_the_specs(tmp_path: Path, faces: Path) -> None:
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    layout = resnet_layout(10, 2, (8, 8, 8, 8, 8))
-    path = tmp_path / "network.pt"
-    save_network(path, SavedNetwork(layout, CLASSES, FRAME_WH, DetectNet(layout).state_dict()))
-    return path
+    return write_network(tmp_path / "network.pt")
 
 
 def test_the_command_prints_and_writes_its_figures(

@@ -35,9 +35,7 @@ CHANNELS = (12, 12, 16, 20, 24)
 def trained(layers: int = 18, classes: int = 2) -> DetectNet:
     """Return a network whose weights and batch statistics are all different."""
     torch.manual_seed(3)
-    layout: Layout = resnet_layout(
-        layers, classes, CHANNELS, (2, 2, 4, 2) if layers == 18 else None
-    )
+    layout: Layout = resnet_layout(layers, classes, CHANNELS, dilate=layers == 18)
     model = DetectNet(layout)
     with torch.no_grad():
         for module in model.modules():

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
 from facekit.errors import DataError  # noqa: E402
+from tests.training.detectors import write_network  # noqa: E402
 from training.detector.__main__ import main  # noqa: E402
-from training.detector.network import DetectNet, resnet_layout  # noqa: E402
-from training.detector.saved import SavedNetwork, save_network  # noqa: E402
 from training.export import check_served  # noqa: E402
 
 COMMITTED = Path(__file__).parents[2] / "model_repository"
@@ -30,10 +29,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def checkpoint(folder: Path, classes: tuple[str, ...], size_wh: tuple[int, int] = FRAME) -> Path:
-    layout = resnet_layout(10, len(classes), (8, 8, 8, 8, 8))
-    path = folder / "network.pt"
-    save_network(path, SavedNetwork(layout, classes, size_wh, DetectNet(layout).state_dict()))
-    return path
+    return write_network(folder / "network.pt", classes, size_wh)
 
 
 def export(repository: Path, network: Path, *options: str) -> int:

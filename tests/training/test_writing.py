@@ -9,16 +9,14 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
 
 from facekit.errors import DataError  # noqa: E402
-from tests.training.detectors import FRAME_WH, write_photo  # noqa: E402
+from tests.training.detectors import write_network, write_photo  # noqa: E402
 from tests.training.spec_text import INFERENCE, changed, write_spec  # noqa: E402
 from training import checkpoints  # noqa: E402
 from training.detector.__main__ import main  # noqa: E402
-from training.detector.network import DetectNet, resnet_layout  # noqa: E402
-from training.detector.saved import SavedNetwork, save_network  # noqa: E402
 from training.record import Record, plot_record  # noqa: E402
 from training.steps import StepOptions, StepRecipe, make_parsers, run_parsed  # noqa: E402
 
@@ -35,12 +33,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def network(tmp_path: Path) -> Path:
-    layout = resnet_layout(10, 2, (8, 8, 8, 8, 8))
-    path = tmp_path / "network.pt"
-    torch.manual_seed(0)
-    state = DetectNet(layout).state_dict()
-    save_network(path, SavedNetwork(layout, ("covered", "bare"), FRAME_WH, state))
-    return path
+    return write_network(tmp_path / "network.pt", ("covered", "bare"))
 
 
 def files(folder: Path) -> set[str]:

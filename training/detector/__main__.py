@@ -18,6 +18,7 @@ COMMANDS = {
     "export": "write a network as an ONNX file, in float32 or INT8",
 }
 """Each is a module of the package with ``add_arguments(parser)`` and ``run(options)``."""
+LOGGER = logging.getLogger("training")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,8 +37,13 @@ def _main(arguments: list[str] | None) -> int:
             module = importlib.import_module(f"training.detector.{name}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)
+            if name != "pretrained":
+                text = "TLT's key to its files; unused: none are encrypted"
+                command.add_argument("-k", "--key", help=text)
     options = parser.parse_args(given)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if vars(options).get("key") is not None:
+        LOGGER.warning("-k is unused: nothing here is encrypted")
     status: int = options.run(options)
     return status
 

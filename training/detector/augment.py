@@ -59,14 +59,8 @@ def draw_frame(
     (``crop_width``), or where a frame shows four photos, the view is placed near a face instead,
     and not shifted.
 
-    Args:
-        rng: Random generator.
-        photos: One photo, or four for a mosaic.
-        augmentation: The spec's.
-        size_wh: Width and height of the frame to draw, in pixels.
-
-    Returns:
-        The frame; a face of which too little is left, or too small, is ``IGNORED``.
+    There is one photo, or four for a mosaic. A face of which too little is left, or too small, is
+    ``IGNORED``.
 
     Raises:
         DataError: A photo can't be decoded any more.
@@ -79,10 +73,8 @@ def draw_frame(
     else:
         middle = [round(side * rng.uniform(0.35, 0.65)) for side in size_wh]
         for index, photo in enumerate(photos):
-            (left, right), (top, bottom) = (
-                (0, cut) if bit == 0 else (cut, side)
-                for cut, side, bit in zip(middle, size_wh, (index % 2, index // 2), strict=True)
-            )
+            left, right = (middle[0], size_wh[0]) if index % 2 else (0, middle[0])
+            top, bottom = (middle[1], size_wh[1]) if index // 2 else (0, middle[1])
             _paste(rng, frame, photo, augmentation, (left, top, right, bottom))
     if rng.random() < spatial.hflip_probability:
         _mirror(frame, 0)
@@ -118,10 +110,8 @@ def _paste(
     shown = target / scale  # what the place shows, in pixels of the photo
     length = np.array(photo.size_wh)
     if whole and not crops:
-        shift = rng.uniform(-1, 1, size=2) * (
-            spatial.translate_max_x,
-            spatial.translate_max_y,
-        )
+        most = (spatial.translate_max_x, spatial.translate_max_y)
+        shift = rng.uniform(-1, 1, size=2) * most
         start = (length - shown) * rng.random(2) - shift / scale
     else:
         middle = _aim(rng, photo, shown)
@@ -164,10 +154,7 @@ def clip_boxes(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Clip boxes to a frame, drop those outside, and ignore those of which too little is left.
 
-    Args:
-        boxes_xyxy: float32 [n, 4], frame pixels.
-        classes: int64 [n].
-        limit: float32 [4]: width, height, width, height of the frame.
+    ``limit`` is float32 [4]: width, height, width, height of the frame.
     """
     inner = np.clip(boxes_xyxy, 0, limit)
     visible = (inner[:, 2:] - inner[:, :2]).prod(axis=1)
@@ -221,13 +208,8 @@ def recolor(
 ) -> Image.Image:
     """Shift the channels, rotate the hue, and change saturation and contrast of a picture.
 
-    All of it is one affine map of a pixel's color, which Pillow applies in one pass.
-
-    Args:
-        rng: Random generator.
-        image: Mode RGB.
-        color: The spec's.
-        gray: Chance to drop the color.
+    All of it is one affine map of a pixel's color, which Pillow applies in one pass. ``gray`` is
+    the chance to drop the color; the picture's mode is RGB.
     """
     if rng.random() < gray:
         image = image.convert("L").convert("RGB")

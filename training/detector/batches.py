@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 
 import numpy as np
 import torch
@@ -58,7 +59,9 @@ class Batches(Dataset[dict[str, Tensor]]):
             self.period = self.augmentation.facekit.whole_frame_period
             share = self.crop[0] * self.crop[1] / (self.whole[0] * self.whole[1])
             self.whole_count = max(1, round(self.count * share))
-        self.steps = self._first_step(self.epochs * len(photos))
+        # The first step before which every photo was shown in every epoch.
+        shown = self.epochs * len(photos)
+        self.steps = bisect_left(range(shown + 1), shown, key=self.shown_before)
         self._gone: set[int] = set()
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.zeros(0, np.int64))
 
@@ -77,16 +80,7 @@ class Batches(Dataset[dict[str, Tensor]]):
 
     def epochs_after(self, step: int) -> int:
         """Return how many epochs are over once a step is done, at most those of the run."""
-        over = self.shown_before(step + 1) // len(self.photos)
-        return min(over, self.epochs)
-
-    def _first_step(self, shown: int) -> int:
-        """Return the first step before which at least so many photos were shown."""
-        low, high = 0, shown + 1
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if self.shown_before(middle) >= shown else (middle + 1, high)
-        return low
+        return min(self.shown_before(step + 1) // len(self.photos), self.epochs)
 
     def _number(self, place: int) -> int:
         """Return the number of the photo at a place of the whole run's order."""
@@ -106,7 +100,9 @@ class Batches(Dataset[dict[str, Tensor]]):
         if rng.random() < self.augmentation.facekit.mosaic_probability:
             numbers += rng.integers(0, len(self.photos), size=3).tolist()
         while True:
-            numbers = [self._there(number) for number in numbers]
+            # The next photo stands in for one that has gone away.
+            while lost := self._gone.intersection(numbers):
+                numbers = [(k + 1) % len(self.photos) if k in lost else k for k in numbers]
             photos = tuple(self.photos[number] for number in numbers)
             try:
                 return draw_frame(rng, photos, self.augmentation, size_wh)
@@ -118,12 +114,6 @@ class Batches(Dataset[dict[str, Tensor]]):
                 if len(self._gone) == len(self.photos):
                     raise
                 LOGGER.warning("%s; others are shown in its place from here on", error)
-
-    def _there(self, number: int) -> int:
-        """Return the number of a photo, or that of the next one that has not gone away."""
-        while number in self._gone:
-            number = (number + 1) % len(self.photos)
-        return number
 
     def _targets(self, frame: Frame) -> GridTargets:
         """Return the targets of a frame by the rule that goes with the spec's coverage loss."""

@@ -23,8 +23,13 @@ from facekit.evaluation.class_scores import (
 )
 from facekit.files import write_whole
 from facekit.progress import ProgressBar
-from training.arguments import add_experiment, add_key, add_model, add_threads, warn_unused_key
-from training.detector.files import check_detector, open_detector
+from training.detector.files import (
+    add_experiment,
+    add_model,
+    add_threads,
+    check_detector,
+    open_detector,
+)
 from training.detector.frames import LabeledPhoto, Part, PhotoSet, read_photos
 from training.detector.inference import Detector, TorchDetector, find_boxes, frame_ms
 from training.experiment.data import IMAGES, LABELS, DataSource, read_kitti_config
@@ -39,18 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     photos.add_argument(
         "--data", type=Path, help="another KITTI folder, with images and labels, to measure on"
     )
-    photos.add_argument(
-        "--use_training_set", action="store_true", help="measure on the training photos"
-    )
     parser.add_argument("--json", type=Path, help="write the figures here as well")
-    parser.add_argument(
-        "--speed", action="store_true", help="measure how many frames a second it does as well"
-    )
-    parser.add_argument(
-        "--thresholds", action="store_true", help="name scores to choose a threshold by as well"
-    )
+    for owner, name, text in (
+        (photos, "--use_training_set", "measure on the training photos"),
+        (parser, "--speed", "measure how many frames a second it does as well"),
+        (parser, "--thresholds", "name scores to choose a threshold by as well"),
+    ):
+        owner.add_argument(name, action="store_true", help=text)
     add_threads(parser)
-    add_key(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -60,7 +61,6 @@ def run(options: argparse.Namespace) -> int:
         DataError: The spec, the network, or all of the photos can't be used; or the figures can't
             be written.
     """
-    warn_unused_key(options)
     kitti = read_kitti_config(options.dataset_export_spec) if options.dataset_export_spec else None
     experiment = read_experiment(options.experiment, kitti, measuring=True)
     detector = open_detector(options.model, options.threads)
@@ -119,10 +119,8 @@ def measure(
 ) -> list[ClassScore]:
     """Score every class; the scores are in the order of the spec's classes.
 
-    Args:
-        detector: The network.
-        photos: The photos with their faces, labeled in the classes of ``experiment``.
-        experiment: Clustering, overlaps, sizes that count, and the way of averaging.
+    The photos are labeled in the classes of ``experiment``, which also has the clustering, the
+    overlaps, the sizes that count, and the way of averaging.
     """
     scored = []
     with ProgressBar(len(photos), "photos measured") as bar:
@@ -130,18 +128,11 @@ def measure(
             scored.append(score_photo(detector, photo, experiment))
             bar.advance()
     rules, names = experiment.spec.evaluation_config, experiment.dataset.class_names
-    mode = rules.average_precision_mode
-    return score_classes(scored, names, rules.rules(names), mode)
+    return score_classes(scored, names, rules.rules(names), rules.average_precision_mode)
 
 
 def evaluate_network(model: Any, photos: PhotoSet, experiment: Experiment) -> list[ClassScore]:
-    """Measure a ``DetectNet`` while it is trained; leaves it in evaluation mode.
-
-    Args:
-        model: The network, on any device.
-        photos: As in ``measure``.
-        experiment: As in ``measure``; gives the frame as well.
-    """
+    """Measure a ``DetectNet``, on any device; leaves it in evaluation mode."""
     size_wh = experiment.spec.augmentation_config.size_wh
     detector = TorchDetector(model.eval(), experiment.dataset.class_names, size_wh)
     return measure(detector, photos.photos, experiment)

@@ -13,8 +13,7 @@ from facekit.cli import whole_number
 from facekit.contract import GRID_STRIDE
 from facekit.errors import ConfigError, writing
 from facekit.files import write_whole
-from training.arguments import add_key, add_model, warn_unused_key
-from training.detector.files import read_network
+from training.detector.files import add_model, read_network
 from training.detector.inference import CLASSES_KEY
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
 from training.detector.saved import SavedNetwork
@@ -39,19 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cal_image_dir", type=Path, help="photos to calibrate INT8 by, such as those trained on"
     )
-    parser.add_argument(
-        "--batches", type=whole_number(1), default=BATCHES, help=f"calibration batches ({BATCHES})"
-    )
-    parser.add_argument(
-        "--batch_size",
-        type=whole_number(1),
-        default=BATCH_SIZE,
-        help=f"photos a batch ({BATCH_SIZE})",
-    )
+    for name, default, text in (
+        ("--batches", BATCHES, "calibration batches"),
+        ("--batch_size", BATCH_SIZE, "photos a batch"),
+    ):
+        kind = whole_number(1)
+        parser.add_argument(name, type=kind, default=default, help=f"{text} ({default})")
     parser.add_argument(
         "--gray", action="store_true", help="calibrate with gray photos, as for a gray network"
     )
-    add_key(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -62,12 +57,14 @@ def run(options: argparse.Namespace) -> int:
         DataError: The network, or the folder of photos, can't be used; or a file can't be
             written, or the network does not fit the model repository that it lies in.
     """
-    warn_unused_key(options)
     if options.data_type == "int8" and options.cal_image_dir is None:
         raise ConfigError("--data_type int8 needs --cal_image_dir, a folder of photos")
     network = read_network(options.model)
     path: Path = options.output_file
-    check_place(network, path)
+    (width, height), count = network.size_wh, len(network.classes)
+    grid = (height // GRID_STRIDE, width // GRID_STRIDE)
+    outputs = {BBOX_NAME: (4 * count, *grid), COVERAGE_NAME: (count, *grid)}
+    check_served(path, {INPUT_NAME: (3, height, width)}, outputs, network.classes)
     if options.data_type == "fp32":
         text = f"differs from torch by at most {export(network, path):.1e}"
     else:
@@ -91,32 +88,10 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def check_place(network: SavedNetwork, path: Path) -> None:
-    """Check that a network fits the model repository that its file is written to, if it is one.
-
-    Raises:
-        DataError: It does not; names what differs, and in which file.
-    """
-    width, height = network.size_wh
-    grid = (height // GRID_STRIDE, width // GRID_STRIDE)
-    count = len(network.classes)
-    check_served(
-        path,
-        {INPUT_NAME: (3, height, width)},
-        {BBOX_NAME: (4 * count, *grid), COVERAGE_NAME: (count, *grid)},
-        network.classes,
-    )
-
-
 def export(network: SavedNetwork, path: Path) -> float:
-    """Write a network as an ONNX file in float32.
-
-    Returns:
-        The largest difference between the file's outputs and the network's.
-    """
+    """Write a network as an ONNX file in float32; see ``write_onnx`` for what is returned."""
     width, height = network.size_wh
-    generator = torch.Generator().manual_seed(0)
-    example = torch.rand(2, 3, height, width, generator=generator)
+    example = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
     model = network.build()
     return write_onnx(
         model,

@@ -1,11 +1,13 @@
-"""Opening a network by its file, whichever kind that is: a checkpoint or an ONNX file."""
+"""Opening a network by its file, a checkpoint or an ONNX file; and the options that name both."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from facekit.cli import whole_number
 from facekit.errors import DataError
 from training.detector.inference import Detector, OnnxDetector, TorchDetector
 
@@ -14,6 +16,29 @@ if TYPE_CHECKING:
 
 ENGINES = (".trt", ".engine", ".plan", ".etlt")
 """Files of TensorRT, which specs of TLT's inference name."""
+
+
+def add_experiment(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a spec: ``-e``, and ``-d`` for TLT's tfrecords spec."""
+    parser.add_argument("-e", "--experiment", type=Path, required=True, help="the spec")
+    text = "a tfrecords spec: names of the folders, and how the photos are split"
+    parser.add_argument("-d", "--dataset_export_spec", type=Path, help=text)
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add ``--threads``."""
+    text = "of the network (default: 1)"
+    parser.add_argument("--threads", type=whole_number(1), default=1, help=text)
+
+
+def add_model(
+    parser: argparse.ArgumentParser,
+    *,
+    required: bool = True,
+    text: str = "the network: a checkpoint, or an ONNX file",
+) -> None:
+    """Add ``-m``."""
+    parser.add_argument("-m", "--model", type=Path, required=required, help=text)
 
 
 def read_network(path: Path) -> SavedNetwork:
@@ -32,11 +57,7 @@ def read_network(path: Path) -> SavedNetwork:
 
 
 def open_detector(path: Path, threads: int = 1) -> Detector:
-    """Load a network to run. An ONNX file needs no PyTorch.
-
-    Args:
-        path: The file; whatever does not end in ``.onnx`` is a checkpoint.
-        threads: Threads of the ONNX file's session, or of torch.
+    """Load a network to run; what does not end in ``.onnx`` is a checkpoint and needs PyTorch.
 
     Raises:
         DataError: The file is missing, damaged, or of another kind.
@@ -57,14 +78,7 @@ def open_detector(path: Path, threads: int = 1) -> Detector:
 def check_detector(
     detector: Detector, path: Path, names: Sequence[str], size_wh: tuple[int, int], spec: Path
 ) -> None:
-    """Check that a network has the classes and the frame of a spec.
-
-    Args:
-        detector: The network.
-        path: Its file.
-        names: The classes of the spec.
-        size_wh: Width and height of the spec's frame.
-        spec: The spec's file.
+    """Check that the network of a file has the classes and the frame of a spec.
 
     Raises:
         DataError: It has others.

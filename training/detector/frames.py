@@ -132,9 +132,8 @@ def read_photos(
     for problem in problems:
         report(str(problem))
     if not found and not (part == "validation" and not files):
-        raise DataError(
-            sources[0].image_folder, f"not one usable {part} photo, {len(problems)} unusable"
-        )
+        reason = f"not one usable {part} photo, {len(problems)} unusable"
+        raise DataError(sources[0].image_folder, reason)
     shown = keys if part == "training" else order
     photos = tuple(found[key] for key in shown if key in found)
     return PhotoSet(photos, tuple(problems), dict(unmapped))
@@ -173,12 +172,7 @@ def _held_out(photos: list[Path], dataset: Dataset) -> set[Path]:
 def _read(
     path: Path, label: Path, dataset: Dataset
 ) -> tuple[LabeledPhoto | None, list[str], list[DataError]]:
-    """Read one photo and its label.
-
-    Returns:
-        The photo, None if it can't be used; the names of its objects that are of no class; and
-        what is wrong with it.
-    """
+    """Return a photo (None if it can't be used), its unmapped names, and what is wrong with it."""
     wrong: list[DataError] = []
     try:
         labels = read_kitti(label, report=wrong.append)
@@ -188,13 +182,12 @@ def _read(
     except DataError as error:
         return None, [], [*wrong, error]
     index = {name: position for position, name in enumerate(dataset.class_names)}
-    classes = np.array(
-        [
-            IGNORED if ignored else index.get(dataset.class_of.get(name.lower(), ""), IGNORED)
-            for name, ignored in zip(labels.class_names, labels.ignored, strict=True)
-        ],
-        dtype=np.int64,
-    )
+    found, others = [], []
+    for name, ignored in zip(labels.class_names, labels.ignored, strict=True):
+        known = dataset.class_of.get(name.lower())
+        found.append(IGNORED if ignored or known is None else index.get(known, IGNORED))
+        others += [name] if not ignored and known is None else []
+    classes = np.array(found, dtype=np.int64)
     limit = np.array([*image.size, *image.size], dtype=np.float32)
     boxes = np.clip(labels.boxes_xyxy.reshape(-1, 4), 0, limit).astype(np.float32)
     inside = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
@@ -202,10 +195,5 @@ def _read(
         DataError(label, f"object {k + 1} lies outside {path.name}, {image.width}x{image.height}")
         for k in np.flatnonzero(~inside)
     ]
-    others = [
-        name
-        for name, ignored in zip(labels.class_names, labels.ignored, strict=True)
-        if not ignored and name.lower() not in dataset.class_of
-    ]
-    found = LabeledPhoto(path, image.size, boxes[inside], classes[inside], np.asarray(image))
-    return found, others, wrong
+    photo = LabeledPhoto(path, image.size, boxes[inside], classes[inside], np.asarray(image))
+    return photo, others, wrong

@@ -19,8 +19,7 @@ from facekit.files import FolderLock, write_whole
 from facekit.labels.kitti import kitti_line, written_box
 from facekit.photos.formats import PHOTO_SUFFIXES
 from facekit.progress import ProgressBar
-from training.arguments import add_key, add_model, add_threads, warn_unused_key
-from training.detector.files import check_detector, open_detector
+from training.detector.files import add_model, add_threads, check_detector, open_detector
 from training.detector.inference import Detector, find_boxes
 from training.experiment.inference import InferenceSpec, read_inference
 from training.facesets import load_image
@@ -32,18 +31,14 @@ DRAWN, LABELS = "images_annotated", "labels"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command; the short ones are TLT's."""
-    parser.add_argument(
-        "-e", "--inference_spec", type=Path, required=True, help="the inference spec"
-    )
-    parser.add_argument(
-        "-i", "--inference_input", type=Path, required=True, help="a photo, or a folder of photos"
-    )
-    parser.add_argument(
-        "-o", "--inference_output", type=Path, required=True, help="folder of what is written"
-    )
+    for short, name, text in (
+        ("-e", "--inference_spec", "the inference spec"),
+        ("-i", "--inference_input", "a photo, or a folder of photos"),
+        ("-o", "--inference_output", "folder of what is written"),
+    ):
+        parser.add_argument(short, name, type=Path, required=True, help=text)
     add_model(parser, required=False, text="the network (default: the one that the spec names)")
     add_threads(parser)
-    add_key(parser)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -53,21 +48,16 @@ def run(options: argparse.Namespace) -> int:
         DataError: The spec or the network can't be used, there is no photo, or the output folder
             can't be written to.
     """
-    warn_unused_key(options)
-    spec = read_inference(options.inference_spec)
-    with FolderLock(options.inference_output):
-        return _run(options, spec)
-
-
-def _run(options: argparse.Namespace, spec: InferenceSpec) -> int:
-    path = options.model or spec.model
-    if path is None:
-        raise DataError(spec.path, "does not name a network: name one with -m")
-    detector = open_detector(path, options.threads)
-    check_detector(detector, path, spec.class_names, spec.size_wh, spec.path)
-    counts, failed = infer(detector, spec, options.inference_input, options.inference_output)
+    spec, out = read_inference(options.inference_spec), options.inference_output
+    with FolderLock(out):
+        path = options.model or spec.model
+        if path is None:
+            raise DataError(spec.path, "does not name a network: name one with -m")
+        detector = open_detector(path, options.threads)
+        check_detector(detector, path, spec.class_names, spec.size_wh, spec.path)
+        counts, failed = infer(detector, spec, options.inference_input, out)
     found = ", ".join(f"{count} {name}" for name, count in counts.items())
-    sys.stdout.write(f"{options.inference_output}: {found}; {failed} photos unusable\n")
+    sys.stdout.write(f"{out}: {found}; {failed} photos unusable\n")
     return int(failed > 0)
 
 
@@ -78,11 +68,8 @@ def infer(
 
     A photo that can't be used is named, counted and left out.
 
-    Args:
-        detector: The network.
-        spec: The spec.
-        source: A photo, or a folder of photos.
-        out: Folder for ``images_annotated/<photo>`` and ``labels/<photo's stem>.txt``.
+    ``source`` is a photo, or a folder of photos; ``images_annotated/<photo>`` and
+    ``labels/<photo's stem>.txt`` are written under ``out``.
 
     Returns:
         How many objects of each class were found, and how many photos could not be used.

@@ -6,7 +6,7 @@ A photo is scaled by Pillow here and by DALI in the server: both average over th
 
 from __future__ import annotations
 
-import time
+import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,15 +33,9 @@ FRAME_WH = (NETWORK_WIDTH, NETWORK_HEIGHT)
 def network_input(
     image: Image.Image, size_wh: tuple[int, int] = FRAME_WH, *, gray: bool = False
 ) -> Frames:
-    """Return a photo as a detector takes it: stretched to its frame, 0..1.
+    """Return an upright photo as a detector takes it: stretched to its frame, 0..1.
 
-    Args:
-        image: The upright photo.
-        size_wh: Width and height of the frame.
-        gray: Replicate the gray value to three channels, or keep RGB (the default).
-
-    Returns:
-        float32 [3, height, width].
+    The result is float32 [3, height, width]; ``gray`` replicates the gray value to the channels.
     """
     source = image.convert("L") if gray else image.convert("RGB")
     frame = source.resize(size_wh, Image.Resampling.BILINEAR)
@@ -69,12 +63,7 @@ def open_session(path: Path, threads: int = 1) -> Any:
 
 def median_ms(run: Callable[[], object]) -> float:
     """Return the median time of one call in milliseconds."""
-    times = []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return 1000 * float(np.median(times))
+    return 1000 * float(np.median(timeit.repeat(run, number=1, repeat=ROUNDS)))
 
 
 class Detector(Protocol):
@@ -101,13 +90,7 @@ class Detector(Protocol):
 
 @dataclass(frozen=True)
 class TorchDetector:
-    """A network in PyTorch.
-
-    Attributes:
-        model: The ``DetectNet``, in evaluation mode, on any device.
-        classes: As in ``Detector``.
-        size_wh: As in ``Detector``.
-    """
+    """A ``DetectNet`` in PyTorch, in evaluation mode, on any device."""
 
     model: Any
     classes: tuple[str, ...]
@@ -134,15 +117,14 @@ class OnnxDetector:
         """
         self.session = open_session(path, threads)
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
-        shapes = ", ".join(str(tensor.shape) for tensor in inputs)
         if len(inputs) != 1 or len(outputs) != 2:
             count = f"{len(inputs)} inputs and {len(outputs)} outputs"
             raise DataError(path, f"is not a detector, which has 1 input and 2 outputs: {count}")
         shape = inputs[0].shape
         if len(shape) != 4 or shape[1] != 3:
-            raise DataError(path, f"is not a detector: its input is {shapes}")
+            raise DataError(path, f"is not a detector: its input is {shape}")
         if not (isinstance(shape[2], int) and isinstance(shape[3], int)):
-            raise DataError(path, f"has a free frame size, {shapes}: export it with a fixed one")
+            raise DataError(path, f"has a free frame size, {shape}: export it with a fixed one")
         self._input: str = inputs[0].name
         self._outputs = [output.name for output in outputs]
         self.size_wh = (shape[3], shape[2])
@@ -169,16 +151,10 @@ def find_boxes(
     *,
     gray: bool = False,
 ) -> Detections:
-    """Find the objects of a photo, with the kit's own decoding and clustering.
+    """Find the objects of an upright photo, with the kit's own decoding and clustering.
 
-    Args:
-        detector: The network.
-        image: The upright photo.
-        clustering: The clustering, one a class.
-        gray: As in ``network_input``.
-
-    Returns:
-        Boxes in pixels of the photo.
+    The clustering is one a class; ``gray`` as in ``network_input``. Boxes are in pixels of the
+    photo.
     """
     bbox, coverage = detector.run(network_input(image, detector.size_wh, gray=gray)[None])
     return detect(bbox[0], coverage[0], size_wh=image.size, parameters=clustering)

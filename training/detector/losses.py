@@ -38,11 +38,8 @@ def overlap(
 ) -> tuple[Tensor, Tensor]:
     """Return IoU and generalized IoU of boxes given as corners along ``dim``.
 
-    Args:
-        first: Predicted corners; may be inverted, which counts as empty.
-        second: True corners, the same shape.
-        dim: The axis of x1, y1, x2, y2.
-        epsilon: Keeps empty areas from dividing by zero.
+    The first, predicted ones may be inverted, which counts as empty; ``epsilon`` keeps empty areas
+    from dividing by zero.
     """
     ax1, ay1, ax2, ay2 = first.unbind(dim)
     bx1, by1, bx2, by2 = second.unbind(dim)
@@ -116,11 +113,7 @@ def quality_focal_loss(
 ) -> Tensor:
     """Return the coverage loss of each class, [C], a mean over the covered cells of all classes.
 
-    Args:
-        logit: As the module says.
-        target: What the coverage should be, [n, C, h, w].
-        covered: As the module says.
-        coverage_weight: As the module says.
+    ``target`` is what the coverage should be, [n, C, h, w]; the others are as the module says.
     """
     unsure = torch.sigmoid(logit.detach()) < SURE
     coverage_weight = torch.where(
@@ -137,13 +130,9 @@ def cross_entropy_loss(
 ) -> Tensor:
     """Return TLT's coverage loss of each class, [C]: the mean over all cells.
 
-    Source: ``weighted_binary_cross_entropy_cost`` of tao_tensorflow1_backend.
-
-    Args:
-        logit: As the module says.
-        target: What the coverage should be, [n, C, h, w].
-        coverage_weight: As the module says; only where it is 0 matters.
-        foreground_weight: Weight of a covered cell [C]; a cell not covered has 1 less that.
+    Source: ``weighted_binary_cross_entropy_cost`` of tao_tensorflow1_backend. ``target`` is what
+    the coverage should be, [n, C, h, w]; of ``coverage_weight`` only where it is 0 matters;
+    ``foreground_weight`` [C] is that of a covered cell, and a cell not covered has 1 less that.
     """
     foreground = foreground_weight[:, None, None]
     weight = torch.where(target > 0.5, foreground, 1.0 - foreground) * (coverage_weight != 0)
@@ -172,12 +161,7 @@ class CostFunction:
     """
 
     def __init__(self, cost: CostFunctionConfig, device: torch.device) -> None:
-        """Start from the spec's initial weights.
-
-        Args:
-            cost: The spec's.
-            device: Where the losses are computed.
-        """
+        """Start from the spec's initial weights; losses are computed on ``device``."""
         self.cost, classes = cost, cost.target_classes
         self.quality_focal = cost.facekit.coverage_loss == "QUALITY_FOCAL"
         self.giou = cost.facekit.bbox_loss == "GIOU"
@@ -209,10 +193,7 @@ class CostFunction:
         quality = covered
         if self.giou or self.quality_focal:
             giou, l1, quality = box_overlap_losses(predicted, boxes, box_weight)
-        if self.giou:
-            box = giou + l1
-        else:
-            box = box_l1_loss(predicted, boxes, box_weight)
+        box = giou + l1 if self.giou else box_l1_loss(predicted, boxes, box_weight)
         if self.quality_focal:
             coverage = quality_focal_loss(logit, quality * covered, covered, coverage_weight)
         else:

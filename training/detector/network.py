@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -14,11 +14,7 @@ from facekit.contract import MODELS
 
 INPUT_NAME = MODELS["facenet"].inputs[0].name
 BBOX_NAME, COVERAGE_NAME = (tensor.name for tensor in MODELS["facenet"].outputs)
-RESNET_BLOCKS: dict[int, tuple[int, ...]] = {
-    10: (1, 1, 1, 1),
-    18: (2, 2, 2, 2),
-    34: (3, 4, 6, 3),
-}
+RESNET_BLOCKS = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
 """Basic blocks of each stage by the number of layers (He et al., Deep Residual Learning)."""
 RESNET_CHANNELS: tuple[int, ...] = (64, 64, 128, 256, 512)
 """Channels of the first convolution and of the four stages of a ResNet of full width."""
@@ -68,13 +64,8 @@ class Layout:
     def from_dict(cls, values: dict[str, Any]) -> Layout:
         """Return the layout that ``to_dict`` gave these values of."""
         stages = tuple(
-            StageLayout(
-                stage["outputs"],
-                tuple(stage["inners"]),
-                stage["stride"],
-                tuple(stage["dilations"]),
-            )
-            for stage in values["stages"]
+            StageLayout(s["outputs"], tuple(s["inners"]), s["stride"], tuple(s["dilations"]))
+            for s in values["stages"]
         )
         return cls(values["stem"], stages, values["classes"])
 
@@ -83,7 +74,7 @@ def resnet_layout(
     layers: int,
     classes: int,
     channels: Sequence[int] = RESNET_CHANNELS,
-    last_dilations: Sequence[int] | None = None,
+    dilate: bool = False,
 ) -> Layout:
     """Return the layout of an unpruned network.
 
@@ -91,8 +82,8 @@ def resnet_layout(
         layers: 10, 18 or 34.
         classes: Number of classes.
         channels: Channels of the first convolution and of the four stages.
-        last_dilations: Dilation of each convolution of the last stage; None for none. They let
-            a narrow network see as far as a face of the frame's height reaches.
+        dilate: Dilate the convolutions of the last stage (2, 2, 4, 2, ...), so that a narrow
+            network sees as far as a face of the frame's height reaches.
 
     Raises:
         ValueError: There is no such ResNet.
@@ -102,17 +93,15 @@ def resnet_layout(
     stem, *outputs = channels
     blocks = RESNET_BLOCKS[layers]
     stages = []
-    for index, (width, count, stride) in enumerate(
-        zip(outputs, blocks, STAGE_STRIDES, strict=True)
-    ):
-        dilations = (1,) * (2 * count)
-        if index == len(blocks) - 1 and last_dilations is not None:
-            dilations = tuple(last_dilations)
-        stages.append(StageLayout(width, (width,) * count, stride, dilations))
+    for width, count, stride in zip(outputs, blocks, STAGE_STRIDES, strict=True):
+        stages.append(StageLayout(width, (width,) * count, stride, (1,) * (2 * count)))
+    if dilate:
+        dilations = ((2, 2, 4, 2) + (2,) * (2 * count))[: 2 * count]
+        stages[-1] = replace(stages[-1], dilations=dilations)
     return Layout(stem, tuple(stages), classes)
 
 
-FACENET_LAYOUT = resnet_layout(18, 1, (16, 16, 32, 64, 128), (2, 2, 4, 2))
+FACENET_LAYOUT = resnet_layout(18, 1, (16, 16, 32, 64, 128), dilate=True)
 """The kit's open face network: a quarter of a ResNet-18's width."""
 
 
@@ -171,15 +160,9 @@ class BasicBlock(nn.Module):
         dilations: tuple[int, int] = (1, 1),
         project: bool = False,
     ) -> None:
-        """Make a block.
+        """Make a block of ``inputs`` channels in, ``inner`` between, and ``outputs`` channels out.
 
-        Args:
-            inputs: Channels in.
-            inner: Channels between the convolutions.
-            outputs: Channels out.
-            stride: Stride of the first convolution.
-            dilations: Dilation of the first and of the second convolution.
-            project: Put a 1x1 convolution on the residual branch.
+        ``stride`` is the first convolution's; ``project`` puts a 1x1 one on the residual branch.
         """
         super().__init__()
         first, second = dilations

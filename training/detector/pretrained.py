@@ -14,13 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from training.detector.files import read_network
-from training.detector.network import (
-    RESNET_BLOCKS,
-    RESNET_CHANNELS,
-    DetectNet,
-    Layout,
-    resnet_layout,
-)
+from training.detector.network import RESNET_CHANNELS, DetectNet, Layout, resnet_layout
 from training.detector.saved import SavedNetwork, save_network
 from training.devices import place
 from training.experiment.training import ModelConfig
@@ -30,18 +24,13 @@ LOGGER = logging.getLogger("training")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument(
-        "--from", dest="source", type=Path, required=True, help="an ONNX file or a checkpoint"
-    )
+    text = "an ONNX file or a checkpoint"
+    parser.add_argument("--from", dest="source", type=Path, required=True, help=text)
     parser.add_argument("-o", "--output", type=Path, required=True, help="the .pt file to write")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command.
-
-    Raises:
-        DataError: The source is not a network of this kit.
-    """
+    """Run the command; a DataError says that the source is not a network of this kit."""
     network = read_network(options.source)
     save_network(options.output, network)
     count = network.build().parameter_count()
@@ -59,11 +48,6 @@ def load_pretrained(model: DetectNet, network: SavedNetwork, classes: tuple[str,
     the inputs that it lacks, and computes something else. Every class begins with the head of the
     same name if the pretrained network has them all; else with the head in the same place if
     there are as many, else with the first.
-
-    Args:
-        model: The network to fill.
-        network: The pretrained one.
-        classes: Names of the model's classes.
 
     Returns:
         Names of the model's weights that got nothing: there is no such layer, or its kernel is
@@ -107,11 +91,8 @@ def unfold_norms(model: DetectNet, images: Iterable[Tensor]) -> None:
     A folded norm passes on what its convolution gives, plus a bias. In training it would scale
     that by the batch's mean and deviation, so here both are measured on frames and become the
     norm's own statistics, bias and weight: the network computes what it computed before, in
-    evaluation exactly and in training nearly.
-
-    Args:
-        model: The network; left in the mode it was in.
-        images: Batches, float [n, 3, h, w] in 0..1.
+    evaluation exactly and in training nearly. It is left in the mode it was in; the frames are
+    batches, float [n, 3, h, w] in 0..1.
     """
     training = model.training
     model.eval()
@@ -149,11 +130,7 @@ def make_layout(config: ModelConfig, classes: int) -> Layout:
     """Return the layout a spec asks for, where it does not take that of a pruned network."""
     ours = config.facekit
     channels = tuple(max(1, round(ours.width_share * full)) for full in RESNET_CHANNELS)
-    dilations = None
-    if ours.dilate:
-        count = 2 * RESNET_BLOCKS[config.num_layers][-1]
-        dilations = ((2, 2, 4, 2) + (2,) * count)[:count]
-    return resnet_layout(config.num_layers, classes, channels, dilations)
+    return resnet_layout(config.num_layers, classes, channels, ours.dilate)
 
 
 def to_unit(image: Tensor) -> Tensor:
@@ -166,12 +143,8 @@ def begin(
 ) -> DetectNet:
     """Return the network to train: as initialized, or from a pretrained one.
 
-    Args:
-        config: The spec's.
-        classes: Names of the classes.
-        device: Where to train.
-        images: Batches of frames, float [n, 3, h, w] in 0..1 on the device, on which the
-            statistics of folded batch norms are measured where the pretrained network has such.
+    Where that has folded batch norms, their statistics are measured on ``images``: batches, float
+    [n, 3, h, w] in 0..1 on the device.
 
     Raises:
         DataError: The pretrained network can't be used.

@@ -17,24 +17,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from training.detector.network import BasicBlock, DetectNet, Layout, StageLayout
+from training.detector.network import BasicBlock, DetectNet, Layout
 
 Equalization = Literal["union", "intersection", "arithmetic_mean", "geometric_mean"]
-EQUALIZATIONS: tuple[Equalization, ...] = (
-    "union",
-    "intersection",
-    "arithmetic_mean",
-    "geometric_mean",
-)
+EQUALIZATIONS: tuple[Equalization, ...] = get_args(Equalization)
 Criterion = Literal["norm", "effect"]
-CRITERIA: tuple[Criterion, ...] = ("norm", "effect")
+CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 Norms = NDArray[np.float64]
 Indices = NDArray[np.int64]
 _SEARCH_STEPS = 40
@@ -63,12 +58,7 @@ class PruneOptions:
 
 
 class StageEffects(NamedTuple):
-    """Importance of a stage's filters, float64.
-
-    Attributes:
-        outputs: (filters,) a branch: of the channels that the stage's branches give.
-        inners: (filters,) a block: of the convolution within it.
-    """
+    """Importance of the filters of a stage's branches and within its blocks, float64."""
 
     outputs: tuple[Norms, ...]
     inners: tuple[Norms, ...]
@@ -83,12 +73,7 @@ class KeptStage(NamedTuple):
 
 @dataclass(frozen=True)
 class Kept:
-    """The filters that stay of a network.
-
-    Attributes:
-        stem: Of the first convolution, int64 and rising.
-        stages: Of each stage.
-    """
+    """The filters that stay of the first convolution, int64 and rising, and of each stage."""
 
     stem: Indices
     stages: tuple[KeptStage, ...]
@@ -96,12 +81,7 @@ class Kept:
     def layout(self, whole: Layout) -> Layout:
         """Return the layout of what stays of a network of layout ``whole``."""
         stages = tuple(
-            StageLayout(
-                len(kept.outputs),
-                tuple(len(inner) for inner in kept.inners),
-                stage.stride,
-                stage.dilations,
-            )
+            replace(stage, outputs=len(kept.outputs), inners=tuple(map(len, kept.inners)))
             for kept, stage in zip(self.stages, whole.stages, strict=True)
         )
         return Layout(len(self.stem), stages, whole.classes)
@@ -127,13 +107,10 @@ def equalize(norms: Sequence[Norms], how: Equalization) -> Norms:
     [0.1, 1.0]
     """
     stacked = np.stack(norms)
-    if how == "union":
-        return np.asarray(stacked.max(axis=0))
-    if how == "intersection":
-        return np.asarray(stacked.min(axis=0))
-    if how == "arithmetic_mean":
-        return np.asarray(stacked.mean(axis=0))
-    return np.asarray(stacked.prod(axis=0) ** (1 / len(stacked)))
+    if how == "geometric_mean":
+        return np.asarray(stacked.prod(axis=0) ** (1 / len(stacked)))
+    method = {"union": "max", "intersection": "min", "arithmetic_mean": "mean"}[how]
+    return np.asarray(getattr(stacked, method)(axis=0))
 
 
 def kept_filters(norms: Norms, options: PruneOptions) -> Indices:
@@ -201,11 +178,7 @@ class _Spread:
 
 
 def filter_effects(network: DetectNet) -> tuple[Norms, list[StageEffects]]:
-    """Return the effects of a network's filters.
-
-    Returns:
-        Those of the first convolution, float64 (filters,), and those of each stage.
-    """
+    """Return the effects of the first convolution's filters, and those of each stage's."""
     given = _spread(network.stem_norm).rectified()
     readers = [_readers_of_stage(network, number) for number in range(len(network.stages) + 1)]
     stem = given.strength() * readers[0]
@@ -268,12 +241,7 @@ def count_parameters(layout: Layout) -> int:
 
 
 def threshold_for(network: DetectNet, share: float, options: PruneOptions) -> float:
-    """Return the least threshold that leaves at most a share of the parameters.
-
-    Args:
-        network: The network to prune.
-        share: Parameters after over parameters before, 0..1.
-        options: All but the threshold.
+    """Return the least threshold that leaves at most a share (0..1) of the parameters.
 
     Raises:
         ValueError: The fewest filters that may stay have more parameters than that.

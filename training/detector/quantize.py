@@ -41,20 +41,14 @@ QUANTIZED = ("Conv", "Add", "Relu")
 class _Frames(CalibrationDataReader):  # type: ignore[misc]
     """Hands photos to the quantizer one at a time, as the served network would see them."""
 
-    def __init__(
-        self, name: str, paths: list[Path], count: int, size_wh: tuple[int, int], gray: bool
-    ) -> None:
+    def __init__(self, name: str, paths: list[Path], size_wh: tuple[int, int], gray: bool) -> None:
         self.name, self.size_wh, self.gray = name, size_wh, gray
-        self.left = iter(paths)
-        self.count, self.used = count, 0
-        self.bar = ProgressBar(count, "calibration photos")
+        self.left, self.used = iter(paths), 0
+        self.bar = ProgressBar(len(paths), "calibration photos")
 
     def get_next(self) -> dict[str, Any] | None:
         """Return the next photo's frame by the input's name, None when there are enough."""
-        while self.used < self.count:
-            path = next(self.left, None)
-            if path is None:
-                return None
+        for path in self.left:
             try:
                 image = load_image(path)
             except DataError as error:
@@ -75,7 +69,7 @@ def quantize(
     *,
     gray: bool = False,
 ) -> int:
-    """Write an exported file in INT8.
+    """Write an exported file in INT8; return how many photos were used.
 
     A photo that can't be used is named and left out.
 
@@ -87,9 +81,6 @@ def quantize(
         size_wh: Width and height of the network's frame.
         gray: The network is served gray photos.
 
-    Returns:
-        How many photos were used.
-
     Raises:
         DataError: There is no usable photo, or the file can't be written.
     """
@@ -98,9 +89,7 @@ def quantize(
     source = onnx.load(plain)
     with tempfile.TemporaryDirectory() as folder:
         quantized = Path(folder) / "int8.onnx"
-        frames = _Frames(
-            source.graph.input[0].name, [found[k] for k in chosen], count, size_wh, gray
-        )
+        frames = _Frames(source.graph.input[0].name, [found[k] for k in chosen], size_wh, gray)
         with _quiet(), frames.bar, writing(quantized):
             try:
                 quantize_static(

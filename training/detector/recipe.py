@@ -216,13 +216,8 @@ class DetectorRecipe(Recipe):
 def predict(model: DetectNet, image: Tensor, half: bool) -> tuple[Tensor, Tensor]:
     """Return the corners and the coverage before its sigmoid that the losses compare.
 
-    Args:
-        model: The network.
-        image: uint8 [n, 3, h, w], on the network's device.
-        half: Compute in bfloat16 where the layers allow it.
-
-    Returns:
-        float32 [n, C, 4, h/16, w/16] in frame pixels, and float32 [n, C, h/16, w/16].
+    From uint8 [n, 3, h, w] on the network's device, float32 [n, C, 4, h/16, w/16] in frame pixels
+    and float32 [n, C, h/16, w/16]; ``half`` computes in bfloat16 where the layers allow it.
     """
     with half_precision(image.device, half):
         bbox, coverage = model.logits(to_unit(image))
@@ -230,14 +225,10 @@ def predict(model: DetectNet, image: Tensor, half: bool) -> tuple[Tensor, Tensor
 
 
 def learning_rate(progress: float, schedule: SoftStartAnnealingSchedule) -> float:
-    """Return the rate of TLT's soft-start annealing schedule.
+    """Return the rate of TLT's soft-start annealing schedule when a share of the run is over.
 
     It rises from the least to the largest rate, stays, and falls back; both ramps are straight
     lines of the logarithm (``get_softstart_annealing_learning_rate`` of tao_tensorflow1_backend).
-
-    Args:
-        progress: Share of the run that is over, 0..1.
-        schedule: The spec's.
     """
     largest = schedule.max_learning_rate
     if progress < schedule.soft_start:

@@ -29,9 +29,7 @@ class SavedNetwork:
         weights: Its state: the averaged weights where the run kept an average.
         folded: The batch norms' statistics are unknown: the weights come from a file in which
             they were folded into the convolutions.
-        epoch: Epochs it was trained for.
-        step: Steps it was trained for.
-        seed: Seed of the run.
+        epoch: Epochs it was trained for, in ``step`` steps of a run with ``seed``.
     """
 
     layout: Layout
@@ -115,14 +113,10 @@ def check_fit(path: Path, layout: Layout, weights: Mapping[str, Tensor]) -> None
         DataError: A weight is missing, unknown, or of another shape.
     """
     with torch.device("meta"):
-        wanted = {
-            name: tuple(value.shape) for name, value in DetectNet(layout).state_dict().items()
-        }
+        wanted = {n: tuple(value.shape) for n, value in DetectNet(layout).state_dict().items()}
     given = {name: tuple(value.shape) for name, value in weights.items()}
     for name in sorted(wanted.keys() | given.keys()):
-        if wanted.get(name) != given.get(name):
-            raise DataError(
-                path,
-                f"weights and layout differ: {name} is {given.get(name, 'missing')}, "
-                f"expected {wanted.get(name, 'nothing')}",
-            )
+        has, needs = given.get(name, "missing"), wanted.get(name, "nothing")
+        if has != needs:
+            reason = f"weights and layout differ: {name} is {has}, expected {needs}"
+            raise DataError(path, reason)

@@ -12,7 +12,7 @@ that another face covers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -37,13 +37,9 @@ LEAST_RADIUS = 0.1
 class CoverageRule:
     """Which cells a face of a class covers, and which lie around it: the kit's own rule.
 
-    It goes with the quality focal loss. Each radius is lifted to
-    the minimum by itself, every face is surrounded by the same factor, the cells around learn the
-    box and no coverage, and a face weighs by the root of its number of cells.
-
-    Attributes:
-        raster: Middle and radii of the covered ellipse, as the spec has them.
-        ring: Up to how many radii the cells around a face reach.
+    It goes with the quality focal loss. Each radius is lifted to the minimum by itself, every face
+    is surrounded by the same factor (``ring``, in radii of the spec's ellipse), the cells around
+    learn the box and no coverage, and a face weighs by the root of its number of cells.
     """
 
     raster: ClassRaster
@@ -65,13 +61,10 @@ FACE_RULE = CoverageRule(
 
 def coverage_rules(rasters: Sequence[ClassRaster], deadzone: float) -> tuple[CoverageRule, ...]:
     """Return the kit's rule of each class, from a spec's numbers."""
-    rules = []
-    for raster in rasters:
-        share = (raster.cov_radius_x + raster.cov_radius_y) / 2
-        # The same interpolation towards the box as TLT's, but as a factor for faces of any size.
-        ring = max(1.0, 1.0 - deadzone + deadzone / max(share, 1e-6))
-        rules.append(CoverageRule(raster, ring))
-    return tuple(rules)
+    # The same interpolation towards the box as TLT's, but as a factor for faces of any size.
+    shares = [(raster.cov_radius_x + raster.cov_radius_y) / 2 for raster in rasters]
+    rings = [max(1.0, 1.0 - deadzone + deadzone / max(share, 1e-6)) for share in shares]
+    return tuple(map(CoverageRule, rasters, rings))
 
 
 @dataclass(frozen=True)
@@ -95,7 +88,7 @@ class GridTargets:
 
 def stack_targets(targets: Sequence[GridTargets]) -> dict[str, Tensor]:
     """Return the targets of a batch of frames by name, each with the frames as its first axis."""
-    names = ("covered", "boxes", "box_weight", "coverage_weight")
+    names = [field.name for field in fields(GridTargets)]
     return {n: torch.from_numpy(np.stack([getattr(t, n) for t in targets])) for n in names}
 
 
@@ -106,16 +99,10 @@ def cell_positions(count: int) -> NDArray[np.float32]:
 
 
 def decode(bbox: Tensor) -> Tensor:
-    """Turn the box head's output into corners.
+    """Turn the box head's output, float [n, 4 * C, h, w] in units of 35 pixels, into corners.
 
-    ``facekit.detection.grid.decode_cells`` for whole grids of tensors, through which the losses
-    can be derived.
-
-    Args:
-        bbox: float [n, 4 * C, h, w], offsets in units of 35 pixels.
-
-    Returns:
-        float [n, C, 4, h, w]: x1, y1, x2, y2 in frame pixels.
+    They are float [n, C, 4, h, w]: x1, y1, x2, y2 in frame pixels. This is
+    ``facekit.detection.grid.decode_cells`` for whole grids of tensors, which can be derived.
     """
     rows, columns = bbox.shape[-2:]
     y = torch.from_numpy(cell_positions(rows)).to(bbox.device)[:, None].expand(rows, columns)
@@ -126,12 +113,7 @@ def decode(bbox: Tensor) -> Tensor:
 
 
 def ignored_cells(ignored: NDArray[np.float32], grid: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the cells, bool [h, w], in which coverage is not trained.
-
-    Args:
-        ignored: float32 [m, 4], regions in frame pixels.
-        grid: Rows and columns of cells.
-    """
+    """Return the cells, bool [h, w], of regions in frame pixels where coverage is not trained."""
     y, x = cell_positions(grid[0])[:, None], cell_positions(grid[1])[None, :]
     found = np.zeros(grid, dtype=np.bool_)
     for x1, y1, x2, y2 in ignored:
@@ -224,17 +206,9 @@ def radii(
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return the radii of a box's ellipses: the covered one, and the one around its dead zone.
 
-    The covered one is a share of the way from its middle to the box's nearest edge, and is grown
-    without changing its form until the shorter radius has the minimum.
-
-    Args:
-        raster: The class's.
-        deadzone_radius: The spec's.
-        width: Of the box, in cells.
-        height: Likewise.
-
-    Returns:
-        x and y of each, in cells.
+    Box and radii (x and y of each) are in cells. The covered one is a share of the way from its
+    middle to the box's nearest edge, and is grown without changing its form until the shorter
+    radius has the minimum.
     """
     reach_x = width * min(raster.cov_center_x, 1 - raster.cov_center_x)
     reach_y = height * min(raster.cov_center_y, 1 - raster.cov_center_y)
@@ -252,10 +226,7 @@ def _share_within(
 ) -> NDArray[np.float32]:
     """Return the share of each cell's samples that lie in an ellipse, float32 [h, w].
 
-    Args:
-        middle: x and y in cells; cell k reaches from k to k + 1.
-        radius: Likewise.
-        grid: Rows and columns of cells.
+    Middle and radius are x and y in cells; cell k reaches from k to k + 1.
     """
     across, down = (
         ((np.arange(SAMPLES * count) + 0.5) / SAMPLES - at) / r

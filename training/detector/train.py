@@ -8,8 +8,8 @@ from pathlib import Path
 
 from facekit.cli import whole_number
 from facekit.errors import DataError
-from training.arguments import add_experiment, add_key, warn_unused_key
 from training.checkpoints import CHECKPOINT
+from training.detector.files import add_experiment
 from training.detector.recipe import DetectorRecipe
 from training.experiment.data import read_kitti_config
 from training.experiment.spec import Experiment, read_experiment
@@ -21,19 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_experiment(parser)
     parser.add_argument("-r", "--results", type=Path, required=True, help="folder of the run")
     parser.add_argument("-n", "--name", default="model", help="the final one is weights/NAME.pt")
-    parser.add_argument(
-        "--threads", type=whole_number(0), default=0, help="of torch; 0: as many as it likes"
-    )
-    parser.add_argument(
-        "--workers", type=whole_number(0), default=1, help="processes that make batches"
-    )
+    count = whole_number(0)
+    parser.add_argument("--threads", type=count, default=0, help="of torch; 0: as many as it likes")
+    parser.add_argument("--workers", type=count, default=1, help="processes that make batches")
     parser.add_argument("--device", help="cpu or cuda:N; by default cuda if there")
-    add_key(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; the photos that can't be used are named and left out."""
-    warn_unused_key(options)
     spec = options.dataset_export_spec
     experiment = read_experiment(options.experiment, read_kitti_config(spec) if spec else None)
     machine = Machine(options.threads, options.workers, options.device)
@@ -43,23 +38,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def train(experiment: Experiment, out: Path, machine: Machine, name: str = "model") -> Path:
-    """Train as a spec says, or go on from the checkpoint in the output folder.
+    """Train as a spec says, or go on from the checkpoint in the output folder (``fit``).
 
-    Args:
-        experiment: The spec.
-        out: Folder of the run: ``checkpoint.pt``, ``metrics.jsonl``, ``metrics.png`` and the
-            networks that are kept, ``weights/*.pt``.
-        machine: Threads, processes and device.
-        name: Name of the final network, ``weights/<name>.pt``.
-
-    Returns:
-        The final network.
+    The folder also gets the networks that are kept, ``weights/*.pt``; the final one is
+    ``weights/<name>.pt`` and is returned.
 
     Raises:
-        DataError: The photos, the pretrained network or the checkpoint can't be used; a class has
-            no photo; the output folder can't be written to, or another run is filling it.
-        ConfigError: There is no such device.
-        FacekitError: The loss is no longer a number.
+        DataError: The photos or the pretrained network can't be used, or a class has no photo.
     """
     check_paths(experiment, resuming=(out / CHECKPOINT).exists())
     return fit(DetectorRecipe(experiment, name), out, machine)
@@ -68,9 +53,7 @@ def train(experiment: Experiment, out: Path, machine: Machine, name: str = "mode
 def check_paths(experiment: Experiment, resuming: bool) -> None:
     """Check that what a spec names is there, before the photos are loaded.
 
-    Args:
-        experiment: The spec.
-        resuming: A run goes on, which needs no pretrained network.
+    A run that goes on (``resuming``) needs no pretrained network.
 
     Raises:
         DataError: It is not; names the line of the spec.

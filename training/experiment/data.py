@@ -74,12 +74,11 @@ class DatasetConfig(Group):
         """Check that names which differ in case alone are of one class."""
         found: dict[str, str] = {}
         for key, value in self.target_class_mapping.items():
-            if found.setdefault(key.lower(), value) != value:
-                reason = (
-                    f"is {value!r}, but the same name in another case is "
-                    f"{found[key.lower()]!r}; case does not matter here"
+            if (other := found.setdefault(key.lower(), value)) != value:
+                reason = f"is {value!r}, but the same name in another case is {other!r}"
+                raise self.error(
+                    "target_class_mapping", f"{reason}; case does not matter here", key
                 )
-                raise self.error("target_class_mapping", reason, key)
 
 
 class Preprocessing(Group):
@@ -165,12 +164,11 @@ class AugmentationConfig(Group):
         """Check that a crop is a whole number of cells and lies within the frame."""
         sides = zip(("crop_width", "crop_height"), self.crop_wh or (), self.size_wh, strict=False)
         for name, side, whole in sides:
+            wanted = "" if side % GRID_STRIDE == 0 else f"a multiple of {GRID_STRIDE}"
             if not SIDES[0] <= side <= whole:
-                reason = f"is {side}; it must be between {SIDES[0]} and {whole}"
-                raise self.facekit.error(name, reason)
-            if side % GRID_STRIDE:
-                reason = f"is {side}; it must be a multiple of {GRID_STRIDE}"
-                raise self.facekit.error(name, reason)
+                wanted = f"between {SIDES[0]} and {whole}"
+            if wanted:
+                raise self.facekit.error(name, f"is {side}; it must be {wanted}")
 
 
 class KittiConfig(Group):
@@ -220,12 +218,7 @@ class DatasetExportConfig(Group):
 
 
 def read_kitti_config(path: Path) -> KittiConfig:
-    """Read a tfrecords spec. No records are made of it: the KITTI folder is read as it lies.
-
-    Raises:
-        DataError: The file can't be read; a field is unknown, missing, of the wrong kind or out of
-            range. Names the line.
-    """
+    """Read a tfrecords spec (``read_group``), of which no records are made."""
     return read_group(path, DatasetExportConfig)[0].kitti_config
 
 
@@ -233,10 +226,7 @@ def read_kitti_config(path: Path) -> KittiConfig:
 class DataSource:
     """A KITTI folder.
 
-    Attributes:
-        image_folder: Folder of the photos.
-        label_folder: Folder of the label files.
-        line: Line of the spec that names it.
+    ``line`` is that of the spec that names it.
     """
 
     image_folder: Path
@@ -255,9 +245,8 @@ class Dataset:
         class_names: The network's classes in the order of its channels.
         class_of: Class name by the lower-case name in the label files. An object of another
             name is ignored: neither a face nor background.
-        validation_fold: Which part of the training photos is held out, None for none.
-            There are two: 0 holds ``validation_share`` of the photos, 1 the others.
-        validation_share: Share of fold 0 (``val_split`` of the tfrecords spec).
+        validation_fold: Which part of the training photos is held out, None for none: 0, which
+            holds ``validation_share`` of the photos, or 1, which holds the others.
     """
 
     training: tuple[DataSource, ...]
@@ -275,15 +264,10 @@ def make_dataset(
     kitti: KittiConfig | None = None,
     measuring: bool = False,
 ) -> Dataset:
-    """Return a spec's data as a tfrecords spec completes them.
+    """Return a spec's data as a tfrecords spec (``kitti``) completes them.
 
-    Args:
-        config: The spec's group.
-        class_names: The classes in the order of the channels.
-        kitti: Names of the folders within the KITTI folder that it is about, and how the photos
-            are split.
-        measuring: The photos are only measured on: a folder of ``kitti`` that is not trained
-            on is then the one to measure, all of it.
+    Where photos are only measured on (``measuring``), a folder of ``kitti`` that is not trained on
+    is the one to measure, all of it.
 
     Raises:
         DataError: The tfrecords spec is about a folder that the spec does not name, or leaves

@@ -54,9 +54,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def ignored(names: str = "", **groups: str) -> dict[str, frozenset[str]]:
     """Return fields that are known but have no effect here, for ``Group.without_effect``.
 
-    Args:
-        names: The fields, with spaces between them.
-        groups: Groups without effect, and the fields that they may have.
+    Names have spaces between them; ``groups`` are groups, and the fields that they may have.
     """
     fields = dict.fromkeys(names.split(), frozenset[str]())
     return fields | {name: frozenset(inner.split()) for name, inner in groups.items()}
@@ -95,9 +93,7 @@ class Group(BaseModel):
     def line_of(self, name: str, key: int | str = 0) -> int:
         """Return the line of a field, or of the group where the field is not set.
 
-        Args:
-            name: The field.
-            key: Which value of a list, or of a map.
+        ``key`` says which value of a list, or of a map.
         """
         return _value(self._block, name, key).line
 
@@ -154,12 +150,10 @@ class Group(BaseModel):
 
     @classmethod
     def _survey(cls, block: Block, unknown: list[DataError], warned: dict[str, list[int]]) -> None:
-        """Name the blocks in a block, and find the fields that are unknown or have no effect.
+        """Name the blocks in a block, whose name is set, and look at the names of all fields.
 
-        Args:
-            block: The block of this group, whose name is set.
-            unknown: Takes an error for every unknown field.
-            warned: Takes the lines of fields without effect by name.
+        ``unknown`` takes an error for every unknown field, ``warned`` the lines of those without
+        effect.
         """
         fields = cls._fields()
         _check_names(block, fields.keys() | cls.without_effect.keys(), unknown)
@@ -232,11 +226,8 @@ def _entries(block: Block, name: str) -> dict[str, Any]:
 def _value(block: Block, name: str, key: int | str = 0, part: str = "value") -> Value:
     """Return a field's value with its line; the block with its own where the field is not set.
 
-    Args:
-        block: The block.
-        name: The field.
-        key: Which value of a list, or of a map.
-        part: Of a map's entry, ``key`` or ``value``; the entry is returned where it has none.
+    ``key`` says which value of a list, or of a map; ``part`` is the ``key`` or the ``value`` of a
+    map's entry, which is returned where it has no such part.
     """
     found = block.fields.get(name)
     if not found:
@@ -283,10 +274,7 @@ def read_group(path: Path, kind: type[GroupT]) -> tuple[GroupT, str]:
     """Read a spec file.
 
     Every field that is known but has no effect here is named in a warning, once, with its lines.
-
-    Args:
-        path: The spec; an editor's mark before the text is passed over.
-        kind: What it holds.
+    An editor's mark before the text is passed over.
 
     Returns:
         The spec, and its text.

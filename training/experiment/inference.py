@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from facekit.detection.parameters import ClusteringParameters
 from training.experiment.data import Pixels
@@ -59,15 +58,8 @@ class BboxColor(Group):
     B: Channel = 0
 
 
-@dataclass(frozen=True)
-class ClassDrawing:
-    """Clustering, label and color of a class's boxes.
-
-    Attributes:
-        clustering: How its cells become boxes.
-        name: What label files call it (``output_map``).
-        color_rgb: Color of its boxes.
-    """
+class ClassDrawing(NamedTuple):
+    """How a class's cells become boxes, its name in label files (``output_map``), and its color."""
 
     clustering: ClusteringParameters
     name: str
@@ -97,17 +89,13 @@ class ClasswiseBboxHandlerConfig(Group):
         """Return a class's clustering, label and color."""
         # Older specs have the threshold beside the clustering, newer ones within it.
         defaults = ClusteringParameters()
-        outer = self.confidence_threshold
+        outer, color = self.confidence_threshold, self.bbox_color
         if outer is not None:
             defaults = ClusteringParameters(
                 dbscan_confidence_threshold=outer, nms_confidence_threshold=min(outer, 1.0)
             )
-        color = self.bbox_color
-        return ClassDrawing(
-            self.clustering_config.parameters(defaults),
-            self.output_map or name,
-            (color.R, color.G, color.B),
-        )
+        clustering = self.clustering_config.parameters(defaults)
+        return ClassDrawing(clustering, self.output_map or name, (color.R, color.G, color.B))
 
 
 class BboxHandlerConfig(Group):
@@ -172,11 +160,7 @@ class InferenceSpec(Group):
 def read_inference(path: Path) -> InferenceSpec:
     """Read a spec of TLT's DetectNet_v2 inference.
 
-    A field that is known but not honored is named in a warning. An engine that the spec names is
-    taken as the model's file like any other; it is refused when it is opened.
-
-    Raises:
-        DataError: The file can't be read; a field is unknown, missing, of the wrong kind or out of
-            range. Names the line.
+    An engine that the spec names is taken as the model's file like any other; it is refused when it
+    is opened. For errors and warnings see ``read_group``.
     """
     return read_group(path, InferenceSpec)[0]

@@ -61,15 +61,7 @@ class Block:
 
 
 def parse(path: Path, text: str) -> tuple[Block, DataError | None]:
-    """Read protobuf text.
-
-    Args:
-        path: The file, for error messages.
-        text: What it holds.
-
-    Returns:
-        The file's fields; and where the text is damaged, those before that line and the error.
-    """
+    """Return the fields of a file's text; where it is damaged, those before, and the error."""
     root = Block(path, 1)
     try:
         _Parser(path, text).block("the file", root, "", 0)

@@ -203,27 +203,21 @@ class ExperimentSpec(Group):
                 raise target.error("name", reason + hint)
         for key, value in mapping.items():
             if value not in names:
-                reason = (
-                    f"is {value!r}, which is not a class of cost_function_config"
-                    f"{nearest(value, names)}"
-                )
-                raise dataset.error("target_class_mapping", reason, key)
-        self.evaluation_config.check_keys("minimum_detection_ground_truth_overlap", names)
-        self.evaluation_config.check_keys("evaluation_box_config", names)
-        self.postprocessing_config.check_keys("target_class_config", names)
-        self.bbox_rasterizer_config.check_keys("target_class_config", names)
+                reason = f"is {value!r}, which is not a class of cost_function_config"
+                raise dataset.error("target_class_mapping", reason + nearest(value, names), key)
+        for group, field in (
+            (self.evaluation_config, "minimum_detection_ground_truth_overlap"),
+            (self.evaluation_config, "evaluation_box_config"),
+            (self.postprocessing_config, "target_class_config"),
+            (self.bbox_rasterizer_config, "target_class_config"),
+        ):
+            group.check_keys(field, names)
         self.postprocessing_config.clustering(names)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A spec, and the data that it is about.
-
-    Attributes:
-        spec: Its groups, as the file has them.
-        dataset: Its photos, completed by a tfrecords spec where one was named.
-        text: The file's text.
-    """
+    """A spec, its photos (completed by a tfrecords spec where one was named), and its text."""
 
     spec: ExperimentSpec
     dataset: Dataset
@@ -243,18 +237,9 @@ class Experiment:
 def read_experiment(
     path: Path, kitti: KittiConfig | None = None, measuring: bool = False
 ) -> Experiment:
-    """Read a spec of TLT's DetectNet_v2 training.
+    """Read a spec of TLT's DetectNet_v2 training; see ``read_group`` for errors and warnings.
 
-    A field that is known but not honored is named in a warning.
-
-    Args:
-        path: The spec.
-        kitti: What a tfrecords spec says (``read_kitti_config``), see ``make_dataset``.
-        measuring: Nothing is trained.
-
-    Raises:
-        DataError: The file can't be read; a field is unknown, missing, of the wrong kind or out of
-            range. Names the line. Or ``kitti`` does not belong to this spec.
+    For what a tfrecords spec (``kitti``) and ``measuring`` change see ``make_dataset``.
     """
     spec, text = read_group(path, ExperimentSpec)
     dataset = make_dataset(spec.dataset_config, spec.class_names, kitti, measuring)

@@ -48,15 +48,9 @@ def _soften(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def degrade(
     image: Image.Image, rng: np.random.Generator, gray: bool | None = None
 ) -> NDArray[np.uint8]:
-    """Return a changed copy of a frame.
+    """Return a changed copy of a frame of mode RGB: uint8 [3, height, width].
 
-    Args:
-        image: Mode RGB.
-        rng: Random generator.
-        gray: Force gray (True) or color (False); None draws one, mostly gray.
-
-    Returns:
-        uint8 [3, height, width]; the three channels are equal when gray.
+    The three channels are equal when ``gray``, which is drawn if None, mostly gray.
     """
     if gray is None:
         gray = bool(rng.random() < GRAY_SHARE)

@@ -14,7 +14,6 @@ from PIL import Image, ImageDraw
 
 from facekit.detection.labels import read_class_names
 from facekit.detection.parameters import ClusteringParameters, parse_parameters
-from facekit.detection.postprocess import Detections
 from facekit.engines.configs import DEFAULT_FILE, active_file, parameters, read_config
 from facekit.errors import DataError
 from facekit.evaluation.average_precision import Curve, average_precision, best_thresholds
@@ -24,7 +23,6 @@ from training.facenet import scenes
 from training.facenet.degrade import degrade
 from training.facenet.scenes import Frame, Patch, log_uniform
 from training.facesets import (
-    CROP_FACE_BOX,
     PORTRAIT_TEST_FOLDER,
     WEBFACE_FILE,
     Photo,
@@ -56,9 +54,8 @@ THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.65)
 def served_parameters(folder: Path = POSTPROCESS_FOLDER) -> list[ClusteringParameters]:
     """Read the clustering the model repository serves, one a class.
 
-    Args:
-        folder: Folder of the postprocess model, with the label file and ``configs/cpu.pbtxt``, or
-            else ``config.pbtxt``, as Triton chooses on the CPU.
+    The folder of the postprocess model has the label file and ``configs/cpu.pbtxt``, or else
+    ``config.pbtxt``, as Triton chooses on the CPU.
 
     Raises:
         DataError: The configuration sets no parameters.
@@ -80,22 +77,15 @@ def run(
     gray: bool = True,
 ) -> list[ScoredPhoto]:
     """Detect in every photo; all faces are of one class."""
-    return [
-        _scored(photo, find_boxes(detector, photo.image, parameters, gray=gray)) for photo in photos
-    ]
-
-
-def _scored(photo: Photo, found: Detections) -> ScoredPhoto:
-    count = len(photo.boxes)
-    return ScoredPhoto(
-        found.boxes_xyxy,
-        found.scores,
-        np.zeros(len(found.scores), np.int32),
-        photo.boxes,
-        np.zeros(count, np.int32),
-        np.zeros(count, bool),
-        frame_scale(photo.image.size),
-    )
+    scored = []
+    for photo in photos:
+        found = find_boxes(detector, photo.image, parameters, gray=gray)
+        ids, none = (np.zeros(len(each), np.int32) for each in (found.scores, photo.boxes))
+        boxes, scale = photo.boxes, frame_scale(photo.image.size)
+        scored.append(
+            ScoredPhoto(found.boxes_xyxy, found.scores, ids, boxes, none, none > 0, scale)
+        )
+    return scored
 
 
 def sweep(points: Curve) -> dict[str, float]:
@@ -103,12 +93,10 @@ def sweep(points: Curve) -> dict[str, float]:
     figures = {}
     for title, best in best_thresholds(points).items():
         figures[f"{title} threshold"] = best.score
-        figures[f"{title} precision"] = best.precision
-        figures[f"{title} recall"] = best.recall
+        figures[f"{title} precision"], figures[f"{title} recall"] = best.precision, best.recall
     for threshold in THRESHOLDS:
-        precision, recall = points.at(threshold)
-        figures[f"at {threshold} precision"] = precision
-        figures[f"at {threshold} recall"] = recall
+        name = f"at {threshold}"
+        figures[f"{name} precision"], figures[f"{name} recall"] = points.at(threshold)
     return figures
 
 
@@ -116,16 +104,8 @@ def evaluate(data: Path, model: Path, split: str = "evaluation") -> dict[str, fl
     """Measure a detector.
 
     The network alone is measured by its average precision, from boxes of nearly any coverage.
-    What is called served has the clustering of the model repository.
-
-    Args:
-        data: Folder of the face sets.
-        model: The ONNX file.
-        split: ``evaluation``, or ``calibration`` to choose thresholds; only the latter gives
-            figures to choose by.
-
-    Returns:
-        Figures by name.
+    What is called served has the clustering of the model repository. The split is ``evaluation``,
+    or ``calibration``, which gives figures to choose thresholds by.
     """
     detector = OnnxDetector(model)
     served = served_parameters()
@@ -175,15 +155,10 @@ def tighten(box: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def group_photos(data: Path) -> Iterator[Photo]:
-    """Make gray, grainy group photos from evaluation faces and scenes.
+    """Make gray, grainy group photos from evaluation faces and scenes; the same ones each time.
 
-    The faces are the held-out web-face crops and the test portraits.
-
-    Args:
-        data: Folder of the face sets.
-
-    Yields:
-        Photos of 400 to 900 pixels with tight boxes; the same ones each time.
+    The faces are the held-out web-face crops and the test portraits. The photos have 400 to 900
+    pixels and tight boxes.
     """
     empty = list(no_face_photos(data, "evaluation"))
     crops = read_webfaces(data / WEBFACE_FILE, evaluation=True)
@@ -225,6 +200,5 @@ def _head(
 ) -> Patch:
     """Draw a web face, or, for larger faces mostly, a portrait's head."""
     if rng.random() < (0.75 if tall < 50 else 0.35):
-        crop = crops[int(rng.integers(len(crops)))]
-        return Patch(Image.fromarray(crop), np.array(CROP_FACE_BOX, dtype=np.float32))
+        return scenes.webface_patch(rng, crops)
     return scenes.portrait_patch(rng, portraits[int(rng.integers(len(portraits)))])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import ImageDraw
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -76,13 +76,11 @@ def load_sources(data: Path) -> Sources:
 def _choose(rng: np.random.Generator, shares: dict[str, float]) -> str:
     """Draw a key with the probability that its value gives."""
     drawn = rng.random()
-    kind = ""
     for key, share in shares.items():
-        kind = key
         drawn -= share
         if drawn < 0:
-            break
-    return kind
+            return key
+    return key
 
 
 def _pick(rng: np.random.Generator, photos: list[Photo]) -> Photo:
@@ -92,13 +90,8 @@ def _pick(rng: np.random.Generator, photos: list[Photo]) -> Photo:
 class Mixture(Dataset[dict[str, Tensor]]):
     """Item k is the batch of step k; nothing depends on what was drawn before."""
 
-    def __init__(self, sources: Sources, seed: int, steps: int) -> None:
-        """Draw from ``sources`` for ``steps`` steps."""
-        self.sources, self.seed, self.steps = sources, seed, steps
-
-    def __len__(self) -> int:
-        """Return the number of steps."""
-        return self.steps
+    def __init__(self, sources: Sources, seed: int) -> None:
+        self.sources, self.seed = sources, seed
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         """Return the batch of a step.
@@ -120,17 +113,10 @@ class Mixture(Dataset[dict[str, Tensor]]):
         return {"image": torch.from_numpy(np.stack(images)), **stack_targets(targets)}
 
     def draw(self, rng: np.random.Generator, size: tuple[int, int], late: bool = False) -> Frame:
-        """Draw one frame, color not yet degraded.
-
-        Args:
-            rng: Random generator.
-            size: Width and height in pixels.
-            late: Show large portraits more often.
-        """
+        """Draw one frame, color not yet degraded; ``late`` shows large portraits more often."""
         kind = _choose(rng, LATE_WHOLE_SHARES if late else SHARES)
         if kind == "portrait":
-            smallest = SMALLEST_LATE_PORTRAIT if late else SMALLEST_PORTRAIT
-            frame = self._portrait(rng, size, smallest)
+            frame = self._portrait(rng, size, SMALLEST_LATE_PORTRAIT if late else SMALLEST_PORTRAIT)
         else:
             make = {"crowd": self._crowd, "group": self._group, "empty": self._empty}[kind]
             frame = make(rng, size)
@@ -280,8 +266,7 @@ class Mixture(Dataset[dict[str, Tensor]]):
 
     def _empty(self, rng: np.random.Generator, size: tuple[int, int]) -> Frame:
         """Return a face-free view at any zoom, often with pasted face-free patches."""
-        frame = Frame(Image.new("RGB", size))
-        frame.image = scenes.plain_background(rng, size)
+        frame = Frame(scenes.plain_background(rng, size))
         photo = _pick(rng, self.sources.empty)
         stretch = scenes.frame_stretch(*photo.image.size) * float(np.exp(rng.normal(0, 0.15)))
         scale = NETWORK_HEIGHT / photo.image.height * log_uniform(rng, 0.4, 1.8)

@@ -37,7 +37,7 @@ class FaceRecipe(StepRecipe):
 
     def read(self) -> Mixture:
         """Read the photos."""
-        return Mixture(load_sources(self.options.data), self.seed, self.steps)
+        return Mixture(load_sources(self.options.data), self.seed)
 
     def network(self, state: Mapping[str, Any] | None, device: torch.device) -> DetectNet:
         """Return the network."""
@@ -45,18 +45,14 @@ class FaceRecipe(StepRecipe):
 
     def step(self, model: DetectNet, step: int, batch: dict[str, Tensor]) -> StepResult:
         """Return the loss of a batch of ``Mixture``."""
-        predicted, logit = predict(model, batch["image"], half=True)
         names = ("boxes", "covered", "box_weight", "coverage_weight")
-        parts = detection_loss(predicted, logit, *(batch[name] for name in names))
+        both = predict(model, batch["image"], half=True)
+        parts = detection_loss(*both, *(batch[name] for name in names))
         return StepResult(torch.stack(list(parts.values())).sum(), parts)
 
 
 def export(checkpoint: Path, path: Path) -> float:
-    """Write the averaged weights of a checkpoint as an ONNX file.
-
-    Returns:
-        The largest difference between the file's outputs and the network's.
-    """
+    """Write the averaged weights of a checkpoint as an ONNX file, see ``write_onnx``."""
     return export_average(
         checkpoint,
         path,

@@ -97,14 +97,10 @@ def paste_view(
     scale: tuple[float, float],
     center: tuple[float, float] | None = None,
 ) -> None:
-    """Paste a scaled part of a photo over the frame and add its faces.
+    """Paste a scaled part of a photo over the frame, where it covers it, and add its faces.
 
-    Args:
-        frame: Where to paste; whatever the photo does not cover stays.
-        photo: The photo.
-        rng: Random generator.
-        scale: Frame pixels per photo pixel, across and down.
-        center: Photo point to keep near the middle; None draws one.
+    ``scale`` is in frame pixels per photo pixel, across and down; ``center`` is a point of the
+    photo to keep near the middle, and is drawn if None.
     """
     origin, source, target = [], [], []
     for axis in range(2):
@@ -150,12 +146,7 @@ def feather(rng: np.random.Generator, size: tuple[int, int]) -> Image.Image:
 
 @dataclass(frozen=True)
 class Patch:
-    """A picture to paste and where its face lies.
-
-    Attributes:
-        image: Mode L or RGB.
-        face: x1, y1, x2, y2 in pixels of the patch; None for something that is no face.
-    """
+    """A picture to paste, mode L or RGB, and its face: x1, y1, x2, y2 in its pixels, or None."""
 
     image: Image.Image
     face: NDArray[np.float32] | None
@@ -226,19 +217,11 @@ def paste_patch(
     stretch: float,
     allow_overlap: bool = False,
 ) -> bool:
-    """Paste a patch so that its face has a given height.
+    """Paste a patch so that its face has a given height; return whether it was pasted.
 
-    Args:
-        frame: Where to paste.
-        patch: What to paste.
-        rng: Random generator.
-        center: Center of the face in frame pixels.
-        height: Height of the face (of a web-face crop's face for a distractor), frame pixels.
-        stretch: Width of a patch pixel over its height.
-        allow_overlap: Paste even over known faces.
-
-    Returns:
-        Whether it was pasted.
+    Center and height of the face (of a web-face crop's face for a distractor) are in frame pixels;
+    ``stretch`` is the width of a patch pixel over its height. It is not pasted over known faces
+    unless they ``allow_overlap``.
     """
     face = patch.face
     if face is None:

@@ -53,12 +53,8 @@ def make_patch(photo: Photo, index: int) -> FacePatch:
     x1, y1, x2, y2 = (float(value) for value in photo.boxes[index])
     side = max(x2 - x1, y2 - y1) * PATCH_SIZE / PATCH_FACE
     left, top = (x1 + x2 - side) / 2, (y1 + y2 - side) / 2
-    pad = (
-        math.ceil(
-            max(0, -left, -top, left + side - photo.image.width, top + side - photo.image.height)
-        )
-        + 1
-    )
+    over = (left + side - photo.image.width, top + side - photo.image.height)
+    pad = math.ceil(max(0, -left, -top, *over)) + 1
     pixels = np.pad(np.asarray(photo.image.convert("L")), pad, mode="edge")
     box = (left + pad, top + pad, left + side + pad, top + side + pad)
     image = Image.fromarray(pixels).resize(
@@ -69,12 +65,10 @@ def make_patch(photo: Photo, index: int) -> FacePatch:
 
 
 def load_patches(data: Path, point_count: int = POINT_COUNT) -> list[FacePatch]:
-    """Read every training face; what is wrong with one is said, and it is left out.
+    """Read every training face of 68, 80 or 104 points; a wrong one is named and left out.
 
-    Args:
-        data: Folder of the face sets: of the training portraits and the photos of several faces;
-            or any other folder of photos with ``.pts`` files.
-        point_count: 68, 80 or 104.
+    The folder is that of the face sets (of the training portraits and the photos of several
+    faces), or any other of photos with ``.pts`` files.
 
     Raises:
         DataError: No face is left.
@@ -83,9 +77,7 @@ def load_patches(data: Path, point_count: int = POINT_COUNT) -> list[FacePatch]:
     wrong: list[DataError] = []
     patches = []
     for folder in folders:
-        for photo in pts_photos(
-            folder, complete=False, point_count=point_count, report=wrong.append
-        ):
+        for photo in pts_photos(folder, False, point_count, wrong.append):
             patches += [make_patch(photo, index) for index in range(len(photo.points))]
     for error in wrong:
         LOGGER.warning("left out: %s", error)
@@ -98,9 +90,8 @@ def load_patches(data: Path, point_count: int = POINT_COUNT) -> list[FacePatch]:
 def warp(patch: FacePatch, rng: np.random.Generator) -> tuple[Image.Image, NDArray[np.float32]]:
     """Cut an 80x80 crop, turned, shifted, scaled and stretched at random.
 
-    Returns:
-        The crop, mode L, and the points in crop pixels from its top left corner (the rule by
-        which the kit maps points back to the photo), float32 [68, 2].
+    The points are in crop pixels from its top left corner, the rule by which the kit maps points
+    back to the photo: float32 [points, 2].
     """
     angle = math.radians(float(rng.normal(0, 14) if rng.random() < 0.7 else rng.uniform(-45, 45)))
     scale = CROP_SIDE / (PATCH_FACE * EXPAND) * float(np.exp(rng.normal(0, 0.1)))
@@ -142,16 +133,13 @@ def hide(image: Image.Image, points: NDArray[np.float32], rng: np.random.Generat
         outline.append(tuple(bridge + rng.normal(0, 1, 2)))
         draw.polygon(outline, fill=_random_gray(rng))
         if rng.random() < 0.5:
-            draw.line(
-                [tuple(points[3]), tuple(points[33]), tuple(points[13])], fill=_random_gray(rng)
-            )
+            draw.line([tuple(points[k]) for k in (3, 33, 13)], fill=_random_gray(rng))
     elif 0.4 <= kind < 0.55 and here[GLASSES_POINTS].all():
         tone = int(rng.integers(0, 80))
         for eye in (points[36:42], points[42:48]):
             middle, reach = eye.mean(axis=0), np.ptp(eye[:, 0]) * rng.uniform(0.6, 1.0) + 2
-            draw.ellipse(
-                (*(middle - [reach, 0.75 * reach]), *(middle + [reach, 0.75 * reach])), fill=tone
-            )
+            reaches = np.array([reach, 0.75 * reach])
+            draw.ellipse((*(middle - reaches), *(middle + reaches)), fill=tone)
     else:
         for _ in range(int(rng.integers(1, 3))):
             middle, half = rng.uniform(0, CROP_SIDE, 2), rng.uniform(4, 16, 2)
@@ -184,13 +172,8 @@ def degrade(image: Image.Image, rng: np.random.Generator) -> NDArray[np.uint8]:
 class Crops(Dataset[dict[str, Tensor]]):
     """Item k is the batch of step k; nothing depends on what was drawn before."""
 
-    def __init__(self, patches: Sequence[FacePatch], seed: int, steps: int) -> None:
-        """Draw from ``patches`` for ``steps`` steps."""
-        self.patches, self.seed, self.steps = patches, seed, steps
-
-    def __len__(self) -> int:
-        """Return the number of steps."""
-        return self.steps
+    def __init__(self, patches: Sequence[FacePatch], seed: int) -> None:
+        self.patches, self.seed = patches, seed
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         """Return ``crops`` uint8 [32, 1, 80, 80] and ``points`` float32 [32, points, 2].

@@ -16,13 +16,7 @@ from facekit.errors import BoxError, DataError
 from facekit.evaluation.landmark_errors import FAILURE, LandmarkErrors, faces_on
 from facekit.landmarks.crops import crop_squares, cut_crops, to_photo
 from facekit.landmarks.scheme import POINT_COUNTS
-from training.detector.inference import (
-    Detector,
-    OnnxDetector,
-    find_boxes,
-    median_ms,
-    open_session,
-)
+from training.detector.inference import Detector, OnnxDetector, find_boxes, median_ms, open_session
 from training.facenet.evaluate import served_parameters
 from training.facesets import PORTRAIT_TEST_FOLDER, Photo, pts_photos
 from training.landmarks.network import INPUT_NAME, PEAKS_NAME, POINTS_NAME
@@ -55,14 +49,9 @@ class Landmarker:
         self.point_count: int = count
 
     def find(self, image: Image.Image, boxes: Array) -> tuple[Array, Array]:
-        """Find the points of faces.
+        """Find the points of faces, float32 [n, k, 2], and their peaks, float32 [n, k].
 
-        Args:
-            image: The upright photo.
-            boxes: float32 [n, 4], pixels of the photo.
-
-        Returns:
-            Points float32 [n, k, 2] in pixels of the photo, and their peaks float32 [n, k].
+        Boxes, float32 [n, 4], and points are in pixels of the upright photo.
         """
         squares = crop_squares(boxes, size_wh=image.size)
         crops = cut_crops(np.asarray(image.convert("L")), squares)
@@ -129,11 +118,11 @@ def figures_of(errors: LandmarkErrors) -> dict[str, float]:
 
 
 def evaluate(data: Path, model: Path, detector_model: Path | None = None) -> dict[str, float]:
-    """Measure a landmark network on the test portraits.
+    """Measure a landmark network, an ONNX file of 68, 80 or 104 points, on the test portraits.
 
     Args:
         data: Folder of the face sets; or any other folder of photos with ``.pts`` files.
-        model: The ONNX file, of 68, 80 or 104 points.
+        model: The ONNX file.
         detector_model: The detector's ONNX file, to measure from its boxes too, with the
             clustering the model repository serves.
 
@@ -147,17 +136,8 @@ def evaluate(data: Path, model: Path, detector_model: Path | None = None) -> dic
     """
     landmarker = Landmarker(model)
     folder = data / PORTRAIT_TEST_FOLDER
-    wrong: list[DataError] = []
-    photos = list(
-        pts_photos(
-            folder if folder.is_dir() else data,
-            complete=True,
-            point_count=landmarker.point_count,
-            report=wrong.append,
-        )
-    )
-    for error in wrong:
-        LOGGER.warning("left out: %s", error)
+    source, count = folder if folder.is_dir() else data, landmarker.point_count
+    photos = list(pts_photos(source, True, count, partial(LOGGER.warning, "left out: %s")))
     if not photos:
         raise DataError(data, "contains no face to measure on")
     runs: dict[str, Choose] = {"true boxes": true_boxes}

@@ -38,15 +38,9 @@ POINT_LOSSES: dict[str, Callable[[Tensor], Tensor]] = {"wing": _wing, "l1": _l1,
 
 
 def point_loss(predicted: Tensor, true: Tensor, name: str = "wing") -> Tensor:
-    """Return the mean loss of points.
+    """Return the mean ``wing``, ``l1`` or ``l2`` over the annotated coordinates, 0 without any.
 
-    Args:
-        predicted: float32 [n, points, 2], x and y in crop pixels.
-        true: The same; NaN for a point that is not annotated, which costs nothing.
-        name: ``wing``, ``l1`` or ``l2``.
-
-    Returns:
-        The mean over the coordinates that are annotated, 0 where none is.
+    Both are float32 [n, points, 2], x and y in crop pixels; NaN where not annotated.
     """
     here = torch.isfinite(true)
     # Absent points are set to the prediction before the difference: NaN times 0 is NaN, also in
@@ -58,12 +52,8 @@ def point_loss(predicted: Tensor, true: Tensor, name: str = "wing") -> Tensor:
 def map_loss(maps: Tensor, points: Tensor) -> Tensor:
     """Return the cross entropy of the softmax maps against a blob at each true point.
 
-    Args:
-        maps: float32 [n, points, size, size], logits.
-        points: float32 [n, points, 2], x and y in crop pixels; NaN where not annotated.
-
-    Returns:
-        The mean over the points that are annotated and lie inside the crop.
+    It is the mean over the points that are annotated and lie inside the crop. Logit maps are
+    float32 [n, points, size, size]; points [n, points, 2] as in ``point_loss``.
     """
     inside = ((points >= 0) & (points <= CROP_SIDE - 1)).all(dim=-1)
     points = torch.nan_to_num(points)

@@ -19,12 +19,7 @@ MAP_SIZE = 20
 def interpolation_matrix(small: int, large: int) -> NDArray[np.float32]:
     """Return the cubic interpolation of ``small`` samples at ``large`` pixel centers.
 
-    Args:
-        small: Number of samples.
-        large: Number of pixels over the same length.
-
-    Returns:
-        float32 [large, small]; rows sum to 1; outer samples are repeated past the ends.
+    It is float32 [large, small]; rows sum to 1; outer samples are repeated past the ends.
     """
     matrix = np.zeros((large, small))
     places = (np.arange(large) + 0.5) * small / large - 0.5
@@ -78,12 +73,7 @@ class LandmarkNet(nn.Module):
     """Crop in, point maps and points out."""
 
     def __init__(self, points: int = 68, width: int = 32) -> None:
-        """Make the network.
-
-        Args:
-            points: Number of landmarks.
-            width: Channels at a quarter of the crop's size; twice and four times below.
-        """
+        """Make the network; ``width`` channels at a quarter of the crop, 2 and 4 times below."""
         super().__init__()
         half = width // 2
         self.stem = nn.Sequential(Unit(1, half, 5, 2), Unit(half, half))
@@ -112,14 +102,7 @@ class LandmarkNet(nn.Module):
         self.register_buffer("grid", grid.reshape(-1, 2), persistent=False)
 
     def small_maps(self, crops: Tensor) -> Tensor:
-        """Return the maps before interpolation.
-
-        Args:
-            crops: float [n, 1, 80, 80], gray 0..255.
-
-        Returns:
-            float32 [n, points, 20, 20].
-        """
+        """Return the maps [n, points, 20, 20] of crops [n, 1, 80, 80], before interpolation."""
         x = self.stem(crops * (1.0 / 64.0) - 2.0)
         at20 = self.down20(x)
         at10 = self.down10(at20)
@@ -136,10 +119,7 @@ class LandmarkNet(nn.Module):
         return torch.matmul(down, torch.matmul(maps, across))
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Find the points.
-
-        Args:
-            crops: float [n, 1, 80, 80], gray 0..255.
+        """Find the points in crops, float [n, 1, 80, 80], gray 0..255.
 
         Returns:
             Logit maps [n, points, 80, 80]; points [n, points, 2], x and y in crop pixels

@@ -17,13 +17,7 @@ from training.devices import half_precision
 from training.export import export_average
 from training.landmarks.augment import Crops, load_patches
 from training.landmarks.losses import MAP_WEIGHT, map_loss, point_loss
-from training.landmarks.network import (
-    INPUT_NAME,
-    MAPS_NAME,
-    PEAKS_NAME,
-    POINTS_NAME,
-    LandmarkNet,
-)
+from training.landmarks.network import INPUT_NAME, MAPS_NAME, PEAKS_NAME, POINTS_NAME, LandmarkNet
 from training.loop import Run, StepResult, other_run
 from training.steps import StepOptions, StepRecipe
 
@@ -37,12 +31,7 @@ REGIONS = ("all", "eyes", "mouth")
 
 @dataclass(frozen=True)
 class LandmarkOptions(StepOptions):
-    """Options of a run, with the landmark network's defaults.
-
-    Attributes:
-        points: 68, 80 or 104.
-        loss: Of the points: ``wing``, ``l1`` or ``l2``.
-    """
+    """Options of a run: 68, 80 or 104 points, whose loss is ``wing``, ``l1`` or ``l2``."""
 
     points: int = POINT_COUNT
     loss: str = "wing"
@@ -72,7 +61,7 @@ class LandmarkRecipe(StepRecipe):
 
     def read(self) -> Crops:
         """Read the faces."""
-        return Crops(load_patches(self.options.data, self.points), self.seed, self.steps)
+        return Crops(load_patches(self.options.data, self.points), self.seed)
 
     def network(self, state: Mapping[str, Any] | None, device: torch.device) -> LandmarkNet:
         """Return the network."""
@@ -97,9 +86,7 @@ class LandmarkRecipe(StepRecipe):
 def region_errors(found: Tensor, true: Tensor) -> dict[str, Tensor]:
     """Return the mean distance of the annotated points by region, where a region has any.
 
-    Args:
-        found: float32 [n, points, 2], crop pixels.
-        true: The same; NaN where not annotated.
+    Both are float32 [n, points, 2] in crop pixels; NaN where not annotated.
     """
     distance = (found - true).norm(dim=-1)
     known = torch.isfinite(distance)
@@ -114,11 +101,7 @@ def region_errors(found: Tensor, true: Tensor) -> dict[str, Tensor]:
 
 
 def export(checkpoint: Path, path: Path) -> float:
-    """Write the averaged weights of a checkpoint as an ONNX file.
-
-    Returns:
-        The largest difference between the file's outputs and the network's.
-    """
+    """Write the averaged weights of a checkpoint as an ONNX file, see ``write_onnx``."""
     return export_average(
         checkpoint,
         path,
