@@ -38,7 +38,7 @@ def services() -> dict[str, Any]:
 
 
 def test_compose_file_is_valid_for_the_compose_at_hand(services: dict[str, Any]) -> None:
-    assert set(services) == {"converter", *SERVERS, "jupyter-demo", "redis"}
+    assert set(services) == {"converter", "converter-cpu", *SERVERS, "jupyter-demo", "redis"}
 
 
 def test_env_example_as_it_is_changes_nothing(services: dict[str, Any]) -> None:

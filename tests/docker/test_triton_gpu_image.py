@@ -161,7 +161,7 @@ def test_service_without_its_engines_says_so_at_each_of_its_restarts(
         project("up", "--detach", "triton-server")
         container = project.container("triton-server")
         engine.wait_until(lambda: engine.inspect(container)["RestartCount"] >= 2, "two restarts")
-        assert engine.logs(container).count("can't be served here") >= 2
+        assert engine.logs(container).count("cannot be served here") >= 2
         assert not engine.health(container) == "healthy"
 
 
