@@ -290,8 +290,43 @@ def test_a_second_run_installs_only_what_is_missing(machine: Machine) -> None:
     machine.setup("test")
     assert machine.setup("convert,demo") == (0, "")
 
-    (machine.clone / "pyproject.toml").write_text("changed", "utf-8")
+    with (machine.clone / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
     assert "installing facekit-triton[server]" in machine.setup("server")[1]
+
+
+@pytest.mark.parametrize("extras", ["nope", "server,nope", "nope,server"])
+def test_an_unknown_extra_is_refused_before_anything_is_made(machine: Machine, extras: str) -> None:
+    machine.python("python3.12", "3.12.4")
+
+    code, output = machine.setup(extras)
+
+    assert code == 1
+    assert output.startswith("setup: nope is not an extra of facekit-triton; those are: server, ")
+    assert output.endswith(", workflow-test, dev\n")
+    assert not machine.venv.exists() and machine.commands() == []
+
+
+def test_an_editable_installation_puts_the_clone_on_pythons_path(tmp_path: Path) -> None:
+    """Beside a clone that is named facekit, its folder is a namespace package to other finders."""
+    clone = tmp_path / "facekit"
+    (clone / "facekit").mkdir(parents=True)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, clone)
+    (clone / "facekit/__init__.py").write_text("class Client: ...\n", "utf-8")
+    site = tmp_path / "site"
+    site.mkdir()
+    subprocess.run(
+        [sys.executable, "-c",
+         "from setuptools import build_meta as backend; backend.build_editable('../site')"],
+        cwd=clone, check=True, capture_output=True,
+    )  # fmt: skip
+    [wheel] = site.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+
+    code = f"import site; site.addsitedir({str(site)!r}); from facekit import Client"
+    subprocess.run([sys.executable, "-S", "-c", code], cwd=tmp_path, check=True)
 
 
 def test_a_run_that_was_cut_off_is_made_anew_with_all_that_was_there(machine: Machine) -> None:
