@@ -116,7 +116,7 @@ def test_two_classes_have_parameters_of_their_own(
         ({"coverage_threshold": "half"}, "face\n", "coverage_threshold is 'half'; a number is"),
         ({"clustering_algorithm": "OPTICS"}, "face\n", "clustering_algorithm is 'OPTICS'; it must"),
         ({}, "mask\nno_mask\n", "names 2 classes; `output_cov/Sigmoid` has 1"),
-        ({"label_file": "names.txt"}, "face\n", "names.txt: No such file"),
+        ({"label_file": "names.txt"}, "face\n", "names.txt: no such file"),
     ],
 )
 def test_wrong_parameter_fails_the_load_with_a_sentence(

@@ -108,4 +108,4 @@ def test_status_asks_every_instance_unless_once_and_finds_the_dead_one(
         assert [(health.ok, health.claims_ready) for health in found] == [(False, True)] * 3
         assert isinstance(found[0].models[0].error, ServerUnavailableError)
         assert main(status) == 1
-        assert "says that it is ready, but its inferences fail" in capsys.readouterr().out
+        assert "reports that it is ready, but its inferences fail" in capsys.readouterr().out

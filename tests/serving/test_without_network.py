@@ -36,7 +36,7 @@ def test_faces_are_served_without_the_mask_detector_s_network(
             client.detect(probe_photo(), model="facemask_ensemble")
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("not served: facemask_ensemble, ")
-    assert f"{network} is missing; get it back" in line
+    assert f"{network} is missing; restore" in line
 
 
 @pytest.mark.parametrize("damage", ["truncated", "another network"])
