@@ -9,7 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.results import Row, promises
-from facekit.errors import SetupError
+from facekit.errors import SetupError, writing
+from facekit.files import write_whole
+from facekit.outputs import figure_bytes
 
 _COLORS = {
     "facenet_ensemble": "#2563a8",
@@ -60,9 +62,11 @@ def write_plot(results: Row, path: Path) -> None:
         fontsize=12,
     )
     try:
-        figure.savefig(path, dpi=110)
-    except (OSError, ValueError) as error:
+        picture = figure_bytes(figure, path.suffix)
+    except ValueError as error:
         raise SetupError(f"{path}: {error}") from error
+    with writing(path, SetupError):
+        write_whole(path, picture)
 
 
 def _draw_sweep(axis: Any, rows: list[Row], field: str, title: str, label: str) -> None:

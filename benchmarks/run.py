@@ -7,6 +7,7 @@ import contextlib
 import functools
 import itertools
 import json
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -29,9 +30,11 @@ from benchmarks.postprocess import UnequalError, compare, face_grids
 from benchmarks.rates import PAIRS, Turn, in_turns
 from benchmarks.results import SEED_LOOP, SEED_PARALLEL, Row, best
 from benchmarks.workflow import compare_workflows, seed_job
+from facekit.cli import check_output
 from facekit.cli.bench import LONG_SECTIONS, SECTIONS
 from facekit.errors import writing
 from facekit.files import write_whole
+from facekit.outputs import begins_as, is_our_picture
 from facekit.progress import ProgressBar
 from facekit.serving.embedded import EmbeddedServer
 from facekit.serving.processes import cpu_seconds
@@ -51,6 +54,8 @@ _BATCHES = 3
 _BOUND = ("facenet_ensemble", "faces")
 _SEED_CONCURRENCY = (1, 2, 4)
 _TOLERANCE_PX = 1e-2
+_BEGINNING = re.compile(rb'\{\n "format": \d+,\n "configuration": \{')
+"""Of the file of ``--json``."""
 
 
 class Bench:
@@ -296,6 +301,10 @@ class Bench:
 def run(args: argparse.Namespace) -> int:
     """Measure, print, and return 0 once all was measured (see ``facekit.cli.bench``)."""
     out = sys.stderr if args.json == Path("-") else sys.stdout
+    if args.json is not None:
+        check_output(args.json, begins_as(_BEGINNING))
+    if args.plot is not None:
+        check_output(args.plot, is_our_picture, args.photos or ())
     sets = [own_photos(args.photos)] if args.photos else []
     sets = sets or [mosaics(size, args.faces) for size in args.photo_size]
     with contextlib.ExitStack() as stack:

@@ -14,7 +14,8 @@ from pathlib import Path
 from facekit.command import run_command
 from facekit.data.portraits import demo_photos
 from facekit.files import write_whole
-from facekit.report import results_table, to_json
+from facekit.outputs import check_own
+from facekit.report import is_our_json, results_table, to_json
 from facekit.runs import Drawings, connect, detect_all, find_photos
 from facekit.text import show
 
@@ -56,9 +57,10 @@ def run(photos: Sequence[Path], output: Path, url: str | None = None) -> int:
         FacekitError: No server can be had.
         OSError: The folder can't be written.
     """
+    check_own(output / "faces.json", is_our_json)
     output.mkdir(parents=True, exist_ok=True)
     found = find_photos(list(photos) or demo_photos(output))
-    drawings = Drawings(output)
+    drawings = Drawings(output, found)
     if url is None:
         show("demo: starting the embedded Triton server", sys.stderr)
     start = time.monotonic()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from facekit.errors import FacekitError
 from facekit.faces import Faces
+from facekit.outputs import begins_as
 from facekit.text import count, one_line, table
 
 _NAME_WIDTH = 48
 _NOTE_WIDTH = 100
+
+is_our_json = begins_as(re.compile(rb'\{\n  "photos": \[(?:\]|\n    \{"photo": ")'))
+"""Whether a file is one that :func:`to_json` made."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,8 +12,17 @@ from pathlib import Path
 from facekit.client import Client
 from facekit.contract import is_optional
 from facekit.engines.manifest import repair_command
-from facekit.errors import FacekitError, ModelMissingError, PhotoError, ServerUnavailableError
+from facekit.errors import (
+    DataError,
+    FacekitError,
+    ModelMissingError,
+    PhotoError,
+    ServerUnavailableError,
+    writing,
+)
 from facekit.faces import Faces
+from facekit.files import check_writable, write_whole
+from facekit.outputs import check_own, is_our_picture, picture_bytes
 from facekit.photos.formats import ACCEPTED, DRAWN_SUFFIXES, PHOTO_SUFFIXES, refuse_file
 from facekit.progress import ProgressBar
 from facekit.report import PhotoResult
@@ -23,7 +34,8 @@ _CONCURRENCY = 4
 def find_photos(paths: Sequence[Path]) -> list[Path | PhotoResult]:
     """Return files unchanged, and each folder's photos in order of their names.
 
-    Files of a folder are recognized by content. Unsupported pictures, paths that can't be accessed,
+    Files of a folder are recognized by content. Unsupported pictures, paths that can't be accessed
+    or do not exist,
     and folders that can't be listed or contain no photos become failed results. Subfolders, hidden
     files, other files and pictures of :class:`Drawings` are skipped.
     """
@@ -31,7 +43,8 @@ def find_photos(paths: Sequence[Path]) -> list[Path | PhotoResult]:
     for path in paths:
         try:
             if not path.is_dir():
-                found.append(path)
+                there = path.exists()
+                found.append(path if there else _failed(path, os.strerror(errno.ENOENT)))
                 continue
             entries = sorted(path.iterdir())
         except OSError as error:
@@ -127,11 +140,32 @@ def detect_all(
 
 
 class Drawings:
-    """Writes annotated pictures into a folder, which the first one creates, under unique names."""
+    """Writes annotated pictures into a folder, which the first one creates, under unique names.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: The folder.
+        photos: The photos of the run, as :func:`find_photos` returns them.
+
+    Raises:
+        DataError: The folder can't be written to, or a picture would replace one of the photos, or
+            a file that facekit did not draw.
+    """
+
+    def __init__(self, folder: Path, photos: Sequence[Path | PhotoResult] = ()) -> None:
         self._folder = folder
+        self._photos = [photo for photo in photos if isinstance(photo, Path)]
         self._taken: set[str] = set()
+        if folder.exists() and not folder.is_dir():
+            raise DataError(folder, "is not a folder, which the pictures need")
+        with writing(folder):
+            check_writable(folder)
+        for photo in self._photos:
+            self._check(folder / self._name(photo.stem))
+        self._taken.clear()
+
+    def _check(self, path: Path) -> None:
+        inputs = self._photos if path.exists() else ()
+        check_own(path, is_our_picture, inputs)
 
     def add(self, entry: PhotoResult) -> PhotoResult:
         """Draw the faces into their photo, and return the result with the picture's file.
@@ -145,8 +179,8 @@ class Drawings:
         path = self._folder / self._name(Path(entry.photo).stem)
         try:
             picture = draw_faces(entry.photo, entry.result)
-            self._folder.mkdir(parents=True, exist_ok=True)
-            picture.save(path, quality=92)
+            self._check(path)
+            write_whole(path, picture_bytes(picture, path.suffix), sync=False)
         except FacekitError as error:
             return PhotoResult(entry.photo, error)
         except OSError as error:

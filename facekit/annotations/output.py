@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from facekit.errors import DataError, reading, writing
+from facekit.errors import writing
 from facekit.files import followed, whole_file
+from facekit.outputs import begins_as, check_own
 
 OUTPUT_MARK = ".facekit-output"
 """A file that says of its folder that the pictures in it are the kit's own work, no photos."""
@@ -35,8 +36,6 @@ _BEGINNINGS = {
     ),
 }
 _BEGINNINGS["fiftyone"] = _BEGINNINGS["coco"]
-_MAX_BEGINNING_BYTES = 1 << 17
-"""Enough for any path a file can have, and its address, however much of it is escaped."""
 
 
 @contextmanager
@@ -76,33 +75,22 @@ def check_replaceable(path: Path, kind: OutputKind) -> None:
     Raises:
         DataError: The file is another's, or can't be read.
     """
-    with reading(path):
-        ours = not path.is_file() or path.stat().st_size == 0 or _is_ours(path, kind)
-    if not ours:
-        raise DataError(
-            path, "exists and was not written by facekit: give another name, or remove it"
-        )
+    check_own(path, _is_our_parquet if kind == "parquet" else begins_as(_BEGINNINGS[kind]))
     if kind == "label-studio":
         check_replaceable(config_path(path), "label-studio-config")
 
 
-def _is_ours(path: Path, kind: OutputKind) -> bool:
-    with path.open("rb") as file:
-        if kind == "parquet":
-            return _is_our_parquet(file)
-        return _BEGINNINGS[kind].match(file.read(_MAX_BEGINNING_BYTES)) is not None
-
-
-def _is_our_parquet(file: BinaryIO) -> bool:
+def _is_our_parquet(path: Path) -> bool:
     """Look for the metadata in the footer, whose length is in front of the last four bytes."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - 8))
-    end = file.read()
-    length = int.from_bytes(end[:4], "little")
-    if end[4:] != b"PAR1" or length > size - 8:
-        return False
-    file.seek(size - 8 - length)
-    footer = file.read(length)
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 8))
+        end = file.read()
+        length = int.from_bytes(end[:4], "little")
+        if end[4:] != b"PAR1" or length > size - 8:
+            return False
+        file.seek(size - 8 - length)
+        footer = file.read(length)
     return b"facekit.description" in footer and DESCRIPTION.encode() in footer
 
 

@@ -13,7 +13,7 @@ import importlib
 import math
 import os
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from facekit.command import run_command
 from facekit.errors import DataError, writing
 from facekit.files import check_writable, write_whole
 from facekit.limits import MAX_TIMEOUT_S
+from facekit.outputs import check_own
 
 # The keys of `facekit.client.calls.DETECTORS`, which is slow to import.
 _DETECTORS = ("faces", "facemask_ensemble", "facenet_ensemble")
@@ -185,11 +186,21 @@ def print_results(table: str, json_text: Callable[[], str], path: Path | None) -
             write_whole(path, json_text() + "\n")
 
 
-def check_output(path: Path) -> None:
+def check_output(
+    path: Path,
+    is_ours: Callable[[Path], bool] | None = None,
+    inputs: Iterable[Path | str] = (),
+) -> None:
     """Check before long work that its output file can be written; - is standard output.
 
+    Args:
+        path: The output.
+        is_ours: Tells whether a file that exists may be replaced, as for
+            :func:`facekit.outputs.check_own`; None where the command checks this itself.
+        inputs: Files that the command reads.
+
     Raises:
-        DataError: It is a folder, or cannot be written.
+        DataError: It is a folder, cannot be written, is an input, or is not a file of facekit.
     """
     if path == Path("-"):
         return
@@ -197,6 +208,8 @@ def check_output(path: Path) -> None:
         raise DataError(path, "is a folder; give the name of a file")
     with writing(path):
         check_writable(path)
+    if is_ours is not None:
+        check_own(path, is_ours, inputs)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from facekit.cli import whole_number
-from facekit.errors import ConfigError, DataError
+from facekit.errors import ConfigError, DataError, writing
+from facekit.files import write_whole
+from facekit.outputs import check_own, is_our_picture, picture_bytes
 from facekit.text import count, show
 
 _MOST_WORKERS = 8
@@ -171,11 +173,22 @@ def _check(base: Path, name: str | None, workers: int) -> int:
         whole = whole and not found.problems
         picture = folder / "check.png"
         tiles = [(labels.source.stem, drawn(labels)) for labels in sample(found.photos)]
-        contact_sheet(tiles, found.counts).save(picture)
+        _save(contact_sheet(tiles, found.counts), picture)
         counts = ", ".join(f"{found.counts[kind]} {kind}" for kind in sorted(found.counts))
         show(f"{folder}: {count(len(found.photos), 'photo')}, {counts or 'no objects'}")
         show(str(picture))
     return 0 if whole else 1
+
+
+def _save(image: Any, path: Path) -> None:
+    """Write a picture, which replaces one that facekit drew.
+
+    Raises:
+        DataError: It can't be written, or there is a file that facekit did not draw.
+    """
+    check_own(path, is_our_picture)
+    with writing(path):
+        write_whole(path, picture_bytes(image, path.suffix))
 
 
 def _check_one(base: Path, folders: Sequence[Path], name: str) -> int:
@@ -188,7 +201,7 @@ def _check_one(base: Path, folders: Sequence[Path], name: str) -> int:
     for folder, found in checks:
         for labels in found.photos:
             picture = folder / f"check_{labels.source.stem}.png"
-            drawn(labels).save(picture)
+            _save(drawn(labels), picture)
             boxes = [[round(side, 2) for side in box] for box in labels.boxes_xyxy.tolist()]
             show(f"Bounding Box {boxes}")
             show(f"Category: {list(labels.class_names)}")

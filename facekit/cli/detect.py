@@ -39,16 +39,17 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Detect, write the requested outputs, and return 1 if a photo failed."""
-    from facekit.report import results_table, to_json
+    from facekit.report import PhotoResult, is_our_json, results_table, to_json
     from facekit.runs import Drawings, connect, detect_all, find_photos
 
+    photos = find_photos(args.photos)
     if args.json is not None:
-        check_output(args.json)
-    drawings = Drawings(args.draw) if args.draw is not None else None
-    with connect(args.url, timeout_s=args.timeout, tls_certificate=args.tls_cert) as client:
-        results = []
-        photos = find_photos(args.photos)
-        for result in detect_all(client, photos, min_score=args.min_score, model=args.model):
-            results.append(result if drawings is None else drawings.add(result))
+        check_output(args.json, is_our_json, (each for each in photos if isinstance(each, Path)))
+    drawings = Drawings(args.draw, photos) if args.draw is not None else None
+    results = [each for each in photos if isinstance(each, PhotoResult)]
+    if len(results) < len(photos):
+        with connect(args.url, timeout_s=args.timeout, tls_certificate=args.tls_cert) as client:
+            answers = detect_all(client, photos, min_score=args.min_score, model=args.model)
+            results = [each if drawings is None else drawings.add(each) for each in answers]
     print_results(results_table(results), lambda: to_json(results), args.json)
     return int(any(result.failed for result in results))

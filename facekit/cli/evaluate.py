@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facekit.cli import add_json, add_server, check_output, number, print_results
 from facekit.errors import DataError, FacekitError, InputError, ServerError
+from facekit.outputs import begins_as, check_own, is_our_picture
 from facekit.text import count, show
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from facekit.labels.folder import Selection
 
     Answers = list[Faces | FacekitError]
+
+_BEGINNING = re.compile(rb'\{\n "format": \d+,\n "labels": "')
+"""Of the file of ``--json``."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -117,9 +122,10 @@ def run(args: argparse.Namespace) -> int:
         from facekit.evaluation.plot import check_suffix
 
         check_suffix(args.plot)
-    for path in (args.json, args.plot):
-        if path is not None:
-            check_output(path)
+    if args.json is not None:
+        check_output(args.json, begins_as(_BEGINNING))
+    if args.plot is not None:
+        check_output(args.plot, is_our_picture)
     classes = ClassMap(parse_class_map(args.class_map) if args.class_map is not None else None)
     unlabeled: list[Path] = []
     found = find_labels(args.labels, args.photos, unlabeled.append)
@@ -128,6 +134,9 @@ def run(args: argparse.Namespace) -> int:
         if selection.errors:
             raise selection.errors[0]
         raise DataError(args.labels, "contains none of the selected photos")
+    if args.plot is not None:
+        photos = [labels.photo for labels in selection.labels if labels.photo is not None]
+        check_own(args.plot, is_our_picture, photos)
     evaluation = _score(args, selection, classes, _answers(args, models, selection, classes))
     _write(args, evaluation)
     return int(bool(evaluation.failures))

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from facekit.cli import add_json, check_output, number, print_results, score, whole_number
 from facekit.errors import ConfigError, StoreError
+from facekit.outputs import begins_as
 from facekit.text import count, one_line, table
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ _FACES = ("photo", "number", "category", "score", "rotation_deg", "box_xywh")
 _FOLDERS = ("folder", "photos", "faces")
 _CATEGORIES = ("category", "faces")
 _DATASETS = ("dataset", "photos", "faces", "photo_folder")
+_NAME = rb'"(?:[^"\\]|\\.)*"'
+_BEGINNING = re.compile(
+    rb'\{\n  "store": %s,\n(?:  "dataset": %s,\n)?  "rows": \[' % (_NAME, _NAME)
+)
+"""Of the file of ``--json``."""
 _TEXTS = {"photo", "category", "folder", "dataset", "photo_folder"}
 
 
@@ -93,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     if args.category is not None and any(each is not None for each in asked):
         raise ConfigError("--category goes with --min-score or --rotated-beyond, or alone")
     if args.json is not None:
-        check_output(args.json)
+        check_output(args.json, begins_as(_BEGINNING))
     with open_store(args.store, create=False) as store:
         about, columns, answers = _ask(store, args)
         rows = [_row(answer) for answer in answers][: args.limit]

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import io
 from pathlib import Path
 from typing import Any
 
 from facekit.cli import add_dataset, check_output, whole_number
 from facekit.errors import ConfigError, writing
 from facekit.files import write_whole
+from facekit.outputs import is_our_picture, picture_bytes
 from facekit.progress import ProgressBar
 from facekit.text import show
 
 # Those of `facekit.sheet.pick`, which needs Pillow.
 _PICKS = ("mixture", "spread", "most-faces", "rotation", "lowest-score", "failures")
-_FORMATS: dict[str, dict[str, Any]] = {
-    ".png": {"format": "PNG"},
-    ".jpg": {"format": "JPEG", "quality": 92},
-}
-_FORMATS[".jpeg"] = _FORMATS[".jpg"]
+_SUFFIXES = (".png", ".jpg", ".jpeg")
 _MOST_PHOTOS = 1000
 _LONGEST_JPEG_PX = 65_500
 
@@ -63,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
     """Draw the picture and write it."""
     from facekit.sheet import show_dataset, show_photo
 
-    check_output(args.out)
-    if args.out.exists():
+    if args.out.is_file():
         _keep_photos(args)
+    check_output(args.out, is_our_picture, [args.dataset])
     if args.photo is not None:
         picture = show_photo(args.dataset, args.photo, args.photos)
     else:
@@ -83,10 +79,8 @@ def run(args: argparse.Namespace) -> int:
             f"{args.out}: no JPEG can hold {picture.width} x {picture.height} pixels; give a name "
             "that ends in .png"
         )
-    buffer = io.BytesIO()
-    picture.save(buffer, **_FORMATS[args.out.suffix.lower()])
     with writing(args.out):
-        write_whole(args.out, buffer.getvalue())
+        write_whole(args.out, picture_bytes(picture, args.out.suffix))
     show(f"{args.out}: {picture.width} x {picture.height} pixels")
     return 0
 
@@ -105,6 +99,6 @@ def _keep_photos(args: argparse.Namespace) -> None:
 
 def _picture(text: str) -> Path:
     path = Path(text)
-    if path.suffix.lower() not in _FORMATS:
+    if path.suffix.lower() not in _SUFFIXES:
         raise argparse.ArgumentTypeError(f"expected a name that ends in .png or .jpg, got {text}")
     return path

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image, ImageFilter
 
 from facekit.data import probe_photo
+from facekit.outputs import check_own, is_our_picture, picture_bytes
 
 # Public-domain portraits that installed packages carry: Eileen Collins (NASA) and Grace Hopper
 # (US Navy). The last entry is where the head and shoulders are.
@@ -39,6 +40,7 @@ def demo_photos(folder: Path) -> list[Path]:
     Without the packages that carry the portraits there is the built-in photo alone.
 
     Raises:
+        DataError: The folder has another file of one of these names.
         OSError: The folder can't be written.
     """
     portraits = []
@@ -49,16 +51,23 @@ def demo_photos(folder: Path) -> list[Path]:
             continue
         # Copied, so that the output folder holds all that belongs to the demo.
         copy = folder / f"{name}{path.suffix}"
-        copy.write_bytes(path.read_bytes())
+        _write_photo(copy, path.read_bytes())
         portraits.append(copy)
         crops.append(Image.open(path).convert("RGB").crop(crop))
     if not portraits:
         path = folder / "probe.jpg"
-        path.write_bytes(probe_photo())
+        _write_photo(path, probe_photo())
         return [path]
     group = folder / "group.jpg"
-    hang(crops).save(group, quality=92)
+    check_own(group, is_our_picture)
+    group.write_bytes(picture_bytes(hang(crops), group.suffix))
     return [*portraits, group]
+
+
+def _write_photo(path: Path, data: bytes) -> None:
+    """Write one of the demo's photos; another file of its name is not replaced."""
+    check_own(path, lambda there: there.read_bytes() == data)
+    path.write_bytes(data)
 
 
 def hang(portraits: Sequence[Image.Image]) -> Image.Image:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from facekit.errors import ConfigError, SetupError, writing
 from facekit.evaluation.class_scores import ClassScore
 from facekit.evaluation.served import ServedScore, class_names
 from facekit.files import write_whole
+from facekit.outputs import figure_bytes
 from facekit.text import count
 
 _COLORS = ("#2563a8", "#d9822b", "#2f8f5b", "#8a5fb0", "#c23b3b", "#5c6670")
@@ -53,13 +53,12 @@ def write_plot(servers: Sequence[ServedScore], title: str, path: Path) -> None:
         axis = figure.add_subplot(rows, columns, number)
         _draw_class(axis, name, servers)
     figure.suptitle(title, fontsize=11)
-    picture = io.BytesIO()
     try:
-        figure.savefig(picture, format=path.suffix.lower().removeprefix(".") or None, dpi=110)
+        picture = figure_bytes(figure, path.suffix)
     except ValueError as error:
         raise SetupError(f"{path}: {error}") from error
     with writing(path, SetupError):
-        write_whole(path, picture.getvalue())
+        write_whole(path, picture)
 
 
 def _draw_class(axis: Any, name: str, servers: Sequence[ServedScore]) -> None:

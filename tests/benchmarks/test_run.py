@@ -367,6 +367,17 @@ def test_cli_refuses_wrong_options(
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_cli_replaces_no_file_of_others(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"images": []}')
+    assert main(["bench", "--url", "127.0.0.1:9", option, str(path)]) == 2
+    assert f"{path}: exists and was not written by facekit" in capsys.readouterr().err
+    assert path.read_text() == '{"images": []}'
+
+
 def test_cli_no_server(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     assert main(["bench", "--url", "127.0.0.1:9", "--photos", str(tmp_path)]) == 2

@@ -27,6 +27,17 @@ def test_demo_photos_are_two_portraits_and_a_group_of_them(tmp_path: Path) -> No
         with Image.open(path) as image:
             sizes.append(image.size)
     assert sizes == [(512, 512), (512, 600), (1280, 840)]
+    assert portraits.demo_photos(tmp_path) == paths
+
+
+@pytest.mark.parametrize("name", ["astronaut.png", "group.jpg", "faces.json"])
+def test_demo_replaces_no_file_of_others(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / name).write_bytes(probe_photo())
+    assert demo.main(["--output", str(tmp_path), "--url", "127.0.0.1:1"]) == 2
+    assert f"{name}: exists and was not written by facekit" in capsys.readouterr().err
+    assert (tmp_path / name).read_bytes() == probe_photo()
 
 
 def test_demo_photos_without_the_packages_are_the_built_in_one(

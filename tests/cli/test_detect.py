@@ -26,6 +26,8 @@ from facekit.errors import ServerError
 from facekit.serving.health import Health, ModelHealth
 from tests.fake_triton import FakeTriton, faces_answer, masks_answer, slow
 
+NO_SERVER = "127.0.0.1:1"
+
 
 def answer(
     model: str, inputs: dict[str, np.ndarray], context: grpc.ServicerContext
@@ -276,26 +278,68 @@ def test_detect_draws_each_photo_under_a_name_of_its_own(
 
 
 @pytest.mark.parametrize(
-    ("option", "code", "message"),
+    ("option", "path", "message"),
     [
-        ("--json", 2, "photo.jpg/below: cannot be written: Not a directory"),
-        ("--draw", 1, "below: Not a directory"),
+        ("--json", "photo.jpg/below", "photo.jpg/below: cannot be written: Not a directory"),
+        ("--draw", "photo.jpg/below", "photo.jpg/below: cannot be written: Not a directory"),
+        ("--draw", "photo.jpg", "photo.jpg: is not a folder"),
     ],
 )
 def test_detect_output_that_cannot_be_written_is_named(
-    url: str,
     photo: Path,
     option: str,
-    code: int,
+    path: str,
     message: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(photo.parent)
-    # A file stands where a folder would have to be.
-    assert main(["detect", photo.name, "--url", url, option, "photo.jpg/below"]) == code
-    out, err = capsys.readouterr()
-    assert message in out + err
+    # A file stands where a folder would have to be; no server is asked.
+    assert main(["detect", photo.name, "--url", NO_SERVER, option, path]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_detect_without_any_photo_needs_no_server(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["detect", "missing.jpg", "--url", NO_SERVER]) == 1
+    assert "failed: No such file or directory" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "kept", "reason"),
+    [
+        (["--json", "photo.jpg"], "photo.jpg", "is a file that is read"),
+        (["--json", "link.jpg"], "photo.jpg", "is a file that is read"),
+        (["--json", "instances.json"], "instances.json", "was not written by facekit"),
+        (["--draw", "."], "photo.faces.jpg", "was not written by facekit"),
+    ],
+)
+def test_detect_replaces_no_file_of_others(
+    photo: Path,
+    argv: list[str],
+    kept: str,
+    reason: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    Path("instances.json").write_text('{"photos": [], "images": []}')
+    Path("photo.faces.jpg").write_bytes(probe_photo())
+    Path("link.jpg").symlink_to("photo.jpg")
+    before = Path(kept).read_bytes()
+    assert main(["detect", "photo.jpg", "--url", NO_SERVER, *argv]) == 2
+    err = capsys.readouterr().err
+    assert reason in err and "give another name" in err and err.count("\n") == 1
+    assert Path(kept).read_bytes() == before and not Path(kept).is_symlink()
+
+
+def test_detect_replaces_its_own_files_but_no_photo(
+    url: str, photo: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    argv = ["detect", "photo.jpg", "--url", url, "--json", "faces.json", "--draw", "."]
+    assert main(argv) == 0 and main(argv) == 0
+    assert main([*argv[:2], "photo.faces.jpg", *argv[2:]]) == 2
+    assert "photo.faces.jpg: is a file that is read" in capsys.readouterr().err
 
 
 def test_detect_with_no_server_there_says_so(

@@ -11,8 +11,9 @@ ROOT = Path(__file__).parents[2]
 # From the ground up. What stands in one line is of one height and may not import each other; a
 # module of the package itself is named, a package stands for all that is in it.
 ROOMS = """
-facekit.errors facekit.closing facekit.parallel facekit.data
-facekit.text facekit.files facekit.limits facekit.contract
+facekit.errors facekit.closing facekit.parallel
+facekit.outputs
+facekit.data facekit.text facekit.files facekit.limits facekit.contract
 facekit.command facekit.progress facekit.detection facekit.landmarks facekit.engines
 facekit.faces facekit.photos facekit.shared_pages
 facekit.backends facekit.adapters

@@ -63,6 +63,11 @@ def test_contact_sheet_of_each_part(tmp_path: Path, capsys: pytest.CaptureFixtur
     # Six photos beside each other, and two below.
     assert sheet.width > 6 * 320 and 2 * 180 < sheet.height < 3 * 180 + 60
     assert (tmp_path / "test" / "check.png").is_file()
+    assert check(tmp_path) == 0
+    (tmp_path / "test" / "check.png").write_text("notes")
+    assert check(tmp_path) == 2
+    assert "check.png: exists and was not written by facekit" in capsys.readouterr().err
+    assert (tmp_path / "test" / "check.png").read_text() == "notes"
 
 
 def test_one_photo_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -237,6 +237,20 @@ def test_command_writes_over_no_photo(
     assert (folder / "b.jpg").read_bytes() == before
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_command_replaces_only_pictures_that_it_drew(
+    coco: Path, folder: Path, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / f"sheet{suffix}"
+    argv = ["show", str(coco), "--out", str(out)]
+    assert main(argv) == 0 and main(argv) == 0
+    foreign = (folder / "b.jpg").read_bytes()
+    out.write_bytes(foreign)
+    assert main(argv) == 2
+    assert f"{out}: exists and was not written by facekit" in capsys.readouterr().err
+    assert out.read_bytes() == foreign
+
+
 def test_command_says_what_no_jpeg_can_hold(
     coco: Path,
     tmp_path: Path,

@@ -100,12 +100,25 @@ def test_tables(url, capsys):
 def test_answers_as_json(url, capsys, tmp_path, words, expected):
     file = tmp_path / "answer.json"
     asked(capsys, "--store", url, *words, "--json", str(file))
+    asked(capsys, "--store", url, *words, "--json", str(file))  # replaces its own file
     data = json.loads(file.read_text())
     assert [row["photo"] for row in data["rows"]] == expected
     assert (data["store"], data["dataset"]) == (url, "holiday")
     assert "\n".join(asked(capsys, "--store", url, *words, "--json", "-")) + "\n" == (
         file.read_text()
     )
+
+
+def test_json_replaces_no_file_of_others(url, capsys, tmp_path):
+    for words in ([], ["--by-category"]):
+        file = tmp_path / "v.jpg"
+        file.write_bytes(b"a photo")
+        assert main(["query", "--store", url, *words, "--json", str(file)]) == 2
+        assert "v.jpg: exists and was not written by facekit" in capsys.readouterr().err
+        assert file.read_bytes() == b"a photo"
+    file.unlink()
+    for _ in range(2):  # the datasets, whose answer has another heading
+        asked(capsys, "--store", url, "--json", str(file))
 
 
 def test_a_name_that_is_no_utf8(tmp_path, capsys):

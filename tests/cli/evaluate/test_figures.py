@@ -109,3 +109,19 @@ def test_the_folders_of_what_is_written_are_made(data: Path, url: str, tmp_path:
     argv = ["evaluate", "--labels", str(data), "--url", url]
     assert main([*argv, "--plot", str(plot), "--json", str(path)]) == 0
     assert plot.is_file() and path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("option", "name"), [("--plot", "curve.png"), ("--json", "out.json"), ("--plot", "c.pdf")]
+)
+def test_only_files_that_it_wrote_are_replaced(
+    data: Path, url: str, tmp_path: Path, option: str, name: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    path = tmp_path / name
+    argv = ["evaluate", "--labels", str(data), option, str(path), "--url"]
+    assert main([*argv, url]) == 0 and main([*argv, url]) == 0
+    path.write_text('{"labels": "by hand"}')
+    assert main([*argv, "127.0.0.1:1"]) == 2
+    assert f"{path}: exists and was not written by facekit" in capsys.readouterr().err
+    assert path.read_text() == '{"labels": "by hand"}'
