@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import resource
 import socket
 from collections.abc import Iterator
@@ -44,11 +45,11 @@ def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer
         server.kill()
 
 
-def post(server: EmbeddedServer, body: bytes, content_type: str) -> int:
+def post(server: EmbeddedServer, body: bytes, content_type: str, *, header_bytes: int = 0) -> int:
     connection = http.client.HTTPConnection(server.http_url, timeout=60)
     headers = {"Content-Type": content_type}
     if content_type != JSON:
-        headers["Inference-Header-Content-Length"] = "0"
+        headers["Inference-Header-Content-Length"] = str(header_bytes)
     try:
         connection.request("POST", PATH, body, headers)
         return connection.getresponse().status
@@ -105,6 +106,19 @@ def test_deeply_nested_json_is_refused_and_the_server_lives(tiny_server: Embedde
     pid = tiny_server.pid
 
     assert post(tiny_server, b'{"parameters":' + b"[" * MB, JSON) >= 400
+    check_alive(tiny_server, pid)
+
+
+@pytest.mark.parametrize("size", [3, 10**14])
+def test_binary_body_smaller_than_its_shape_is_refused_and_the_server_lives(
+    tiny_server: EmbeddedServer, size: int
+) -> None:
+    """Of JSON values Triton would take the memory first, as docs/operations.md says."""
+    pid = tiny_server.pid
+    tensor = {"name": "image", "datatype": "UINT8", "shape": [1, 10**14]}
+    header = json.dumps({"inputs": [{**tensor, "parameters": {"binary_data_size": size}}]}).encode()
+
+    assert post(tiny_server, header + b"abc", OCTETS, header_bytes=len(header)) == 400
     check_alive(tiny_server, pid)
 
 
