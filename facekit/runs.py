@@ -99,7 +99,9 @@ def connect(
             yield client
         return
     from facekit.serving import EmbeddedServer
+    from facekit.serving.repository import check_default_repository
 
+    check_default_repository()
     with EmbeddedServer() as server, Client(server.grpc_url, timeout_s=timeout_s) as client:
         for note in server.notes:
             show(note, sys.stderr)

@@ -40,7 +40,9 @@ def local_finder(folder: Path, options: Options, say: Say | None = None) -> Iter
     with ExitStack() as stack:
         if not urls:
             from facekit.serving import EmbeddedServer
+            from facekit.serving.repository import check_default_repository
 
+            check_default_repository()
             server = stack.enter_context(EmbeddedServer())
             if say is not None:
                 for note in server.notes:

@@ -13,7 +13,7 @@ from pathlib import Path
 from facekit import limits
 from facekit.annotations.output import OUTPUT_MARK
 from facekit.annotations.record import FileStamp
-from facekit.photos.formats import DRAWN_SUFFIXES, HEAD_BYTES, PHOTO_SUFFIXES, refusal
+from facekit.photos.formats import DRAWN_SUFFIXES, EMPTY, HEAD_BYTES, PHOTO_SUFFIXES, refusal
 
 _HASH_BYTES = 1 << 20
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -153,7 +153,7 @@ class _Walker:
                 reason = "not a regular file" if promised else None
                 return Found(name, stamp, identity, reason, self.round)
             if status.st_size == 0:
-                reason = "an empty file" if promised else None
+                reason = EMPTY if promised else None
                 return Found(name, stamp, identity, reason, self.round)
             stamp, why = self._content(path, name, suffix, stamp)
             return Found(name, stamp, identity, why, self.round)

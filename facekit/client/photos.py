@@ -13,6 +13,7 @@ import numpy.typing as npt
 from facekit import limits
 from facekit.client.pixels import encode_pixels
 from facekit.errors import PhotoError
+from facekit.photos.formats import EMPTY
 
 PhotoLike = Union[bytes, bytearray, memoryview, str, "os.PathLike[str]", npt.NDArray[Any]]
 """A photo: encoded bytes, the path of a file, or a uint8 array.
@@ -69,7 +70,7 @@ def _read_file(path: Path) -> npt.NDArray[np.uint8]:
 
 def _checked(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     if data.size == 0:
-        raise PhotoError("empty: it contains no bytes")
+        raise PhotoError(EMPTY)
     if data.size > limits.MAX_PHOTO_BYTES:
         raise PhotoError(f"{data.size:,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
     return data

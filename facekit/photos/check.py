@@ -37,8 +37,8 @@ from facekit.photos.blocks import (
     png_chunks,
 )
 from facekit.photos.formats import (
-    EMPTY,
     HEAD_BYTES,
+    PADDING,
     PHOTO_SUFFIXES,
     Kind,
     explain_unread_jpeg,
@@ -94,7 +94,8 @@ def check_photo(
         raise PhotoError(f"{len(data):,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
     reason = refusal(bytes(data[:HEAD_BYTES]), PHOTO_SUFFIXES[0])
     if reason:
-        raise PhotoError(reason if bytes(data).strip(b"\0") else EMPTY)
+        padding = len(data) > 0 and not bytes(data).strip(b"\0")
+        raise PhotoError(PADDING if padding else reason)
     if bytes(data[:2]) == b"\xff\xd8":
         # One copy and no more: fresh memory for a second one takes longer than the whole check.
         array = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)

@@ -16,7 +16,8 @@ DRAWN_SUFFIXES = (".faces.jpg", ".faces.jpeg", ".faces.png", ".faces.webp")
 """How the names of the kit's own pictures of found faces end; they are not taken for photos."""
 HEAD_BYTES = 32
 """How much of a file is looked at."""
-EMPTY = "empty: it holds no bytes but padding"
+EMPTY = "empty: it contains no bytes"
+PADDING = "empty: it contains no bytes but padding"
 
 # Tab, line ends, printable ASCII, and the other bytes of UTF-8.
 _TEXT = {9, 10, 13, *range(32, 127), *range(128, 248)}
@@ -71,14 +72,14 @@ def refusal(head: bytes, suffix: str) -> str | None:
         if matches(head):
             return f"not a photo but {name}; {ACCEPTED}"
     if not head and suffix in PHOTO_SUFFIXES:
-        return "empty: it holds no bytes"
+        return EMPTY
     if is_photo(head, suffix):
         if suffix in _RAW_SUFFIXES:
             return f"not a photo but a camera's raw picture; {ACCEPTED}"
         return ""
     if suffix not in PHOTO_SUFFIXES:
         return None
-    return name_format(head) if head.strip(b"\0") else EMPTY
+    return name_format(head) if head.strip(b"\0") else PADDING
 
 
 def refuse_file(path: Path) -> str | None:

@@ -26,6 +26,20 @@ def default_model_repository() -> Path:
     return Path(os.environ.get("FACEKIT_MODEL_REPOSITORY") or PACKAGE.parent / "model_repository")
 
 
+def check_default_repository() -> None:
+    """Check that there are models for an embedded server of a command that also takes ``--url``.
+
+    Raises:
+        SetupError: There is none, as where the client alone is installed.
+    """
+    repository = default_model_repository()
+    if not repository.is_dir():
+        raise SetupError(
+            f"there are no models to start a server with, because {repository} does not exist: "
+            "name a running server with --url, or a model repository in FACEKIT_MODEL_REPOSITORY"
+        )
+
+
 def check_repository(repository: Path) -> None:
     """Check that this process can list every model and open its files.
 

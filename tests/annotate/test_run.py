@@ -322,7 +322,7 @@ def test_what_is_no_photo_any_more_in_mid_run_is_judged_as_if_it_never_was(
     case.run()
     assert (failures(case.coco), case.bytes) == (reasons, first)
     assert [reason.split(";")[0] for reason in reasons.values()] == [
-        "not a photo but a GIF", "not a photo but text", "an empty file",
+        "not a photo but a GIF", "not a photo but text", "empty: it contains no bytes",
         f"{limits.MAX_PHOTO_BYTES + 500_000:,} bytes",
     ]  # fmt: skip
 

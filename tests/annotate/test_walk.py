@@ -81,8 +81,8 @@ def test_the_content_tells_what_a_photo_is(folder: Path) -> None:
         ("a.nef", b"II*\0" + bytes(60), "a camera's raw picture"),
         ("a.cr2", b"II*\0\x10\0\0\0CR" + bytes(60), "a camera's raw picture"),
         ("a.JPG", b"these are words", "not a photo but text"),
-        ("a.png", b"", "an empty file"),
-        ("a.png", bytes(100), "empty: it holds no bytes but padding"),
+        ("a.png", b"", "empty: it contains no bytes"),
+        ("a.png", bytes(100), "empty: it contains no bytes but padding"),
         ("a.tiff", b"%PDF-1.4 and so on", "not a photo but a PDF"),
     ],
 )

@@ -177,7 +177,7 @@ def test_detect_bad_photos_are_reported_and_stop_nothing(
     assert "360x300" in lines[1] and "360x300" in lines[4]
     assert "failed: No such file or directory" in lines[2]
     assert "failed: a folder without photos" in lines[3]
-    assert lines[5].endswith("failed: empty: it holds no bytes")
+    assert lines[5].endswith("failed: empty: it contains no bytes")
     assert lines[6] == "4 faces in 2 photos; 4 photos failed"
 
 
@@ -353,6 +353,22 @@ def test_detect_with_no_server_there_says_so(
         "needs tls_certificate, or --tls-cert). If it is starting, try again; else start one with "
         "scripts/serve, or leave out --url\n"
     )
+
+
+@pytest.mark.parametrize("command", [["detect"], ["annotate", "--coco", "out.json"]])
+def test_without_models_a_running_server_is_advised(
+    photo: Path,
+    command: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    monkeypatch.setenv("FACEKIT_MODEL_REPOSITORY", "nowhere")
+    given = str(photo if command == ["detect"] else photo.parent)
+    assert main([command[0], given, *command[1:]]) == 2
+    err = capsys.readouterr().err
+    assert "nowhere does not exist: name a running server with --url" in err
+    assert "--model-repository" not in err
 
 
 def test_detect_wrong_url_is_refused(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
