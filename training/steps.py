@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -20,9 +21,12 @@ from torch import nn
 from facekit.cli import positive_number, whole_number
 from facekit.errors import writing
 from facekit.files import write_whole
+from facekit.outputs import begins_as, check_own
 from training.loop import Machine, Recipe, fit
 
 WEIGHT_DECAY = 0.01
+_FIGURES = re.compile(rb'\{\n(?:  "[^"]*": (?:-?[\d.]+(?:e[+-]?\d+)?|NaN|-?Infinity),?\n)+\}\n\Z')
+"""What ``--json`` writes: names and numbers."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,8 @@ def run_parsed(
         difference = export(options.checkpoint, options.out)
         sys.stdout.write(f"{options.out}: differs from torch by at most {difference:.1e}\n")
     else:
+        if options.json:
+            check_own(options.json, begins_as(_FIGURES))
         figures = evaluate(options)
         for name, value in figures.items():
             sys.stdout.write(f"{name:45s} {value:.4f}\n")

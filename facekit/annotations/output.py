@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from facekit.errors import writing
-from facekit.files import followed, whole_file
+from facekit.errors import DataError, writing
+from facekit.files import LOCK_FILE, followed, whole_file
 from facekit.outputs import begins_as, check_own
 
 OUTPUT_MARK = ".facekit-output"
@@ -92,6 +92,28 @@ def _is_our_parquet(path: Path) -> bool:
         file.seek(size - 8 - length)
         footer = file.read(length)
     return b"facekit.description" in footer and DESCRIPTION.encode() in footer
+
+
+def claim_folder(folder: Path, what: str) -> None:
+    """Create a folder of outputs and mark it; ``annotate`` takes no picture in it for a photo.
+
+    Args:
+        folder: A new folder, an empty one, or one that has the mark.
+        what: What is written there, such as "chips".
+
+    Raises:
+        DataError: It contains other things, which might be replaced and which the mark would hide
+            from ``annotate``; or it can't be written to.
+    """
+    mark = folder / OUTPUT_MARK
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        if not mark.exists():
+            if any(path.name != LOCK_FILE for path in folder.iterdir()):
+                raise DataError(
+                    folder, f"contains other things than {what}: give a new or an empty folder"
+                )
+            mark.touch()
 
 
 @contextmanager

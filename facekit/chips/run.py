@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from facekit.annotations.dataset import name_fields, name_of
-from facekit.annotations.output import OUTPUT_MARK
+from facekit.annotations.output import claim_folder
 from facekit.annotations.record import SCORE_DIGITS, PhotoRecord
 from facekit.chips.geometry import MARGIN, DegenerateFaceError, chip_from_photo, cut_chip
 from facekit.draw import open_upright
-from facekit.errors import ConfigError, DataError, PhotoError, writing
+from facekit.errors import ConfigError, PhotoError, writing
 from facekit.faces import Face
-from facekit.files import LOCK_FILE, FolderLock, write_whole
+from facekit.files import FolderLock, write_whole
 from facekit.landmarks.crops import FloatArray
 from facekit.parallel import in_order
 from facekit.progress import ProgressBar
@@ -145,7 +145,7 @@ def align_faces(
 
     jobs = chosen.jobs or len(os.sched_getaffinity(0))
     with writing(out), FolderLock(out), ThreadPoolExecutor(jobs) as pool:
-        _mark(out)
+        claim_folder(out, "chips")
         for made, missing in in_order(pool, align, records, 4 * jobs):
             rows += made
             skipped += missing
@@ -214,20 +214,6 @@ def _known_points(face: Face) -> FloatArray:
     """Return a face's points, NaN for those that a dataset of others does not have."""
     missing = (face.point_scores == 0) & (face.points_xy == 0).all(axis=1)
     return np.where(missing[:, None], np.float32(np.nan), face.points_xy)
-
-
-def _mark(out: Path) -> None:
-    """Mark the folder as one of chips: ``annotate`` takes none of them for a photo.
-
-    Raises:
-        DataError: It contains other things. A chip might be written over a photo, and the mark
-            would hide all photos from ``annotate``.
-    """
-    mark = out / OUTPUT_MARK
-    if not mark.exists():
-        if any(path.name != LOCK_FILE for path in out.iterdir()):
-            raise DataError(out, "contains other things than chips: give a new or an empty folder")
-        mark.touch()
 
 
 def _write_lines(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -170,6 +170,21 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "1 photos unusable" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("folder", ["labels", "images_annotated"])
+def test_the_command_replaces_no_labels_made_by_hand(
+    tmp_path: Path, folder: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    from training.detector.__main__ import main
+
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "a.txt").write_text("by hand")
+    spec = write_spec(tmp_path / "spec.txt", SPEC)
+    assert main(["infer", "-e", str(spec), "-i", str(tmp_path), "-o", str(tmp_path)]) == 2
+    assert f"{folder}: contains other things than" in capsys.readouterr().err
+    assert (tmp_path / folder / "a.txt").read_text() == "by hand"
+
+
 def test_a_tag_has_the_color_of_its_class_and_covers_no_other_face(tmp_path: Path) -> None:
     spec = spec_of(tmp_path)
     image = Image.new("RGB", (640, 384), (90, 90, 90))

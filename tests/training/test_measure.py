@@ -104,6 +104,13 @@ def test_the_command_prints_and_writes_its_figures(
     spec = write_spec(tmp_path / "spec.txt", spec_text(faces))
     out = tmp_path / "figures/eval.json"
     arguments = ["evaluate", "-e", str(spec), "-m", str(checkpoint), "--json", str(out)]
+    out.parent.mkdir()
+    out.write_text('{"images": []}')
+    assert main(arguments) == 2
+    assert "eval.json: exists and was not written by facekit" in capsys.readouterr().err
+    out.unlink()
+    assert main(arguments) == 0
+    capsys.readouterr()
     assert main([*arguments, "--thresholds"]) == 0
     figures = json.loads(out.read_text())
     assert (figures["photos"], figures["unusable"], figures["mode"]) == (2, 0, "INTEGRATE")

@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 
+from facekit.annotations.output import OUTPUT_MARK
 from facekit.errors import DataError  # noqa: E402
 from tests.training.detectors import write_network, write_photo  # noqa: E402
 from tests.training.spec_text import INFERENCE, changed, write_spec  # noqa: E402
@@ -113,7 +114,7 @@ def test_infer_names_what_it_could_not_write(
     assert main(["infer", "-e", str(spec), "-i", str(tmp_path / "photos"), "-o", str(out)]) == 1
     drawn = out / "images_annotated"
     assert f"{drawn / 'a.png'}: cannot be written: No space left on device" in caplog.text
-    assert files(drawn) == set()
+    assert files(drawn) == {OUTPUT_MARK}
 
 
 def test_figures(
@@ -133,7 +134,15 @@ def test_figures(
         )
 
     assert evaluate() == 0
+    assert evaluate() == 0
     assert json.loads(path.read_text()) == {"error": 0.5}
+    other = path.with_name("labels.json")
+    other.write_text('{"error": "by hand"}\n')
+    line[-1] = str(other)
+    with pytest.raises(DataError, match=r"labels\.json: exists and was not written by facekit"):
+        evaluate()
+    other.unlink()
+    line[-1] = str(path)
     request.getfixturevalue("full_disk")
     capsys.readouterr()
     with pytest.raises(DataError, match=r"figures\.json: cannot be written: No space left on dev"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -22,6 +23,7 @@ from facekit.evaluation.class_scores import (
     score_classes,
 )
 from facekit.files import write_whole
+from facekit.outputs import begins_as, check_own
 from facekit.progress import ProgressBar
 from training.detector.files import (
     add_experiment,
@@ -34,6 +36,9 @@ from training.detector.frames import LabeledPhoto, Part, PhotoSet, read_photos
 from training.detector.inference import Detector, TorchDetector, find_boxes, frame_ms
 from training.experiment.data import IMAGES, LABELS, DataSource, read_kitti_config
 from training.experiment.spec import Experiment, read_experiment
+
+_BEGINNING = re.compile(rb'\{\n  "model": "(?:[^"\\]|\\.)*",\n  "photos": \d+,\n  "unusable": ')
+"""Of the file of ``--json``."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +66,8 @@ def run(options: argparse.Namespace) -> int:
         DataError: The spec, the network, or all of the photos can't be used; or the figures can't
             be written.
     """
+    if options.json:
+        check_own(options.json, begins_as(_BEGINNING))
     kitti = read_kitti_config(options.dataset_export_spec) if options.dataset_export_spec else None
     experiment = read_experiment(options.experiment, kitti, measuring=True)
     detector = open_detector(options.model, options.threads)

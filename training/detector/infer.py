@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from facekit.annotations.output import claim_folder
 from facekit.detection.postprocess import Detections
 from facekit.draw import draw_tag, place_tags
 from facekit.errors import DataError, FacekitError, writing
@@ -50,6 +51,13 @@ def run(options: argparse.Namespace) -> int:
     """
     spec, out = read_inference(options.inference_spec), options.inference_output
     with FolderLock(out):
+        wanted = spec.bbox_handler_config
+        for folder, written, what in (
+            (DRAWN, not wanted.disable_overlay, "the pictures of an earlier run"),
+            (LABELS, wanted.kitti_dump, "the label files of an earlier run"),
+        ):
+            if written:
+                claim_folder(out / folder, what)
         path = options.model or spec.model
         if path is None:
             raise DataError(spec.path, "does not name a network: name one with -m")
