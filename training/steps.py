@@ -82,10 +82,11 @@ class StepRecipe(Recipe):
 
 
 class Parsers(NamedTuple):
-    """The parser of ``python -m NAME`` and those of two of its commands, to add options to."""
+    """The parser of ``python -m NAME`` and those of its commands, to add options to."""
 
     whole: argparse.ArgumentParser
     train: argparse.ArgumentParser
+    export: argparse.ArgumentParser
     evaluate: argparse.ArgumentParser
 
 
@@ -112,7 +113,7 @@ def make_parsers(name: str, description: str | None, defaults: type[StepOptions]
     measure.add_argument("--data", type=Path, required=True, help="folder of the face sets")
     measure.add_argument("--model", type=Path, required=True, help="the ONNX file")
     measure.add_argument("--json", type=Path, help="write the figures here as well")
-    return Parsers(parser, run, measure)
+    return Parsers(parser, run, write, measure)
 
 
 def run_parsed(

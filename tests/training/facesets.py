@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -70,4 +71,27 @@ def write_sets(root: Path, count: int = 3, split: str = "training") -> Path:
         Image.fromarray(noise).save(root / NO_FACE_FOLDER / f"{name}.jpg")
     crops = rng.integers(0, 256, (14, 36, 36), dtype=np.uint8)
     np.savez(root / "caltech-webfaces-36px.npz", faces=crops)
+    return root
+
+
+def write_open_sets(root: Path) -> Path:
+    """Write photos of every set and split, of which no two look alike."""
+    write_sets(root, 2)
+    rng = np.random.default_rng(1)
+    names = [f"q{k}" for k in range(60)]
+    for folder in ("masks-ilc/images", "masks-ilc/annotations", "people/crowd", "no-faces-more"):
+        (root / folder).mkdir(parents=True)
+    entries = []
+    for name in names:
+        for folder in ("masks-ilc/images", "people/crowd", "no-faces-more"):
+            coarse = rng.integers(0, 256, (9, 12), dtype=np.uint8)
+            image = Image.fromarray(coarse).resize((60, 45), Image.Resampling.NEAREST)
+            image.save(root / folder / f"{name}.jpg")
+        text = VOC.format(w=60, h=45, objects=OBJECT.format(10, 5, 30, 25, name="with_mask"))
+        (root / f"masks-ilc/annotations/{name}.xml").write_text(text)
+        boxes = {"faces": [[5, 5, 25, 30, 0.9]], "ignore": [[40, 5, 50, 15, 0.4]]}
+        entries.append(json.dumps({"file": f"crowd/{name}.jpg", **boxes}))
+    (root / "people/boxes.jsonl").write_text("\n".join(entries) + "\n")
+    extra = {"file": f"masks-ilc/images/{names[1]}.jpg", "faces": [], "ignore": [[40, 5, 50, 15]]}
+    (root / "extra_boxes.jsonl").write_text(json.dumps(extra) + "\n")
     return root

@@ -1,0 +1,50 @@
+"""Command line: ``python -m training.open train|export|evaluate``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from facekit.command import run_command
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and return the exit status."""
+    return run_command(lambda: _main(arguments), "training.open", extra="train")
+
+
+def _main(arguments: list[str] | None) -> int:
+    # A library that is missing is named by run_command.
+    from training.open.evaluate import THRESHOLD, evaluate
+    from training.open.export import export
+    from training.open.recipe import OpenOptions, OpenRecipe
+    from training.steps import make_parsers, run_parsed
+
+    parsers = make_parsers("training.open", __doc__, OpenOptions)
+    parsers.train.add_argument(
+        "--cache", type=Path, help="folder of the decoded photos; by default OUT/photos"
+    )
+    parsers.train.add_argument(
+        "--start", type=Path, metavar="WEIGHTS", help="begin with the weights of a .npz file"
+    )
+    parsers.export.add_argument(
+        "--cache", type=Path, help="calibrate the scores on these decoded photos"
+    )
+    parsers.evaluate.add_argument(
+        "--split", choices=("evaluation", "calibration"), default="evaluation"
+    )
+    parsers.evaluate.add_argument(
+        "--threshold", type=float, default=THRESHOLD, help="least score on photos without faces"
+    )
+    options = parsers.whole.parse_args(arguments)
+    return run_parsed(
+        options,
+        OpenOptions,
+        OpenRecipe,
+        lambda trained, out: export(trained, out, options.cache),
+        lambda given: evaluate(given.data, given.model, given.split, given.threshold),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Measuring the next face network, as a network in PyTorch or as an ONNX file.
+
+Photos without faces are measured from a threshold on, the others by their average precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from facekit.evaluation.average_precision import average_precision
+from facekit.evaluation.class_scores import ScoredPhoto, frame_scale, height_curve
+from facekit.labels.listing import split_of
+from training.detector.inference import Detector, OnnxDetector, TorchDetector, find_boxes, frame_ms
+from training.facenet.evaluate import NEARLY_ALL, SMALLEST_COUNTED, sweep
+from training.facesets import PORTRAIT_TEST_FOLDER, VOC_FOLDER, load_image
+from training.open.network import OpenNet
+from training.open.photos import (
+    EMPTY_FOLDERS,
+    ILC_FOLDER,
+    Boxes,
+    Photos,
+    as_boxes,
+    labeled_photos,
+    read_extra,
+)
+
+BANDS = (20, 40, 80, 160, float("inf"))
+"""Heights of faces that are measured apart, in pixels of the frame."""
+THRESHOLD = 0.4
+Truth = tuple[Image.Image, Boxes, Boxes]
+"""A photo, its faces, and its regions that do not count."""
+
+
+def find_all(detector: Detector, truths: Iterable[Truth]) -> list[ScoredPhoto]:
+    """Find the faces of photos, in gray, with boxes of nearly any coverage."""
+    scored = []
+    for image, boxes, ignored in truths:
+        found = find_boxes(detector, image, [NEARLY_ALL], gray=True)
+        true = np.concatenate([boxes, ignored])
+        ids, true_ids = (np.zeros(len(each), np.int32) for each in (found.scores, true))
+        skipped, scale = np.arange(len(true)) >= len(boxes), frame_scale(image.size)
+        scored.append(
+            ScoredPhoto(found.boxes_xyxy, found.scores, ids, true, true_ids, skipped, scale)
+        )
+    return scored
+
+
+def figures(photos: list[ScoredPhoto]) -> dict[str, float]:
+    """Return AP50 and AP40 of the faces that count, and the share that is found at all."""
+    curves = [height_curve(photos, 0, iou, SMALLEST_COUNTED) for iou in (0.5, 0.4)]
+    precisions = [average_precision(curve) for curve in curves]
+    return {"AP50": precisions[0], "AP40": precisions[1], "recall": curves[1].at(0.0)[1]}
+
+
+def false_boxes(photos: list[ScoredPhoto], threshold: float) -> int:
+    """Return how many boxes of at least a score were found."""
+    return sum(int((photo.scores >= threshold).sum()) for photo in photos)
+
+
+def calibration_truths(photos: Photos, kinds: tuple[str, ...]) -> Iterator[Truth]:
+    """Yield the completely labeled photos of some kinds that are kept to choose by."""
+    for sample in photos.samples:
+        if sample.split == "calibration" and sample.kind in kinds and sample.complete:
+            yield photos.image(sample), sample.boxes, sample.ignored
+
+
+def calibration_figures(network: OpenNet, photos: Photos) -> dict[str, float]:
+    """Measure an exportable network on crowds and photos without faces kept to choose by."""
+    detector = TorchDetector(network, ())
+    empty = find_all(detector, calibration_truths(photos, ("empty",)))
+    crowds = figures(find_all(detector, calibration_truths(photos, ("crowd",))))
+    # JSON has no NaN: what no face was counted for is left out.
+    known = {name: value for name, value in crowds.items() if value == value}
+    return {**known, "false boxes": false_boxes(empty, 0.5)}
+
+
+def labeled(
+    data: Path, folder: str, split: str | None = None, extra: bool = False
+) -> Iterator[Truth]:
+    """Yield the photos of a set, or of its split; ``extra`` ignores known faces without a label."""
+    known = read_extra(data) if extra else {}
+    for photo, boxes, ignored in labeled_photos(data / folder):
+        if split in (None, split_of(photo.stem)):
+            others = known.get(photo.relative_to(data).as_posix(), ())
+            yield load_image(photo), boxes, np.concatenate([ignored, *others])
+
+
+def empties(data: Path, split: str) -> Iterator[Truth]:
+    """Yield the photos without faces."""
+    for folder in EMPTY_FOLDERS:
+        for path in sorted((data / folder).glob("*.jpg")):
+            if split_of(path.stem) == split:
+                yield load_image(path), as_boxes([]), as_boxes([])
+
+
+def evaluate(
+    data: Path, model: Path, split: str = "evaluation", threshold: float = THRESHOLD
+) -> dict[str, float]:
+    """Measure an ONNX file on the photos of a split below the folder of the face sets.
+
+    Thresholds are chosen by the figures of the split ``calibration``. On photos without faces,
+    boxes that score at least ``threshold`` are counted.
+
+    Raises:
+        DataError: A set or the file cannot be read.
+    """
+    detector = OnnxDetector(model)
+    sets: dict[str, Callable[[], Iterator[Truth]]] = {
+        "masks-ilc": lambda: labeled(data, ILC_FOLDER, split, extra=True),
+        "kaggle, own labels": lambda: labeled(data, VOC_FOLDER, split),
+    }
+    if split == "evaluation":
+        sets["helen-test"] = lambda: labeled(data, PORTRAIT_TEST_FOLDER)
+    result: dict[str, float] = {}
+    for title, truths in sets.items():
+        photos = find_all(detector, truths())
+        result |= {f"{title}: {name}": value for name, value in figures(photos).items()}
+        for low, high in zip(BANDS[:-1], BANDS[1:], strict=True):
+            band = height_curve(photos, 0, 0.5, low, high)
+            if band.faces:
+                result[f"{title}, from {low} px ({band.faces}): AP50"] = average_precision(band)
+        if split == "calibration":
+            curve = height_curve(photos, 0, 0.5, SMALLEST_COUNTED)
+            result |= {f"{title}: {name}": value for name, value in sweep(curve).items()}
+    empty = find_all(detector, empties(data, split))
+    result["without faces: photos"] = len(empty)
+    result[f"without faces, from {threshold}: false boxes"] = false_boxes(empty, threshold)
+    result["latency ms, 1 thread, batch 1"] = frame_ms(detector)
+    return result

@@ -1,0 +1,100 @@
+"""Writing the next face network as an ONNX file, or as a file of weights to train on from.
+
+Its scores are calibrated on the photos kept to choose by, so that of the boxes that score 0.7 about
+70 % are faces.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
+from facekit.errors import DataError
+from facekit.evaluation.average_precision import match
+from facekit.evaluation.class_scores import ClassEvaluation, ScoredPhoto
+from training.checkpoints import load_checkpoint
+from training.detector.inference import TorchDetector
+from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
+from training.export import write_onnx
+from training.facenet.evaluate import SMALLEST_COUNTED
+from training.open.evaluate import calibration_truths, find_all
+from training.open.frames import SHARES
+from training.open.network import OpenNet, calibrate, exportable, load_weights, save_weights
+from training.open.photos import Photos
+
+LOGGER = logging.getLogger("training")
+WEIGHTS_SUFFIX = ".npz"
+DESCRIPTION = "Face detector of facekit with FaceNet's tensors. Research and evaluation only."
+
+
+def outcomes(photos: list[ScoredPhoto], iou: float = 0.5) -> NDArray[np.float64]:
+    """Return score and success of every box that counts: float64 [n, 2]."""
+    rule = ClassEvaluation(iou, minimum_height=SMALLEST_COUNTED)
+    pairs = [pair for photo in photos for pair in match(photo.of_class(0, rule), iou)]
+    return np.array(pairs, np.float64).reshape(-1, 2)
+
+
+def fit_sigmoid(pairs: NDArray[np.float64], rounds: int = 50) -> tuple[float, float]:
+    """Return the scale and shift of a score's logit that predict success best (Platt).
+
+    Of ``outcomes``, by Newton's method.
+    """
+    score = pairs[:, 0].clip(1e-6, 1 - 1e-6)
+    design = np.stack([np.log(score / (1 - score)), np.ones(len(score))], axis=1)
+    found = np.array([1.0, 0.0])
+    for _ in range(rounds):
+        chance = 1 / (1 + np.exp(-design @ found))
+        gradient = design.T @ (pairs[:, 1] - chance)
+        curvature = (design * (chance * (1 - chance))[:, None]).T @ design + 1e-6 * np.eye(2)
+        found += np.linalg.solve(curvature, gradient)
+    return float(found[0]), float(found[1])
+
+
+def load_trained(path: Path) -> tuple[OpenNet, tuple[float, float]]:
+    """Return the network of a file of weights, or the average of a checkpoint, and its calibration.
+
+    Raises:
+        DataError: The file is missing, damaged, or of another network.
+    """
+    if path.suffix == WEIGHTS_SUFFIX:
+        return load_weights(path)
+    network, state = OpenNet(), load_checkpoint(path)
+    try:
+        network.load_state_dict(state["average"])
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise DataError(path, "is of another network") from error
+    return network, (1.0, 0.0)
+
+
+def export(trained: Path, path: Path, cache: Path | None = None) -> float:
+    """Write a trained network as an ONNX file, or, where ``path`` ends in ``.npz``, its weights.
+
+    It is calibrated on the decoded photos of ``cache``; without it a file of weights keeps its
+    calibration, and a checkpoint has none. Returns the largest difference of the ONNX file's
+    outputs (``write_onnx``), 0 for weights.
+
+    Raises:
+        DataError: A file cannot be read or written, or is of another network.
+    """
+    network, calibration = load_trained(trained)
+    if cache:
+        photos = Photos(cache)
+        detector = TorchDetector(exportable(copy.deepcopy(network)), ())
+        calibration = fit_sigmoid(
+            outcomes(find_all(detector, calibration_truths(photos, tuple(SHARES))))
+        )
+    LOGGER.info("calibration of the coverage's logit: scale %.3f, shift %.3f", *calibration)
+    if path.suffix == WEIGHTS_SUFFIX:
+        save_weights(path, network, calibration)
+        return 0.0
+    calibrate(network, *calibration)
+    shape = (2, 3, NETWORK_HEIGHT, NETWORK_WIDTH)
+    example = torch.rand(*shape, generator=torch.Generator().manual_seed(0))
+    names = (BBOX_NAME, COVERAGE_NAME)
+    return write_onnx(exportable(network), example, path, INPUT_NAME, names, DESCRIPTION, {})

@@ -1,0 +1,180 @@
+"""Training frames and targets: views of photos, stretched as served, alone or four together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from facekit.contract import GRID_STRIDE, NETWORK_HEIGHT, NETWORK_WIDTH
+from facekit.errors import DataError
+from training.detector import targets as rules
+from training.experiment.training import ClassRaster
+from training.facenet.degrade import degrade
+from training.facenet.scenes import log_uniform
+from training.open.photos import Boxes, Photos, Sample, as_boxes
+
+Size = tuple[int, int]
+Range = tuple[float, float]
+Cell = tuple[int, int, int, int]
+"""Left, top, right, bottom in the frame."""
+
+SHARES = {"crowd": 0.42, "people": 0.30, "portrait": 0.07, "partial": 0.05, "empty": 0.16}
+"""How often a view is of a photo of each kind."""
+SMALLEST_FACE = 8.0
+"""Faces lower than this, in frame pixels, are ignored."""
+KEPT_SHARE = 0.5
+"""A face cut by the frame counts while this share of its box is visible."""
+ASPECTS = (16 / 9, 3 / 2, 4 / 3, 1.2, 1.0, 3 / 4, 2 / 3)
+"""Shapes of photos to stretch a view as, where not as its own photo's."""
+RULE = rules.CoverageRule(
+    ClassRaster(cov_radius_x=0.45, cov_radius_y=0.45, bbox_min_radius=10 / GRID_STRIDE), ring=1.5
+)
+"""Which cells a face covers, and up to where cells learn its box, but no coverage."""
+
+
+@dataclass
+class Frame:
+    """A frame and its faces.
+
+    Attributes:
+        image: Mode L.
+        boxes: x1, y1, x2, y2 of every face in frame pixels.
+        ignored: Regions that neither count nor cost.
+        doubtful: Regions in which faces may be unlabeled.
+        sources: Indices of the photos in it.
+    """
+
+    image: Image.Image
+    boxes: list[Boxes] = field(default_factory=list)
+    ignored: list[Boxes] = field(default_factory=list)
+    doubtful: list[Boxes] = field(default_factory=list)
+    sources: list[int] = field(default_factory=list)
+
+
+def frame_targets(frame: Frame) -> rules.GridTargets:
+    """Return the targets of a frame: its background counts, but in what is ignored or doubtful."""
+    grid = frame.image.height // GRID_STRIDE, frame.image.width // GRID_STRIDE
+    boxes, ignored, doubtful = map(as_boxes, (frame.boxes, frame.ignored, frame.doubtful))
+    targets = rules.build_targets(boxes, ignored, grid, rules=(RULE,))
+    background = (targets.box_weight == 0) & (targets.coverage_weight > 0)
+    targets.coverage_weight[background & rules.ignored_cells(doubtful, grid)] = rules.DOUBTFUL
+    return targets
+
+
+class FrameMaker:
+    """Draws frames of the training photos.
+
+    ``shown``, float32, has a number for each photo: how often one without a face is shown beside
+    the others. The caller may change it. Without training photos with faces, a DataError is raised.
+    """
+
+    def __init__(self, photos: Photos, shown: NDArray[np.float32]) -> None:
+        self.photos, self.shown = photos, shown
+        kinds: dict[str, list[int]] = {}
+        for index, sample in enumerate(photos.samples):
+            if sample.split == "training":
+                kinds.setdefault(sample.kind, []).append(index)
+        self.kinds = {kind: np.array(kinds[kind]) for kind in SHARES if kind in kinds}
+        if not set(self.kinds) - {"empty"}:
+            raise DataError(photos.path, "contains no training photos with faces")
+        shares = np.array([SHARES[kind] for kind in self.kinds])
+        self.shares = shares / shares.sum()
+
+    def draw(self, rng: np.random.Generator, size: Size) -> Frame:
+        """Draw a frame of a width and height: one view, or four around a point."""
+        frame = Frame(Image.new("L", size, int(rng.integers(256))))
+        whole = size[0] == NETWORK_WIDTH
+        if rng.random() < (0.3 if whole else 0.15):
+            x, y = (int(rng.uniform(0.3, 0.7) * side) for side in size)
+            for cell in ((0, 0, x, y), (x, 0, size[0], y), (0, y, x, size[1]), (x, y, *size)):
+                self._view(rng, frame, cell, (0.4, 1.6))
+        else:
+            self._view(rng, frame, (0, 0, *size), (1.0, 3.0) if whole else (0.55, 2.5))
+        if rng.random() < 0.5:
+            _mirror(frame)
+        frame.image = Image.fromarray(degrade(frame.image, rng, gray=True)[0])
+        return frame
+
+    def _pick(self, rng: np.random.Generator) -> int:
+        kind = list(self.kinds)[int(rng.choice(len(self.kinds), p=self.shares))]
+        chosen = self.kinds[kind]
+        if kind == "empty":
+            weight = self.shown[chosen].astype(np.float64)
+            return int(rng.choice(chosen, p=weight / weight.sum()))
+        return int(rng.choice(chosen))
+
+    def _view(self, rng: np.random.Generator, frame: Frame, cell: Cell, zooms: Range) -> None:
+        """Paste a part of a photo into a cell of the frame, and add its faces.
+
+        ``zooms`` are the least and the largest scale, 1 where the photo would fill a whole frame.
+        """
+        index = self._pick(rng)
+        sample = self.photos.samples[index]
+        frame.sources.append(index)
+        width, height = cell[2] - cell[0], cell[3] - cell[1]
+        scale_x, scale_y = NETWORK_WIDTH / sample.size_wh[0], NETWORK_HEIGHT / sample.size_wh[1]
+        if rng.random() < 0.2:
+            scale_x = scale_y * (NETWORK_WIDTH / NETWORK_HEIGHT) / float(rng.choice(ASPECTS))
+        scale_x *= float(np.exp(rng.normal(0, 0.1)))
+        zoom, center = self._aim(rng, sample, scale_y, (width, height), zooms)
+        scale = np.array([scale_x, scale_y]) * zoom
+        length = np.array(sample.size_wh, np.float64)
+        shown = np.minimum(np.array([width, height]) / scale, length)
+        anywhere, jitter = rng.uniform(0, 1, 2) * length, rng.uniform(-0.4, 0.4, 2) * shown
+        center = anywhere if center is None else center + jitter
+        start = np.clip(center - shown / 2, 0, length - shown)
+        size = np.maximum(np.round(shown * scale), 1).astype(int)
+        free = np.array([width, height]) - size
+        corner = (np.array(cell[:2]) + (rng.random(2) * free).round()).astype(int)
+        part = self.photos.image(sample).resize(
+            (min(int(size[0]), width), min(int(size[1]), height)),
+            Image.Resampling.BILINEAR,
+            box=(*start, *(start + shown)),
+            reducing_gap=2.0,
+        )
+        frame.image.paste(part, (int(corner[0]), int(corner[1])))
+        limits = np.array([*corner, *(corner + size)], np.float32)
+        shift, factor = np.tile(start, 2), np.tile(scale, 2)
+        for boxes, is_face in ((sample.boxes, True), (sample.ignored, False)):
+            for box in ((boxes - shift) * factor + np.tile(corner, 2)).astype(np.float32):
+                _add(frame, box, limits, is_face)
+        if not sample.complete:
+            frame.doubtful.append(limits)
+
+    def _aim(
+        self, rng: np.random.Generator, sample: Sample, scale_y: float, size: Size, zooms: Range
+    ) -> tuple[float, NDArray[np.float64] | None]:
+        """Draw a zoom, and a point of the photo to keep near the middle (None: anywhere)."""
+        drawn = rng.random()
+        if not len(sample.boxes):
+            return log_uniform(rng, zooms[0], min(zooms[1], 2.0)), None
+        x1, y1, x2, y2 = sample.boxes[int(rng.integers(len(sample.boxes)))]
+        center = np.array([x1 + x2, y1 + y2]) / 2
+        if drawn < 0.4:
+            return log_uniform(rng, max(zooms[0], 0.6), max(zooms[0], 1.4)), center
+        if drawn < 0.5 or size[0] == NETWORK_WIDTH and drawn < 0.75:
+            return max(zooms[0], 1.0), None
+        height = log_uniform(rng, 14.0, 0.85 * size[1])
+        return float(np.clip(height / max((y2 - y1) * scale_y, 1.0), *zooms)), center
+
+
+def _add(frame: Frame, box: Boxes, limits: Boxes, is_face: bool) -> None:
+    """Add a box cut to what is shown of its photo; ignore it if too little or too small."""
+    inner = np.clip(box, np.tile(limits[:2], 2), np.tile(limits[2:], 2))
+    size = np.maximum(inner[2:] - inner[:2], 0)
+    if not size.all():
+        return
+    visible = float(size.prod()) / max(float((box[2:] - box[:2]).prod()), 1e-6)
+    counts = is_face and visible >= KEPT_SHARE and size[1] >= SMALLEST_FACE
+    (frame.boxes if counts else frame.ignored).append(inner)
+
+
+def _mirror(frame: Frame) -> None:
+    frame.image = frame.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    width = frame.image.width
+    for boxes in (frame.boxes, frame.ignored, frame.doubtful):
+        for index, (x1, y1, x2, y2) in enumerate(boxes):
+            boxes[index] = np.array([width - x2, y1, width - x1, y2], np.float32)

@@ -1,0 +1,231 @@
+"""All photos of the face sets in one index: gray, with boxes of one convention.
+
+The photos lie decoded in one file that is mapped into memory, so that a frame decodes no JPEG.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from facekit.errors import DataError, reading, writing
+from facekit.files import whole_file, write_whole
+from facekit.labels.folder import find_labels
+from facekit.labels.listing import split_of
+from training.facesets import (
+    AFW_FOLDER,
+    NO_FACE_FOLDER,
+    PORTRAIT_FOLDER,
+    PORTRAIT_TEST_FOLDER,
+    VOC_FOLDER,
+    load_image,
+)
+
+LOGGER = logging.getLogger("training")
+Boxes = NDArray[np.float32]
+"""float32 [n, 4]: x1, y1, x2, y2."""
+
+ILC_FOLDER = "masks-ilc"
+PEOPLE_FOLDER = "people"
+PEOPLE_FILE = "boxes.jsonl"
+EXTRA_FILE = "extra_boxes.jsonl"
+EMPTY_FOLDERS = (NO_FACE_FOLDER, "no-faces-more")
+LABELED = {
+    VOC_FOLDER: ("crowd", (-0.066, -0.020)),
+    ILC_FOLDER: ("crowd", (0.001, 0.029)),
+    AFW_FOLDER: ("partial", (0.042, 0.0)),
+    PORTRAIT_FOLDER: ("portrait", (0.042, 0.0)),
+}
+"""Kind of the photos of a set with label files, and how far its boxes' tops and bottoms move down.
+
+That is in heights of the box; they then lie where those of ``people`` do. Source: medians of the
+edges' distances from one detector's boxes on unmasked faces, top and bottom: Kaggle's +0.161 and
++0.030, masks-ilc +0.094 and -0.019, made of points +0.053 and +0.010, ``people`` +0.095 and +0.010.
+"""
+LONGEST_SIDE = 736
+"""Longer photos are kept at this length, in pixels."""
+ALIKE = 0.98
+"""Correlation from which two photos are taken for copies of each other."""
+PIXELS_FILE, INDEX_FILE = "pixels.u8", "index.json"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A photo and its labels.
+
+    Attributes:
+        name: Path below the folder of the sets.
+        kind: ``crowd``, ``people``, ``portrait``, ``partial`` (some faces have no label) or
+            ``empty``.
+        split: ``training`` or ``calibration``, as ``facekit.labels.listing`` says.
+        size_wh: As kept, in pixels.
+        boxes: float32 [n, 4], faces in pixels of the photo as kept, in the common convention.
+        ignored: float32 [m, 4], regions that neither count nor cost.
+        complete: Every face is labeled or lies in an ignored region.
+        offset: Its first byte in the file of pixels.
+    """
+
+    name: str
+    kind: str
+    split: str
+    size_wh: tuple[int, int]
+    boxes: Boxes
+    ignored: Boxes
+    complete: bool
+    offset: int = 0
+
+
+def as_boxes(rows: Any) -> Boxes:
+    """Return rows of x1, y1, x2, y2, and maybe more, as float32 [n, 4]."""
+    return np.array([row[:4] for row in rows], np.float32).reshape(-1, 4)
+
+
+def move_boxes(boxes: Boxes, shift: tuple[float, float]) -> Boxes:
+    """Return boxes with their tops and bottoms moved down by shares of their heights."""
+    height = boxes[:, 3] - boxes[:, 1]
+    result = boxes.copy()
+    result[:, 1] += shift[0] * height
+    result[:, 3] += shift[1] * height
+    return result
+
+
+def read_boxes(path: Path) -> dict[str, tuple[Boxes, Boxes]]:
+    """Read the faces and the ignored regions of photos, by name; a DataError names a bad line."""
+    with reading(path):
+        lines = path.read_text("utf-8").splitlines()
+    found = {}
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line)
+            found[entry["file"]] = as_boxes(entry["faces"]), as_boxes(entry["ignore"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(path, "is not a JSON object of file, faces, ignore", number) from error
+    return found
+
+
+def read_extra(data: Path) -> dict[str, tuple[Boxes, Boxes]]:
+    """Read the faces and ignored regions that the sets' own labels lack; none without the file."""
+    path = data / EXTRA_FILE
+    return read_boxes(path) if path.exists() else {}
+
+
+def labeled_photos(folder: Path) -> Iterator[tuple[Path, Boxes, Boxes]]:
+    """Yield the photos of a folder, their faces and the ignored ones; all must be readable."""
+    for labels in find_labels(folder):
+        if isinstance(labels, DataError):
+            raise labels
+        assert labels.photo is not None
+        boxes, ignored = labels.boxes_xyxy, labels.ignored
+        yield labels.photo, boxes[~ignored], boxes[ignored]
+
+
+def _samples(data: Path) -> Iterator[Sample]:
+    """Yield every labeled photo, in its own pixels and without size.
+
+    A set whose folder is missing is left out. Splits are by name; of AFW and Helen's training
+    photos, which are measured on nowhere, those of the evaluation split are trained on too.
+    """
+    none = as_boxes([])
+    extra = read_extra(data)
+    for folder, (kind, shift) in LABELED.items():
+        for photo, *own in labeled_photos(data / folder) if (data / folder).is_dir() else ():
+            name, split = photo.relative_to(data).as_posix(), split_of(photo.stem)
+            if folder in (AFW_FOLDER, PORTRAIT_FOLDER) and split == "evaluation":
+                split = "training"
+            faces, ignored = (
+                np.concatenate([move_boxes(boxes, shift), others])
+                for boxes, others in zip(own, extra.get(name, (none, none)), strict=True)
+            )
+            complete = kind == "crowd" or name in extra
+            yield Sample(name, kind, split, (0, 0), faces, ignored, complete)
+    if (data / PEOPLE_FOLDER).is_dir():
+        for file, (faces, ignored) in read_boxes(data / PEOPLE_FOLDER / PEOPLE_FILE).items():
+            name, split = f"{PEOPLE_FOLDER}/{file}", split_of(Path(file).stem)
+            yield Sample(name, "people", split, (0, 0), faces, ignored, True)
+    for folder in EMPTY_FOLDERS:
+        for photo in sorted((data / folder).glob("*.jpg")):
+            split = split_of(photo.stem)
+            yield Sample(f"{folder}/{photo.name}", "empty", split, (0, 0), none, none, True)
+
+
+def build_index(data: Path, cache: Path) -> None:
+    """Decode every photo of the training and calibration splits into the folder ``cache``.
+
+    Photos that look like one of the evaluation split, whatever set they are of, are left out.
+
+    Raises:
+        DataError: There are no photos; a label or photo cannot be read, or a file be written.
+    """
+    found = list(_samples(data))
+    samples = [sample for sample in found if sample.split != "evaluation"]
+    if not samples:
+        raise DataError(data, "contains no photos of the face sets")
+    guarded = [data / sample.name for sample in found if sample.split == "evaluation"]
+    guarded += (data / PORTRAIT_TEST_FOLDER).glob("*.jpg")
+    copies = np.array([_thumb(load_image(path).convert("L")) for path in guarded])
+    kept: list[dict[str, Any]] = []
+    offset = 0
+    with writing(cache / PIXELS_FILE), whole_file(cache / PIXELS_FILE, sync=False) as file:
+        for sample in samples:
+            image = load_image(data / sample.name).convert("L")
+            if len(copies) and (copies @ _thumb(image)).max() >= ALIKE:
+                LOGGER.info("%s is left out: it looks like an evaluation photo", sample.name)
+                continue
+            scale = min(1.0, LONGEST_SIDE / max(image.size))
+            size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            factor = np.array([size[0] / image.width, size[1] / image.height] * 2, np.float32)
+            boxes, ignored = sample.boxes * factor, sample.ignored * factor
+            row = asdict(replace(sample, size_wh=size, offset=offset))
+            kept.append({**row, "boxes": boxes.tolist(), "ignored": ignored.tolist()})
+            file.write(np.asarray(image.resize(size, Image.Resampling.BILINEAR)).tobytes())
+            offset += size[0] * size[1]
+    with writing(cache / INDEX_FILE):
+        write_whole(cache / INDEX_FILE, json.dumps(kept))
+
+
+def _thumb(image: Image.Image) -> NDArray[np.float32]:
+    """Return a 16x16 picture as a vector of length 1 around its mean, to tell copies by."""
+    small = np.asarray(image.resize((16, 16), Image.Resampling.BOX), np.float32).ravel()
+    small = small - small.mean()
+    result: NDArray[np.float32] = small / max(float(np.linalg.norm(small)), 1e-6)
+    return result
+
+
+class Photos:
+    """What ``build_index`` wrote into a folder; a DataError is raised where it is damaged.
+
+    Attributes:
+        path: The index file.
+        samples: The photos.
+    """
+
+    def __init__(self, cache: Path) -> None:
+        self.path = path = cache / INDEX_FILE
+        with reading(path):
+            text = path.read_text("utf-8")
+        with reading(cache / PIXELS_FILE):
+            self._pixels = np.memmap(cache / PIXELS_FILE, np.uint8, "r")
+        self.samples: list[Sample] = []
+        try:
+            for row in json.loads(text):
+                size = (int(row["size_wh"][0]), int(row["size_wh"][1]))
+                boxes = {key: as_boxes(row[key]) for key in ("boxes", "ignored")}
+                self.samples.append(Sample(**{**row, **boxes, "size_wh": size}))
+                if self.samples[-1].offset + size[0] * size[1] > len(self._pixels):
+                    raise ValueError("pixels are missing")
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise DataError(path, f"is damaged: {error}; remove it to build it again") from error
+
+    def image(self, sample: Sample) -> Image.Image:
+        """Return a sample's photo, mode L."""
+        width, height = sample.size_wh
+        part = self._pixels[sample.offset : sample.offset + width * height]
+        return Image.fromarray(np.array(part).reshape(height, width))
