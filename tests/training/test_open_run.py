@@ -136,6 +136,7 @@ def test_weights_keep_their_calibration(tmp_path: Path) -> None:
     network = OpenNet()
     save_weights(tmp_path / "a.npz", network, (2.0, -1.0))
     export(tmp_path / "a.npz", tmp_path / "b.npz")
+    export(tmp_path / "a.npz", tmp_path / "b.npz")
     again, calibration = load_trained(tmp_path / "b.npz")
     assert calibration == (2.0, -1.0)
     frame = torch.rand(1, 1, 64, 96)
@@ -145,6 +146,16 @@ def test_weights_keep_their_calibration(tmp_path: Path) -> None:
         torch.testing.assert_close(again.logits(frame)[1], 2.0 * before - 1.0)
         folded = exportable(again).logits(frame.expand(1, 3, 64, 96))[1]
         torch.testing.assert_close(folded, 2.0 * before - 1.0, rtol=1e-4, atol=1e-4)
+
+
+def test_weights_replace_no_other_file_and_not_those_they_are_made_of(tmp_path: Path) -> None:
+    other = tmp_path / "other.npz"
+    np.savez(other, faces=np.ones(3))
+    before = other.read_bytes()
+    for trained, path in ((WEIGHTS, other), (WEIGHTS, WEIGHTS)):
+        with pytest.raises(DataError):
+            export(trained, path)
+    assert other.read_bytes() == before
 
 
 def test_calibration_recovers_a_known_one() -> None:

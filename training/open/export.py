@@ -18,6 +18,7 @@ from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.errors import DataError
 from facekit.evaluation.average_precision import match
 from facekit.evaluation.class_scores import ClassEvaluation, ScoredPhoto
+from facekit.outputs import check_own
 from training.checkpoints import load_checkpoint
 from training.detector.inference import TorchDetector
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
@@ -72,6 +73,15 @@ def load_trained(path: Path) -> tuple[OpenNet, tuple[float, float]]:
     return network, (1.0, 0.0)
 
 
+def is_weights(path: Path) -> bool:
+    """Return whether a file has the weights of this network."""
+    try:
+        load_weights(path)
+    except DataError:
+        return False
+    return True
+
+
 def export(trained: Path, path: Path, cache: Path | None = None) -> float:
     """Write a trained network as an ONNX file, or, where ``path`` ends in ``.npz``, its weights.
 
@@ -80,8 +90,11 @@ def export(trained: Path, path: Path, cache: Path | None = None) -> float:
     outputs (``write_onnx``), 0 for weights.
 
     Raises:
-        DataError: A file cannot be read or written, or is of another network.
+        DataError: A file cannot be read or written, or is of another network; the file of weights
+            is ``trained`` itself, or would replace something else.
     """
+    if path.suffix == WEIGHTS_SUFFIX:
+        check_own(path, is_weights, [trained])
     network, calibration = load_trained(trained)
     if cache:
         photos = Photos(cache)
