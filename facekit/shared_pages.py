@@ -16,9 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-LEAST_BYTES = 30 * 2**20
-"""Smaller tensors keep their pages. Eight frames of a network (29.4 MB) fit: with fresh pages for
-them at every request a photo took a quarter more CPU time."""
+LEAST_BYTES = 8 * 2**20
+"""Smaller tensors keep their pages: one photo fits, and fresh pages would cost it time."""
+
+LEAST_FRAME_BYTES = 30 * 2**20
+"""The same of a network's frames (FP32), of which eight fit (29.4 MB): with fresh pages for them at
+every request a photo took a quarter more CPU time."""
 
 SPARE_BYTES = 2**30
 """Free bytes to leave beyond all released pages: the servers of a machine may grow meanwhile."""
@@ -42,7 +45,7 @@ def drop_pages(tensor: Any) -> bool:
         Whether it was large, so that ``trim_heap`` is worth its time after the answer.
     """
     array: npt.NDArray[Any] = np.from_dlpack(tensor)
-    if array.nbytes < LEAST_BYTES:
+    if array.nbytes < (LEAST_FRAME_BYTES if array.dtype == np.float32 else LEAST_BYTES):
         return False
     if not _has_room():
         return True

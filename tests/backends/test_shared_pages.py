@@ -12,22 +12,38 @@ import numpy as np
 import pytest
 
 from facekit import shared_pages
-from facekit.shared_pages import LEAST_BYTES, PREFIX, SPARE_BYTES, drop_pages
+from facekit.shared_pages import (
+    LEAST_BYTES,
+    LEAST_FRAME_BYTES,
+    PREFIX,
+    SPARE_BYTES,
+    drop_pages,
+)
 
 BEFORE = 1000
 """Bytes of somebody else in front of the tensor, and behind it: no whole page."""
 
 
-@pytest.mark.parametrize("size", [LEAST_BYTES, LEAST_BYTES - 1])
-def test_drop_pages_empties_a_large_tensor_and_touches_no_neighbor(size: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "dtype", "is_large"),
+    [
+        (LEAST_BYTES, np.uint8, True),
+        (LEAST_BYTES - 1, np.uint8, False),
+        (LEAST_FRAME_BYTES, np.float32, True),
+        (LEAST_FRAME_BYTES - 4, np.float32, False),
+    ],
+)
+def test_drop_pages_empties_a_large_tensor_and_touches_no_neighbor(
+    size: int, dtype: type, is_large: bool
+) -> None:
     with tempfile.TemporaryFile(dir="/dev/shm") as file:
         file.truncate(BEFORE + size + BEFORE)
         with mmap.mmap(file.fileno(), 0) as shared:
             whole = np.frombuffer(shared, np.uint8)
             whole[:] = 7
             resident = _resident(file.fileno())
-            large = drop_pages(whole[BEFORE : BEFORE + size])
-            assert large == (size == LEAST_BYTES)
+            large = drop_pages(whole[BEFORE : BEFORE + size].view(dtype))
+            assert large == is_large
             freed = resident - _resident(file.fileno())
             if large:
                 # All but the pages that it shares with its neighbors.

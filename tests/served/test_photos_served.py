@@ -15,7 +15,7 @@ from PIL import Image
 from facekit.contract import MODELS, TensorSpec
 from facekit.data import probe_photo
 from facekit.serving.embedded import EmbeddedServer
-from facekit.shared_pages import LEAST_BYTES
+from facekit.shared_pages import LEAST_BYTES, LEAST_FRAME_BYTES
 from tests import photo_files
 from tests.served.conftest import Call
 from tests.triton import batch, infer
@@ -195,7 +195,7 @@ def test_large_batch_answers_each_photo_as_alone(call: Call) -> None:
     sizes = checked.pop("true_image_size")
     network_input = call("facenet_preprocess", checked)["input_1"].copy()
     network_input[1:8] = 0
-    assert network_input.nbytes > LEAST_BYTES
+    assert network_input.nbytes > LEAST_FRAME_BYTES
     found = call("facenet_resized", {"input_1": network_input, "true_image_size": sizes})
     alone = call("facenet_resized", {"input_1": network_input[:1], "true_image_size": sizes[:1]})
     count = int(alone["true_count"][0, 0])
