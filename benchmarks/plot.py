@@ -9,9 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from benchmarks.results import Row, promises
-from facekit.errors import SetupError, writing
-from facekit.files import write_whole
-from facekit.outputs import figure_bytes
+from facekit.outputs import write_figure
 
 _COLORS = {
     "facenet_ensemble": "#2563a8",
@@ -61,12 +59,7 @@ def write_plot(results: Row, path: Path) -> None:
         f"photos {'; '.join(results['configuration']['photos'])}",
         fontsize=12,
     )
-    try:
-        picture = figure_bytes(figure, path.suffix)
-    except ValueError as error:
-        raise SetupError(f"{path}: {error}") from error
-    with writing(path, SetupError):
-        write_whole(path, picture)
+    write_figure(path, figure)
 
 
 def _draw_sweep(axis: Any, rows: list[Row], field: str, title: str, label: str) -> None:

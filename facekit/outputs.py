@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from facekit.errors import DataError, reading
+from facekit.errors import DataError, SetupError, reading, writing
+from facekit.files import write_whole
 
 PICTURE_MARK = "Drawn by facekit"
 """Stands in the metadata of each picture that the kit draws."""
@@ -98,13 +99,13 @@ def picture_bytes(image: Any, suffix: str) -> bytes:
     return file.getvalue()
 
 
-def figure_bytes(figure: Any, suffix: str) -> bytes:
-    """Return a figure of matplotlib as a file, marked where its format has a place for it.
+def write_figure(path: Path, figure: Any) -> None:
+    """Write a figure of matplotlib whole, marked where its format has a place for it.
 
     Raises:
-        ValueError: The format is unknown.
+        SetupError: The format is unknown, or the file can't be written.
     """
-    kind = suffix.lower().removeprefix(".") or "png"
+    kind = path.suffix.lower().removeprefix(".") or "png"
     options: dict[str, Any] = {}
     if kind == "png":
         options["metadata"] = {"Comment": PICTURE_MARK}
@@ -113,5 +114,9 @@ def figure_bytes(figure: Any, suffix: str) -> bytes:
     elif kind in _PILLOW_OPTIONS:
         options["pil_kwargs"] = dict(_PILLOW_OPTIONS[kind])
     file = io.BytesIO()
-    figure.savefig(file, format=kind, dpi=110, **options)
-    return file.getvalue()
+    try:
+        figure.savefig(file, format=kind, dpi=110, **options)
+    except ValueError as error:
+        raise SetupError(f"{path}: {error}") from error
+    with writing(path, SetupError):
+        write_whole(path, file.getvalue())

@@ -12,9 +12,9 @@ from facekit.errors import DataError
 from facekit.outputs import (
     begins_as,
     check_own,
-    figure_bytes,
     is_our_picture,
     picture_bytes,
+    write_figure,
 )
 
 
@@ -32,9 +32,9 @@ def test_pictures_are_marked_and_open(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", "png pdf svg ps eps jpg jpeg tif tiff webp".split())
 def test_plots_are_marked(tmp_path: Path, suffix: str) -> None:
-    path, figure = tmp_path / "plot", Figure()
+    path, figure = tmp_path / f"plot.{suffix}", Figure()
     FigureCanvasAgg(figure)
-    path.write_bytes(figure_bytes(figure, f".{suffix}"))
+    write_figure(path, figure)
     assert is_our_picture(path)
 
 

@@ -136,7 +136,7 @@ class Layout:
 
     Args:
         path: The file that is being written, for errors.
-        info: Counts where there is no photo.
+        info: Number of points and class names to assume for a dataset without photos.
     """
 
     path: Path

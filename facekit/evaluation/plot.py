@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from facekit.errors import ConfigError, SetupError, writing
+from facekit.errors import ConfigError
 from facekit.evaluation.class_scores import ClassScore
 from facekit.evaluation.served import ServedScore, class_names
-from facekit.files import write_whole
-from facekit.outputs import figure_bytes
+from facekit.outputs import write_figure
 from facekit.text import count
 
 _COLORS = ("#2563a8", "#d9822b", "#2f8f5b", "#8a5fb0", "#c23b3b", "#5c6670")
@@ -53,12 +52,7 @@ def write_plot(servers: Sequence[ServedScore], title: str, path: Path) -> None:
         axis = figure.add_subplot(rows, columns, number)
         _draw_class(axis, name, servers)
     figure.suptitle(title, fontsize=11)
-    try:
-        picture = figure_bytes(figure, path.suffix)
-    except ValueError as error:
-        raise SetupError(f"{path}: {error}") from error
-    with writing(path, SetupError):
-        write_whole(path, picture)
+    write_figure(path, figure)
 
 
 def _draw_class(axis: Any, name: str, servers: Sequence[ServedScore]) -> None:

@@ -92,7 +92,7 @@ def class_names(servers: Sequence[ServedScore]) -> list[str]:
 
 
 def ask(client: Client, model: str, photos: Sequence[PhotoLabels]) -> list[Faces | FacekitError]:
-    """Send all photos, and return what was found in each, or why there is no answer.
+    """Send all photos, and return the faces of each, or the error of its request.
 
     Raises:
         ModelMissingError: The server does not serve this model any more.

@@ -12,8 +12,9 @@ ROOT = Path(__file__).parents[2]
 # module of the package itself is named, a package stands for all that is in it.
 ROOMS = """
 facekit.errors facekit.closing facekit.parallel
+facekit.files
 facekit.outputs
-facekit.data facekit.text facekit.files facekit.limits facekit.contract
+facekit.data facekit.text facekit.limits facekit.contract
 facekit.command facekit.progress facekit.detection facekit.landmarks facekit.engines
 facekit.faces facekit.photos facekit.shared_pages
 facekit.backends facekit.adapters

@@ -46,8 +46,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; the status is 1 where a photo could not be used.
 
     Raises:
-        DataError: The spec or the network can't be used, there is no photo, or the output folder
-            can't be written to.
+        DataError: The spec or the network cannot be used, the source contains no photos, or the
+            output folder cannot be written to.
     """
     spec, out = read_inference(options.inference_spec), options.inference_output
     with FolderLock(out):
@@ -83,7 +83,7 @@ def infer(
         How many objects of each class were found, and how many photos could not be used.
 
     Raises:
-        DataError: There is no photo.
+        DataError: The source contains no photos.
     """
     photos = find_photos(source)
     clustering = [entry.clustering for entry in spec.classes]
