@@ -156,7 +156,11 @@ def exit_reason(code: int) -> str:
     if code >= 0:
         return f"ended with exit code {code}"
     hint = " (is there enough memory?)" if -code == signal.SIGKILL else ""
-    return f"was ended by {signal.Signals(-code).name}{hint}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:  # most real-time signals have no name
+        name = f"signal {-code}"
+    return f"was ended by {name}{hint}"
 
 
 def adopt_orphans() -> None:

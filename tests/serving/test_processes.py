@@ -87,3 +87,16 @@ def test_wanted_seconds_count_the_wait_for_a_core() -> None:
             child.kill()
             child.communicate()
     assert processes.wanted_seconds(found) == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (3, "ended with exit code 3"),
+        (-9, "was ended by SIGKILL (is there enough memory?)"),
+        (-11, "was ended by SIGSEGV"),
+        (-40, "was ended by signal 40"),
+    ],
+)
+def test_exit_reason_names_code_or_signal(code: int, expected: str) -> None:
+    assert processes.exit_reason(code) == expected
