@@ -21,10 +21,13 @@ Range = tuple[float, float]
 Cell = tuple[int, int, int, int]
 """Left, top, right, bottom in the frame."""
 
-SHARES = {"crowd": 0.42, "people": 0.30, "portrait": 0.07, "partial": 0.05, "empty": 0.16}
-"""How often a view is of a photo of each kind."""
+SHARES = {"crowd": 0.40, "people": 0.30, "portrait": 0.07, "partial": 0.05, "empty": 0.18}
+"""How often a view is of a photo of each kind, in crops."""
+WHOLE_SHARES = {"crowd": 0.32, "people": 0.30, "portrait": 0.18, "partial": 0.05, "empty": 0.15}
+"""The same in whole frames, which alone can show faces as high as the frame."""
 SMALLEST_FACE = 8.0
 """Faces lower than this, in frame pixels, are ignored."""
+WHOLE = NETWORK_WIDTH, NETWORK_HEIGHT
 KEPT_SHARE = 0.5
 """A face cut by the frame counts while this share of its box is visible."""
 ASPECTS = (16 / 9, 3 / 2, 4 / 3, 1.2, 1.0, 3 / 4, 2 / 3)
@@ -80,8 +83,6 @@ class FrameMaker:
         self.kinds = {kind: np.array(kinds[kind]) for kind in SHARES if kind in kinds}
         if not set(self.kinds) - {"empty"}:
             raise DataError(photos.path, "contains no training photos with faces")
-        shares = np.array([SHARES[kind] for kind in self.kinds])
-        self.shares = shares / shares.sum()
 
     def draw(self, rng: np.random.Generator, size: Size) -> Frame:
         """Draw a frame of a width and height: one view, or four around a point."""
@@ -92,14 +93,15 @@ class FrameMaker:
             for cell in ((0, 0, x, y), (x, 0, size[0], y), (0, y, x, size[1]), (x, y, *size)):
                 self._view(rng, frame, cell, (0.4, 1.6))
         else:
-            self._view(rng, frame, (0, 0, *size), (1.0, 3.0) if whole else (0.55, 2.5))
+            self._view(rng, frame, (0, 0, *size), (1.0, 4.0) if whole else (0.55, 2.5))
         if rng.random() < 0.5:
             _mirror(frame)
         frame.image = Image.fromarray(degrade(frame.image, rng, gray=True)[0])
         return frame
 
-    def _pick(self, rng: np.random.Generator) -> int:
-        kind = list(self.kinds)[int(rng.choice(len(self.kinds), p=self.shares))]
+    def _pick(self, rng: np.random.Generator, shares: dict[str, float]) -> int:
+        share = np.array([shares[kind] for kind in self.kinds])
+        kind = list(self.kinds)[int(rng.choice(len(self.kinds), p=share / share.sum()))]
         chosen = self.kinds[kind]
         if kind == "empty":
             weight = self.shown[chosen].astype(np.float64)
@@ -111,7 +113,7 @@ class FrameMaker:
 
         ``zooms`` are the least and the largest scale, 1 where the photo would fill a whole frame.
         """
-        index = self._pick(rng)
+        index = self._pick(rng, WHOLE_SHARES if frame.image.width == NETWORK_WIDTH else SHARES)
         sample = self.photos.samples[index]
         frame.sources.append(index)
         width, height = cell[2] - cell[0], cell[3] - cell[1]
@@ -157,7 +159,10 @@ class FrameMaker:
             return log_uniform(rng, max(zooms[0], 0.6), max(zooms[0], 1.4)), center
         if drawn < 0.5 or size[0] == NETWORK_WIDTH and drawn < 0.75:
             return max(zooms[0], 1.0), None
-        height = log_uniform(rng, 14.0, 0.85 * size[1])
+        if size == WHOLE and drawn > 0.92:
+            height = rng.uniform(0.6, 1.05) * size[1]
+        else:
+            height = log_uniform(rng, 14.0, 0.85 * size[1])
         return float(np.clip(height / max((y2 - y1) * scale_y, 1.0), *zooms)), center
 
 

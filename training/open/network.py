@@ -25,8 +25,11 @@ LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in gray (ITU-R BT.601), as DALI and Pillow use them."""
 WIDTHS = (16, 32, 48, 96, 128)
 """Channels at strides 2, 4, 8, 16 and 32."""
-DEPTHS = (0, 1, 1, 3)
-"""Residual units at strides 4, 8, 16 and 32."""
+DILATIONS: tuple[tuple[int, ...], ...] = ((), (1,), (1,), (1, 2, 4))
+"""Dilations of the residual units at strides 4, 8, 16 and 32.
+
+With the wide ones a face that fills the frame is seen as a whole.
+"""
 NECK, NECK_DEPTH = 64, 2
 """Channels and residual units after the join at stride 16."""
 CALIBRATION = "calibration"
@@ -37,11 +40,18 @@ class Unit(nn.Module):
     """A convolution with batch norm and ReLU; ``residual`` adds the input before the ReLU."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, residual: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        residual: bool = False,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
         self.residual = residual
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+        padding = kernel // 2 * dilation
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,10 +76,10 @@ class OpenNet(nn.Module):
         super().__init__()
         stem, quarter, eighth, mid, deep = WIDTHS
         self.stem = Unit(1, stem, 3, 2)
-        self.stage4 = self._stage(stem, quarter, DEPTHS[0])
-        self.stage8 = self._stage(quarter, eighth, DEPTHS[1])
-        self.stage16 = self._stage(eighth, mid, DEPTHS[2])
-        self.stage32 = self._stage(mid, deep, DEPTHS[3])
+        self.stage4 = self._stage(stem, quarter, DILATIONS[0])
+        self.stage8 = self._stage(quarter, eighth, DILATIONS[1])
+        self.stage16 = self._stage(eighth, mid, DILATIONS[2])
+        self.stage32 = self._stage(mid, deep, DILATIONS[3])
         self.from8 = Unit(eighth, eighth, 3, 2)
         self.from32 = Unit(deep, NECK, 1)
         self.join = Unit(eighth + mid + NECK, NECK, 1)
@@ -86,8 +96,8 @@ class OpenNet(nn.Module):
             nn.init.normal_(head.weight, std=0.01)
             nn.init.constant_(cast(Tensor, head.bias), start)
 
-    def _stage(self, inputs: int, outputs: int, depth: int) -> nn.Sequential:
-        units = (Unit(outputs, outputs, residual=True) for _ in range(depth))
+    def _stage(self, inputs: int, outputs: int, dilations: tuple[int, ...]) -> nn.Sequential:
+        units = (Unit(outputs, outputs, residual=True, dilation=each) for each in dilations)
         return nn.Sequential(Unit(inputs, outputs, 3, 2), *units)
 
     def logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
