@@ -15,6 +15,7 @@ from training.detector.losses import detection_loss  # noqa: E402
 from training.detector.targets import decode, stack_targets  # noqa: E402
 from training.open import frames  # noqa: E402
 from training.open.frames import Frame, FrameMaker, frame_targets  # noqa: E402
+from training.open.paste import Paster  # noqa: E402
 from training.open.photos import Sample, as_boxes  # noqa: E402
 from training.open.recipe import background_cost  # noqa: E402
 
@@ -36,7 +37,10 @@ def photos(boxes: list[list[float]], complete: bool = True) -> Any:
 
 def test_boxes_follow_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "degrade", lambda image, _, gray: np.asarray(image)[None])
-    maker = FrameMaker(photos([[150, 100, 230, 200]]), np.ones(1, np.float32))
+    monkeypatch.setattr(frames, "PASTED", 0)
+    monkeypatch.setattr(frames, "EMPTY_PASTED", 0)
+    none = np.zeros((0, 36, 36), np.uint8)
+    maker = FrameMaker(photos([[150, 100, 230, 200]]), np.ones(1, np.float32), none)
     seen = 0
     for seed in range(60):
         frame = maker.draw(np.random.default_rng(seed), SIZE)
@@ -52,6 +56,26 @@ def test_boxes_follow_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
                 row = pixels[int((y1 + y2) / 2)]
                 assert row[int(x1) - 5] != 255 and row[int(x2) + 4] != 255
     assert seen > 30
+
+
+def test_pasted_heads_are_faces_and_hide_none() -> None:
+    known = box(100, 60, 180, 160)
+    paster = Paster(photos([]), np.full((1, 36, 36), 255, np.uint8))
+    counts = []
+    for seed in range(30):
+        frame = Frame(Image.new("L", SIZE), [known], sources=[0])
+        frame.image.paste(7, (100, 60, 180, 160))
+        paster.paste(np.random.default_rng(seed), frame)
+        pixels = np.asarray(frame.image)
+        assert frame.sources == [0, -1] and pixels[110, 140] == 7
+        for x1, y1, x2, y2 in frame.boxes[1:]:
+            assert 0 <= x1 < x2 <= SIZE[0] and 0 <= y1 < y2 <= SIZE[1]
+            assert pixels[int((y1 + y2) / 2), int((x1 + x2) / 2)] == 255
+        others = frame.boxes[1:]
+        alone = (Frame(frame.image, [each]) for each in others)
+        assert sum(each.meets(b) for each in alone for b in others) == len(others)
+        counts.append(len(others))
+    assert min(counts) < 5 < 20 < max(counts)
 
 
 def test_a_face_that_is_mostly_cut_off_is_ignored() -> None:

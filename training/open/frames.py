@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -13,7 +11,7 @@ from facekit.errors import DataError
 from training.detector import targets as rules
 from training.experiment.training import ClassRaster
 from training.facenet.degrade import degrade
-from training.facenet.scenes import log_uniform
+from training.open.paste import ASPECTS, FRAME_ASPECT, Frame, Paster, log_uniform
 from training.open.photos import Boxes, Photos, Sample, as_boxes
 
 Size = tuple[int, int]
@@ -27,34 +25,15 @@ WHOLE_SHARES = {"crowd": 0.32, "people": 0.30, "portrait": 0.18, "partial": 0.05
 """The same in whole frames, which alone can show faces as high as the frame."""
 SMALLEST_FACE = 8.0
 """Faces lower than this, in frame pixels, are ignored."""
+EMPTY_PASTED, PASTED = 0.45, 0.08
+"""How often heads are pasted into frames without faces, and into others."""
 WHOLE = NETWORK_WIDTH, NETWORK_HEIGHT
 KEPT_SHARE = 0.5
 """A face cut by the frame counts while this share of its box is visible."""
-ASPECTS = (16 / 9, 3 / 2, 4 / 3, 1.2, 1.0, 3 / 4, 2 / 3)
-"""Shapes of photos to stretch a view as, where not as its own photo's."""
 RULE = rules.CoverageRule(
     ClassRaster(cov_radius_x=0.45, cov_radius_y=0.45, bbox_min_radius=10 / GRID_STRIDE), ring=1.5
 )
 """Which cells a face covers, and up to where cells learn its box, but no coverage."""
-
-
-@dataclass
-class Frame:
-    """A frame and its faces.
-
-    Attributes:
-        image: Mode L.
-        boxes: x1, y1, x2, y2 of every face in frame pixels.
-        ignored: Regions that neither count nor cost.
-        doubtful: Regions in which faces may be unlabeled.
-        sources: Indices of the photos in it.
-    """
-
-    image: Image.Image
-    boxes: list[Boxes] = field(default_factory=list)
-    ignored: list[Boxes] = field(default_factory=list)
-    doubtful: list[Boxes] = field(default_factory=list)
-    sources: list[int] = field(default_factory=list)
 
 
 def frame_targets(frame: Frame) -> rules.GridTargets:
@@ -71,11 +50,15 @@ class FrameMaker:
     """Draws frames of the training photos.
 
     ``shown``, float32, has a number for each photo: how often one without a face is shown beside
-    the others. The caller may change it. Without training photos with faces, a DataError is raised.
+    the others. The caller may change it. ``web_faces`` are those of ``Paster``. Without training
+    photos with faces, a DataError is raised.
     """
 
-    def __init__(self, photos: Photos, shown: NDArray[np.float32]) -> None:
+    def __init__(
+        self, photos: Photos, shown: NDArray[np.float32], web_faces: NDArray[np.uint8]
+    ) -> None:
         self.photos, self.shown = photos, shown
+        self.paster = Paster(photos, web_faces)
         kinds: dict[str, list[int]] = {}
         for index, sample in enumerate(photos.samples):
             if sample.split == "training":
@@ -94,6 +77,9 @@ class FrameMaker:
                 self._view(rng, frame, cell, (0.4, 1.6))
         else:
             self._view(rng, frame, (0, 0, *size), (1.0, 4.0) if whole else (0.55, 2.5))
+        empty = not frame.boxes and not frame.ignored
+        if rng.random() < (EMPTY_PASTED if empty else PASTED):
+            self.paster.paste(rng, frame)
         if rng.random() < 0.5:
             _mirror(frame)
         frame.image = Image.fromarray(degrade(frame.image, rng, gray=True)[0])
@@ -119,7 +105,7 @@ class FrameMaker:
         width, height = cell[2] - cell[0], cell[3] - cell[1]
         scale_x, scale_y = NETWORK_WIDTH / sample.size_wh[0], NETWORK_HEIGHT / sample.size_wh[1]
         if rng.random() < 0.2:
-            scale_x = scale_y * (NETWORK_WIDTH / NETWORK_HEIGHT) / float(rng.choice(ASPECTS))
+            scale_x = scale_y * FRAME_ASPECT / float(rng.choice(ASPECTS))
         scale_x *= float(np.exp(rng.normal(0, 0.1)))
         zoom, center = self._aim(rng, sample, scale_y, (width, height), zooms)
         scale = np.array([scale_x, scale_y]) * zoom

@@ -20,6 +20,7 @@ from training.detector.losses import detection_loss
 from training.detector.pretrained import to_unit
 from training.detector.targets import decode, stack_targets
 from training.devices import half_precision
+from training.facesets import WEBFACE_FILE, read_webfaces
 from training.loop import Run, StepResult, step_rng
 from training.open.evaluate import calibration_figures
 from training.open.frames import FrameMaker, frame_targets
@@ -101,7 +102,9 @@ class OpenRecipe(StepRecipe):
         # How often each photo is shown in this round, and in the next one as far as is known.
         self.shown = np.ones(len(self.photos.samples), np.float32)
         self.next_shown = self.shown.copy()
-        return Batches(FrameMaker(self.photos, self.shown), self.seed)
+        path = self.options.data / WEBFACE_FILE
+        web_faces = read_webfaces(path) if path.exists() else np.zeros((0, 36, 36), np.uint8)
+        return Batches(FrameMaker(self.photos, self.shown, web_faces), self.seed)
 
     def network(self, state: Mapping[str, Any] | None, device: torch.device) -> OpenNet:
         """Return the network to begin with, or to load a checkpoint into."""
