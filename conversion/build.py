@@ -59,10 +59,8 @@ def build_engine(
 
     Until the last step the repository's engine is the old one. The caller holds the locks of the
     repository and of ``work``, so what a killed run left there belongs to nobody and is removed.
-    The calibration cache is beside ``network``; ``machine`` has TensorRT and a GPU.
-
-    Raises:
-        BuildError: no engine that loads was made; says why as far as is known, and what to do.
+    The calibration cache is beside ``network``; ``machine`` has TensorRT and a GPU. A BuildError
+    says why no engine that loads was made, and what to do.
     """
     model, weights = job.model, job.weights
     assert machine.tensorrt is not None
@@ -162,11 +160,7 @@ def _engine_problem(engine: Path, run: ToolRun) -> str | None:
 
 
 def check_engine(engine: Path, job: Job, say: Say) -> None:
-    """Load the engine and run it once, if ``trtexec`` is installed.
-
-    Raises:
-        BuildError: it does not load, or has other outputs than the weights say.
-    """
+    """Load the engine and run it once, if ``trtexec`` is here; a BuildError says what is wrong."""
     name, tool = job.model.name, find_trtexec()
     if tool is None:
         say(f"{name}: trtexec is not here, so the engine was not checked")

@@ -145,9 +145,5 @@ class Job:
 
 
 def listed(names: Mapping[str, object] | Sequence[str]) -> str:
-    """Return names for a message.
-
-    >>> listed(["nvidia", "open"])
-    'nvidia, open'
-    """
+    """Return names for a message, such as ``nvidia, open``."""
     return ", ".join(names) or "none"

@@ -46,16 +46,8 @@ def build_command(
 ) -> list[str]:
     """Return the arguments that make an engine: of ``tao-converter``, or ``trtexec`` for ONNX.
 
-    Args:
-        job: the model and its weights.
-        tool: the tool's path.
-        network: the network's file; its calibration cache is beside it.
-        engine: where the engine is written.
-        precision: has no effect from TensorRT 11 on.
-        tensorrt: its version, such as ``8.6.3``; ``None`` counts as older than 11.
-
-    Raises:
-        BuildError: INT8 needs a calibration cache, and the weights name none.
+    The calibration cache is beside ``network``. From ``tensorrt`` 11 on, a version such as
+    ``8.6.3``, ``precision`` has no effect. Raises BuildError for INT8 without a calibration cache.
     """
     model, weights = job.model, job.weights
     shapes = [_shape(model, size) for size in _sizes(model)]
@@ -105,30 +97,18 @@ def load_command(job: Job, tool: FileName, engine: FileName) -> list[str]:
 
 
 def states_precision(tensorrt: str | None) -> bool:
-    """Return whether with this TensorRT the network's file alone decides the precision.
-
-    >>> states_precision("8.6.3"), states_precision("11.2.1"), states_precision(None)
-    (False, True, False)
-    """
+    """Return whether with this TensorRT the network's file alone decides the precision."""
     return tensorrt is not None and int(tensorrt.split(".")[0]) >= _STRONGLY_TYPED_SINCE
 
 
 def shape_spec(model: Model, batch: int) -> str:
-    """Return the input's name and shape as ``trtexec`` reads them.
-
-    A name that holds a colon, as the inputs of many exports do, has to be in single quotes inside
-    the argument.
-    """
+    """Return the input and its shape as ``trtexec`` reads them, a name with a colon in quotes."""
     name = f"'{model.input}'" if ":" in model.input else model.input
     return f"{name}:{_shape(model, batch)}"
 
 
 def shell(argv: Sequence[str]) -> str:
-    """Return arguments as a line for a shell, with ``$NAME`` left to it.
-
-    >>> shell(["trtexec", "--saveEngine=$ENGINE", "--onnx=my network.onnx"])
-    "trtexec --saveEngine=$ENGINE '--onnx=my network.onnx'"
-    """
+    """Return arguments as a line for a shell, with ``$NAME`` left to it."""
     return " ".join(word if _BARE.fullmatch(word) else shlex.quote(word) for word in argv)
 
 

@@ -66,9 +66,7 @@ class Detector:
 def read_detector(job: Job, repository: Path, weights_dir: Path) -> Detector:
     """Return the detector as the catalog and the postprocess's configuration describe it.
 
-    Raises:
-        ConfigError: the postprocess's configuration or its label file cannot be read, a parameter
-            is wrong, or the classes are not those of the contract.
+    Raises ConfigError if a file can't be read, a parameter is wrong, or the contract has others.
     """
     folder = repository / f"{MODEL}_postprocess"
     values = parameters(read_config(folder / DEFAULT_FILE))
@@ -79,11 +77,7 @@ def read_detector(job: Job, repository: Path, weights_dir: Path) -> Detector:
 
 
 def check_output(job: Job, output: Path | None) -> None:
-    """Check that a key is not written to the kit's own folder, which is shared.
-
-    Raises:
-        CatalogError: the weights have a key, and no folder was named.
-    """
+    """Refuse to write a key to the kit's own folder, which is shared, by a CatalogError."""
     if job.weights.key is not None and output is None:
         raise CatalogError(
             f"{job.model.name}={job.weights.name}: DeepStream's file will contain the key of the "
@@ -92,11 +86,7 @@ def check_output(job: Job, output: Path | None) -> None:
 
 
 def camera_source(number: int) -> Source:
-    """Return the camera ``/dev/video<number>``.
-
-    Raises:
-        CatalogError: the number is below 0.
-    """
+    """Return the camera ``/dev/video<number>``; raises CatalogError for a number below 0."""
     if number < 0:
         raise CatalogError(f"--camera: expected N of /dev/videoN, 0 or more, got {number}")
     size = ["camera-width=640", "camera-height=480", "camera-fps-n=30", "camera-fps-d=1"]
@@ -105,11 +95,7 @@ def camera_source(number: int) -> Source:
 
 
 def video_source(video: str) -> Source:
-    """Return a video: a file of this machine, or any URI.
-
-    Raises:
-        CatalogError: there is no such file.
-    """
+    """Return a video, a file of this machine or any URI; raises CatalogError without the file."""
     if "://" not in video:
         path = Path(video).absolute()
         if not path.is_file():
@@ -123,8 +109,7 @@ def video_source(video: str) -> Source:
 def render(detector: Detector, folder: Path, *, camera: Source, video: Source) -> dict[str, str]:
     """Return the text of every file by its name, with paths relative to ``folder``.
 
-    Raises:
-        CatalogError: the classes are clustered in ways that DeepStream can't mix.
+    Raises CatalogError if the classes are clustered in ways that DeepStream can't mix.
     """
     return {
         INFER_FILE: _infer(detector, folder),
@@ -135,14 +120,9 @@ def render(detector: Detector, folder: Path, *, camera: Source, video: Source) -
 
 
 def write(detector: Detector, folder: Path, *, camera: Source, video: Source) -> dict[Path, bool]:
-    """Write the files of ``render`` whole, except those that are the same already.
+    """Write the files of ``render`` whole, but those that are the same; return which were written.
 
-    Returns:
-        Each file, and whether it was written.
-
-    Raises:
-        CatalogError: see ``render``.
-        ConversionError: a file cannot be written.
+    Raises CatalogError as ``render`` does, and ConversionError if a file can't be written.
     """
     written = {}
     for name, text in render(detector, folder, camera=camera, video=video).items():

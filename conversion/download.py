@@ -82,8 +82,7 @@ def download(
 ) -> None:
     """Download a file to ``target``, which is replaced in one step when everything has come.
 
-    Raises:
-        FetchError: it cannot be fetched, or is not what was expected.
+    Raises FetchError if it can't be fetched or is not what was expected.
     """
     part = target.with_name(target.name + ".part")
     state = target.with_name(target.name + ".part.json")

@@ -31,13 +31,9 @@ _MAX_LISTED = 20
 
 @dataclass(frozen=True)
 class Fetcher:
-    """Where files come from and where they are put.
+    """Where files come from, and where they are put.
 
-    Attributes:
-        directory: the folder for downloads.
-        source: a folder to copy from instead of downloading.
-        key: the NGC key, where there is one.
-        say: takes lines for people.
+    ``source`` is a folder to copy from instead of downloading to ``directory``.
     """
 
     directory: Path
@@ -46,10 +42,9 @@ class Fetcher:
     say: Say
 
     def weights(self, weights: Weights) -> Path:
-        """Return the network's file, with its calibration cache beside it, after fetching both.
+        """Fetch the network and its calibration cache beside it, and return the network's file.
 
-        Raises:
-            FetchError: a file cannot be fetched; says which, from where, and what to do.
+        A FetchError says which file can't be fetched, from where, and what to do.
         """
         if weights.ngc is None:
             return _local(weights)
@@ -57,13 +52,9 @@ class Fetcher:
         return self._fetch(artifact, folders, weights.files, _READABLE)[0]
 
     def tao_converter(self, version: str) -> Path:
-        """Return NVIDIA's ``tao-converter``, executable, after fetching it.
+        """Fetch NVIDIA's ``tao-converter`` of a version on NGC, and return it, executable.
 
-        Args:
-            version: its version on NGC, such as ``v5.1.0_8.6.3.1_x86``.
-
-        Raises:
-            FetchError: it cannot be fetched; says from where, and what to do.
+        A FetchError says from where it can't be fetched, and what to do.
         """
         artifact, folders = Artifact.tao_converter(version), tao_converter_folders(version)
         (path,) = self._fetch(artifact, folders, {TAO_CONVERTER: RemoteFile()}, EXECUTABLE)

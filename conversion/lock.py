@@ -27,11 +27,8 @@ def converter_lock(
     """Hold a folder for this converter.
 
     The file stays, because deleting it would let two converters lock two files of one name. With
-    ``wait`` the holder is waited for, with a status line every ``status_s`` seconds.
-
-    Raises:
-        LockedError: another converter holds it and ``wait`` is false; the message names it.
-        ConversionError: the folder can't be written to.
+    ``wait`` the holder is waited for, with a status line every ``status_s`` seconds; without,
+    LockedError names it. Raises ConversionError if the folder can't be written to.
     """
     try:
         handle = _acquire(folder / LOCK_FILE, wait, say, status_s)

@@ -27,12 +27,7 @@ EXECUTABLE = 0o755
 
 @dataclass(frozen=True)
 class Artifact:
-    """One version of a model or of a resource on NGC.
-
-    Attributes:
-        kind: ``models`` or ``resources``, as the addresses say.
-        label: as NGC's own command line names it: ``org/team/name:version``.
-    """
+    """One version of a model or resource (``kind``) on NGC, such as ``org/team/name:version``."""
 
     kind: str
     label: str
@@ -69,11 +64,7 @@ class Artifact:
 
 
 def base_url(environment: Mapping[str, str] = os.environ) -> str:
-    """Return the server that is asked, without a slash at the end.
-
-    Raises:
-        FetchError: ``FACEKIT_NGC_URL`` is not an address.
-    """
+    """Return the server that is asked; raises FetchError if ``FACEKIT_NGC_URL`` is no address."""
     text = environment.get(URL_VARIABLE, "") or NGC_URL
     try:
         parts = urlsplit(text)
@@ -90,10 +81,8 @@ def base_url(environment: Mapping[str, str] = os.environ) -> str:
 def api_key(environment: Mapping[str, str] = os.environ, key_file: Path = KEY_FILE) -> str | None:
     """Return the key: ``NGC_API_KEY``, or what a file holds; ``None`` if there is none.
 
-    The file is the one that ``NGC_API_KEY_FILE`` names, or Docker's secret ``ngc_api_key``.
-
-    Raises:
-        FetchError: the file can't be read, or does not contain a key; its content is not repeated.
+    The file is the one that ``NGC_API_KEY_FILE`` names, or Docker's secret ``ngc_api_key``. Raises
+    FetchError if it can't be read or does not contain a key; its content is not repeated.
     """
     where, text = KEY_VARIABLE, environment.get(KEY_VARIABLE, "").strip()
     if not text:
@@ -118,8 +107,7 @@ def api_key(environment: Mapping[str, str] = os.environ, key_file: Path = KEY_FI
 def find_tao_converter(version: str, directory: Path) -> Path | None:
     """Return NVIDIA's ``tao-converter`` among the downloads, made executable; ``None`` without it.
 
-    Raises:
-        FetchError: it is not executable, and that cannot be changed.
+    Raises FetchError if it is not executable, and that can't be changed.
     """
     for folder in tao_converter_folders(version):
         path = directory / folder / TAO_CONVERTER

@@ -40,10 +40,7 @@ _BODY_CHARACTERS = 200
 class TransientError(Exception):
     """A failure that another attempt may not have.
 
-    Args:
-        reason: what happened.
-        wait_s: how long the server asks to wait, seconds.
-        remedy: what a person can do about it, if no attempt succeeds.
+    ``wait_s`` is how long the server asks to wait; ``remedy`` what to do if no attempt succeeds.
     """
 
     def __init__(self, reason: str, wait_s: float | None = None, remedy: str = "") -> None:
@@ -112,9 +109,7 @@ class Ngc:
     def open(self, file: NgcFile, headers: Mapping[str, str]) -> requests.Response:
         """Request a file, without the key and then with it.
 
-        Raises:
-            FetchError: it cannot be fetched.
-            TransientError: not now.
+        Raises FetchError if it can't be fetched, and TransientError if not now.
         """
         turns = (True,) if self._key_first else (False, True) if self._key else (False,)
         for with_key in turns:
@@ -192,11 +187,7 @@ class Ngc:
         return self._token
 
     def _refusal_text(self, response: requests.Response) -> str:
-        """Return what an answer without the file says.
-
-        Raises:
-            TransientError: it says to try later.
-        """
+        """Return what an answer without the file says; raises TransientError for "try later"."""
         with response:
             reason = self._hide(_answer_text(response))
             if response.status_code in _TRANSIENT:

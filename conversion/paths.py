@@ -35,11 +35,7 @@ def deepstream_dir() -> Path:
 
 
 def check_repository(repository: Path, jobs: Sequence[Job]) -> None:
-    """Check that a folder is a model repository with the models that are to get an engine.
-
-    Raises:
-        CatalogError: it is not.
-    """
+    """Raise CatalogError unless a folder is a model repository that has the models of the jobs."""
     if not repository.is_dir():
         raise CatalogError(
             f"{repository}: no such folder; name the model repository with --repository or "
@@ -54,11 +50,7 @@ def check_repository(repository: Path, jobs: Sequence[Job]) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Check that files can be created in a folder, which is created where it is missing.
-
-    Raises:
-        ConversionError: they cannot; says why and what to do.
-    """
+    """Create a folder where it is missing; raises ConversionError if it can't be written to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files.check_writable(folder)

@@ -21,12 +21,9 @@ def serialize_pipelines(
     """Write every pipeline in each of its colors for ``gpu`` or ``cpu``, and return the files.
 
     The caller holds the repository's lock, so the partial files of a killed run can be removed.
-    The environment tells in which of NVIDIA's images this runs.
-
-    Raises:
-        ReleaseError: DALI is newer than that of the image's server.
-        BuildError: DALI is not installed, or a file cannot be written.
-        SetupError: ``gpu`` was asked for, and CUDA is not here.
+    The environment tells in which of NVIDIA's images this runs. Raises ReleaseError if DALI is
+    newer than that of the image's server, BuildError without DALI or if a file can't be written,
+    and SetupError for ``gpu`` without CUDA.
     """
     try:
         import nvidia.dali

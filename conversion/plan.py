@@ -58,8 +58,7 @@ class EnginePlan:
         tool_version: the tool's version on NGC; "" for what the machine comes with.
         reason: why it is built; ``None`` if it is up to date.
         network: the network's file, present or to be fetched.
-        command: the arguments that build it; a key that is not public is ``***``.
-        check: the arguments that load it.
+        command: the arguments that build it, redacted, as ``check`` are those that load it.
         problem: why it cannot be built, if so.
     """
 

@@ -39,8 +39,7 @@ def make_plan(
 ) -> Plan:
     """Decide what is done about every engine and pipeline.
 
-    Raises:
-        ConversionError: the release asked for is unknown, or a table is wrong.
+    Raises ConversionError if the release asked for is unknown, or a table is wrong.
     """
     table = load_releases()
     if machine.tensorrt is None or options.triton:

@@ -43,10 +43,8 @@ Version = Annotated[str, matching(r"\d+(\.\d+){1,3}", "a version such as 8.6.3")
 class Release(Entry):
     """One Triton image and what fits it.
 
-    Attributes:
-        dali_wheel: the PyPI wheel whose serialized pipelines the image's DALI backend reads.
-        tao_converter: its version on NGC by processor, as ``platform.machine()`` names it; empty
-            where none fits.
+    The image's DALI backend reads pipelines of the PyPI wheel ``dali_wheel``. ``tao_converter`` is
+    the version on NGC by processor, as ``platform.machine()`` names it.
     """
 
     tensorrt: Version
@@ -72,11 +70,7 @@ class Releases(Entry):
         return self.releases[self.default_tag]
 
     def by_tag(self, tag: str) -> Release:
-        """Return the release of a Triton tag.
-
-        Raises:
-            ReleaseError: the table does not have it.
-        """
+        """Return the release of a Triton tag; raises ReleaseError if the table does not have it."""
         if tag in self.releases:
             return self.releases[tag]
         raise ReleaseError(f"Triton {tag} is not in {TABLE.name}; known are {listed(self.known)}")
@@ -98,10 +92,7 @@ class Releases(Entry):
         """Return the version of ``tao-converter`` for a TensorRT and a processor.
 
         Another patch of the same TensorRT, such as 8.6.1, takes the same one: it loads whatever
-        TensorRT the machine has.
-
-        Raises:
-            ReleaseError: there is none; says what else can be done.
+        TensorRT the machine has. Where there is none, ReleaseError says what else can be done.
         """
         for length in (3, 2):
             for release in reversed(self.known.values()):
@@ -118,11 +109,8 @@ class Releases(Entry):
     def check(self, weights: Weights, tensorrt: str, architecture: str) -> str | None:
         """Check that weights can be built with a TensorRT on a kind of processor.
 
-        Returns:
-            A warning, where it may well work but is not known to.
-
-        Raises:
-            ReleaseError: it cannot work; says why, and the alternatives.
+        Returns a warning where that may well work but is not known to; a ReleaseError says why it
+        can't, and the alternatives.
         """
         major, cannot = numbers(tensorrt)[0], f"TensorRT {tensorrt} cannot read a UFF"
         if weights.format is not Format.ONNX and major >= 10:
@@ -144,8 +132,7 @@ class Releases(Entry):
     def dali_for(self, base: str, wanted: str) -> str:
         """Return the DALI for an image to build on: ``wanted``, if not "", or the newest that fits.
 
-        Raises:
-            ReleaseError: the base's Triton does not read what that DALI writes, or is unknown.
+        Raises ReleaseError if the base's Triton does not read what that writes, or is unknown.
         """
         found = _BASE_TAG.search(base)
         if found is None:  # a user's own image, of which nothing is known
@@ -175,20 +162,12 @@ class Releases(Entry):
 
 
 def numbers(version: str) -> tuple[int, ...]:
-    """Return a version's numbers.
-
-    >>> numbers("8.6.3")
-    (8, 6, 3)
-    """
+    """Return a version's numbers: (8, 6, 3) of ``8.6.3``."""
     return tuple(int(part) for part in re.findall(r"\d+", version)) or (0,)
 
 
 def load_releases(path: Path = TABLE) -> Releases:
-    """Return the table.
-
-    Raises:
-        ReleaseError: it is wrong; names file, line, key and what was expected.
-    """
+    """Return the table; a ReleaseError names file, line and key of what is wrong in it."""
     file = YamlFile(path, Releases, ReleaseError)
     if file.root.default_tag not in file.root.releases:
         expected = f"expected one of {listed(file.root.releases)}, got {file.root.default_tag!r}"

@@ -50,8 +50,7 @@ class Result:
 def run(command: str, jobs: Sequence[Job], options: Options, machine: Machine, say: Say) -> Result:
     """Do ``fetch``, ``build``, ``serialize``, ``verify`` or ``all``.
 
-    Raises:
-        ConversionError: it cannot begin; nothing was done.
+    Raises ConversionError if it can't begin; then nothing was done.
     """
     _check_machine(command, jobs, options, machine)
     run_ = _Run(jobs, options, machine, say)

@@ -16,14 +16,7 @@ DEFAULT_WEIGHTS = "nvidia"
 
 
 def license_accepted(environment: Mapping[str, str] = os.environ) -> bool:
-    """Return whether ``FACEKIT_ACCEPT_EULA`` accepts the licenses.
-
-    Raises:
-        FetchError: it is neither yes nor no.
-
-    >>> license_accepted({"FACEKIT_ACCEPT_EULA": "yes"}), license_accepted({})
-    (True, False)
-    """
+    """Return whether ``FACEKIT_ACCEPT_EULA`` says yes; raises FetchError for neither yes nor no."""
     text = environment.get(LICENSE_VARIABLE, "").strip().lower()
     if text in ("yes", "y", "true", "1"):
         return True
@@ -40,17 +33,10 @@ def select(
 ) -> list[Job]:
     """Return the engines to make, in the catalog's order.
 
-    Args:
-        catalog: every model that can be converted.
-        selections: ``nvidia`` for every model that has it, ``facenet=nvidia-fp16`` for one, which
-            wins; those of ``FACEKIT_WEIGHTS`` if empty.
-        models: the models wanted; all of them if empty, except a mask detector that the repository
-            does not have.
-        environment: has ``FACEKIT_WEIGHTS``.
-
-    Raises:
-        CatalogError: an unknown model or weights, two selections that contradict each other, or
-            weights whose file does not exist; lists the choices.
+    ``selections`` are ``nvidia`` for every model that has it, or ``facenet=nvidia-fp16`` for one,
+    which wins; without any, those of ``FACEKIT_WEIGHTS``. Without ``models`` it is all of them,
+    except a mask detector that the repository does not have. A CatalogError lists the choices where
+    a model or weights are unknown, contradict each other, or have no file.
     """
     source = "--weights"
     if not selections:

@@ -41,14 +41,7 @@ _SECRET_VARIABLES = ("NGC_API_KEY", "NGC_API_KEY_FILE", "NGC_CLI_API_KEY")
 
 @dataclass(frozen=True)
 class ToolRun:
-    """How a tool ended.
-
-    Attributes:
-        code: its exit code; a signal's number below zero.
-        tail: its last lines.
-        elapsed_s: how long it ran.
-        timed_out: whether it was ended because it ran too long.
-    """
+    """How a tool ended: its exit code (a signal's number below zero), and its last lines."""
 
     code: int
     tail: tuple[str, ...]
@@ -85,10 +78,10 @@ def run_tool(
     Args:
         argv: the tool's path and its arguments.
         task: what is being done, for the status lines, such as ``building facenet INT8``.
-        say: takes every line of the tool and every status line.
+        say: takes every line of the tool, and a status line after ``status_s`` of silence.
         secret: is replaced by ``***`` wherever the tool prints it.
         limit_s: a tool that runs longer is taken to hang, and is ended.
-        status_s: seconds of silence before a status line.
+        status_s: seconds.
 
     Raises:
         BuildError: it could not be started.
@@ -129,11 +122,7 @@ def run_tool(
 
 
 def clock(seconds: float) -> str:
-    """Return a duration as minutes and seconds.
-
-    >>> clock(130)
-    '2:10'
-    """
+    """Return a duration as minutes and seconds, such as ``2:10``."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
 

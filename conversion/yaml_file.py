@@ -59,16 +59,9 @@ Root = TypeVar("Root", bound=Entry)
 
 
 class YamlFile(Generic[Root]):
-    """A file that was read, and the problems found in it so far.
+    """A file that was read as a ``model``, and the problems found in it so far.
 
-    Args:
-        path: the file.
-        model: what it contains.
-        error: the error that its problems are raised as.
-
-    Raises:
-        ConversionError: as ``error``: the file cannot be read, is not YAML, or does not fit
-            ``model``.
+    What is wrong with it is raised as ``error``.
     """
 
     def __init__(self, path: Path, model: type[Root], error: type[ConversionError]) -> None:

@@ -71,8 +71,7 @@ class HostError(ConversionError):
 def connect(environ: Mapping[str, str] = os.environ) -> Any:
     """Return a client of the engine that the ``docker`` command would use.
 
-    Raises:
-        HostError: there is none, or this user may not use it.
+    Raises HostError if there is none, or this user may not use it.
     """
     address = environ.get("DOCKER_HOST") or "unix:///var/run/docker.sock"
     try:

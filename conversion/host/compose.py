@@ -45,11 +45,7 @@ class Settings:
 
 
 class Compose:
-    """Docker Compose in the clone, called by ``command`` or by what is installed.
-
-    Raises:
-        ConfigError: Compose is not installed.
-    """
+    """Docker Compose in the clone, by ``command`` or what is installed; else a ConfigError."""
 
     def __init__(
         self, root: Path, environ: Mapping[str, str], command: Sequence[str] | None = None
@@ -61,11 +57,9 @@ class Compose:
         """Set variables that are given, then return what Compose uses.
 
         Files belong to the repository's owner where ``FACEKIT_UID`` is not set, and DALI is the
-        newest that the base image's Triton reads where ``DALI_VERSION`` is not set.
-
-        Raises:
-            ConfigError: Compose cannot read its file or ``.env``; or the key's file cannot be read.
-            ReleaseError: ``DALI_VERSION`` does not fit the base image.
+        newest that the base image's Triton reads where ``DALI_VERSION`` is not set. Raises
+        ConfigError if Compose's file, ``.env`` or the key's file can't be read, and ReleaseError
+        for a ``DALI_VERSION`` that does not fit the base image.
         """
         self.environ |= {name: value for name, value in changes.items() if value is not None}
         service = self._service()
@@ -147,10 +141,9 @@ def _source_and_target(volume: Any) -> tuple[str, str]:
 
 
 def _key_in(path: Path) -> str | None:
-    """Return the NGC key in a file, which may be readable for this user alone; ``None`` without it.
+    """Return the NGC key in a file, which may be readable for this user alone; ``None`` without.
 
-    Raises:
-        ConfigError: it cannot be read. Docker would make a folder in place of a missing one.
+    Raises ConfigError if it can't be read: Docker would make a folder in place of a missing file.
     """
     with reading(path, ConfigError):
         return path.read_text("utf-8").strip() or None
