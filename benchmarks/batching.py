@@ -27,13 +27,10 @@ def compare_batching(
 ) -> dict[str, Any]:
     """Decode the photos both ways in turns of at least ``seconds``.
 
-    Returns:
-        Photos, their shapes, and of each way the batches of a pass, median photos a second and
-        processor time a photo. ``padding`` is the pixels of ragged batches over those of their
-        photos, if each batch were padded to its tallest and widest photo to be stacked.
-
-    Raises:
-        PhotoError: There are no photos, or one can't be used.
+    Of each way the result has the batches of a pass, median photos a second and processor time a
+    photo. ``padding`` is the pixels of ragged batches over those of their photos, if each batch
+    were padded to its tallest and widest photo to be stacked. Raises PhotoError if there are no
+    photos, or one can't be used.
     """
     shapes = [photo_shape(photo) for photo in photos]
     if not shapes:

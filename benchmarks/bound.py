@@ -52,14 +52,10 @@ _POINTS = ("softargmax", "softargmax:1")
 def bound_process(
     server_pid: int, repository: Path, settings: Settings, workers: int
 ) -> Iterator[Callable[..., Any]]:
-    """Start a child process with workers, each single-threaded.
+    """Start a child with single-threaded workers; yields what calls ``find_boxes`` or ``turn``.
 
-    Yields:
-        A function that calls ``find_boxes`` or ``turn`` in the child.
-
-    Raises:
-        ConfigError: A model's file is missing or does not load.
-        ServerError: The server or the child is gone.
+    Raises ConfigError if a model's file is missing or does not load, and ServerError if the server
+    or the child is gone.
     """
     # Not a fork: the child must read the environment at its own start.
     pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin)
@@ -161,11 +157,7 @@ class BoundWorker:
         return self._find(network_input, checked)
 
     def faces(self, photo: Photo) -> tuple[Detections, Array, Array]:
-        """Do what ``faces`` does.
-
-        Returns:
-            The faces, their points float32 (N, K, 2) in photo pixels, and the points' scores.
-        """
+        """Return the faces, their points float32 (N, K, 2) in photo pixels, and points' scores."""
         checked = check_photo(photo)
         scale = self._scale(checked)
         data = reduce(checked, scale, self._color)

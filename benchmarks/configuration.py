@@ -159,11 +159,7 @@ class ServerInfo:
         return found
 
     def settings(self) -> Settings:
-        """Return how the models are configured.
-
-        Raises:
-            ConfigError: The parameters can't be read.
-        """
+        """Return how the models are configured; raises ConfigError for wrong parameters."""
         postprocess = self._config("facenet_postprocess")
         names = [f"class {k}" for k in range(int(postprocess.input[1].dims[0]))]
         return Settings(

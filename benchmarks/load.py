@@ -37,10 +37,7 @@ _TIMEOUT_S = 60.0
 
 
 def request(model: str, inputs: Mapping[str, Array], outputs: Sequence[str] = ()) -> bytes:
-    """Return a serialized request for some outputs of a model, or for all of the contract's.
-
-    ``inputs`` are arrays by name, batch dimension first.
-    """
+    """Return a serialized request for some outputs, or all of the contract's; inputs by name."""
     message = service_pb2.ModelInferRequest(model_name=model)
     for tensor in MODELS[model].inputs:
         array = np.ascontiguousarray(inputs[tensor.name])
@@ -78,11 +75,7 @@ class Sender:
         self._channel.close()
 
     def send(self, data: bytes) -> bytes:
-        """Send one request and return the answer's bytes.
-
-        Raises:
-            ServerError: The server answered with an error, or not at all.
-        """
+        """Send one request and return the answer's bytes; raises ServerError without an answer."""
         try:
             answer: bytes = self._call(data, timeout=_TIMEOUT_S)
         except grpc.RpcError as error:
@@ -109,8 +102,7 @@ class Sender:
     def jobs(self, model: str, photo_set: PhotoSet) -> list[Job]:
         """Return what a model of ``INPUTS``, or ``fpenet_ensemble``, is sent for each photo.
 
-        Raises:
-            PhotoError: The server finds no face in any of them.
+        Raises PhotoError if the server finds no face in any of them.
         """
         if model in INPUTS:
             name = INPUTS[model]

@@ -89,10 +89,7 @@ def soak(
     """Send requests in turns, one in twenty of them broken, and watch the server's memory.
 
     ``at_start`` is its memory when it was new; the growth is the slope of the straight line through
-    the PSS of the second half.
-
-    Raises:
-        ServerError: A good request failed, or the bad one did not.
+    the PSS of the second half. Raises ServerError if a good request failed, or the bad one did not.
     """
 
     def refused(data: bytes) -> bool:
@@ -142,13 +139,8 @@ def folder_memory(
 ) -> list[dict[str, Any]]:
     """Annotate folders of some sizes, small photos of one face each, in a process of its own.
 
-    ``scratch`` is an empty folder, in which 20,000 photos take 0.3 GB.
-
-    Returns:
-        Of each run the largest resident memory, MiB, and its seconds.
-
-    Raises:
-        ServerError: A run failed.
+    ``scratch`` is an empty folder, in which 20,000 photos take 0.3 GB. The result has the largest
+    resident memory of each run, MiB, and its seconds. Raises ServerError if a run failed.
     """
     portraits = mosaics(_SIZE_WH, 1)
     found = []

@@ -39,11 +39,7 @@ def mosaics(size_wh: tuple[int, int], faces: int) -> PhotoSet:
 
 
 def own_photos(paths: Sequence[Path]) -> PhotoSet:
-    """Read the caller's photos; a folder stands for the photos in it.
-
-    Raises:
-        PhotoError: There are none, or one can't be read.
-    """
+    """Read photos, or those of a folder; raises PhotoError if there are none or one can't be."""
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -60,11 +56,7 @@ def own_photos(paths: Sequence[Path]) -> PhotoSet:
 
 
 def write_folder(path: Path, photos: PhotoSet, count: int) -> tuple[list[Path], str]:
-    """Write photos as ``count`` files, in turns where there are fewer.
-
-    Returns:
-        The files, and what the report calls them.
-    """
+    """Write photos as ``count`` files, in turns; return these, and the report's name of them."""
     path.mkdir()
     files = [path / f"{k:05}.jpg" for k in range(count)]
     for k, file in enumerate(files):

@@ -30,8 +30,7 @@ _PHASES = {
 def write_plot(results: Row, path: Path) -> None:
     """Draw throughput, latency, the promised ratios, the steps' times and the server's memory.
 
-    Raises:
-        SetupError: The file can't be written.
+    Raises SetupError if the file can't be written.
     """
     figure = Figure(figsize=(14, 8.5), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)

@@ -50,13 +50,9 @@ def compare(
 ) -> dict[str, Any]:
     """Check that both find the same, then time them in turns, with DBSCAN whatever is chosen.
 
-    Each frame is bbox float32 (4, 26, 46) and cov float32 (1, 26, 46).
-
-    Returns:
-        Mean cells that take part and faces found, and milliseconds a frame of both.
-
-    Raises:
-        UnequalError: Labels, boxes or scores differ.
+    Each frame is bbox float32 (4, 26, 46) and cov float32 (1, 26, 46). The result has mean cells
+    that take part and faces found, and milliseconds a frame of both. Raises UnequalError if labels,
+    boxes or scores differ.
     """
     chosen = replace(chosen, clustering_algorithm="DBSCAN")
 
@@ -184,9 +180,8 @@ def face_grids(rng: np.random.Generator, faces: int, *, jitter: float = 0.05) ->
     """Return made-up network outputs: faces of 16 to 200 network pixels, and noise.
 
     Some faces overlap, some leave the frame. Every cell in the middle of a face votes for its box,
-    as DetectNet_v2 is trained to do; a few cells elsewhere have coverage without a face.
-
-    ``jitter`` is the spread of a face's votes, in face sizes.
+    as DetectNet_v2 is trained to do, with a spread of ``jitter`` face sizes; a few cells elsewhere
+    have coverage without a face.
     """
     bbox = rng.normal(0, 1, (4, GRID_ROWS, GRID_COLUMNS)).astype(np.float32)
     cov = np.zeros((1, GRID_ROWS, GRID_COLUMNS), np.float32)

@@ -47,11 +47,7 @@ class Rate:
     first_error: str = ""
 
     def turn(self, what: str) -> Turn:
-        """Return the rate for ``in_turns``; ``what`` names the job in the message.
-
-        Raises:
-            ServerError: A job failed; a rate without it would not mean anything.
-        """
+        """Return the rate for ``in_turns``; raises ServerError if a job, as ``what``, failed."""
         if self.errors:
             raise ServerError(f"{what}: {self.errors} failed, the first with: {self.first_error}")
         return Turn(self.per_second, self.cpu_ms + self.own_cpu_ms)
@@ -112,13 +108,12 @@ def measure(
     warm_up_s: float | None = None,
     cpu_s: Callable[[], float] = lambda: 0.0,
 ) -> Rate:
-    """Let every worker repeat its job in a thread of its own, and count for a while.
+    """Let every worker repeat its job in a thread of its own, and count for ``seconds``.
 
     Args:
         workers: Each does one job a call, and raises when it failed.
         seconds: Length of the window that counts.
-        warm_up_s: Time before it, with all workers busy already; a fifth of ``seconds`` when
-            left out.
+        warm_up_s: Time before it, with all workers busy; by default a fifth of ``seconds``.
         cpu_s: Returns the processor time used so far by other processes that take part, seconds.
 
     Raises:

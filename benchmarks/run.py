@@ -102,11 +102,8 @@ class Bench:
     def run(self, advance: Callable[[], None]) -> Row:
         """Measure everything; ``advance`` is called after every measurement.
 
-        Raises:
-            ServerError: A request that should succeed failed.
-            PhotoError: The server finds no face in any photo of a set.
-            ConfigError: The bound's model files do not load.
-            UnequalError: Kit and scikit-learn, or server and bound, find different faces.
+        Raises ServerError if a request failed, PhotoError if a set has no face, ConfigError if the
+        bound does not load, and UnequalError if two ways find different faces.
         """
         self._advance = advance
         # As in the server's processes: NumPy's own threads would only get in each other's way.

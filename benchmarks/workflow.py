@@ -50,10 +50,8 @@ _FACE_CATEGORY_ID = 1
 def seed_job(sender: Sender, photo: Array) -> Job:
     """Return the requests that the notebook sends for one photo, the boxes known in advance.
 
-    The load then spends no time of its own on reading boxes out of answers.
-
-    Raises:
-        ServerError: The server does not tell the photo's boxes.
+    The load then spends no time of its own on reading boxes out of answers. Raises ServerError if
+    the server does not tell the boxes.
     """
     batch = photo[None]
     return [
@@ -78,10 +76,8 @@ def compare_workflows(
     Each run of ``annotate`` begins with nothing, so that its time is that of the listing, of the
     record of results and of the COCO file too. The folder has ``count`` files; ``cpu_s`` returns
     the processor time that the server has used so far, seconds; ``advance`` is called after every
-    measurement.
-
-    Raises:
-        ServerError: A request failed, or the ways find different numbers of faces.
+    measurement. Raises ServerError if a request failed, or the ways find different numbers of
+    faces.
     """
     with tempfile.TemporaryDirectory() as name:
         folder, scratch = Path(name, "photos"), Path(name, "out")

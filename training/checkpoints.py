@@ -44,8 +44,7 @@ class AveragedModel:
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint so that a kill or a full disk leaves either the old one or the new one.
 
-    Raises:
-        DataError: The file can't be written.
+    Raises DataError if the file can't be written.
     """
     # Through memory: of a file, torch reports its own failures in place of the system's.
     content = io.BytesIO()
@@ -57,8 +56,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
 def load_checkpoint(path: Path, resuming: bool = False) -> dict[str, Any]:
     """Read what ``save_checkpoint`` wrote; where ``resuming``, errors say how to begin again.
 
-    Raises:
-        DataError: The file is missing, damaged, or something else.
+    Raises DataError if the file is missing, damaged, or something else.
     """
     reason = "is not a checkpoint of this kit, or a damaged one"
     if path.suffix.lower() in TLT_SUFFIXES:

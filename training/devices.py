@@ -15,8 +15,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 def choose_device(name: str | None = None) -> torch.device:
     """Return a device: ``cpu``, ``cuda`` or ``cuda:1``; None is CUDA, or the CPU without one.
 
-    Raises:
-        ConfigError: The name is unknown, or this machine has no such device.
+    Raises ConfigError if the name is unknown, or this machine has no such device.
     """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -122,19 +122,9 @@ def export_average(
 ) -> float:
     """Write the averaged weights of a run of ``training.steps`` as an ONNX file (``write_onnx``).
 
-    Args:
-        checkpoint: The run's checkpoint.
-        path: The file to write.
-        build: Makes the network for a checkpoint; its weights are then loaded.
-        example_shape: Shape of the input that file and network are compared on; a batch of two.
-        example_scale: Largest value of that input; the least is 0.
-        input_name: As for ``write_onnx``, like ``output_names`` and ``description``.
-        output_names: Names of the outputs.
-        description: One line on what the network is.
-
-    Raises:
-        DataError: The checkpoint can't be read, or is of another network; or the file can't be
-            written.
+    ``build`` makes the network for a checkpoint; its weights are then loaded. File and network are
+    compared on a batch of two, of ``example_shape`` and 0..``example_scale``. Raises DataError if
+    the checkpoint can't be read, is of another network, or the file can't be written.
     """
     state = load_checkpoint(checkpoint)
     if "kind" in state:
@@ -171,17 +161,9 @@ def check_served(
 ) -> None:
     """Check that a network fits the place its file is written to; any other place is free.
 
-    Args:
-        path: The file.
-        inputs: The network's inputs.
-        outputs: Its outputs.
-        classes: Names of its classes in the order of its channels; None for a network that has
-            none of its own.
-
-    Raises:
-        DataError: The model's configuration has other tensors, and so has each of ``configs/``; or
-            its postprocess model has other classes, or another order of them. Or such a file can't
-            be read.
+    ``classes`` are named in the order of the network's channels; None where it has none of its own.
+    Raises DataError if the model's configuration and each of ``configs/`` has other tensors, if its
+    postprocess model has other classes or another order, or if such a file can't be read.
     """
     model = model_folder(path)
     if model is None:

@@ -59,9 +59,8 @@ class Photo:
 def load_image(path: Path) -> Image.Image:
     """Decode a photo as the server does: upright, in RGB, transparent pixels over white.
 
-    Raises:
-        DataError: The file is missing, damaged, not a picture, or over a limit of
-            ``facekit.limits``.
+    Raises DataError if the file is missing, damaged, no picture, or over a limit of
+    ``facekit.limits``.
     """
     try:
         if not path.exists():
@@ -117,10 +116,7 @@ def pts_photos(
         point_count: 68, 80 or 104. A face of a larger scheme loses its further points.
         report: Takes what is wrong with a face or photo, which is then left out, and lets faces
             be annotated in part, or by a smaller scheme. Without it whatever is wrong or absent is
-            raised.
-
-    Raises:
-        DataError: The folder is missing or contains no ``.pts`` files; or see ``report``.
+            raised as a DataError, as a folder without ``.pts`` files always is.
     """
     least = 1.0 if report is None else LEAST_ANNOTATED
 
@@ -174,10 +170,8 @@ def no_face_photos(data: Path, split: str) -> Iterator[Photo]:
 def read_webfaces(path: Path, evaluation: bool = False) -> NDArray[np.uint8]:
     """Read gray web-face crops, uint8 [n, 36, 36], of a ``.npz`` file with the array ``faces``.
 
-    Every seventh is held out for ``evaluation``; the result is those, or the others.
-
-    Raises:
-        DataError: The file is missing, damaged, or holds something else.
+    Every seventh is held out for ``evaluation``; the result is those, or the others. Raises
+    DataError if the file is missing, damaged, or holds something else.
     """
     try:
         with reading(path), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:

@@ -86,11 +86,7 @@ class Recipe:
     figures_label: str = ""
 
     def check(self, path: Path, state: Mapping[str, Any]) -> None:
-        """Check that a run can go on from a checkpoint.
-
-        Raises:
-            DataError: It is of another network, or of a run with other settings.
-        """
+        """Raise DataError for a checkpoint of another network, or of a run with other settings."""
         if state.get("seed") != self.seed:
             raise other_run(path, "seed", state.get("seed"), self.seed)
 
@@ -154,8 +150,7 @@ def other_run(path: Path, name: str, found: Any, asked: Any) -> DataError:
 def fit(recipe: Recipe, out: Path, machine: Machine) -> Path:
     """Train, or go on from the checkpoint in the output folder, which also gets the metrics.
 
-    Returns:
-        What ``Recipe.finish`` returns: the checkpoint, or the final network.
+    Returns what ``Recipe.finish`` does: the checkpoint, or the final network.
 
     Raises:
         DataError: The data, or what lies in the output folder, can't be used; the folder can't
@@ -170,17 +165,11 @@ def fit(recipe: Recipe, out: Path, machine: Machine) -> Path:
 
 
 class Run:
-    """A run, begun anew or taken up from the checkpoint in its folder.
+    """A run, begun anew or taken up from the checkpoint ``path`` in its folder ``out``.
 
-    Attributes:
-        out: The folder.
-        path: The checkpoint.
-        model: The network.
-        average: Its averaged weights, if the recipe keeps any.
-        done: Steps that are done.
-        epoch: Epochs that are over.
-        stale: Set by ``Recipe.end_epoch`` where it changed the data, as after mining hard
-            negatives: the batches that were made ahead are then made again.
+    ``average`` are the averaged weights, if the recipe keeps any; ``done`` and ``epoch`` the steps
+    and epochs that are over. ``Recipe.end_epoch`` sets ``stale`` where it changed the data, as
+    after mining hard negatives: the batches that were made ahead are then made again.
     """
 
     def __init__(self, recipe: Recipe, out: Path, machine: Machine) -> None:

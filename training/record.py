@@ -27,30 +27,18 @@ class Record:
     """
 
     def __init__(self, folder: Path, unit: str) -> None:
-        """Begin or go on with the file in the folder of a run.
-
-        Raises:
-            DataError: A line of the file is damaged.
-        """
+        """Begin or go on with the file in a run's folder; DataError names a damaged line."""
         self.path, self.unit = folder / METRICS_FILE, unit
         self.rows = read_rows(self.path, unit) if self.path.exists() else []
 
     def resume(self, done: int) -> None:
-        """Forget what came after the ``done`` epochs or steps of the checkpoint to go on from.
-
-        Raises:
-            DataError: The file can't be written.
-        """
+        """Forget what came after the ``done`` epochs or steps of the checkpoint to go on from."""
         self.rows = [row for row in self.rows if row[self.unit] <= done]
         with writing(self.path):
             write_whole(self.path, "".join(map(_line, self.rows)))
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write down an entry; it holds the unit's key.
-
-        Raises:
-            DataError: The file can't be written.
-        """
+        """Write down an entry, which holds the unit's key; raises DataError if that fails."""
         self.rows.append(dict(row))
         # A line that was cut short is left out when the run goes on.
         with writing(self.path), self.path.open("a", encoding="utf-8") as file:
@@ -69,8 +57,7 @@ def _line(row: Row) -> str:
 def read_rows(path: Path, unit: str) -> list[Row]:
     """Read a metrics file; a last line that a kill cut short is left out.
 
-    Raises:
-        DataError: Another line is not an entry; its number is named.
+    DataError names another line that is not an entry.
     """
     with reading(path):
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -98,17 +85,9 @@ def plot_record(
 ) -> None:
     """Draw the losses, and beside them the figures, over epochs or steps in a PNG file.
 
-    Args:
-        rows: Entries of a ``Record``; a row without a key, or with null, has no point there.
-        path: The PNG file.
-        unit: The key that counts up.
-        losses: Keys of the left picture.
-        figures: Keys of the right one.
-        title: What was trained.
-        label: What the figures are: ``average precision``, ``pixels``.
-
-    Raises:
-        DataError: The file can't be written.
+    ``losses`` and ``figures`` are keys of the rows; a row without one, or with null, has no point
+    there. ``unit`` is the key that counts up, ``label`` what the figures are, such as ``pixels``.
+    Raises DataError if the file can't be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

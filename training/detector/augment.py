@@ -56,14 +56,9 @@ def draw_frame(
     A photo is stretched to the spec's frame and zoomed, then shifted, mirrored and rotated. Any
     part of a photo larger than the frame may be what it shows, and a smaller one may lie anywhere
     in it (``random_zoom_matrix`` of tao_tensorflow1_backend). Where the spec has crops
-    (``crop_width``), or where a frame shows four photos, the view is placed near a face instead,
-    and not shifted.
-
-    There is one photo, or four for a mosaic. A face of which too little is left, or too small, is
-    ``IGNORED``.
-
-    Raises:
-        DataError: A photo can't be decoded any more.
+    (``crop_width``), or where a frame shows four photos (a mosaic), the view is placed near a face
+    instead, and not shifted. A face of which too little is left, or too small, is ``IGNORED``.
+    Raises DataError if a photo can't be decoded any more.
     """
     spatial, least = augmentation.spatial_augmentation, augmentation.preprocessing
     fill = tuple(int(v) for v in rng.integers(0, 256, size=3))

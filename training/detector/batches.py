@@ -91,11 +91,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         return int(self._order[1][rank])
 
     def _draw(self, rng: np.random.Generator, place: int, size_wh: tuple[int, int]) -> Frame:
-        """Return the frame at a place of the whole run's order.
-
-        Raises:
-            DataError: Not one photo can be read any more.
-        """
+        """Return the frame at a place of the run's order; raises DataError without any photo."""
         numbers = [self._number(place)]
         if rng.random() < self.augmentation.facekit.mosaic_probability:
             numbers += rng.integers(0, len(self.photos), size=3).tolist()
@@ -128,9 +124,8 @@ class Batches(Dataset[dict[str, Tensor]]):
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         """Return the batch of a step.
 
-        Returns:
-            ``image`` uint8 [n, 3, h, w], channels last in memory, and the grids of
-            ``targets.GridTargets``, stacked.
+        It is ``image`` uint8 [n, 3, h, w], channels last in memory, and the grids of
+        ``targets.GridTargets``, stacked.
         """
         rng = step_rng(self.seed, step)
         whole = self.is_whole(step)

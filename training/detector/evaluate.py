@@ -62,9 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; photos that can't be used are named and left out, and the status is 1.
 
-    Raises:
-        DataError: The spec, the network, or all of the photos can't be used; or the figures can't
-            be written.
+    Raises DataError if spec, network or all photos can't be used, or the figures not be written.
     """
     if options.json:
         check_own(options.json, begins_as(_BEGINNING))

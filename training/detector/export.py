@@ -52,10 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command.
 
-    Raises:
-        ConfigError: INT8 without photos to calibrate by.
-        DataError: The network, or the folder of photos, can't be used; or a file can't be
-            written, or the network does not fit the model repository that it lies in.
+    Raises ConfigError for INT8 without photos to calibrate by, and DataError if the network or the
+    folder of photos can't be used, a file can't be written, or the network does not fit the model
+    repository that it lies in.
     """
     if options.data_type == "int8" and options.cal_image_dir is None:
         raise ConfigError("--data_type int8 needs --cal_image_dir, a folder of photos")

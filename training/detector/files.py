@@ -44,8 +44,7 @@ def add_model(
 def read_network(path: Path) -> SavedNetwork:
     """Read a network to train, prune or export: of a checkpoint, or of an ONNX file of this kit.
 
-    Raises:
-        DataError: The file is missing, damaged, of another kind, or does not fit together.
+    Raises DataError if the file is missing, damaged, of another kind, or does not fit together.
     """
     if path.suffix.lower() == ".onnx":
         from training.detector.onnx_weights import read_onnx_network
@@ -59,8 +58,7 @@ def read_network(path: Path) -> SavedNetwork:
 def open_detector(path: Path, threads: int = 1) -> Detector:
     """Load a network to run; what does not end in ``.onnx`` is a checkpoint and needs PyTorch.
 
-    Raises:
-        DataError: The file is missing, damaged, or of another kind.
+    Raises DataError if the file is missing, damaged, or of another kind.
     """
     if path.suffix.lower() == ".onnx":
         return OnnxDetector(path, threads)
@@ -78,11 +76,7 @@ def open_detector(path: Path, threads: int = 1) -> Detector:
 def check_detector(
     detector: Detector, path: Path, names: Sequence[str], size_wh: tuple[int, int], spec: Path
 ) -> None:
-    """Check that the network of a file has the classes and the frame of a spec.
-
-    Raises:
-        DataError: It has others.
-    """
+    """Raise DataError unless the network of a file has the classes and the frame of a spec."""
     own = detector.classes
     if own and tuple(names) != own:
         reason = f"has the classes {', '.join(names)}; those of {path} are {', '.join(own)}"

@@ -34,11 +34,9 @@ Part = Literal["training", "validation"]
 
 @dataclass(frozen=True)
 class LabeledPhoto:
-    """A photo and its faces.
+    """A photo, its width and height in pixels, and its faces.
 
     Attributes:
-        path: The photo's file.
-        size_wh: Its width and height in pixels.
         boxes_xyxy: float32 [n, 4], pixels of the photo.
         classes: int64 [n], index of each box's class, ``IGNORED`` for none.
         pixels: The decoded photo, uint8 [height, width, 3] RGB; None where it is not kept.
@@ -51,11 +49,7 @@ class LabeledPhoto:
     pixels: NDArray[np.uint8] | None = field(default=None, repr=False)
 
     def image(self) -> Image.Image:
-        """Return the photo, mode RGB.
-
-        Raises:
-            DataError: The file went away or was damaged since it was first read.
-        """
+        """Return the photo, mode RGB; raises DataError if it was removed or damaged meanwhile."""
         return load_image(self.path) if self.pixels is None else Image.fromarray(self.pixels)
 
 
@@ -90,17 +84,10 @@ def read_photos(
     """Read the photos and labels of a part of a spec's data.
 
     A photo that can't be read, or whose label is missing or malformed, is named, counted and left
-    out.
-
-    Args:
-        dataset: The spec's data.
-        part: Which photos. Without folders of their own, those of ``validation_fold`` are for
-            validation, each once, and the others for training.
-        keep_bytes: Decoded photos to keep in memory.
-        report: Takes a line for every photo left out.
-
-    Raises:
-        DataError: A folder is missing, or not one photo of it can be used.
+    out. Without folders of their own, the photos of ``validation_fold`` are for validation, each
+    once, and the others for training. ``keep_bytes`` of decoded photos are kept in memory;
+    ``report`` takes a line for every photo left out. Raises DataError if a folder is missing, or
+    not one photo of it can be used.
     """
     sources = dataset.training
     if part == "validation" and dataset.validation:

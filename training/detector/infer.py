@@ -45,9 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command; the status is 1 where a photo could not be used.
 
-    Raises:
-        DataError: The spec or the network cannot be used, the source contains no photos, or the
-            output folder cannot be written to.
+    Raises DataError if the spec or the network can't be used, the source contains no photos, or the
+    output folder can't be written to.
     """
     spec, out = read_inference(options.inference_spec), options.inference_output
     with FolderLock(out):
@@ -74,16 +73,10 @@ def infer(
 ) -> tuple[dict[str, int], int]:
     """Find the objects of every photo, and write what the spec asks for.
 
-    A photo that can't be used is named, counted and left out.
-
     ``source`` is a photo, or a folder of photos; ``images_annotated/<photo>`` and
-    ``labels/<photo's stem>.txt`` are written under ``out``.
-
-    Returns:
-        How many objects of each class were found, and how many photos could not be used.
-
-    Raises:
-        DataError: The source contains no photos.
+    ``labels/<photo's stem>.txt`` are written under ``out``. A photo that can't be used is named,
+    counted and left out. Returns how many objects of each class were found, and how many photos
+    could not be used; raises DataError if the source contains no photos.
     """
     photos = find_photos(source)
     clustering = [entry.clustering for entry in spec.classes]
@@ -111,11 +104,7 @@ def infer(
 
 
 def find_photos(source: Path) -> list[Path]:
-    """Return a photo, or the photos of a folder in order of their names.
-
-    Raises:
-        DataError: There is none.
-    """
+    """Return a photo, or those of a folder in order of their names; raises DataError for none."""
     if source.is_file():
         return [source]
     if not source.is_dir():
@@ -129,10 +118,7 @@ def find_photos(source: Path) -> list[Path]:
 
 
 def with_area(found: Detections) -> Detections:
-    """Return what was found without the boxes that a label file could not hold.
-
-    What lies wholly outside the photo is cut to nothing at its edge.
-    """
+    """Return what was found without boxes wholly outside the photo, which a label can't hold."""
     kept = np.array([written_box(box) is not None for box in found.boxes_xyxy.tolist()], dtype=bool)
     return Detections(found.boxes_xyxy[kept], found.scores[kept], found.class_ids[kept])
 
@@ -140,8 +126,7 @@ def with_area(found: Detections) -> Detections:
 def write(image: Image.Image, found: Detections, spec: InferenceSpec, out: Path, name: str) -> None:
     """Write a photo with its boxes, and its label file, as the spec asks for.
 
-    Raises:
-        DataError: A file can't be written.
+    Raises DataError if a file can't be written.
     """
     wanted = spec.bbox_handler_config
     if not wanted.disable_overlay:

@@ -48,8 +48,7 @@ def network_input(
 def open_session(path: Path, threads: int = 1) -> Any:
     """Load an ONNX file on the CPU for ``threads`` threads.
 
-    Raises:
-        DataError: The file is missing, or is not an ONNX file that onnxruntime can run.
+    Raises DataError if the file is missing, or is not an ONNX file that onnxruntime can run.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -78,13 +77,9 @@ class Detector(Protocol):
         """Width and height of the frame."""
 
     def run(self, frames: Frames) -> tuple[Frames, Frames]:
-        """Return the box offsets and the coverages of frames.
+        """Return the box offsets and coverages of frames, float32 [n, 3, height, width] in 0..1.
 
-        Args:
-            frames: float32 [n, 3, height, width] in 0..1.
-
-        Returns:
-            float32 [n, 4 * classes, height/16, width/16] and [n, classes, height/16, width/16].
+        They are float32 [n, 4 * classes, height/16, width/16] and [n, classes, ...].
         """
 
 
@@ -110,11 +105,7 @@ class OnnxDetector:
     """A network in an ONNX file, on the CPU."""
 
     def __init__(self, path: Path, threads: int = 1) -> None:
-        """Load the file.
-
-        Raises:
-            DataError: The file is missing, damaged, or not a detector.
-        """
+        """Load the file; raises DataError if it is missing, damaged, or not a detector."""
         self.session = open_session(path, threads)
         inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 2:

@@ -67,10 +67,8 @@ def detection_loss(
 
     Coverage is trained towards how well the cell's own box fits (so that the surest cell has
     the best box), with focus on the cells that are wrong; boxes by generalized IoU and by L1
-    relative to the face's size.
-
-    Returns:
-        Scalars ``coverage``, ``giou`` and ``l1``, already weighted against each other.
+    relative to the face's size. The scalars ``coverage``, ``giou`` and ``l1`` are already weighted
+    against each other.
     """
     giou, l1, quality = box_overlap_losses(predicted, boxes, box_weight)
     coverage = quality_focal_loss(logit, quality * covered, covered, coverage_weight)
@@ -82,9 +80,8 @@ def box_overlap_losses(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the box losses of each class, and how well each cell's box fits.
 
-    Returns:
-        Generalized IoU's loss [C] and the relative L1's [C], as means over the faces of all
-        classes; and the quality, [n, C, h, w] without a gradient, 0 where there is no box.
+    They are generalized IoU's loss [C] and the relative L1's [C], as means over the faces of all
+    classes, and the quality, [n, C, h, w] without a gradient, 0 where there is no box.
     """
     mask = box_weight > 0
     quality = torch.zeros_like(box_weight)
@@ -183,10 +180,8 @@ class CostFunction:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss to derive, and the objectives' unweighted losses by name.
 
-        Args:
-            predicted: float [n, C, 4, h, w], decoded corners in pixels.
-            logit: float [n, C, h, w].
-            batch: ``boxes``, ``covered``, ``box_weight``, ``coverage_weight``.
+        The arguments are as the module says; ``batch`` has ``boxes``, ``covered``, ``box_weight``
+        and ``coverage_weight``.
         """
         covered, coverage_weight = batch["covered"], batch["coverage_weight"]
         boxes, box_weight = batch["boxes"], batch["box_weight"]

@@ -46,10 +46,7 @@ class StageLayout:
 class Layout:
     """The graph of a DetectNet_v2, whole or pruned: all that is needed to build it.
 
-    Attributes:
-        stem: Channels of the first convolution.
-        stages: The four stages.
-        classes: Number of classes; the box head has four channels a class.
+    ``stem`` is the channels of the first convolution; the box head has four channels a class.
     """
 
     stem: int
@@ -76,17 +73,11 @@ def resnet_layout(
     channels: Sequence[int] = RESNET_CHANNELS,
     dilate: bool = False,
 ) -> Layout:
-    """Return the layout of an unpruned network.
+    """Return the layout of an unpruned network of 10, 18 or 34 layers.
 
-    Args:
-        layers: 10, 18 or 34.
-        classes: Number of classes.
-        channels: Channels of the first convolution and of the four stages.
-        dilate: Dilate the convolutions of the last stage (2, 2, 4, 2, ...), so that a narrow
-            network sees as far as a face of the frame's height reaches.
-
-    Raises:
-        ValueError: There is no such ResNet.
+    ``channels`` are those of the first convolution and of the four stages. ``dilate`` dilates the
+    convolutions of the last stage (2, 2, 4, 2, ...), so that a narrow network sees as far as a face
+    of the frame's height reaches. Raises ValueError if there is no such ResNet.
     """
     if layers not in RESNET_BLOCKS:
         raise ValueError(f"no ResNet of {layers} layers here, only {sorted(RESNET_BLOCKS)}")
@@ -232,11 +223,8 @@ class DetectNet(nn.Module):
     def logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the box offsets and the coverage before its sigmoid, both float32.
 
-        Args:
-            x: float [n, 3, h, w] in 0..1, h and w multiples of 16.
-
-        Returns:
-            [n, 4 * classes, h/16, w/16] and [n, classes, h/16, w/16].
+        From float [n, 3, h, w] in 0..1, h and w multiples of 16, they are
+        [n, 4 * classes, h/16, w/16] and [n, classes, h/16, w/16].
         """
         x = torch.relu(self.stem_norm(self.stem(x)))
         for stage in self.stages:

@@ -37,10 +37,8 @@ def read_onnx_network(path: Path) -> SavedNetwork:
     """Read the layout and weights of a network that ``export`` wrote.
 
     The batch norms were folded into the convolutions, so theirs come back as weight 1 and the
-    folded bias, and ``SavedNetwork.folded`` is set.
-
-    Raises:
-        DataError: The file is missing, damaged, quantized, or not a DetectNet_v2 of this kit.
+    folded bias, and ``SavedNetwork.folded`` is set. Raises DataError if the file is missing,
+    damaged, quantized, or not a DetectNet_v2 of this kit.
     """
     try:
         model = onnx.load(path)

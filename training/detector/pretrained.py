@@ -47,11 +47,8 @@ def load_pretrained(model: DetectNet, network: SavedNetwork, classes: tuple[str,
     other filters stay as initialized. A narrower model gets the first of the filters, without
     the inputs that it lacks, and computes something else. Every class begins with the head of the
     same name if the pretrained network has them all; else with the head in the same place if
-    there are as many, else with the first.
-
-    Returns:
-        Names of the model's weights that got nothing: there is no such layer, or its kernel is
-        of another size.
+    there are as many, else with the first. Returns the names of the model's weights that got
+    nothing: there is no such layer, or its kernel is of another size.
     """
     source = dict(network.weights)
     known = network.classes
@@ -144,10 +141,7 @@ def begin(
     """Return the network to train: as initialized, or from a pretrained one.
 
     Where that has folded batch norms, their statistics are measured on ``images``: batches, float
-    [n, 3, h, w] in 0..1 on the device.
-
-    Raises:
-        DataError: The pretrained network can't be used.
+    [n, 3, h, w] in 0..1 on the device. Raises DataError if the pretrained network can't be used.
     """
     path = config.pretrained
     network = read_network(path) if path else None
@@ -169,11 +163,8 @@ def freeze(model: DetectNet, config: ModelConfig) -> list[nn.Module]:
     """Set aside what the spec does not want trained.
 
     As in TAO, ``freeze_bn`` keeps the statistics of every batch norm as they are, while their
-    weights and biases are trained (``training=False`` of its ResNet's layers).
-
-    Returns:
-        The batch norms that stay in evaluation mode: all of them with ``freeze_bn``, else those
-        of the frozen blocks.
+    weights and biases are trained (``training=False`` of its ResNet's layers). Returns the batch
+    norms that stay in evaluation mode: all with ``freeze_bn``, else those of the frozen blocks.
     """
     parts: list[nn.Module] = []
     for block in sorted(set(map(int, config.freeze_blocks))):

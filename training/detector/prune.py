@@ -56,11 +56,8 @@ def run(options: argparse.Namespace) -> int:
     """Write the network without the filters that weigh least; say what is left of each layer.
 
     The checkpoint is one that ``train`` takes as ``pretrained_model_file`` with
-    ``load_graph: true``.
-
-    Raises:
-        ConfigError: So few parameters can't be reached.
-        DataError: The network can't be read, or the smaller one not be written.
+    ``load_graph: true``. Raises ConfigError if so few parameters can't be reached, and DataError if
+    the network can't be read, or the smaller one not be written.
     """
     chosen = PruneOptions(
         options.pruning_threshold,

@@ -243,8 +243,7 @@ def count_parameters(layout: Layout) -> int:
 def threshold_for(network: DetectNet, share: float, options: PruneOptions) -> float:
     """Return the least threshold that leaves at most a share (0..1) of the parameters.
 
-    Raises:
-        ValueError: The fewest filters that may stay have more parameters than that.
+    Raises ValueError if the fewest filters that may stay have more parameters than that.
     """
     whole = network.parameter_count()
 

@@ -71,18 +71,10 @@ def quantize(
 ) -> int:
     """Write an exported file in INT8; return how many photos were used.
 
-    A photo that can't be used is named and left out.
-
-    Args:
-        plain: The ONNX file in float32.
-        path: The file to write; replaced only by a whole new one.
-        photos: Folder of photos to calibrate by.
-        count: How many of them, spread over the folder's names.
-        size_wh: Width and height of the network's frame.
-        gray: The network is served gray photos.
-
-    Raises:
-        DataError: There is no usable photo, or the file can't be written.
+    ``count`` photos, spread over the names of the folder ``photos``, calibrate it; one that can't
+    be used is named and left out. ``size_wh`` is the network's frame; ``gray`` where it is served
+    gray photos. ``path`` is replaced only by a whole file. Raises DataError if there is no usable
+    photo, or the file can't be written.
     """
     found = find_photos(photos)
     chosen = np.linspace(0, len(found) - 1, min(count, len(found))).round().astype(int)

@@ -44,12 +44,7 @@ FREE_TO_CHANGE = (
 
 
 class DetectorRecipe(Recipe):
-    """Trains what a spec asks for.
-
-    Args:
-        experiment: The spec.
-        name: Name of the final network, ``weights/<name>.pt``.
-    """
+    """Trains what a spec asks for; the final network is ``weights/<name>.pt``."""
 
     unit = "epoch"
     figures_label = "average precision"
@@ -90,8 +85,7 @@ class DetectorRecipe(Recipe):
     def read(self) -> Batches:
         """Read the photos; those that can't be used are named and left out.
 
-        Raises:
-            DataError: The photos can't be used, or a class has none.
+        Raises DataError if there are none, or none of a class.
         """
         dataset = self.experiment.dataset
         photos = read_photos(dataset, "training")
@@ -272,11 +266,7 @@ def fields_of(experiment: Experiment) -> dict[str, str]:
 
 
 def check_classes_shown(experiment: Experiment, photos: PhotoSet) -> None:
-    """Check that there is something to learn of every class.
-
-    Raises:
-        DataError: No photo has a class; names the line of the spec that maps names to it.
-    """
+    """Raise DataError, with the spec's line that maps names to it, for a class without a photo."""
     dataset, others = experiment.dataset, photos.unmapped
     config = experiment.spec.dataset_config
     counts = photos.faces(len(dataset.class_names))

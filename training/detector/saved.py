@@ -63,8 +63,7 @@ class SavedNetwork:
 def save_network(path: Path, network: SavedNetwork) -> None:
     """Write a network by itself, without what resuming its run would need.
 
-    Raises:
-        DataError: The file can't be written.
+    Raises DataError if the file can't be written.
     """
     weights = {"model": network.weights, "average": None}
     count = {"epoch": network.epoch, "step": network.step, "seed": network.seed}
@@ -72,11 +71,7 @@ def save_network(path: Path, network: SavedNetwork) -> None:
 
 
 def check_kind(path: Path, state: Mapping[str, Any]) -> None:
-    """Check that a checkpoint is one of the detector.
-
-    Raises:
-        DataError: It is of another kind.
-    """
+    """Raise DataError unless a checkpoint is one of the detector."""
     if state.get("kind") != KIND:
         raise DataError(path, f"is not a checkpoint of the detector ({KIND})")
 
@@ -84,8 +79,7 @@ def check_kind(path: Path, state: Mapping[str, Any]) -> None:
 def read_saved_network(path: Path) -> SavedNetwork:
     """Read the network of a checkpoint.
 
-    Raises:
-        DataError: The file is missing, damaged, of another kind, or does not fit together.
+    Raises DataError if the file is missing, damaged, of another kind, or does not fit together.
     """
     state = load_checkpoint(path)
     check_kind(path, state)
@@ -107,11 +101,7 @@ def read_saved_network(path: Path) -> SavedNetwork:
 
 
 def check_fit(path: Path, layout: Layout, weights: Mapping[str, Tensor]) -> None:
-    """Check that weights fit a layout.
-
-    Raises:
-        DataError: A weight is missing, unknown, or of another shape.
-    """
+    """Raise DataError if a weight of a layout is missing, unknown, or of another shape."""
     with torch.device("meta"):
         wanted = {n: tuple(value.shape) for n, value in DetectNet(layout).state_dict().items()}
     given = {name: tuple(value.shape) for name, value in weights.items()}

@@ -132,6 +132,9 @@ def build_targets(
 ) -> GridTargets:
     """Rasterize the faces of a frame by the kit's rule.
 
+    Where two faces cover a cell, the one relatively nearer owns it, and the cell is background to
+    the other's class.
+
     Args:
         boxes: float32 [n, 4], faces in frame pixels.
         ignored: float32 [m, 4], regions where coverage is not trained.
@@ -140,10 +143,6 @@ def build_targets(
             faces is doubtful.
         classes: int64 [n], the class of each face; None: all of the first.
         rules: The rule of each class.
-
-    Returns:
-        The targets; where two faces cover a cell, the one relatively nearer owns it, and the cell
-        is background to the other's class.
     """
     rows, columns = grid
     y, x = cell_positions(rows)[:, None], cell_positions(columns)[None, :]
@@ -248,16 +247,9 @@ def build_tlt_targets(
 ) -> GridTargets:
     """Rasterize the faces of a frame by TLT's rule.
 
-    Args:
-        boxes: float32 [n, 4], faces in frame pixels.
-        ignored: float32 [m, 4], regions where coverage is not trained. Not TLT's.
-        grid: Rows and columns of cells.
-        classes: int64 [n], the class of each face.
-        rasters: The spec's, of each class.
-        deadzone_radius: The spec's.
-
-    Returns:
-        The targets; a cell's box weighs by its coverage over the area of the face's ellipse.
+    ``boxes`` are float32 [n, 4] in frame pixels; ``ignored`` float32 [m, 4], which TLT does not
+    have; ``classes`` int64 [n]. ``grid`` is rows and columns of cells. A cell's box weighs by its
+    coverage over the area of the face's ellipse.
     """
     shape = (len(rasters), *grid)
     covered = np.zeros(shape, dtype=np.float32)

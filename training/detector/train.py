@@ -41,22 +41,17 @@ def train(experiment: Experiment, out: Path, machine: Machine, name: str = "mode
     """Train as a spec says, or go on from the checkpoint in the output folder (``fit``).
 
     The folder also gets the networks that are kept, ``weights/*.pt``; the final one is
-    ``weights/<name>.pt`` and is returned.
-
-    Raises:
-        DataError: The photos or the pretrained network can't be used, or a class has no photo.
+    ``weights/<name>.pt`` and is returned. Raises DataError if the photos or the pretrained network
+    can't be used, or a class has no photo.
     """
     check_paths(experiment, resuming=(out / CHECKPOINT).exists())
     return fit(DetectorRecipe(experiment, name), out, machine)
 
 
 def check_paths(experiment: Experiment, resuming: bool) -> None:
-    """Check that what a spec names is there, before the photos are loaded.
+    """Raise DataError, with the spec's line, where something that it names is not there.
 
     A run that goes on (``resuming``) needs no pretrained network.
-
-    Raises:
-        DataError: It is not; names the line of the spec.
     """
     dataset, config = experiment.dataset, experiment.spec.network_config
     measures = experiment.spec.evaluation_config.validation_period_during_training > 0
