@@ -67,9 +67,8 @@ def run_command(
         handle_sigterm: Whether SIGTERM ends the work as Ctrl-C does; the first process of a
             container ignores it otherwise.
 
-    Returns:
-        The status of ``run``; ``EXIT_UNUSABLE`` after an error, 130 after Ctrl-C, 143 after
-        SIGTERM, and ``EXIT_FAILED`` after a broken pipe of the output.
+    The status is that of ``run``; ``EXIT_UNUSABLE`` after an error, 130 after Ctrl-C, 143 after
+    SIGTERM, and ``EXIT_FAILED`` after a broken pipe of the output.
     """
     before = signal.signal(signal.SIGTERM, _terminate) if handle_sigterm else signal.SIG_DFL
     try:

@@ -58,10 +58,7 @@ class BoxError(InputError):
 class DataError(FacekitError):
     """A file on disk is missing or can't be used: labels, a photo of a data set, a spec.
 
-    Attributes:
-        path: The file or folder.
-        line: Line of the file, from 1; None for the whole file.
-        reason: The problem.
+    ``line`` counts from 1; None for the whole file. ``reason`` is the problem.
     """
 
     def __init__(self, path: Path, reason: str, line: int | None = None) -> None:
@@ -108,10 +105,9 @@ class SetupError(FacekitError):
 
 @contextmanager
 def reading(path: Path, kind: type[FacekitError] = DataError) -> Iterator[None]:
-    """Turn the errors of a block that reads a file into an error that names the file.
+    """Turn the errors of a block that reads a file into a ``kind`` of error that names the file.
 
-    Raises:
-        FacekitError: Of class ``kind``: the block raised an OSError, or the text is not UTF-8.
+    That is an OSError, or of a text that is not UTF-8.
     """
     try:
         yield
@@ -126,12 +122,9 @@ def reading(path: Path, kind: type[FacekitError] = DataError) -> Iterator[None]:
 
 @contextmanager
 def writing(path: Path, kind: type[FacekitError] = DataError) -> Iterator[None]:
-    """Turn the errors of a block that writes a file into an error that names the file.
+    """Turn an OSError of a block that writes a file into a ``kind`` of error that names the file.
 
     ``path`` is the file or folder itself, and not a temporary one beside it.
-
-    Raises:
-        FacekitError: Of class ``kind``: the block raised an OSError.
     """
     try:
         yield

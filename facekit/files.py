@@ -24,17 +24,7 @@ _MAX_SQLITE_BYTES = 504
 
 
 def write_whole(path: Path, data: bytes | str, *, sync: bool = True) -> None:
-    """Write a file whole or not at all, as :func:`whole_file` does.
-
-    Args:
-        path: The file; its folder is created where it is missing.
-        data: The file's content; text is written as UTF-8.
-        sync: As for :func:`whole_file`.
-
-    Raises:
-        OSError: The file cannot be written, or another process is writing it; what was there
-            before is unchanged.
-    """
+    """Write a file, text as UTF-8, whole or not at all, as :func:`whole_file` does."""
     with whole_file(path, sync=sync) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
@@ -89,14 +79,9 @@ def whole_file(path: Path, *, sync: bool = True) -> Iterator[BinaryIO]:
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Move a complete file to its place; not even a power cut leaves half of it there.
+    """Move a complete file to a place on its file system, and replace what is there.
 
-    Args:
-        partial: The complete file, on the same file system.
-        path: The name that it gets; a file of that name is replaced.
-
-    Raises:
-        OSError: The file system refuses.
+    Not even a power cut leaves half of it. Raises OSError if the file system refuses.
     """
     sync_to_disk(partial)
     partial.replace(path)
@@ -104,11 +89,7 @@ def publish(partial: Path, path: Path) -> None:
 
 
 def sync_to_disk(path: Path) -> None:
-    """Write what a file contains, or a folder's names, through to the disk.
-
-    Raises:
-        OSError: The file system refuses.
-    """
+    """Write what a file contains, or a folder's names, through to the disk; raises OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -124,10 +105,8 @@ def check_writable(path: Path) -> None:
     """Check that a file can be written, or that files can be created in a folder, by trying it.
 
     Permission bits do not tell of read-only file systems and of user namespaces. Nothing changes on
-    the disk: a missing folder is not created, the nearest one that exists is tried.
-
-    Raises:
-        OSError: Says why the file or folder cannot be written.
+    the disk: a missing folder is not created, the nearest one that exists is tried. An OSError says
+    why it can't be written.
     """
     if path.exists() and not path.is_dir():
         if not os.access(path, os.W_OK):
@@ -142,11 +121,7 @@ def check_writable(path: Path) -> None:
 
 
 def followed(path: Path) -> Path:
-    """Return where a link leads, which need not exist.
-
-    Raises:
-        OSError: It is one of a loop of links.
-    """
+    """Return where a link leads, which need not exist; raises OSError for a loop of links."""
     target = Path(os.path.realpath(path))
     if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
@@ -156,10 +131,8 @@ def followed(path: Path) -> Path:
 def lock_file(path: Path) -> int:
     """Open a file, which is created where it is missing, and lock it for this process.
 
-    The operating system gives the lock back when the descriptor is closed or the process dies.
-
-    Returns:
-        The descriptor, not inherited by programs that are started.
+    The operating system gives the lock back when the descriptor, which no started program inherits,
+    is closed or the process dies.
 
     Raises:
         BlockingIOError: Another process has the lock.
@@ -187,15 +160,11 @@ def is_file_at(handle: int, path: Path) -> bool:
 
 
 class FolderLock:
-    """A lock that keeps two processes from filling a folder at once.
+    """A lock that keeps two processes from filling a folder, which is created, at once.
 
     Its file names the process that holds it. A killed process loses the lock; the file that it
-    leaves behind does no harm.
-
-    Args:
-        folder: Created where it is missing.
-        name: Name of the lock's file, where several processes may fill the folder with different
-            things.
+    leaves behind does no harm. ``name`` is the file's, where several processes may fill the folder
+    with different things.
     """
 
     def __init__(self, folder: Path, name: str = LOCK_FILE) -> None:
@@ -206,9 +175,8 @@ class FolderLock:
     def acquire(self) -> None:
         """Take the lock.
 
-        Raises:
-            DataError: The folder cannot be created or written to, or another process has the lock;
-                names that process.
+        Raises DataError if the folder can't be created or written to, or names the process that has
+        the lock.
         """
         with writing(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -272,11 +240,7 @@ os.register_at_fork(after_in_child=_drop_in_child)
 
 
 def check_sqlite_path(path: Path) -> None:
-    """Check that SQLite can open a file with this path; a relative one counts as absolute.
-
-    Raises:
-        ConfigError: The path is too long.
-    """
+    """Raise ConfigError for a path too long for SQLite; a relative one counts as absolute."""
     length = len(os.fsencode(path.absolute()))
     if length > _MAX_SQLITE_BYTES:
         raise ConfigError(

@@ -54,15 +54,9 @@ MAX_CROP_PIXELS = 500_000_000
 
 
 def check_size(width: int, height: int, kind: str = "") -> None:
-    """Check a photo's size in pixels.
+    """Raise PhotoError for a photo with too many pixels, or a side that is too long.
 
-    Args:
-        width: In pixels.
-        height: In pixels.
-        kind: ``JPEG`` or ``progressive JPEG``, which have their own limits, or any other format.
-
-    Raises:
-        PhotoError: It has too many pixels, or a side is too long.
+    ``kind`` is ``JPEG`` or ``progressive JPEG``, which have their own limits, or any other format.
     """
     most, others = {
         "JPEG": (MAX_JPEG_PIXELS, ""),
@@ -80,10 +74,6 @@ def check_size(width: int, height: int, kind: str = "") -> None:
 
 
 def check_scans(count: int) -> None:
-    """Check the number of scans of a JPEG.
-
-    Raises:
-        PhotoError: There are too many.
-    """
+    """Raise PhotoError for a JPEG with too many scans."""
     if count > MAX_SCANS:
         raise PhotoError(f"a JPEG of more than {MAX_SCANS} scans: save it as a baseline JPEG")

@@ -28,17 +28,10 @@ _CREATOR_FORMATS = ("pdf", "svg", "ps", "eps")
 def check_own(
     path: Path, is_ours: Callable[[Path], bool], inputs: Iterable[Path | str] = ()
 ) -> None:
-    """Refuse to replace an input, or a file that facekit did not write.
+    """Refuse to replace an input, or a file that facekit did not write, by a DataError.
 
-    A file that is empty or missing, a device and a pipe may be written to.
-
-    Args:
-        path: The output; - is standard output.
-        is_ours: Tells whether a file is one that the command writes, such as :func:`begins_as` one.
-        inputs: Files that the command reads.
-
-    Raises:
-        DataError: The file is another's or an input, or can't be read.
+    A file that is empty or missing, a device and a pipe may be written to, as - for standard
+    output. ``is_ours`` tells a file that the command writes, such as :func:`begins_as` one.
     """
     if path == Path("-"):
         return
@@ -81,12 +74,7 @@ def is_our_picture(path: Path) -> bool:
 
 
 def picture_bytes(image: Any, suffix: str) -> bytes:
-    """Return a picture of Pillow as a marked file.
-
-    Args:
-        image: In RGB.
-        suffix: ``.png``, ``.jpg`` or ``.jpeg``, in lower or upper case.
-    """
+    """Return a picture of Pillow in RGB as a marked file of ``.png``, ``.jpg`` or ``.jpeg``."""
     file = io.BytesIO()
     if suffix.lower() == ".png":
         from PIL.PngImagePlugin import PngInfo
@@ -102,8 +90,7 @@ def picture_bytes(image: Any, suffix: str) -> bytes:
 def write_figure(path: Path, figure: Any) -> None:
     """Write a figure of matplotlib whole, marked where its format has a place for it.
 
-    Raises:
-        SetupError: The format is unknown, or the file can't be written.
+    Raises SetupError if the format is unknown, or the file can't be written.
     """
     kind = path.suffix.lower().removeprefix(".") or "png"
     options: dict[str, Any] = {}

@@ -14,16 +14,10 @@ Result = TypeVar("Result")
 def in_order(
     pool: Executor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int
 ) -> Iterator[Result]:
-    """Yield ``work(item)`` of all items in their order, several in flight at a time.
+    """Yield ``work(item)`` of all items in their order, at most ``ahead`` in flight or waiting.
 
     Items are taken as needed, so an endless collection does not fill the memory. Work that has not
-    begun is cancelled when the caller stops early.
-
-    Args:
-        pool: Does the work; the caller shuts it down.
-        work: Called in the pool.
-        items: Iterated in the caller's thread.
-        ahead: Largest number of results in flight or waiting.
+    begun is cancelled when the caller, who shuts the pool down, stops early.
 
     >>> from concurrent.futures import ThreadPoolExecutor
     >>> with ThreadPoolExecutor(2) as pool:

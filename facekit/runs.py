@@ -35,9 +35,8 @@ def find_photos(paths: Sequence[Path]) -> list[Path | PhotoResult]:
     """Return files unchanged, and each folder's photos in order of their names.
 
     Files of a folder are recognized by content. Unsupported pictures, paths that can't be accessed
-    or do not exist,
-    and folders that can't be listed or contain no photos become failed results. Subfolders, hidden
-    files, other files and pictures of :class:`Drawings` are skipped.
+    or do not exist, and folders that can't be listed or contain no photos become failed results.
+    Subfolders, hidden files, other files and pictures of :class:`Drawings` are skipped.
     """
     found: list[Path | PhotoResult] = []
     for path in paths:
@@ -77,11 +76,6 @@ def connect(
 ) -> Iterator[Client]:
     """Yield a client of the server at ``url``, or of an embedded server for the block.
 
-    Args:
-        url: ``host:port`` of the gRPC endpoint; None for an embedded server.
-        timeout_s: As for :class:`facekit.Client`.
-        tls_certificate: As for :class:`facekit.Client`.
-
     Raises:
         ServerError: The server at ``url`` has another certificate.
         ServerUnavailableError: No server is ready at ``url``.
@@ -115,16 +109,9 @@ def detect_all(
     min_score: float = 0.0,
     model: str = "faces",
 ) -> Iterator[PhotoResult]:
-    """Yield the results of all photos in order, with a progress bar.
+    """Yield the results of all photos in order, with a progress bar; a failed one passes through.
 
-    Args:
-        client: Client used for inference.
-        photos: As :func:`find_photos` returns them; a failed result is passed through.
-        min_score: Faces of a lower score are dropped.
-        model: As for :meth:`Client.detect`.
-
-    Raises:
-        ModelMissingError: The server does not serve the model; says what to do.
+    ``model`` is as for :meth:`Client.detect`. A ModelMissingError says what to do.
     """
     paths = (photo for photo in photos if isinstance(photo, Path))
     answers = client.detect_many(paths, concurrency=_CONCURRENCY, model=model)

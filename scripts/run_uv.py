@@ -50,10 +50,7 @@ _NAMES = {
 def main(folder: Path, arguments: list[str]) -> int:
     """Run uv and return its exit code.
 
-    Args:
-        folder: Holds uv, the Pythons that it downloads and, where the home folder is read-only,
-            its cache.
-        arguments: Arguments of uv.
+    The folder holds uv, the Pythons that it downloads and, where home is read-only, its cache.
     """
     settings = pip_settings()
     try:
@@ -144,9 +141,8 @@ def find_uv(folder: Path) -> Path | None:
 def download_uv(folder: Path, settings: dict[str, str]) -> Path:
     """Download uv's newest suitable wheel and unpack its program into ``folder``.
 
-    Raises:
-        OSError: The index or a file cannot be reached or written.
-        ValueError: No index has a wheel for this machine, or it is damaged.
+    Raises OSError if the index or a file can't be reached or written, and ValueError if no index
+    has a wheel for this machine, or it is damaged.
     """
     urls: list[str] = []
     if settings.get("no-index", "").lower() not in ("1", "true", "yes", "on"):

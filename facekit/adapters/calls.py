@@ -51,12 +51,9 @@ pixels, in several processes."""
 async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
     """Run another model and return the tensors named by ``outputs``, in that order.
 
-    ``inputs`` are Triton tensors; the outputs of one call may be the inputs of the next.
-
-    Raises:
-        InputError: The model refuses what the caller sent.
-        ServerUnavailableError: The model's backend has died.
-        ServerError: The model could not answer.
+    ``inputs`` are Triton tensors; the outputs of one call may be the inputs of the next. Raises
+    InputError if the model refuses what the caller sent, ServerUnavailableError if its backend has
+    died, and ServerError if it could not answer.
     """
     request = pb_utils.InferenceRequest(
         model_name=model,
@@ -80,11 +77,8 @@ async def call_dali(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -
     """Run a model that decodes photos, as ``call`` does, and retry what failed in a batch.
 
     Triton merges the photos of several callers, and in its native backend one photo that DALI
-    can't decode fails all of them, so the retries are apart from those neighbors.
-
-    Raises:
-        PhotoError: DALI can't decode this photo; only the stand-in, which runs each alone, knows.
-        ServerError: See ``call``.
+    can't decode fails all of them, so the retries are apart from those neighbors. Raises PhotoError
+    where it is known that DALI can't decode this photo: in the stand-in, which runs each alone.
     """
     pauses_s = iter(_PAUSES_S)
     while True:
@@ -110,11 +104,8 @@ async def answer_all(
 ) -> list[Response]:
     """Answer requests concurrently, each by itself, so that one bad request fails alone.
 
-    Args:
-        requests: The requests.
-        answer: Returns the outputs of one request by name.
-        drops: An input that may be large: its shared memory is released, so it can't be passed on
-            to another model.
+    ``answer`` returns the outputs of one request by name. ``drops`` is an input that may be large:
+    its shared memory is released, so it can't be passed on to another model.
     """
     large = False
 
@@ -138,9 +129,7 @@ async def each_photo(
 ) -> list[Any]:
     """Await the answers of one request's photos, a few at a time, large photos one at a time.
 
-    Raises:
-        InputError: Names the first photo that failed; photos not begun by then are skipped.
-        ServerError: See ``call``.
+    Raises InputError that names the first photo that failed; photos not begun then are skipped.
     """
     room, large_room = asyncio.Semaphore(PHOTOS_AT_A_TIME), asyncio.Lock()
     failed = False
@@ -175,18 +164,10 @@ class LandmarkCalls:
     ) -> tuple[FloatArray, FloatArray]:
         """Estimate the landmarks of all faces of a photo, in batches as large as FPENet takes.
 
-        Args:
-            gray: uint8 (H, W), the upright photo, its sides divided by ``scale``.
-            boxes_xyxy: (N, 4), pixels of the upright photo.
-            size_wh: Width and height of the upright photo in pixels.
-            scale: Pixels of the photo per pixel of ``gray``, along each axis.
-
-        Returns:
-            float32 (N, K, 2), pixels of the upright photo, and their scores, float32 (N, K).
-
-        Raises:
-            BoxError: See ``facekit.landmarks.crops.crop_squares``.
-            ServerError: See ``call``.
+        ``gray`` is uint8 (H, W), the upright photo, its sides divided by ``scale``; boxes are
+        (N, 4) in pixels of the upright photo, whose width and height are ``size_wh``. Returns
+        float32 (N, K, 2) in these pixels, and their scores, float32 (N, K). Raises BoxError as
+        ``facekit.landmarks.crops.crop_squares`` does.
         """
         squares = crop_squares(boxes_xyxy, size_wh=size_wh)
         if not len(squares):

@@ -20,11 +20,7 @@ class TritonPythonModel(EachRequest):
     """
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read parameters and label file.
-
-        Raises:
-            ConfigError: A parameter is unknown or out of range, or the label file does not fit.
-        """
+        """Read parameters and label file; raises ConfigError if they are wrong or do not fit."""
         files = ModelFiles(args)
         self._class_names = read_labels(files)
         self._parameters = parse_parameters(
@@ -57,22 +53,13 @@ class TritonPythonModel(EachRequest):
 
 
 def check_sizes(sizes_hwc: Array) -> None:
-    """Check ``true_image_size``, int64 (B, 3).
-
-    Raises:
-        InputError: A height or width is below 1.
-    """
+    """Raise InputError if a height or width of ``true_image_size``, int64 (B, 3), is below 1."""
     if (sizes_hwc[:, :2] < 1).any():
         raise InputError(f"`true_image_size` {sizes_hwc.tolist()}: height and width start at 1")
 
 
 def read_labels(files: ModelFiles) -> list[str]:
-    """Read the class names, and check them against the contract and the configuration's dims.
-
-    Raises:
-        ConfigError: The file can't be read, differs from the contract, or does not have one line
-            for each class of the coverage input.
-    """
+    """Read the class names; raises ConfigError unless they fit the contract and the coverage."""
     path = files.folder / files.parameters.get("label_file", "labels.txt")
     names = read_class_names(path, files.folder.name.removesuffix("_postprocess"))
     dims = {tensor["name"]: tensor["dims"] for tensor in files.config["input"]}

@@ -77,9 +77,7 @@ class TritonPythonModel(PhotoModel):
 async def gray_picture(photo: CheckedPhoto, scale: int) -> Array:
     """Return the upright gray picture of a photo, uint8 (H, W), its sides divided by ``scale``.
 
-    Raises:
-        PhotoError: The coded pixels are damaged.
-        ServerError: See ``call``.
+    Raises PhotoError if the coded pixels are damaged.
     """
     (gray,) = await call_dali("photo_gray", photo_tensors(photo, scale, "gray"), ("gray",))
     return upright_gray(photo, scale, gray)
@@ -95,13 +93,8 @@ def upright_gray(photo: CheckedPhoto, scale: int, gray: Any) -> Array:
 def photo_tensors(photo: CheckedPhoto, scale: int = 1, color: str | None = None) -> list[Any]:
     """Return the inputs of a DALI model for one photo.
 
-    Args:
-        photo: The photo.
-        scale: Divides its sides as it is decoded here; with 1 DALI decodes it.
-        color: ``gray`` or ``rgb``, where ``scale`` is above 1.
-
-    Raises:
-        PhotoError: The coded pixels are damaged.
+    A ``scale`` above 1 divides its sides as it is decoded here to a ``color``, ``gray`` or ``rgb``;
+    with 1 DALI decodes it. Raises PhotoError if the coded pixels are damaged.
     """
     data = reduce(photo, scale, color or "gray")
     # A smaller picture is not padded.

@@ -11,15 +11,10 @@ from facekit.photos.check import CheckedPhoto, check_photo
 
 
 def check_batch(encoded: Array, *, max_pixels: int) -> list[CheckedPhoto]:
-    """Check the photos of one request.
+    """Check the photos of one request: uint8 (B, n), one photo a row, zeros behind each.
 
-    Args:
-        encoded: uint8 (B, n), one photo a row, zeros behind each.
-        max_pixels: Of all photos together: ``MAX_REQUEST_PIXELS`` or ``MAX_BATCH_PIXELS`` of
-            ``facekit.limits``.
-
-    Raises:
-        PhotoError: Names the photo, and what is wrong with it.
+    All together may have ``max_pixels``: ``MAX_REQUEST_PIXELS`` or ``MAX_BATCH_PIXELS`` of
+    ``facekit.limits``. A PhotoError names the photo, and what is wrong with it.
     """
     checked: list[CheckedPhoto] = []
     pixels = 0
@@ -31,14 +26,10 @@ def check_batch(encoded: Array, *, max_pixels: int) -> list[CheckedPhoto]:
 
 
 def pad_photos(photos: list[Array], *, decoded_hw: tuple[int, int] = (0, 0)) -> Array:
-    """Return the photos as one tensor, each as long as the longest.
+    """Return the photos, uint8 (n,) each, as one tensor, each as long as the longest.
 
-    Args:
-        photos: uint8 (n,) each.
-        decoded_hw: Height and width that each is padded to where they are decoded to one tensor.
-
-    Raises:
-        PhotoError: Padded to the largest of them, they take more than the limit.
+    ``decoded_hw`` is what each is padded to where they are decoded to one tensor; raises PhotoError
+    if that takes more than the limit.
     """
     taken = len(photos) * max(*(photo.nbytes for photo in photos), decoded_hw[0] * decoded_hw[1])
     if taken > limits.MAX_PADDED_BYTES:

@@ -24,8 +24,7 @@ REDUCED_DECODE = "reduced_decode"
 def read_reduced_decode(files: ModelFiles) -> str | None:
     """Return the color in which large JPEGs are decoded smaller; None where none are.
 
-    Raises:
-        ConfigError: The parameter's value is neither ``gray`` nor ``rgb``.
+    Raises ConfigError if it is neither ``gray`` nor ``rgb``.
     """
     color = files.parameters.get(REDUCED_DECODE)
     if color is not None and color not in reduced.COLORS:

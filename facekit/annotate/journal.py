@@ -23,11 +23,8 @@ def import_journal(path: Path, results: Results, model: str) -> None:
     """Move what an older version found into a run's record, and remove its journal.
 
     A file of that name that is not a journal is left alone. A line that does not fit its checksum
-    is left out, and its photo looked at again.
-
-    Raises:
-        ConfigError: The journal has the results of another model.
-        DataError: It can't be read, or the record can't be written.
+    is left out, and its photo looked at again. Raises ConfigError if the journal is of another
+    model, and DataError if it can't be read, or the record not be written.
     """
     with reading(path):
         if not path.is_file():

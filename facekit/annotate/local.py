@@ -31,9 +31,8 @@ _MOST_BYTES = 256 * 1024 * 1024
 def local_finder(folder: Path, options: Options, say: Say | None = None) -> Iterator[Finder]:
     """Give a finder that asks the servers of ``options``, or an embedded one.
 
-    Raises:
-        ServerUnavailableError: None of the servers is ready, after ``server_wait_s``.
-        SetupError: The embedded server can't start on this machine.
+    Raises ServerUnavailableError if none of the servers is ready after ``server_wait_s``, and
+    SetupError if the embedded server can't start on this machine.
     """
     urls, why_ended = options.urls, None
     concurrency = options.concurrency or _CONCURRENCY * max(1, len(urls))
@@ -83,16 +82,9 @@ def find_faces(
 ) -> Generator[PhotoRecord, None, None]:
     """Find the faces of many photos, several at a time, reading some more ahead.
 
-    Args:
-        pending: The photos, which are taken as they are needed.
-        detector: Client or pool used for inference.
-        folder: The photo folder.
-        concurrency: Requests in flight at one time.
-        model: As for ``Client.detect``.
-        hash_content: As for :func:`annotate_photo`.
-
-    Yields:
-        A record a photo, in the order in which they are done.
+    ``pending`` are taken as they are needed, ``concurrency`` requests in flight; for ``model`` and
+    ``hash_content`` see :func:`annotate_photo`. Yields a record a photo, in the order in which they
+    are done.
 
     Raises:
         ModelMissingError: The server does not serve the model.

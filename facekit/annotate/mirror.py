@@ -65,13 +65,7 @@ class Mirror:
     """Copies a run's results to a store, in a thread of its own; only what differs is written.
 
     A store that goes away is tried again, with longer and longer waits, while the run goes on.
-
-    Args:
-        url: Address of the store, as :func:`facekit.store.open_store` takes it.
-        results: The record of the run.
-        folder: The photo folder.
-        dataset: Name of the dataset.
-        min_score: Faces of a lower score are left out.
+    Faces of a score below ``min_score`` are left out.
     """
 
     def __init__(
@@ -86,9 +80,8 @@ class Mirror:
     def start(self) -> None:
         """Begin, when it is certain that the store can be used.
 
-        Raises:
-            StoreError: It can't, or contains another folder's photos under this name.
-            StoreUnavailableError: It does not answer: nothing has been done yet.
+        Raises StoreError if it can't or has another folder's photos under this name, and
+        StoreUnavailableError if it does not answer: nothing has been done yet.
         """
         check_dataset_name(self._dataset)
         with open_store(self._url) as store:
@@ -104,8 +97,7 @@ class Mirror:
     def finish(self) -> StoreOutcome:
         """Make the store contain exactly what the run found; no failure of a store is raised.
 
-        Raises:
-            DataError: The record can't be read.
+        Raises DataError if the record can't be read.
         """
         self.cancel()
         error = ""

@@ -33,13 +33,9 @@ _PAGE = 1024
 def list_objects(path: Path, *, hash_content: bool = False) -> Iterator[Found]:
     """Yield the objects that a list names, with their present state.
 
-    Args:
-        path: The list: one address a line; empty lines and those that start with ``#`` are skipped.
-        hash_content: Whether to read the objects, to detect changes by their content.
-
-    Raises:
-        DataError: The list can't be read, or a line of it is not such an address.
-        SetupError: pyarrow is missing, or can't open such a store.
+    A line of it is an address; empty lines and those that start with ``#`` are skipped. With
+    ``hash_content`` the objects are read, to detect changes by their content. Raises DataError if
+    the list can't be read or a line is not such an address, and SetupError as ``read_object`` does.
     """
     try:
         with (
@@ -56,10 +52,8 @@ def list_objects(path: Path, *, hash_content: bool = False) -> Iterator[Found]:
 def read_object(uri: str) -> tuple[bytes, FileStamp]:
     """Return an object's bytes, at most one more than a photo may have, and its state.
 
-    Raises:
-        FileNotFoundError: There is no such object.
-        OSError: It can't be read.
-        SetupError: pyarrow is missing, or can't open such a store.
+    Raises FileNotFoundError or another OSError if it can't be read, and SetupError if pyarrow is
+    missing, or can't open such a store.
     """
     system, key = _open(uri)
     stamp = _stamp(system, key, uri)

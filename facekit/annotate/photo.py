@@ -58,12 +58,8 @@ def annotate_photo(
 ) -> PhotoRecord:
     """Find the faces of one photo of a folder; what is wrong with it is in the record.
 
-    Args:
-        detector: Client or pool used for inference.
-        folder: The photo folder.
-        pending: Which photo.
-        model: As for ``Client.detect``.
-        hash_content: Whether the record gets the digest of the content.
+    ``model`` is as for ``Client.detect``; with ``hash_content`` the record gets the content's
+    digest.
 
     Raises:
         ModelMissingError: The server does not serve the model, which no photo will change.

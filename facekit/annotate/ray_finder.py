@@ -60,11 +60,8 @@ def ray_finder(
 ) -> Iterator[Finder]:
     """Give a finder that works on the machines of a Ray cluster.
 
-    Args:
-        folder: The photo folder, which every machine sees at the same path, or a list of objects.
-        options: Of the run; ``ray`` is the cluster's address and ``urls`` the servers as its
-            machines reach them.
-        say: Takes a line about the cluster.
+    Every machine sees the folder, or list of objects, at the same path; ``options.urls`` are the
+    servers as the machines reach them. ``say`` takes a line about the cluster.
 
     Raises:
         ConfigError: There is no server's address.
@@ -142,11 +139,7 @@ def _rows(
 
 
 def _record(row: dict[str, str], task: Task) -> PhotoRecord:
-    """Return what a worker has found.
-
-    Raises:
-        FacekitError: It could not work at all.
-    """
+    """Return what a worker has found; raises FacekitError if it could not work at all."""
     if row["kind"] != RECORD:
         kind = _ERRORS.get(row["kind"], SetupError)
         raise kind(f"worker {row['node']}: {row['text']}")
@@ -174,17 +167,10 @@ def _explained(error: Exception) -> str:
 def connect(address: str) -> Iterator[tuple[int, int]]:
     """Join a cluster for as long as the context lasts; one that is joined already stays so.
 
-    The workers get this very version of facekit; NumPy, tritonclient and pyarrow they need to have.
-
-    Args:
-        address: ``host:port``, ``auto`` for the cluster that runs on this
-            machine, ``local`` for one that lasts as long as the context.
-
-    Yields:
-        The numbers of machines and of processors, 1 at least.
-
-    Raises:
-        SetupError: Ray is not installed, or no such cluster answers.
+    ``address`` is ``host:port``, ``auto`` for the cluster that runs on this machine, or ``local``
+    for one that lasts as long as the context. The workers get this very version of facekit; NumPy,
+    tritonclient and pyarrow they need to have. Yields the numbers of machines and of processors, 1
+    at least. Raises SetupError if Ray is not installed, or no such cluster answers.
     """
     if importlib.util.find_spec("ray") is None:
         raise SetupError(f"Ray is not installed: {install_hint('ray')}")

@@ -28,13 +28,9 @@ _CONCURRENCY = 4
 
 @dataclass(frozen=True)
 class Task:
-    """Settings of a worker, besides the photos.
+    """What a worker is told, besides the photos; the folder has one path on every machine.
 
-    Attributes:
-        folder: The photo folder, at the same path on every machine.
-        options: Of the run; ``urls`` are the servers as the workers reach them.
-        certificate_pem: The servers' certificate, where they are encrypted; its file is on the
-            driver's machine alone.
+    The certificate is in ``certificate_pem``: its file is on the driver's machine alone.
     """
 
     folder: str
@@ -54,16 +50,11 @@ def shard_row(photos: list[PendingPhoto]) -> dict[str, Any]:
 
 
 def annotate_shard(shard: dict[str, Any], task: Task) -> list[dict[str, str]]:
-    """Find the faces of a shard's photos.
+    """Find the faces of a shard's photos, a row of :func:`shard_row`.
 
-    Args:
-        shard: From :func:`shard_row`.
-        task: Settings.
-
-    Returns:
-        Rows of ``kind``, ``text`` and ``node``. Of the kind ``RECORD`` the text is a record as
-        JSON; an error that the whole run must stop for comes last, its class and its words,
-        because Ray would wrap a raised one in pages of its own.
+    Returns rows of ``kind``, ``text`` and ``node``. Of the kind ``RECORD`` the text is a record as
+    JSON; an error that the whole run must stop for comes last, its class and its words, because Ray
+    would wrap a raised one in pages of its own.
     """
     import ray
 

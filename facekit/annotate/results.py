@@ -212,10 +212,8 @@ class Results(SqliteStore):
     def put(self, record: PhotoRecord) -> None:
         """Record a photo's outcome; it is safe after the next :meth:`commit`.
 
-        That is done with the first record that comes half a second after the one before.
-
-        Raises:
-            DataError: The disk is full or broken. What was committed is safe.
+        That is done with the first record that comes half a second after the one before. Raises
+        DataError if the disk is full or broken; what was committed is safe.
         """
         name, made = to_bytes(record.photo), "" if record.faces is None else digest(record)
         with self._lock, self._errors():
@@ -248,8 +246,7 @@ class Results(SqliteStore):
     def commit(self) -> None:
         """Wait until all that was recorded is on the disk.
 
-        Raises:
-            DataError: The disk is full or broken. What was committed before is safe.
+        Raises DataError if the disk is full or broken; what was committed before is safe.
         """
         with self._lock, self._errors():
             try:
@@ -263,8 +260,7 @@ class Results(SqliteStore):
     def numbered(self) -> Iterator[NumberedPhoto]:
         """Yield the photos of the dataset, numbered, in order.
 
-        Raises:
-            DataError: A record is damaged; the next run looks at its photo again.
+        Raises DataError for a damaged record; the next run looks at its photo again.
         """
         name = b""
         while rows := self._rows(_PHOTOS, name):

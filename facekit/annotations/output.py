@@ -42,9 +42,8 @@ _BEGINNINGS["fiftyone"] = _BEGINNINGS["coco"]
 def output_file(path: Path) -> Iterator[BinaryIO]:
     """Open an output for writing; it replaces what was there when the block ends well.
 
-    Raises:
-        DataError: It cannot be written, such as on a full disk, or another process is writing it;
-            what was there before is unchanged.
+    Raises DataError if it can't be written, such as on a full disk, or another process is writing
+    it; what was there before is unchanged.
     """
     with writing(path), whole_file(path) as file:
         yield file
@@ -65,15 +64,9 @@ def check_replaceable(path: Path, kind: OutputKind) -> None:
 
     A file is the kit's if it begins as the writers begin one, to the byte, or, of Parquet, by its
     metadata; one that another tool has saved anew is not. A file that is empty or missing, a device
-    and a pipe may be written to.
-
-    Args:
-        path: The output.
-        kind: What will be written there; the kit's file of another kind is not replaced either.
-            With Label Studio's tasks goes their configuration.
-
-    Raises:
-        DataError: The file is another's, or can't be read.
+    and a pipe may be written to. The kit's file of another ``kind`` is not replaced either; with
+    Label Studio's tasks goes their configuration. Raises DataError if the file is another's, or
+    can't be read.
     """
     check_own(path, _is_our_parquet if kind == "parquet" else begins_as(_BEGINNINGS[kind]))
     if kind == "label-studio":
@@ -97,13 +90,9 @@ def _is_our_parquet(path: Path) -> bool:
 def claim_folder(folder: Path, what: str) -> None:
     """Create a folder of outputs and mark it; ``annotate`` takes no picture in it for a photo.
 
-    Args:
-        folder: A new folder, an empty one, or one that has the mark.
-        what: What is written there, such as "chips".
-
-    Raises:
-        DataError: It contains other things, which might be replaced and which the mark would hide
-            from ``annotate``; or it can't be written to.
+    ``what`` is written there, such as "chips". Raises DataError if a folder without the mark
+    contains anything, which might be replaced and which the mark would hide from ``annotate``, or
+    if it can't be written to.
     """
     mark = folder / OUTPUT_MARK
     with writing(folder):

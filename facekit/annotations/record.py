@@ -75,8 +75,7 @@ class PhotoRecord:
     def __post_init__(self, exact: bool) -> None:
         """Round the faces, so that what is in memory equals what is read back.
 
-        Raises:
-            InputError: There are both faces and an error, or neither.
+        Raises InputError for both faces and an error, or neither.
         """
         if (self.faces is None) == (not self.error):
             raise InputError(f"{self.photo}: a record has either faces or an error")
@@ -107,11 +106,7 @@ class PhotoRecord:
 
     @classmethod
     def from_json(cls, line: str | bytes) -> PhotoRecord:
-        """Read a line that :meth:`to_json` wrote.
-
-        Raises:
-            InputError: It is not such a line.
-        """
+        """Read a line that :meth:`to_json` wrote; raises InputError for any other."""
         try:
             data = json.loads(line)
             stamp = FileStamp(data["size"], data["mtime_ns"], data.get("sha256", ""))

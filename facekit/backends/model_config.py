@@ -31,8 +31,7 @@ class ModelConfig:
     def from_args(cls, args: Mapping[str, str], default_file: str) -> ModelConfig:
         """Read the arguments of ``TritonPythonModel.initialize``.
 
-        Raises:
-            ConfigError: The model's file is missing.
+        Raises ConfigError if the model's file is missing.
         """
         raw: dict[str, Any] = json.loads(args["model_config"])
         folder = Path(args["model_repository"]) / args["model_version"]
@@ -54,11 +53,7 @@ class ModelConfig:
         )
 
     def check_parameters(self, known: Iterable[str], prefixes: tuple[str, ...] = ()) -> None:
-        """Check that all parameters are known: a misspelled one would be ignored silently.
-
-        Raises:
-            ConfigError: A parameter is unknown.
-        """
+        """Raise ConfigError for an unknown parameter: Triton would ignore a misspelled one."""
         names = sorted(known)
         for name in self.parameters:
             if name not in names and not name.startswith(prefixes or ("\0",)):
@@ -67,11 +62,7 @@ class ModelConfig:
                 )
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
-        """Return an integer parameter.
-
-        Raises:
-            ConfigError: It is not an integer in ``low``..``high``.
-        """
+        """Return an integer parameter; raises ConfigError if it is not one in ``low``..``high``."""
         text = self.parameters.get(name)
         if text is None:
             return default

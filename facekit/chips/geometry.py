@@ -48,11 +48,7 @@ class DegenerateFaceError(InputError):
 
 
 def eyes_center_xy(size: int, margin: float = MARGIN) -> tuple[float, float]:
-    """Return where the point midway between the eyes lies in every chip, in pixels.
-
-    >>> eyes_center_xy(256, 0.3)
-    (128.0, 88.0)
-    """
+    """Return where the point midway between the eyes lies in every chip, in pixels."""
     whole = 1 + 2 * margin
     return size / 2, size * (margin + EYES_DOWN) / whole
 

@@ -70,11 +70,7 @@ class ChipOptions:
     jobs: int = 0
 
     def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ConfigError: One is out of its range.
-        """
+        """Check the values; raises ConfigError for one out of its range."""
         if not SIZES[0] <= self.size <= SIZES[1]:
             raise ConfigError(f"size: expected {SIZES[0]} to {SIZES[1]} pixels, got {self.size}")
         if not 0 <= self.margin <= _LARGEST_MARGIN:

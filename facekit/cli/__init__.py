@@ -78,11 +78,9 @@ def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
 
 
 def file_name(given: str) -> Path:
-    """Return the path of an option, which may not be empty.
+    """Return the path of an option, which may not be empty, as an unset variable of a script is.
 
-    Raises:
-        argparse.ArgumentTypeError: It is empty, as an unset variable of a script is. ``pathlib``
-            would take it for the current folder.
+    ``pathlib`` would take it for the current folder.
     """
     if not given:
         raise argparse.ArgumentTypeError("expected a path, got an empty text")
@@ -100,13 +98,7 @@ timeout = number(f"seconds > 0 and <= {MAX_TIMEOUT_S:,}", lambda value: 0 < valu
 
 
 def add_server(parser: argparse.ArgumentParser, help_of_url: str, **url: Any) -> None:
-    """Declare the options of a server to use: its address, certificate and timeout.
-
-    Args:
-        parser: The subcommand's parser.
-        help_of_url: Help of ``--url``.
-        **url: Further arguments of ``add_argument`` for ``--url``.
-    """
+    """Declare a server's address, certificate and timeout; ``url`` goes to that of ``--url``."""
     parser.add_argument("--url", metavar="HOST:PORT", help=help_of_url, **url)
     add_tls_certificate(parser)
     parser.add_argument(
@@ -193,14 +185,9 @@ def check_output(
 ) -> None:
     """Check before long work that its output file can be written; - is standard output.
 
-    Args:
-        path: The output.
-        is_ours: Tells whether a file that exists may be replaced, as for
-            :func:`facekit.outputs.check_own`; None where the command checks this itself.
-        inputs: Files that the command reads.
-
-    Raises:
-        DataError: It is a folder, cannot be written, is an input, or is not a file of facekit.
+    ``is_ours`` tells whether a file that exists may be replaced, as for
+    :func:`facekit.outputs.check_own`; None where the command checks this itself. Raises DataError
+    if it is a folder, can't be written, is an input, or is not a file of facekit.
     """
     if path == Path("-"):
         return

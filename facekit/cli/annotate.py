@@ -120,8 +120,8 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Annotate, print a summary, and return 1 if a photo failed or the store is behind.
 
-    Raises:
-        FacekitError: The run can't continue; its results are kept, and the same command resumes.
+    Raises FacekitError if the run can't continue; its results are kept, and the same command
+    resumes.
     """
     from facekit.annotate import Options, Outputs, annotate
 

@@ -111,13 +111,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print, and return 0 whatever the figures are.
-
-    Raises:
-        FacekitError: A measurement could not be made: no server, no photos, or a request failed
-            that must not; or two compared methods do not find the same faces.
-        SetupError: The benchmarks are not on this machine, or a file can't be written.
-    """
+    """Measure, print, and return 0 whatever the figures are; an error if one can't be measured."""
     from facekit.errors import SetupError
 
     if not (_CLONE / "benchmarks" / "run.py").is_file():

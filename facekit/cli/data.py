@@ -181,11 +181,7 @@ def _check(base: Path, name: str | None, workers: int) -> int:
 
 
 def _save(image: Any, path: Path) -> None:
-    """Write a picture, which replaces one that facekit drew.
-
-    Raises:
-        DataError: It can't be written, or there is a file that facekit did not draw.
-    """
+    """Write a picture; raises DataError where there is one that facekit did not draw."""
     check_own(path, is_our_picture)
     with writing(path):
         write_whole(path, picture_bytes(image, path.suffix))

@@ -85,13 +85,7 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Query, and print or write the answer.
-
-    Raises:
-        ConfigError: No store is named, or two options contradict.
-        DataError: The file of ``--json`` can't be written.
-        StoreError: The store can't be used, or has no such dataset, photo or category.
-    """
+    """Query, and print or write the answer."""
     from facekit.store import open_store
 
     if not args.store:
@@ -141,11 +135,7 @@ def _ask(
 
 
 def _dataset(store: Store, asked: str | None) -> str:
-    """Return the name of the dataset to query.
-
-    Raises:
-        StoreError: There is none, or several and none is named.
-    """
+    """Return the dataset to query; raises StoreError if there is none, or several and no name."""
     names = [each.dataset for each in store.datasets()]
     if not names:
         raise StoreError(f"{store.name}: has no dataset yet")
@@ -159,8 +149,7 @@ def _dataset(store: Store, asked: str | None) -> str:
 def _check_category(store: Store, dataset: str, category: str) -> None:
     """Check that a face has this category: the empty answer to a typo would look like a result.
 
-    Raises:
-        StoreError: There is none; names the categories that there are.
+    A StoreError names the categories that there are.
     """
     from facekit.annotations.dataset import utf8_name
 
@@ -173,11 +162,7 @@ def _check_category(store: Store, dataset: str, category: str) -> None:
 
 
 def _check_rotations(store: Store, dataset: str) -> None:
-    """Check that an empty answer is not due to missing landmarks.
-
-    Raises:
-        StoreError: The faces have no landmarks, and so no rotation.
-    """
+    """Raise StoreError if an empty answer is due to missing landmarks, and so no rotation."""
     best = next(iter(store.faces(dataset, limit=1)), None)
     if best is not None and not best.points_xy:
         raise StoreError(

@@ -37,11 +37,8 @@ _HANGINGS = (
 def demo_photos(folder: Path) -> list[Path]:
     """Return public-domain portraits, and a group picture of them that is made in ``folder``.
 
-    Without the packages that carry the portraits there is the built-in photo alone.
-
-    Raises:
-        DataError: The folder has another file of one of these names.
-        OSError: The folder can't be written.
+    Without the packages that carry the portraits there is the built-in photo alone. Raises
+    DataError if the folder has another file of one of these names, or OSError if not writable.
     """
     portraits = []
     crops = []

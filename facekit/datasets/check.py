@@ -57,10 +57,8 @@ def check_folder(folder: Path, name: str | None = None, workers: int = 1) -> Fol
     Photos without labels and the reverse are found, frames that can't be decoded or are not of the
     folder's size, and boxes that reach beyond their frame. The folder's size is what its
     ``sources.json`` says, or else that of most frames. With a ``name``, only this photo is looked
-    at, with or without its set's prefix. The result is the same for any number of threads.
-
-    Raises:
-        DataError: It has no folders ``images`` and ``labels``, or no photo.
+    at, with or without its set's prefix. The result is the same for any number of threads. Raises
+    DataError if there are no folders ``images`` and ``labels``, or no photo.
     """
     photos = {file.stem: file for file in list_files(folder / "images", (".jpg",))}
     labels = {file.stem: file for file in list_files(folder / "labels", (".txt",))}
@@ -134,11 +132,7 @@ def sample(photos: Sequence[PhotoLabels], count: int = TILES) -> list[PhotoLabel
 
 
 def drawn(labels: PhotoLabels) -> Image.Image:
-    """Return a photo with its boxes, in a color for each class.
-
-    Raises:
-        DataError: The photo can't be decoded.
-    """
+    """Return a photo with its boxes, in a color for each class; raises DataError if damaged."""
     if labels.photo is None:
         raise DataError(labels.source, "has no photo")
     image = _decoded(labels.photo)

@@ -100,9 +100,7 @@ def _around(part: Box, hole: Box) -> list[Box]:
 def _upright(source: SourcePhoto) -> tuple[Image.Image, SourcePhoto]:
     """Decode to RGB and turn upright, as the server does, and the labels with it.
 
-    Raises:
-        DataError: The photo is missing, damaged, not a picture, or not of the size that the labels
-            give.
+    Raises DataError if the photo is missing, damaged, not a picture, or not of the labels' size.
     """
     path = source.photo
     expected = source.size_wh

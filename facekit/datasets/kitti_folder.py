@@ -29,11 +29,8 @@ class KittiFolder:
     the frames, and which photo each name comes from; by it, what an earlier run wrote of a set and
     this one did not is removed when the set is finished. Files that it does not list are never
     touched. While a run lasts, its names stand in ``sources.journal``, each before its files are
-    written, so that the next run knows all files of one that was killed.
-
-    Args:
-        folder: Created when it is entered, with its two folders.
-        size_wh: Width and height of the frames in pixels.
+    written, so that the next run knows all files of one that was killed. The folder is created when
+    it is entered, with its two folders; ``size_wh`` is of the frames in pixels.
     """
 
     def __init__(self, folder: Path, size_wh: Size) -> None:
@@ -49,10 +46,8 @@ class KittiFolder:
 
         The name is ``<set>_<name>``, so that photos of one name in two sets both stay, with ``_``
         for ``/``; the second of one name in its set gets a number, and a very long one ends in a
-        digest. ``sources.json`` gets the name with ``source``, the photo's path in the set.
-
-        Raises:
-            DataError: A file can't be written.
+        digest. ``sources.json`` gets the name with ``source``, the photo's path in the set. Raises
+        DataError if a file can't be written.
         """
         taken = self._taken.setdefault(set_name, set())
         plain = _shortened(f"{set_name}_" + _FORBIDDEN.sub("_", name))
@@ -133,8 +128,7 @@ class KittiFolder:
 def read_frame_size(folder: Path) -> Size | None:
     """Return width and height of the frames of a converted folder, or None if it does not say.
 
-    Raises:
-        DataError: Its ``sources.json`` is damaged.
+    Raises DataError if its ``sources.json`` is damaged.
     """
     return _read_sources(folder / SOURCES_FILE)[0]
 

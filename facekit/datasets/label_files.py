@@ -27,10 +27,7 @@ def read_listing(path: Path, least_columns: int, report: Report) -> list[ListedP
 
     A photo of which a line is malformed, or has fewer numbers than ``least_columns``, is left out
     and goes to ``report``, as a face that can't be read would be trained as background; reading
-    goes on at the next name, a line with ``/`` in it.
-
-    Raises:
-        DataError: The file is missing or can't be read.
+    goes on at the next name, a line with ``/`` in it. Raises DataError if the file can't be read.
     """
     with reading(path):
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -86,13 +83,9 @@ def _numbers(path: Path, line: int, text: str, least: int) -> tuple[float, ...]:
 def load_matlab(path: Path, names: tuple[str, ...]) -> list[NDArray[Any]]:
     """Return variables of a MATLAB file of version 7 or older, in the order of their names.
 
-    Returns:
-        Each as ``scipy.io.loadmat`` gives it, one-dimensional: cells as arrays of objects, structs
-        as arrays with named fields.
-
-    Raises:
-        DataError: The file is missing, damaged, of another kind, or lacks a variable.
-        ModuleNotFoundError: SciPy (the extra ``data``) is not installed.
+    Each is as ``scipy.io.loadmat`` gives it, one-dimensional: cells as arrays of objects, structs
+    as arrays with named fields. Raises DataError if the file is missing, damaged, of another kind,
+    or lacks a variable, and ModuleNotFoundError without SciPy (the extra ``data``).
     """
     from scipy.io import loadmat
 
@@ -112,11 +105,7 @@ def load_matlab(path: Path, names: tuple[str, ...]) -> list[NDArray[Any]]:
 
 
 def text_of(value: object) -> str:
-    """Return the string in a cell, however many cells lie around it.
-
-    Raises:
-        ValueError: There is no string, or several.
-    """
+    """Return the string in a cell, whatever cells lie around it; ValueError for none or more."""
     while isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
     if not isinstance(value, str) or not value:
@@ -125,11 +114,7 @@ def text_of(value: object) -> str:
 
 
 def rows_of(value: object, least_columns: int) -> NDArray[np.float64]:
-    """Return the matrix in a cell, float64 [rows, columns].
-
-    Raises:
-        ValueError: It is not a matrix of numbers, or has fewer columns.
-    """
+    """Return the matrix in a cell, float64 [rows, columns]; raises ValueError if it is not one."""
     matrix = np.asarray(value)
     if matrix.size == 0:
         return np.zeros((0, least_columns))

@@ -33,10 +33,8 @@ def read_portraits(folder: Path, report: Report) -> list[SourcePhoto]:
     place in it follow from the SHA-1 of the ``.pts`` file's stem. Other annotated faces whose
     center is in the window are labeled too. What is further beside the face than a quarter of its
     width is marked as ``DontCare``, except for labeled faces: other people stand there. A face that
-    can't be used is reported and gets no window.
-
-    Raises:
-        DataError: The folder is missing or contains no ``.pts`` file.
+    can't be used is reported and gets no window. Raises DataError if the folder is missing or
+    contains no ``.pts`` file.
     """
     photos: dict[str, Path] = {}
     for file in list_files(folder, PHOTO_SUFFIXES):
@@ -116,11 +114,7 @@ def _beside(face: Box) -> tuple[Box, Box]:
 
 
 def read_empty(folder: Path) -> list[SourcePhoto]:
-    """Read a folder of photos without faces.
-
-    Raises:
-        DataError: The folder is missing or contains no photo.
-    """
+    """Read a folder of photos without faces; raises DataError if it contains no photo."""
     files = list_files(folder, PHOTO_SUFFIXES)
     if not files:
         raise DataError(folder, f"contains no photo ({', '.join(PHOTO_SUFFIXES)})")

@@ -27,10 +27,8 @@ def read_fddb(folder: Path, report: Report) -> list[SourcePhoto]:
     """Read all ten folds of FDDB; every face is one without a mask.
 
     The folder has ``FDDB-folds`` and the photos' folders ``2002`` and ``2003``, which may lie in
-    ``originalPics``. What is wrong with a photo or face goes to ``report``.
-
-    Raises:
-        DataError: The folder, its lists, or a folder of photos that they name is missing.
+    ``originalPics``. What is wrong with a photo or face goes to ``report``. Raises DataError if
+    the folder, its lists, or a folder of photos that they name is missing.
     """
     folds = folder / "FDDB-folds"
     lists = [file for file in list_files(folds, (".txt",)) if file.name.endswith(_LIST)]
@@ -91,11 +89,8 @@ def read_mafa(
     the type is 3 and the degree below 2. Evaluation: masked if the face's own type is 1 and the
     same holds; bare if the face's type is 2. Other faces are left out, and with ``wide_only``
     photos that are higher than wide. The folder has ``MAFA-Label-Train/LabelTrainAll.mat`` and
-    ``train-images/images``, and ``Test`` and ``test`` likewise.
-
-    Raises:
-        DataError: The label file or the folder of photos is missing or unusable.
-        ModuleNotFoundError: SciPy is not installed.
+    ``train-images/images``, and ``Test`` and ``test`` likewise. Raises DataError if one is missing
+    or unusable, and ModuleNotFoundError without SciPy.
     """
     part = "Test" if evaluation else "Train"
     path = folder / f"MAFA-Label-{part}" / f"Label{part}All.mat"
@@ -173,11 +168,8 @@ def read_wider(
     A face without occlusion is one without a mask; others are left out, and so are photos of other
     ``events`` (None for all) or with more than ``most_faces`` unoccluded faces. The labels are read
     from ``wider_face_split/wider_face_<part>_bbx_gt.txt``, or where that is missing from
-    ``wider_face_<part>.mat``, which has the same; the photos from ``WIDER_<part>/images``.
-
-    Raises:
-        DataError: The labels or the folder of photos are missing or unusable.
-        ModuleNotFoundError: SciPy is not installed, and the labels are in a ``.mat`` file.
+    ``wider_face_<part>.mat``, which has the same and needs SciPy (ModuleNotFoundError); the photos
+    from ``WIDER_<part>/images``. Raises DataError if they are missing or unusable.
     """
     part = "val" if evaluation else "train"
     images = folder / f"WIDER_{part}" / "images"

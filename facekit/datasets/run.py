@@ -39,15 +39,9 @@ def face_sets(
 ) -> list[FaceSet]:
     """Return what there is to train on, or to evaluate on: the sets that have a part for it.
 
-    Sets of which all photos are taken stand before the large ones of their class, which fill up
-    what is left of the limit.
-
-    Args:
-        folders: Where the sets lie, by their names below.
-        evaluation: Whether to evaluate on.
-        mafa_wide_only: See ``read_mafa``, and ``read_wider`` for the other rules of the tutorial.
-        wider_events: Events of WIDER FACE to take; None for all.
-        wider_most_faces: Most unoccluded faces of one of its photos.
+    ``folders`` tells where the sets lie, by their names below. Sets of which all photos are taken
+    stand before the large ones of their class, which fill up what is left of the limit. For the
+    tutorial's rules see ``read_mafa`` and ``read_wider``.
     """
     mafa = partial(read_mafa, evaluation=evaluation, wide_only=mafa_wide_only)
     wider = partial(
@@ -122,12 +116,9 @@ def convert_sets(
         workers: Threads that decode and encode; the result is the same for any number.
         dont_care: Write faces that a set's rules leave out as ``DontCare``.
 
-    Returns:
-        Whether every photo and face could be used.
-
-    Raises:
-        DataError: A set's folder or label file is missing or unusable, a file can't be written, or
-            another run fills the folder, or filled it with frames of another size.
+    Returns whether every photo and face could be used. Raises DataError if a set's folder or label
+    file is missing or unusable, a file can't be written, or another run fills the folder, or filled
+    it with frames of another size.
     """
     totals: Counter[str] = Counter()
 

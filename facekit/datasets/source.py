@@ -118,11 +118,8 @@ def faces_of(
 ) -> tuple[SourceFace, ...]:
     """Return the faces of some rows; one whose box is empty or not finite is reported instead.
 
-    Args:
-        rows: Box, class and line of each; the class None stands for a face that the set's rules
-            leave out, which may have an empty box.
-        labels: The label file.
-        report: Takes what is wrong.
+    A row is box, class and line; the class None stands for a face that the set's rules leave out,
+    which may have an empty box. ``labels`` is the label file.
     """
     faces = []
     for box, class_name, line in rows:

@@ -119,11 +119,8 @@ def _neighbors(boxes: Float64Array, eps: float) -> tuple[IntArray, IntArray]:
     """Return every pair of boxes within ``eps`` once, the lower index first and ascending.
 
     The left edges of two boxes with an IoU of at least 1 - eps differ by at most eps times the
-    width of the box that starts first, so a box's further neighbors directly follow it.
-
-    Args:
-        boxes: float64 (N, 4), by ascending left edge.
-        eps: Largest distance, 1 - IoU.
+    width of the box that starts first, so a box's further neighbors directly follow it. The boxes
+    are float64 (N, 4), by ascending left edge.
     """
     x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)
     width = x2 - x1

@@ -30,12 +30,8 @@ def decode_cells(
 ) -> npt.NDArray[np.float64]:
     """Decode the boxes of some cells of one class.
 
-    Args:
-        bbox: float32 (4, rows, columns), the box output of one class.
-        cells: (N,), row-major indices of the cells to decode.
-
-    Returns:
-        float64 (N, 4), x1 y1 x2 y2 in network pixels; not clipped, and possibly inverted.
+    ``bbox`` is float32 (4, rows, columns), ``cells`` (N,) are row-major indices. The result is
+    float64 (N, 4), x1 y1 x2 y2 in network pixels; not clipped, and possibly inverted.
     """
     _, rows, columns = bbox.shape
     offsets = bbox.reshape(4, -1).take(cells, axis=1)
@@ -54,15 +50,9 @@ def _points(rows: int, columns: int) -> npt.NDArray[np.float64]:
 def encode_boxes(
     boxes_xyxy: npt.NDArray[Any], cells: npt.NDArray[np.intp], columns: int
 ) -> npt.NDArray[np.float32]:
-    """Encode boxes as offsets of cells: the inverse of ``decode_cells``.
+    """Encode boxes as offsets of cells, float32 (4, N): the inverse of ``decode_cells``.
 
-    Args:
-        boxes_xyxy: (N, 4), network pixels.
-        cells: (N,), row-major index of each box's cell.
-        columns: Cells in a grid row.
-
-    Returns:
-        float32 (4, N).
+    Boxes are (N, 4) in network pixels, ``cells`` row-major indices; a grid row has ``columns``.
     """
     points = _points(int(cells.max(initial=0)) // columns + 1, columns).take(cells, axis=1)
     offsets: npt.NDArray[np.float32]

@@ -12,10 +12,7 @@ def read_class_names(path: Path, detector: str) -> list[str]:
     """Return the class names of the label file of a detector, such as ``facemask``.
 
     Those of the kit's detectors are part of the tensor contract, because clients get only numbers
-    of classes.
-
-    Raises:
-        ConfigError: The file can't be read, or its names differ from the contract.
+    of classes. Raises ConfigError if the file can't be read, or differs from the contract.
     """
     with reading(path, ConfigError):
         names = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]

@@ -73,20 +73,11 @@ _UNBOUNDED = (
 def parse_parameters(
     values: Mapping[str, str], class_names: Sequence[str], *, others: Sequence[str] = ()
 ) -> list[ClusteringParameters]:
-    """Read the ``parameters`` of a model's configuration.
+    """Read the ``parameters`` of a model's configuration, one ``ClusteringParameters`` a class.
 
-    Args:
-        values: Parameter name to text: one value for all classes, or one for each class, separated
-            by commas, in the order of the label file.
-        class_names: The lines of the label file.
-        others: Names of parameters to skip, which are not of the clustering.
-
-    Returns:
-        One ``ClusteringParameters`` a class.
-
-    Raises:
-        ConfigError: A parameter is unknown, not a number or out of range, or does not have one
-            value for each class.
+    A text is one value for all classes, or one for each of ``class_names``, separated by commas.
+    ``others`` are parameters to skip, which are not of the clustering. Raises ConfigError if one is
+    unknown, not a number or out of range, or does not have one value for each class.
 
     >>> [p.dbscan_eps for p in parse_parameters({"dbscan_eps": "0.3,0.2"}, ["mask", "no_mask"])]
     [0.3, 0.2]

@@ -42,11 +42,7 @@ def active_config(repository: Path) -> str:
 
 
 def needs_machine(repository: Path, config: str) -> bool:
-    """Return whether any model is served by TensorRT.
-
-    Raises:
-        ConfigError: A configuration can't be read.
-    """
+    """Return whether any model is served by TensorRT; raises ConfigError for unreadable files."""
     return any(map(runs_engine, active_configs(repository, config).values()))
 
 
@@ -58,14 +54,9 @@ def check_engines(
 ) -> list[str]:
     """Return a sentence for each problem that keeps a model's engine or pipeline from serving.
 
-    Each names the model and the file, and ends with the command that repairs it.
-
-    Args:
-        repository: The model repository.
-        models: Names of the models to check; ``None`` for all.
-        machine: The machine that serves them.
-        config: The set of ``configs/<name>.pbtxt`` that is served; by default the one that the
-            engines were built for, which then must be the same for all of them.
+    Each names the model and the file, and ends with the command that repairs it. ``models`` are
+    names, ``None`` for all; ``config`` is the set of ``configs/<name>.pbtxt`` that is served, by
+    default the one that the engines were built for, which then must be the same for all of them.
     """
     name = active_config(repository) if config is None else config
     try:

@@ -16,9 +16,7 @@ DEFAULT_FILE = "config.pbtxt"
 def active_file(model: Path, config: str) -> Path | None:
     """Return the file that a server reads for a model; ``None`` if the folder is not a model.
 
-    Args:
-        model: The model's folder in the repository.
-        config: Value of ``--model-config-name``; "" for none.
+    ``config`` is the value of ``--model-config-name``; "" for none.
     """
     for name in (f"configs/{config}.pbtxt", DEFAULT_FILE) if config else (DEFAULT_FILE,):
         if (model / name).is_file():
@@ -29,13 +27,8 @@ def active_file(model: Path, config: str) -> Path | None:
 def read_config(path: Path, *, to_write: bool = False) -> Any:
     """Return a configuration as Triton's ``ModelConfig``.
 
-    Args:
-        path: The file.
-        to_write: Whether it will be written again, which would lose unknown fields, such as of
-            another version of Triton: they are an error then.
-
-    Raises:
-        ConfigError: The file cannot be read or is not a configuration.
+    ``to_write`` it again would lose unknown fields, such as of another version of Triton: they are
+    an error then. Raises ConfigError if the file can't be read or is not a configuration.
     """
     with reading(path, ConfigError):
         text = path.read_text("utf-8")
@@ -59,9 +52,8 @@ def write_config(config: Any) -> str:
 def in_color(config: Any, color: str) -> str | None:
     """Change a ``ModelConfig`` to the pipeline of a color, ``gray`` or ``rgb``.
 
-    Returns:
-        The pipeline's file name; "" if only the color of large JPEGs was changed, None if the model
-        has no color, and nothing was changed.
+    Returns the pipeline's file name; "" if only the color of large JPEGs was changed, None if the
+    model has no color, and nothing was changed.
     """
     reduced = "reduced_decode" in config.parameters
     if reduced:
@@ -77,8 +69,7 @@ def in_color(config: Any, color: str) -> str | None:
 def active_configs(repository: Path, config: str) -> dict[str, Any]:
     """Return the configuration of every model by its name, as a server reads them.
 
-    Raises:
-        ConfigError: A file is not a configuration.
+    Raises ConfigError if a file is not a configuration.
     """
     found = {}
     for model in sorted(path for path in repository.iterdir() if path.is_dir()):

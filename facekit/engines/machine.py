@@ -89,10 +89,8 @@ def probe_machine() -> Machine:
 def supports(compute_capability: str, precision: str) -> bool:
     """Return whether a GPU of a compute capability, such as ``8.6``, computes in a precision.
 
-    TensorRT builds an engine even where it does not, and then computes in FP32.
-
-    Raises:
-        ValueError: ``precision`` is not ``int8``, ``fp16`` or ``fp32``.
+    TensorRT builds an engine even where it does not, and then computes in FP32. Raises ValueError
+    if ``precision`` is not ``int8``, ``fp16`` or ``fp32``.
     """
     major, minor = (int(part) for part in compute_capability.split("."))
     version = (major, minor)

@@ -55,19 +55,15 @@ class EngineManifest:
         weights: Name in the converter's catalog, such as ``nvidia``.
         config: The set of ``configs/<name>.pbtxt`` that fits; "" for ``config.pbtxt``.
         source: The network's file name.
-        source_sha256: Of the network's file.
         source_format: ``uff-etlt``, ``onnx-etlt`` or ``onnx``.
         tensorrt: Version that built it, such as ``8.6.3``.
         gpu: The GPU's name, such as ``NVIDIA A10``.
         compute_capability: The GPU's, such as ``8.6``.
         precision: ``int8``, ``fp16`` or ``fp32``, as built, which may differ from the request.
-        batch: Batch sizes.
-        outputs: Output name to dims without batch.
+        outputs: Output name to dims without batch, as ``inputs``.
         engine_sha256: Of ``model.plan``; detects a foreign or truncated file.
-        engine_bytes: Size of ``model.plan``.
         created: UTC, ISO 8601, seconds.
         command: The tool's arguments; a secret key is replaced by ``***``.
-        inputs: Input name to dims without batch.
         calibration_sha256: Of the INT8 calibration cache; ``None`` without one.
     """
 
@@ -98,8 +94,7 @@ class EngineManifest:
     def from_json(cls, text: str, where: str) -> EngineManifest:
         """Read the text of a ``plan.json``; ``where`` is its name for messages.
 
-        Raises:
-            ConfigError: The text is not a description; says what is wrong.
+        A ConfigError says why it is not a description.
         """
         try:
             values: Any = json.loads(text)
@@ -189,8 +184,7 @@ def manifest_path(repository: Path, model: str) -> Path:
 def read_manifest(repository: Path, model: str) -> EngineManifest | None:
     """Return the description of a model's engine; ``None`` if there is none.
 
-    Raises:
-        ConfigError: The file is damaged or can't be read.
+    Raises ConfigError if the file is damaged or can't be read.
     """
     path = manifest_path(repository, model)
     with reading(path, ConfigError):
@@ -218,11 +212,7 @@ def file_problem(engine: Path, manifest: EngineManifest) -> str | None:
 
 
 def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 as hexadecimal digits.
-
-    Raises:
-        OSError: It can't be read.
-    """
+    """Return a file's SHA-256 as hexadecimal digits; raises OSError if it can't be read."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -31,14 +31,8 @@ def skipped_models(repository: Path, config: str) -> SkippedModels | None:
     """Return the models of the mask detector if its engine or network is missing, else None.
 
     So repositories without a mask detector are still served. A file that exists but does not fit is
-    an error as for any other model.
-
-    Args:
-        repository: The model repository.
-        config: The set of ``configs/<name>.pbtxt`` that is served; "" for ``config.pbtxt``.
-
-    Raises:
-        ConfigError: The network's configuration can't be read.
+    an error as for any other model. ``config`` is the set of ``configs/<name>.pbtxt`` that is
+    served, "" for ``config.pbtxt``; a ConfigError says that the network's can't be read.
     """
     file = active_file(repository / _NETWORK, config)
     if file is None:

@@ -71,22 +71,16 @@ class ServedScore:
 def check_served(client: Client, model: str, files: Mapping[str, Path], classes: ClassMap) -> None:
     """Send the kit's own photo: the model must answer and know the labels, before long work.
 
-    ``files`` has the class names of all labels, each with a label file that has it.
-
-    Raises:
-        ConfigError: A class name stands for none of the model's classes.
-        ServerError: The server does not serve this model, or can't answer.
+    ``files`` has the class names of all labels, each with a label file that has it. Raises
+    ConfigError if one stands for no class of the model, and ServerError if that is not served, or
+    can't answer.
     """
     answer = client.detect(probe_photo(), model=model)
     classes.check(files, answer.class_names or (FACE,))
 
 
 def class_names(servers: Sequence[ServedScore]) -> list[str]:
-    """Return the classes of all servers, each once, in the order they come in, ``ANY_FACE`` last.
-
-    >>> class_names([])
-    []
-    """
+    """Return the classes of all servers, each once, in the order they come; ``ANY_FACE`` last."""
     names = dict.fromkeys(score.name for server in servers for score in server.classes)
     return sorted(names, key=lambda name: name == ANY_FACE)
 
@@ -94,8 +88,7 @@ def class_names(servers: Sequence[ServedScore]) -> list[str]:
 def ask(client: Client, model: str, photos: Sequence[PhotoLabels]) -> list[Faces | FacekitError]:
     """Send all photos, and return the faces of each, or the error of its request.
 
-    Raises:
-        ModelMissingError: The server does not serve this model any more.
+    Raises ModelMissingError if the server does not serve this model any more.
     """
     answers: list[Faces | FacekitError] = []
     files = (photo.photo for photo in photos if photo.photo is not None)
@@ -111,9 +104,7 @@ def ask(client: Client, model: str, photos: Sequence[PhotoLabels]) -> list[Faces
 def fitted(labels: PhotoLabels, size_wh: tuple[int, int]) -> PhotoLabels:
     """Return labels in pixels of the upright photo, whose size is given, with boxes cut to it.
 
-    Raises:
-        DataError: The labels are of a photo of another size, a box is not finite, or it lies
-            outside the photo.
+    Raises DataError if they are of a photo of another size, or a box is not finite or lies outside.
     """
     if labels.size_wh is not None and labels.size_wh != size_wh:
         told, served = ("x".join(map(str, size)) for size in (labels.size_wh, size_wh))

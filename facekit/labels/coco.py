@@ -38,11 +38,8 @@ def read_coco(path: Path) -> CocoFile:
     """Read the labels of all photos of a file, whose names count from its folder.
 
     An entry that can't be used spoils no more than its own photo. Entries are named by their
-    place, such as ``annotations[3]``, from 0.
-
-    Raises:
-        DataError: The file is missing, or is not a COCO annotation file, or its boxes are left,
-            top, right, bottom.
+    place, such as ``annotations[3]``, from 0. Raises DataError if the file is not a COCO annotation
+    file, or its boxes are left, top, right, bottom.
     """
     data = load_coco(path)
     if any(isinstance(entry, dict) and has_pairs(entry) for entry in data["annotations"]):
@@ -154,8 +151,7 @@ def _points(path: Path, values: Any, what: str) -> NDArray[np.float32] | None:
 def load_coco(path: Path) -> dict[str, Any]:
     """Return a file's content: ``images``, ``annotations`` and ``categories`` are lists.
 
-    Raises:
-        DataError: The file is missing, or is not a COCO annotation file.
+    Raises DataError if the file is missing, or is not a COCO annotation file.
     """
     try:
         with reading(path):
@@ -207,8 +203,7 @@ def shown(value: Any) -> str:
 def numbers(path: Path, values: Any, count: int, what: str) -> list[float]:
     """Return a list of ``count`` numbers that can be coordinates in a photo.
 
-    Raises:
-        DataError: It is something else; ``what`` names it.
+    A DataError names ``what`` is something else.
     """
     if not isinstance(values, list) or len(values) != count:
         raise DataError(path, f"{what}: expected {count} numbers, got {shown(values)}")

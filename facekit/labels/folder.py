@@ -75,10 +75,7 @@ def turned_upright(labels: PhotoLabels) -> PhotoLabels:
     """Return labels from :func:`find_labels` in pixels of the upright photo, as a server sees it.
 
     The forehead, which :func:`facekit.labels.pts.face_box` adds above the points, is above them in
-    the upright photo: boxes of points are taken anew.
-
-    Raises:
-        DataError: The photo is missing or can't be read, or it is none of the accepted kinds.
+    the upright photo: boxes of points are taken anew. Raises DataError as :func:`stored_view` does.
     """
     if labels.photo is None:
         return labels
@@ -138,8 +135,7 @@ class _Photos:
     def of(self, label_file: Path, stem: str, name: str = "") -> Path:
         """Return the photo of a stem, by its name where several have that stem.
 
-        Raises:
-            DataError: There is none, or several might be meant.
+        Raises DataError if there is none, or several might be meant.
         """
         files = self.by_stem.get(stem, [])
         if not files:
@@ -258,15 +254,9 @@ def select(
 ) -> Selection:
     """Choose among the labels of :func:`find_labels` and the photos without labels.
 
-    Args:
-        found: Labels, and what is wrong with some.
-        unlabeled: The photos without labels.
-        split: ``evaluation``, ``calibration`` or ``training``, as ``split_of`` tells.
-        list_file: A text file with a photo's name a line, with or without its suffix and folder;
-            empty lines and those that start with ``#`` are skipped.
-
-    Raises:
-        DataError: The list can't be read or does not name a photo.
+    ``split`` is ``evaluation``, ``calibration`` or ``training``, as ``split_of`` tells.
+    ``list_file`` has a photo's name a line, with or without its suffix and folder; empty lines and
+    those that start with ``#`` are skipped. Raises DataError if it can't be read, or has none.
     """
     listed = None if list_file is None else _read_list(list_file)
 

@@ -24,10 +24,8 @@ def read_kitti(path: Path, report: Callable[[DataError], None] | None = None) ->
 
     A line has 15 fields (16 with a score): class, truncation, occlusion, angle, x1, y1, x2, y2,
     and seven of three dimensions, which are not looked at. An empty file is a photo without
-    objects. A line that is malformed or has an empty box is left out and goes to ``report``.
-
-    Raises:
-        DataError: The file can't be read; without ``report``, what is wrong with a line.
+    objects. A line that is malformed or has an empty box is left out and goes to ``report``, or
+    is raised as DataError without one, as a file that can't be read is.
     """
     boxes: list[list[float]] = []
     names: list[str] = []
@@ -84,11 +82,10 @@ def written_box(box_xyxy: Iterable[float]) -> tuple[float, float, float, float] 
 def kitti_line(class_name: str, box_xyxy: Iterable[float]) -> str:
     """Return one object as a line of 15 fields, its box as :func:`written_box` gives it.
 
+    Raises ValueError if the class name contains a space or is empty, or the box has no area.
+
     >>> kitti_line("Mask", (1, 2.5, 30, 40.126))
     'Mask 0 0 0 1.00 2.50 30.00 40.13 0 0 0 0 0 0 0'
-
-    Raises:
-        ValueError: The class name contains a space or is empty; or the box has no area.
     """
     if len(class_name.split()) != 1:
         raise ValueError(f"a KITTI class is one word, not {class_name!r}")

@@ -15,10 +15,7 @@ CALIBRATION_MODULUS = 14
 def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
     """Return a folder's files with one of some suffixes (lower case) in any case, sorted by name.
 
-    Hidden files and subfolders are left out.
-
-    Raises:
-        DataError: The folder is missing, is a file, or can't be listed.
+    Hidden files and subfolders are left out. Raises DataError if the folder can't be listed.
     """
     try:
         return sorted(
@@ -46,9 +43,8 @@ def stem_number(stem: str) -> int:
 def split_of(stem: str) -> str:
     """Return the split of the photo with a file stem, which its name alone decides.
 
-    Returns:
-        ``"evaluation"`` for one in seven, never trained on; ``"calibration"`` for one in fourteen,
-        held out of training to tune thresholds; else ``"training"``.
+    It is ``"evaluation"`` for one in seven, never trained on; ``"calibration"`` for one in
+    fourteen, held out of training to tune thresholds; else ``"training"``.
     """
     number = stem_number(stem)
     if number % EVALUATION_MODULUS == 0:

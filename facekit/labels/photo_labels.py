@@ -65,11 +65,8 @@ def upright_points(
 ) -> NDArray[np.float32]:
     """Turn points of the stored pixels upright, as ``facekit.photos`` turns the pixels.
 
-    Args:
-        points_xy: float32 [..., 2] in pixels of the photo as stored, from the outer corner of its
-            first pixel; NaN stays NaN.
-        size_wh: Width and height as stored.
-        orientation: EXIF orientation 1..8.
+    They are float32 [..., 2] in pixels of the photo as stored, of size ``size_wh``, from the outer
+    corner of its first pixel; NaN stays NaN. ``orientation`` is EXIF's, 1..8.
     """
     x, y = points_xy[..., 0], points_xy[..., 1]
     right, below = size_wh[0] - x, size_wh[1] - y
@@ -119,8 +116,7 @@ def upright_labels(labels: PhotoLabels, stored_wh: Size, orientation: int) -> Ph
 def stored_view(photo: Path) -> tuple[Size, int]:
     """Return a photo's size as stored and its EXIF orientation 1..8, from its header alone.
 
-    Raises:
-        DataError: The photo is missing or can't be read, or it is none of the accepted kinds.
+    Raises DataError if the photo can't be read, or is none of the accepted kinds.
     """
     try:
         with reading(photo), photo.open("rb") as stream:

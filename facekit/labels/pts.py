@@ -40,10 +40,7 @@ def mirror_order(point_count: int = POINT_COUNT) -> tuple[int, ...]:
     """Return which of 68, 80 or 104 points becomes point k when the photo is mirrored, for every k.
 
     The first 68 are iBUG's; the rest are FPENet's, whose pairs NVIDIA gives in the flip of its
-    trainer (tao_tensorflow1_backend, cv/fpenet/dataloader).
-
-    Raises:
-        ConfigError: No scheme has so many points.
+    trainer (tao_tensorflow1_backend, cv/fpenet/dataloader). Raises ConfigError for another count.
     """
     groups(point_count)
     return _MIRROR[:point_count]

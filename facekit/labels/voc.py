@@ -38,15 +38,9 @@ def read_voc(
     """Read the objects of a VOC file, boxes clipped to the photo.
 
     Parts of an object, such as the head of a person, are not objects. An object with an empty box
-    is left out and goes to ``report``.
-
-    Args:
-        path: The ``.xml`` file.
-        labels: The class names that may occur; None for any.
-        report: Without it, an empty box is an error.
-
-    Raises:
-        DataError: The file is missing or malformed, a class is unknown, or a box is empty.
+    is left out and goes to ``report``; without that it is an error. ``labels`` are the class names
+    that may occur; None for any. Raises DataError if the file is missing or malformed, or a class
+    is unknown.
     """
     file = _XmlFile(path)
     width, height = (int(file.number(file.root, f"size/{side}")) for side in ("width", "height"))

@@ -101,8 +101,7 @@ class Prober(Closing):
     def served(self, timeout_s: float) -> tuple[str, ...]:
         """Return the names of the models that are served and can be probed.
 
-        Raises:
-            ServerError: The server does not answer, or a call takes longer than ``timeout_s``.
+        Raises ServerError if the server does not answer within ``timeout_s``.
         """
         served = self._instances_by_model(timeout_s)
         return tuple(name for name in PROBED if name in served)
@@ -126,8 +125,7 @@ class Prober(Closing):
     def counts(self, timeout_s: float) -> dict[str, tuple[int, int]]:
         """Return how many requests each model has answered, and refused, since the start.
 
-        Raises:
-            ServerError: The server does not answer within ``timeout_s``.
+        Raises ServerError if the server does not answer within ``timeout_s``.
         """
         try:
             answer = self._triton.get_inference_statistics(client_timeout=timeout_s)
@@ -210,18 +208,11 @@ def check(
     tls_certificate: str | os.PathLike[str] | None = None,
     **ssl: Any,
 ) -> Health:
-    """Probe every served model of a server.
+    """Probe every served model of a server, at ``host:port`` of its gRPC endpoint.
 
-    Args:
-        url: ``host:port`` of the gRPC endpoint.
-        timeout_s: Seconds that the inferences may take together.
-        once: As for ``Prober.check``.
-        tls_certificate: As for ``facekit.client.Client``.
-        ssl: As for ``facekit.client.Client``.
-
-    Raises:
-        ConfigError: An argument is wrong. A server that does not answer is a result.
-        SetupError: The certificate's file cannot be used.
+    The inferences may take ``timeout_s`` together; ``once`` is as for ``Prober.check``, the others
+    as for ``facekit.client.Client``. A server that does not answer is a result. Raises ConfigError
+    for a wrong argument, and SetupError if the certificate's file can't be used.
     """
     connection = Connection(url, timeout_s, tls_certificate=tls_certificate, **ssl)
     try:

@@ -39,8 +39,7 @@ class Installation:
 def find_installation() -> Installation:
     """Find the server.
 
-    Raises:
-        SetupError: This platform or Python has no such server, or a part of it is missing.
+    Raises SetupError if this platform or Python has no such server, or a part of it is missing.
     """
     _check_platform()
     spec = importlib.util.find_spec("pytriton")
@@ -97,11 +96,7 @@ def _libpython_folders(version: str) -> tuple[Path, ...]:
 
 
 def check_backend_package(backend: str) -> None:
-    """Check that the Python package behind a stand-in backend is installed.
-
-    Raises:
-        SetupError: It is not installed.
-    """
+    """Raise SetupError if the Python package behind a stand-in backend is not installed."""
     module, package = {
         "dali": ("nvidia.dali", "nvidia-dali-cuda120"),
         "onnxruntime": ("onnxruntime", "onnxruntime"),
@@ -117,11 +112,8 @@ def check_backend_package(backend: str) -> None:
 def check_shared_memory(folder: Path = _SHM) -> str:
     """Check that backend processes can exchange tensors with the server.
 
-    Returns:
-        A sentence for the user where large batches may not fit, else "".
-
-    Raises:
-        SetupError: ``folder`` is missing, not writable or too full for one large photo.
+    Returns a sentence for the user where large batches may not fit, else "". Raises SetupError if
+    ``folder`` is missing, not writable or too full for one large photo.
     """
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise SetupError(

@@ -20,8 +20,7 @@ def library_name() -> str:
 def library_folders() -> tuple[Path, ...]:
     """Return the folder of the library, or nothing where the dynamic linker finds it by itself.
 
-    Raises:
-        FileNotFoundError: There is no such library.
+    Raises FileNotFoundError if there is no such library.
     """
     base = Path(sys.base_prefix)
     variables = [sysconfig.get_config_var(name) for name in ("LIBDIR", "LIBPL")]

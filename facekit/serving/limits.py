@@ -45,8 +45,7 @@ class ProcessLimits:
 def process_limits() -> ProcessLimits:
     """Choose the limits of a server from those of this process.
 
-    Raises:
-        SetupError: Too few files may be open at a time.
+    Raises SetupError if too few files may be open at a time.
     """
     soft, hard = map(_finite, resource.getrlimit(resource.RLIMIT_NOFILE))
     if hard < _OPEN_FILES_MINIMUM:

@@ -30,11 +30,7 @@ _EXCEPTION = re.compile(r"^(?:FacekitError|ConfigError|TritonModelException):\s*
 
 
 class ServerLog:
-    """The log of a server's runs.
-
-    Args:
-        log_file: A file to append to; ``-`` is standard error; None is a temporary file.
-    """
+    """The log of a server's runs, appended to a file; ``-`` is standard error, None temporary."""
 
     def __init__(self, log_file: str | os.PathLike[str] | None) -> None:
         self._piped = log_file is not None and os.fspath(log_file) == STANDARD_ERROR
@@ -47,10 +43,8 @@ class ServerLog:
     def writer(self, temporary: Path) -> Iterator[int]:
         """Begin a run, which ends with ``end``; yield the descriptor for the server's output.
 
-        The log goes to the file ``temporary`` where none was named.
-
-        Raises:
-            SetupError: The log cannot be written.
+        The log goes to the file ``temporary`` where none was named. Raises SetupError if it can't
+        be written.
         """
         self._temporary = temporary
         if self._piped:
@@ -88,10 +82,8 @@ class ServerLog:
 class LogPipe:
     """A pipe to standard error whose last lines are kept; a thread copies it.
 
-    The server cannot be given standard error itself: these lines tell why a start failed.
-
-    Attributes:
-        writer: The descriptor that the server writes to.
+    The server cannot be given standard error itself: these lines tell why a start failed. It writes
+    to the descriptor ``writer``.
     """
 
     def __init__(self) -> None:

@@ -28,8 +28,7 @@ def is_plain(path: str | os.PathLike[str]) -> bool:
 def run_folder(*, executable: bool) -> Path:
     """Return a folder for temporary files, or programs: TMPDIR if suitable, else a usual one.
 
-    Raises:
-        SetupError: No folder is suitable.
+    Raises SetupError if none is suitable.
     """
     usual = [Path("/tmp"), Path("/var/tmp"), Path("/run"), Path("/dev/shm")]
     candidates = [Path(tempfile.gettempdir()).absolute(), *usual]

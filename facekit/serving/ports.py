@@ -16,13 +16,9 @@ IPV6_ONLY = "Triton's HTTP and metrics listen on IPv6 alone, and gRPC on IPv4 as
 def choose_ports(address: str, wanted: dict[str, int]) -> dict[str, int]:
     """Replace every 0 by a free port and check that the others are free.
 
-    Args:
-        address: The IP address to listen on, as ``resolve`` returns it.
-        wanted: Port by the name of the option that sets it, as errors name it.
-
-    Raises:
-        SetupError: A port is out of range, given twice or in use, or the address is not one of
-            this machine.
+    The IP address is as ``resolve`` returns it; ``wanted`` has ports by the name of the option that
+    sets it. Raises SetupError if a port is out of range, given twice or in use, or the address is
+    not one of this machine.
     """
     given: dict[int, str] = {}
     for option, port in wanted.items():
@@ -40,15 +36,10 @@ def choose_ports(address: str, wanted: dict[str, int]) -> dict[str, int]:
 
 
 def resolve(address: str) -> str:
-    """Return the IP address that a host name or address stands for.
+    """Return the IP address that a host name or address, IPv6 in brackets or not, stands for.
 
     Triton's front ends listen on one address each, so a name that has both gives its IPv4 address.
-
-    Args:
-        address: An IPv4 or IPv6 address, the latter with or without brackets, or a host name.
-
-    Raises:
-        SetupError: It has none, or one that this machine or Triton cannot listen on.
+    Raises SetupError if there is none that this machine and Triton can listen on.
     """
     bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
     try:

@@ -121,12 +121,8 @@ class BackgroundProber(Closing):
     def _asked(self, model: str, ask: Callable[[float], Answer]) -> Answer | None:
         """Return what a call gives, or None if it gave nothing for reasons that may pass.
 
-        Args:
-            model: Which model it is about, for ``failure``.
-            ask: The call; takes the seconds that it may last.
-
-        Raises:
-            FacekitError: The server or the model does not work; ``failure`` is set.
+        ``ask`` takes the seconds that it may last; ``model`` is for ``failure``, which is set when
+        FacekitError is raised: the server or the model does not work.
         """
         try:
             return self._met(model, ask, self._timeout_s)

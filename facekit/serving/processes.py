@@ -46,12 +46,9 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a child in a session of its own, so that Ctrl-C reaches only this process.
 
-    The kernel ends the child with the *thread* that started it, so one thread stays with it.
-
-    The descriptor ``output`` becomes its standard output and standard error.
-
-    Raises:
-        SetupError: The program cannot be started.
+    The kernel ends the child with the *thread* that started it, so one thread stays with it. The
+    descriptor ``output`` becomes its standard output and standard error. Raises SetupError if it
+    can't be started.
     """
     started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]

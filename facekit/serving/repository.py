@@ -29,8 +29,7 @@ def default_model_repository() -> Path:
 def check_default_repository() -> None:
     """Check that there are models for an embedded server of a command that also takes ``--url``.
 
-    Raises:
-        SetupError: There is none, as where the client alone is installed.
+    Raises SetupError if there are none, as where the client alone is installed.
     """
     repository = default_model_repository()
     if not repository.is_dir():
@@ -41,11 +40,7 @@ def check_default_repository() -> None:
 
 
 def check_repository(repository: Path) -> None:
-    """Check that this process can list every model and open its files.
-
-    Raises:
-        SetupError: There is no such folder, or something in it cannot be read.
-    """
+    """Raise SetupError unless this process can list every model and open its files."""
     try:
         if not repository.is_dir():
             raise SetupError(
@@ -84,10 +79,7 @@ def lay_out(
     """Make ``folder``, in which every model but those ``skipped`` is a link to the repository's.
 
     With a color, one of ``COLORS``, the DALI models use its pipelines, and large JPEGs are decoded
-    to it.
-
-    Raises:
-        SetupError: A model has no pipeline of this color, or a configuration is wrong.
+    to it; raises SetupError if there is no such pipeline, or a configuration is wrong.
     """
     folder.mkdir()
     for model in sorted(path for path in repository.iterdir() if path.is_dir()):

@@ -25,8 +25,7 @@ _STAND_INS = ("dali", "onnxruntime")
 class Runtime:
     """What any server needs on disk and in shared memory; ``remove`` takes all of it away.
 
-    Args:
-        parent: Folder in which its own is made; by default where temporary files go.
+    Its folder is made in ``parent``; by default where temporary files go.
     """
 
     def __init__(self, parent: Path | None = None) -> None:

@@ -142,8 +142,7 @@ class TritonServer(ABC):
     def connection(self, timeout_s: float) -> Connection:
         """Return how this process reaches the gRPC endpoint.
 
-        Raises:
-            ConfigError: The certificate has been removed meanwhile.
+        Raises ConfigError if the certificate has been removed meanwhile.
         """
         if self._options.tls is None:
             return Connection(self.grpc_url, timeout_s)

@@ -56,9 +56,7 @@ class Supervisor:
     def run(self) -> None:
         """Serve until SIGTERM, SIGINT or SIGHUP; a second one ends everything at once.
 
-        Raises:
-            FacekitError: The first start failed. Later ones are retried for ever.
-            OSError: As well.
+        Raises FacekitError or OSError if the first start failed; later ones are retried for ever.
         """
         processes.adopt_orphans()
         handlers = {

@@ -41,9 +41,8 @@ class Tls:
     def name(self) -> str:
         """Return a name that the certificate is for, after checking that it works with the key.
 
-        Raises:
-            SetupError: A file cannot be read, the two do not belong together, or the certificate is
-                not valid now; the message names the file.
+        A SetupError names a file that can't be read, does not belong to the other, or is not valid
+        now.
         """
         for file in (self.certificate, self.key):
             try:

@@ -18,9 +18,8 @@ _LOOK_S = 0.2
 class Bell:
     """Ends an ``EndWatch.wait`` of another thread, or of the one that a signal interrupts.
 
-    Attributes:
-        reader: A descriptor that is readable while it rings.
-        writer: A descriptor at which each byte rings, as ``signal.set_wakeup_fd`` wants one.
+    While it rings, the descriptor ``reader`` is readable; each byte to ``writer`` rings, as
+    ``signal.set_wakeup_fd`` wants it.
     """
 
     def __init__(self) -> None:

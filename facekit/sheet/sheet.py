@@ -214,11 +214,7 @@ def _read(path: Path, photo_folder: Path | str | None) -> tuple[Dataset, list[Ph
 
 
 def _failed(path: Path) -> list[PhotoRecord]:
-    """Return the photos that failed; none where there is no report.
-
-    Raises:
-        DataError: The report can't be used.
-    """
+    """Return the photos that failed; none without a report, DataError for one that is damaged."""
     if not path.exists():
         return []
     records = []

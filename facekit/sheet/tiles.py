@@ -88,8 +88,7 @@ def scaled(faces: Faces, size_wh: tuple[int, int]) -> Faces:
 def _picture(path: Path, faces: Faces, size: TileSize) -> Image.Image:
     """Return the photo in its frame, its faces drawn at the frame's own resolution.
 
-    Raises:
-        PhotoError: It can't be read, or has changed since its faces were found.
+    Raises PhotoError if it can't be read, or has changed since its faces were found.
     """
     small = _fitted_picture(open_upright(path, faces.size_wh), size.picture)
     draw_into(small, scaled(faces, small.size))

@@ -63,22 +63,14 @@ def masked(url: str) -> str:
 
 
 def dataset_name(folder: Path) -> str:
-    """Return the name that a folder's dataset has where none is given: the folder's own.
-
-    >>> dataset_name(Path("/home/me/Pictures"))
-    'Pictures'
-    """
+    """Return the name that a folder's dataset has where none is given: the folder's own."""
     name = folder.absolute().name
     printable = "".join(each if each.isprintable() else "?" for each in name)
     return printable[:_NAME_LENGTH] or "photos"
 
 
 def check_dataset_name(name: str) -> str:
-    """Return a name that a dataset may have.
-
-    Raises:
-        StoreError: It is empty, too long, or contains control characters.
-    """
+    """Return a dataset's name; raises StoreError if empty, too long, or with control characters."""
     if not name or len(name) > _NAME_LENGTH or not name.isprintable():
         raise StoreError(
             f"{name!r}: is not a name of a dataset; expected 1 to {_NAME_LENGTH} printable "

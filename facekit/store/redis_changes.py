@@ -43,11 +43,9 @@ from facekit.store.store import Change
 class Changes:
     """Queues the commands that change photos, in one transaction.
 
-    Args:
-        pipe: A pipeline of the library that watches the dataset's ``meta``: what is read here is
-            changed by no other run, or nothing is done.
-        prefix: What all keys of the dataset begin with.
-        as_json: Whether documents are values of the JSON module, not texts.
+    The pipeline watches the dataset's ``meta``: what is read here is changed by no other run, or
+    nothing is done. All keys of the dataset begin with ``prefix``; with ``as_json`` documents are
+    values of the JSON module, not texts.
     """
 
     def __init__(self, pipe: Any, prefix: str, *, as_json: bool) -> None:

@@ -267,11 +267,8 @@ def make_dataset(
     """Return a spec's data as a tfrecords spec (``kitti``) completes them.
 
     Where photos are only measured on (``measuring``), a folder of ``kitti`` that is not trained on
-    is the one to measure, all of it.
-
-    Raises:
-        DataError: The tfrecords spec is about a folder that the spec does not name, or leaves
-            nothing to train on.
+    is the one to measure, all of it. Raises DataError if the tfrecords spec is about a folder that
+    the spec does not name, or leaves nothing to train on.
     """
     parts = config.data_sources, tuple(filter(None, [config.validation_data_source]))
     training, validation = (tuple(_source(source, kitti) for source in part) for part in parts)

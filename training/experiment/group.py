@@ -75,11 +75,7 @@ class Group(BaseModel):
     _block: Block = PrivateAttr(default_factory=lambda: Block(Path(), 1))
 
     def check(self) -> None:
-        """Check that the fields fit together.
-
-        Raises:
-            DataError: They do not fit together.
-        """
+        """Raise DataError if the fields do not fit together."""
 
     @property
     def path(self) -> Path:
@@ -102,11 +98,7 @@ class Group(BaseModel):
         return _error(self._block, name, reason, key)
 
     def check_keys(self, name: str, classes: Collection[str]) -> None:
-        """Check that a map's keys are classes, or ``default``.
-
-        Raises:
-            DataError: One is neither.
-        """
+        """Raise DataError if a map's key is neither a class nor ``default``."""
         for key in getattr(self, name):
             if key not in classes and key != "default":
                 reason = f"{self._block.dotted(name)} names class {key!r}{nearest(key, classes)}"
@@ -271,17 +263,11 @@ def _shown(value: Any) -> str:
 
 
 def read_group(path: Path, kind: type[GroupT]) -> tuple[GroupT, str]:
-    """Read a spec file.
+    """Read a spec file, and return the spec and its text.
 
     Every field that is known but has no effect here is named in a warning, once, with its lines.
-    An editor's mark before the text is passed over.
-
-    Returns:
-        The spec, and its text.
-
-    Raises:
-        DataError: The file can't be read; a field is unknown, missing, of the wrong kind or out of
-            range. Names the line.
+    An editor's mark before the text is passed over. A DataError names the line of a field that is
+    unknown, missing, of the wrong kind or out of range, or says why the file can't be read.
     """
     with reading(path):
         text = path.read_text(encoding="utf-8-sig")

@@ -38,11 +38,9 @@ class Value(NamedTuple):
 
 @dataclass
 class Block:
-    """The fields between two braces, or those of a whole file.
+    """The fields between two braces, or those of a whole file, from ``line`` on.
 
     Attributes:
-        path: The file.
-        line: Line where the block begins, from 1.
         fields: The values of each field in the order of the text.
         lines: The line where each field is first named, also where no value follows.
         name: Name of the block with those around it, as ``model_config.objective_set``; whoever

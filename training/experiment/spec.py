@@ -101,11 +101,7 @@ class PostProcessingConfig(Group):
     target_class_config: dict[str, PostProcessingClass] = {}
 
     def clustering(self, names: Sequence[str]) -> tuple[ClusteringParameters, ...]:
-        """Return every class's clustering.
-
-        Raises:
-            DataError: A class has no entry.
-        """
+        """Return every class's clustering; raises DataError if a class has no entry."""
         # TLT's thresholds are 0 where the spec sets none: the curve of precision ends there.
         defaults = ClusteringParameters(dbscan_confidence_threshold=0, nms_confidence_threshold=0)
         entries, found = self.target_class_config, []

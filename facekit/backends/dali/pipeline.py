@@ -42,8 +42,7 @@ the largest run, and with a batch of 32 large photos these would take gigabytes.
 class DaliPipeline:
     """A DALI model: runs batches of inputs by name, and returns outputs in the config's order.
 
-    Raises:
-        ConfigError: The file does not load, or does not fit the configuration.
+    Raises ConfigError if the file does not load, or does not fit the configuration.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -62,13 +61,9 @@ class DaliPipeline:
     def run(self, requests: Sequence[Inputs]) -> list[list[Array] | FacekitError]:
         """Return the outputs, or the error, of every request.
 
-        Args:
-            requests: Each maps every input's name to an array whose first axis is the sample;
-                together they hold at most ``max_batch_size`` samples.
-
-        Returns:
-            Arrays with the sample as first axis. They may be views of DALI's own memory, which
-            the next call overwrites.
+        Each maps every input's name to an array whose first axis is the sample, as it is of the
+        outputs; together they hold at most ``max_batch_size`` samples. Outputs may be views of
+        DALI's own memory, which the next call overwrites.
         """
         try:
             return self._run_together(requests)

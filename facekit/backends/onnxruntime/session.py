@@ -40,8 +40,7 @@ _SESSION_PREFIX = "session."
 class OnnxSession:
     """An ONNX model: runs batches of inputs by name, and returns the requested outputs.
 
-    Raises:
-        ConfigError: The file does not load, or does not fit the configuration.
+    Raises ConfigError if the file does not load, or does not fit the configuration.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -62,12 +61,10 @@ class OnnxSession:
     def run(
         self, requests: Sequence[Inputs], wanted: Sequence[Sequence[str]]
     ) -> list[dict[str, Array] | FacekitError]:
-        """Return the wanted outputs, or the error, of every request.
+        """Return the outputs ``wanted`` by name, or the error, of every request.
 
-        Args:
-            requests: Each maps every input's name to an array; with batching its first axis is
-                the sample, and requests of one shape are run together.
-            wanted: The output names of each request.
+        Each maps every input's name to an array; with batching its first axis is the sample, and
+        requests of one shape are run together.
         """
         results: list[dict[str, Array] | FacekitError] = [{} for _ in requests]
         for group in self._groups(requests):
@@ -166,8 +163,7 @@ def _loaded(config: ModelConfig, options: ort.SessionOptions) -> ort.InferenceSe
 def session_options(config: ModelConfig) -> ort.SessionOptions:
     """Return ONNX Runtime's options for a configuration, named as the native backend names them.
 
-    Raises:
-        ConfigError: A value is out of range.
+    Raises ConfigError for a value out of range.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = config.integer("intra_op_thread_count", 0, 0, 1024)
