@@ -131,13 +131,9 @@ def detect_all(
 class Drawings:
     """Writes annotated pictures into a folder, which the first one creates, under unique names.
 
-    Args:
-        folder: The folder.
-        photos: The photos of the run, as :func:`find_photos` returns them.
-
-    Raises:
-        DataError: The folder can't be written to, or a picture would replace one of the photos, or
-            a file that facekit did not draw.
+    ``photos`` are those of the run, as :func:`find_photos` returns them. Raises DataError if the
+    folder can't be written to, or a picture would replace one of the photos, or a file that
+    facekit did not draw.
     """
 
     def __init__(self, folder: Path, photos: Sequence[Path | PhotoResult] = ()) -> None:

@@ -39,10 +39,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def drop_pages(tensor: Any) -> bool:
     """Release the shared memory of a large input tensor, which then reads as zeros.
 
-    The copy that ``as_numpy`` returned is kept.
-
-    Returns:
-        Whether it was large, so that ``trim_heap`` is worth its time after the answer.
+    The copy that ``as_numpy`` returned is kept. Returns whether it was large, so that ``trim_heap``
+    is worth its time after the answer.
     """
     array: npt.NDArray[Any] = np.from_dlpack(tensor)
     if array.nbytes < (LEAST_FRAME_BYTES if array.dtype == np.float32 else LEAST_BYTES):

@@ -90,10 +90,8 @@ SELECT name, number, digest, CAST(record AS BLOB) FROM photos JOIN records ON ph
 class Head:
     """A photo with a result.
 
-    Attributes:
-        id: Grows with each new outcome of any photo.
-        photo: The bytes of its path under the photo folder.
-        digest: Differs when anything of its faces differs.
+    ``id`` grows with each new outcome of any photo; ``photo`` is the bytes of its path under the
+    photo folder; ``digest`` differs when anything of its faces differs.
     """
 
     id: int
@@ -111,9 +109,6 @@ class Results(SqliteStore):
         folder: The photo folder.
         hash_content: Whether changes are detected by a photo's content, not by its time.
         retry_failed: Whether photos whose failure lasts are looked at again.
-
-    Attributes:
-        id: Hexadecimal, a new one for each record that is begun.
 
     Raises:
         ConfigError: It has the results of another model.

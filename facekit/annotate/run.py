@@ -214,8 +214,7 @@ class _Run:
 def _resolved(folder: Path) -> Path:
     """Return the absolute path of what contains the photos: a folder, or a list of addresses.
 
-    Raises:
-        DataError: It is missing, or something else, such as a single photo.
+    Raises DataError if it is missing, or something else, such as a single photo.
     """
     try:
         path = folder.resolve(strict=True)

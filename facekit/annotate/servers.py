@@ -41,14 +41,8 @@ Say = Callable[[str], None]
 class _Server:
     """One server; the pool keeps its numbers under its own lock.
 
-    Attributes:
-        url: ``host:port`` of its gRPC endpoint.
-        client: The connection to it.
-        there: Whether it gets requests.
-        proven: Whether it has found faces.
-        ended: Why it will never do so again; "" where it may.
-        busy: Requests in flight.
-        asked: Requests so far.
+    It gets requests while it is ``there``, and is ``proven`` once it has found faces. ``ended``
+    says why it will never do so again; ``busy`` are requests in flight, ``asked`` all so far.
     """
 
     url: str
@@ -105,13 +99,9 @@ class ServerPool(Closing):
     def connect(self, wait_s: float = 0.0) -> None:
         """See which servers are there; the others are tried again while the run lasts.
 
-        Args:
-            wait_s: Seconds to wait for the first one. A server that is there and
-                has another certificate is not waited for.
-
-        Raises:
-            ServerUnavailableError: None of them is.
-            SetupError: The certificate can't be used.
+        For the first one ``wait_s`` seconds are waited, but not for one that has another
+        certificate. Raises ServerUnavailableError if none is there, and SetupError if the
+        certificate can't be used.
         """
         end, pause_s = time.monotonic() + wait_s, 0.0
         while len(errors := self._unreachable()) == len(self._servers):

@@ -50,17 +50,10 @@ def walk(folder: Path, known: Known, *, hash_content: bool = False) -> Iterator[
 
     Hidden files and folders are left out, and folders whose name begins with ``@`` (thumbnails of
     a network drive) or that contain the kit's own pictures. Links are followed after all else, so
-    that a file is known by its own name where it has one below the folder.
-
-    Args:
-        folder: The photo folder.
-        known: Of photos that it knows in their present state the content is not looked at again.
-        hash_content: Whether to read whole files whose size an earlier run has seen, to detect
-            changes by their content.
-
-    Yields:
-        Files, and folders that can't be listed; a file may come again under another name. What is
-        named like a photo, and is empty or a pipe, is a refused photo.
+    that a file is known by its own name where it has one below the folder; it may come again under
+    another name. What is named like a photo, and is empty or a pipe, is a refused photo. The
+    content of photos that are ``known`` in their present state is not looked at again; with
+    ``hash_content`` whole files whose size an earlier run has seen are read.
     """
     walker = _Walker(folder, known, hash_content)
     yield from walker.below("")

@@ -59,11 +59,8 @@ _LARGEST_ID = 2**63 - 1
 class _Scheme:
     """What all faces of a file have in common.
 
-    Attributes:
-        boxes: Which kind the boxes are.
-        point_count: Points a face.
-        class_names: The classes; () where there is but one kind of face.
-        categories: The place in the classes of each category id.
+    ``class_names`` is () where there is but one kind of face; ``categories`` has the place in the
+    classes of each category id.
     """
 
     boxes: BoxKind
@@ -245,11 +242,7 @@ def _names(names: list[str], given: Path | None, stated: Path) -> tuple[Path, li
 
 
 def _box_kind(path: Path, annotations: Sequence[Any]) -> BoxKind:
-    """Return which kind the boxes of a file are, as its annotations show together.
-
-    Raises:
-        DataError: They don't show it, or don't agree.
-    """
+    """Return which kind the boxes are, as all annotations show together, or raise DataError."""
     entries = [entry for entry in annotations if isinstance(entry, dict)]
     if all("id" in entry and not has_pairs(entry) for entry in entries):
         return "xywh"
@@ -267,9 +260,8 @@ def _check_xywh(
 ) -> None:
     """Refuse boxes that were taken for x, y, width, height and fit their photos only as the other.
 
-    Raises:
-        DataError: One of them reaches more than a tenth of the photo's side beyond it, and none
-            would if all were left, top, right, bottom. Or a box is malformed.
+    Raises DataError if one of them reaches more than a tenth of the photo's side beyond it, and
+    none would if all were left, top, right, bottom, or if a box is malformed.
     """
     beyond = 0
     for number, entries in annotations.items():
@@ -288,11 +280,7 @@ def _check_xywh(
 
 
 def _read_points(path: Path, entry: Placed, boxes: BoxKind) -> list[float]:
-    """Return the points of an annotation as x, y, visibility, x, ...; [] where it has none.
-
-    Raises:
-        DataError: They are malformed.
-    """
+    """Return the points of an annotation as x, y, visibility, x, ...; [] where it has none."""
     where, data = entry
     if boxes == "xywh":
         values = data.get("keypoints") or []
@@ -313,11 +301,7 @@ def _read_points(path: Path, entry: Placed, boxes: BoxKind) -> list[float]:
 def _read_faces(
     path: Path, entries: Iterable[Placed], scheme: _Scheme, size_wh: tuple[int, int], channels: int
 ) -> Faces:
-    """Return the faces of one photo, in the file's order; crowds are left out.
-
-    Raises:
-        DataError: An annotation is malformed; says which.
-    """
+    """Return the faces of one photo, in the file's order; crowds are left out."""
     boxes, scores, labels, points, point_scores = [], [], [], [], []
     for where, entry in entries:
         boxes.append(_box(path, where, entry, scheme.boxes))

@@ -37,12 +37,7 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class NumberedPhoto:
-    """One photo's outcome and its number in the dataset.
-
-    Attributes:
-        image_id: Stays the same however often, and in whatever order, the faces are found.
-        record: What was found.
-    """
+    """One photo's outcome and its number in the dataset, which stays whatever the run does."""
 
     image_id: int
     record: PhotoRecord
@@ -54,12 +49,7 @@ PhotoSource = Callable[[], Iterator[NumberedPhoto]]
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset that was read, in memory.
-
-    Attributes:
-        info: Its properties.
-        photos: In the file's order.
-    """
+    """A dataset that was read, in memory; the photos are in the file's order."""
 
     info: DatasetInfo
     photos: list[NumberedPhoto]
@@ -73,11 +63,7 @@ def photos_with_faces(photos: PhotoSource) -> Iterator[tuple[int, str, Faces]]:
 
 
 def check_photo_folder(folder: Path, names: Iterable[str]) -> None:
-    """Check that a photo folder contains at least one of some photos.
-
-    Raises:
-        DataError: The folder is missing, or contains none of them.
-    """
+    """Raise DataError unless a photo folder contains at least one of some photos."""
     first = None
     for name in names:
         first = name if first is None else first
@@ -134,9 +120,7 @@ def name_of(entry: dict[str, Any], key: str) -> str:
 class Layout:
     """Number of points a face and names of the classes, as the photos that pass have them.
 
-    Args:
-        path: The file that is being written, for errors.
-        info: Number of points and class names to assume for a dataset without photos.
+    Those of ``info`` are assumed for a dataset without photos; ``path`` is for errors.
     """
 
     path: Path
@@ -146,11 +130,7 @@ class Layout:
     _has_faces: bool = field(default=False, init=False)
 
     def see(self, photo: str, faces: Faces) -> None:
-        """Note the layout of one photo's faces.
-
-        Raises:
-            DataError: It differs from that of the photos before: no file can have both.
-        """
+        """Note the layout of one photo's faces; no file can have two: a DataError."""
         layout = faces.points_xy.shape[1], faces.class_names
         if self._has_faces and len(faces) and layout != self._told:
             assert self._told is not None

@@ -35,10 +35,7 @@ def read_medical_masks(folder: Path, report: Report) -> list[SourcePhoto]:
 
     Class ``mask`` is a mask, ``none`` is not; objects of other classes are left out. Where the name
     looks like a misspelling of one of the two, it is reported and its photo left out. A photo whose
-    file lists no object at all is background.
-
-    Raises:
-        DataError: A folder is missing or empty.
+    file lists no object at all is background. Raises DataError if a folder is missing or empty.
     """
     return _read(folder / "images", folder / "labels", _MEDICAL_CLASSES, report)
 
@@ -47,10 +44,8 @@ def read_mask_detection(folder: Path, report: Report, *, evaluation: bool) -> li
     """Read Kaggle's Face Mask Detection (andrewmvd): folders ``images`` and ``annotations``.
 
     It has three classes; an object of any other is reported, and its photo left out. The photos are
-    those for evaluation, as ``split_of`` tells, or all others.
-
-    Raises:
-        DataError: A folder is missing or empty.
+    those for evaluation, as ``split_of`` tells, or all others. Raises DataError if a folder is
+    missing or empty.
     """
     return _read(
         folder / "images",

@@ -32,11 +32,8 @@ class ClassMap:
     """Maps class names of labels to classes of a model.
 
     Names are compared without regard to case, spaces and signs. The names of the usual face sets
-    are known; ``given`` overrides them.
-
-    Args:
-        given: Label name to class name; an empty class name leaves such labels out: they are
-            neither to be found nor wrong to find.
+    are known; ``given`` overrides them. An empty class name leaves such labels out: they are
+    neither to be found nor wrong to find.
     """
 
     def __init__(self, given: Mapping[str, str] | None = None) -> None:
@@ -61,11 +58,8 @@ class ClassMap:
     def check(self, files: Mapping[str, Path], classes: Sequence[str]) -> None:
         """Refuse names that may not be faces, or not be faces of one of the model's classes.
 
-        ``files`` has the class names of all labels, each with a label file that has it.
-
-        Raises:
-            ConfigError: Names them and the option that decides; or a class was given that the
-                model does not have.
+        ``files`` has the class names of all labels, each with a label file that has it. A
+        ConfigError names them and the option that decides, or a given class that the model lacks.
         """
         known = {_plain(name) for name in classes}
         if len(known) > 1:  # to a model of one class all faces are alike, whatever they are called
@@ -103,11 +97,7 @@ class ClassMap:
 
 
 def parse_class_map(text: str) -> dict[str, str]:
-    """Return the pairs of ``label=class,label=class``; a class may be empty.
-
-    Raises:
-        ConfigError: A part is not such a pair.
-    """
+    """Return the pairs of ``label=class,label=class``, else ConfigError; a class may be empty."""
     pairs: dict[str, str] = {}
     for part in text.split(","):
         name, sign, target = (piece.strip() for piece in part.partition("="))

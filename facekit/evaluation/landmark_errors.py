@@ -33,8 +33,7 @@ REGIONS: dict[str, tuple[str, ...]] = {
 def region_points(point_count: int) -> dict[str, NDArray[np.intp]]:
     """Return the indices of every region that a scheme has, the whole face first as ``all``.
 
-    Raises:
-        ConfigError: ``point_count`` is not 68, 80 or 104.
+    Raises ConfigError if ``point_count`` is not 68, 80 or 104.
     """
     parts = groups(point_count)
     regions = {"all": np.arange(point_count)}
@@ -133,8 +132,7 @@ class LandmarkErrors:
     def by_region(self) -> dict[str, tuple[float, float]]:
         """Return each region's mean error over the annotated points of the faces found.
 
-        Returns:
-            Crop pixels and eye shares by region, ``all`` first; NaN where no point is annotated.
+        They are crop pixels and eye shares, ``all`` first; NaN where no point is annotated.
         """
         regions = region_points(self.crop_pixels.shape[1])
         return {

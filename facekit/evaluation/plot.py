@@ -20,11 +20,7 @@ _COLUMNS = 3
 
 
 def check_suffix(path: Path) -> None:
-    """Check that matplotlib can write a picture of this name.
-
-    Raises:
-        ConfigError: The suffix is unknown.
-    """
+    """Raise ConfigError if matplotlib can't write a picture of this suffix."""
     from matplotlib.backend_bases import FigureCanvasBase
 
     known = sorted(FigureCanvasBase.get_supported_filetypes())
@@ -35,8 +31,7 @@ def check_suffix(path: Path) -> None:
 def write_plot(servers: Sequence[ServedScore], title: str, path: Path) -> None:
     """Plot a panel a class with a curve a server, whose served threshold is a dot.
 
-    Raises:
-        SetupError: The file can't be written.
+    Raises SetupError if the file can't be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -102,14 +102,9 @@ class Failure:
 class Evaluation:
     """What was measured, on what, and how.
 
-    Attributes:
-        labels: Path of the labels.
-        rules: What counted as found.
-        photos: Number of photos that every server answered.
-        faces: Number of labeled faces in them, of all sizes and classes.
-        servers: One entry a server and model.
-        failures: What does not count and why, an entry for each server that failed on it.
-        remarks: What else is not measured.
+    ``photos`` are those that every server answered, ``faces`` their labeled faces of all sizes and
+    classes. There is an entry of ``servers`` a server and model, and one of ``failures`` for each
+    server that failed on something; ``remarks`` is what else is not measured.
     """
 
     labels: str

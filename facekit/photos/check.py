@@ -128,8 +128,7 @@ def _read_header(raw: Bytes, stream: BinaryIO, pixels_before: int, max_pixels: i
 def decode_checked(checked: CheckedPhoto) -> Image.Image:
     """Decode a checked photo here, in mode L or RGB, and turn it upright.
 
-    Raises:
-        PhotoError: The coded data of a JPEG is damaged, which its check does not decode.
+    Raises PhotoError if the coded data of a JPEG is damaged, which its check does not decode.
     """
     data = checked.data.tobytes()
     image: Image.Image
@@ -247,10 +246,8 @@ def _open_png(raw: bytes) -> Image.Image:
     """Open a PNG from those of its chunks that make the picture, whatever is in the others.
 
     Of an animated one it is the picture that all viewers show. Pixels of a color that a gray or RGB
-    file declares to be transparent are white.
-
-    Raises:
-        PhotoError: The file is cut off, or a chunk of the picture itself is damaged.
+    file declares to be transparent are white. Raises PhotoError if the file is cut off, or a chunk
+    of the picture itself is damaged.
     """
     kept, clear, header = [], b"", b""
     for block in png_chunks(io.BytesIO(raw)):

@@ -63,10 +63,8 @@ _JPEG_FRAMES = {0xC0, 0xC1, 0xC2, *_JPEG_KINDS} - {_HIERARCHICAL}
 def refusal(head: bytes, suffix: str) -> str | None:
     """Say why a file is not read: "" where it is, None where it is not a picture at all.
 
-    Args:
-        head: Its first ``HEAD_BYTES`` bytes.
-        suffix: Lower-case suffix of its name. A file of another kind is a refused photo where its
-            name promises one.
+    ``head`` is its first ``HEAD_BYTES`` bytes. A file of another kind is a refused photo where its
+    lower-case ``suffix`` promises one.
     """
     for name, matches in _PICTURES:
         if matches(head):
@@ -83,11 +81,7 @@ def refusal(head: bytes, suffix: str) -> str | None:
 
 
 def refuse_file(path: Path) -> str | None:
-    """Say why a file can't be annotated, as :func:`refusal` does, from its first bytes.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
+    """Say why a file can't be annotated, as :func:`refusal` does; raises OSError if unreadable."""
     with path.open("rb", buffering=0) as file:
         return refusal(file.read(HEAD_BYTES) or b"", path.suffix.lower())
 

@@ -84,9 +84,8 @@ def upright_size(size_wh: tuple[int, int], orientation: int) -> tuple[int, int]:
 def read_photo_header(stream: BinaryIO) -> Header:
     """Read the header of a photo's file.
 
-    Raises:
-        PhotoError: A TIFF is a camera's raw picture.
-        ValueError: The file is none of the accepted kinds, or its header is cut off or broken.
+    Raises PhotoError for a camera's raw picture in a TIFF, and ValueError if the file is none of
+    the accepted kinds, or its header is cut off or broken.
     """
     head = read_at(stream, 0, HEAD_BYTES)
     kind = kind_of(head)

@@ -197,8 +197,7 @@ class JpegStructure:
     def _skip_data(self, restarts: int) -> bytes:
         """Stand at the marker behind a scan's data, and return the restart markers within.
 
-        Raises:
-            OddJpegError: They are more than there may be.
+        Raises OddJpegError if they are more than there may be.
         """
         start = self._leap()
         codes = bytearray()

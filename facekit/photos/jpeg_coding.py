@@ -36,8 +36,7 @@ class _Component:
 class JpegCoding:
     """Tables, frame and scans of one JPEG, whose segments are read in their order.
 
-    Attributes:
-        components: How many components the frame has; 0 before it.
+    ``components`` is how many components the frame has; 0 before it.
     """
 
     def __init__(self) -> None:
@@ -62,9 +61,8 @@ class JpegCoding:
     def read(self, marker: int, body: bytes) -> None:
         """Take in one segment in front of or between scans.
 
-        Raises:
-            OddJpegError: Not every decoder takes it.
-            PhotoError: A progressive JPEG has too many pixels.
+        Raises OddJpegError if not every decoder takes it, and PhotoError for a progressive JPEG
+        with too many pixels.
         """
         if marker == DQT:
             self._read_quantizers(body)
@@ -115,8 +113,7 @@ class JpegCoding:
     def read_scan(self, body: bytes) -> int:
         """Take in the header of a scan, and return how many restart markers its data have.
 
-        Raises:
-            OddJpegError: Not every decoder takes it, here and now.
+        Raises OddJpegError if not every decoder takes it, here and now.
         """
         names = body[1 : 1 + 2 * body[0] : 2]
         if not self._parts or not names or len(body) != 4 + 2 * body[0]:
@@ -179,8 +176,7 @@ class JpegCoding:
 def _largest_symbols(body: bytes) -> dict[int, int]:
     """Return the largest symbol of each table in a DHT segment, by its class and id.
 
-    Raises:
-        OddJpegError: Not every decoder takes it.
+    Raises OddJpegError if not every decoder takes it.
     """
     largest, at = {}, 0
     while at < len(body):

@@ -40,10 +40,7 @@ def reduce_for_network(photo: CheckedPhoto, color: str) -> npt.NDArray[np.uint8]
 
     The color ``gray`` or ``rgb`` is what the network is fed. The result, uint8 (n,), is an
     uncompressed PNM of the stored pixels at a half, a quarter or an eighth of their size, or
-    ``photo.data`` itself where nothing is saved.
-
-    Raises:
-        PhotoError: The coded pixels are damaged.
+    ``photo.data`` itself where nothing is saved. Raises PhotoError if coded pixels are damaged.
     """
     return reduce(photo, reduction_for_network(photo), color)
 
@@ -51,8 +48,7 @@ def reduce_for_network(photo: CheckedPhoto, color: str) -> npt.NDArray[np.uint8]
 def reduce(photo: CheckedPhoto, scale: int, color: str) -> npt.NDArray[np.uint8]:
     """Return a photo decoded at 1/``scale`` of its size as a PNM; with scale 1 its data as is.
 
-    Raises:
-        PhotoError: The coded pixels are damaged.
+    Raises PhotoError if the coded pixels are damaged.
     """
     return photo.data if scale == 1 else to_pnm(decode_reduced(photo, scale, color))
 
@@ -90,8 +86,7 @@ def reduction_for_faces(photo: CheckedPhoto, boxes_xyxy: FloatArray) -> int:
 def decode_reduced(photo: CheckedPhoto, scale: int, color: str) -> Image.Image:
     """Decode a checked JPEG at 1/2, 1/4 or 1/8 of its size, its stored pixels as they lie.
 
-    Raises:
-        PhotoError: The coded pixels are damaged.
+    Raises PhotoError if the coded pixels are damaged.
     """
     with naming_damage():
         image = open_jpeg(photo.data.tobytes())

@@ -62,12 +62,8 @@ _MAX_JPEG_TABLES = 1 << 16
 def decode_tiff(raw: bytes) -> tuple[Image.Image, int]:
     """Decode the first page that is not a thumbnail; pixels stay as stored, not turned.
 
-    Returns:
-        The picture in mode L, RGB, LA or RGBA, and its channels as stored, 3 for a palette.
-
-    Raises:
-        PhotoError: Names what of the file is not read.
-        ValueError: The file is broken.
+    Returns the picture in mode L, RGB, LA or RGBA, and its channels as stored, 3 for a palette. A
+    PhotoError names what of the file is not read; raises ValueError if it is broken.
     """
     page = full_page(io.BytesIO(raw))
     layout = _Layout(page)
@@ -87,13 +83,9 @@ def _refuse(what: str) -> PhotoError:
 class _Layout:
     """What a page says of its samples.
 
-    Raises a PhotoError that names what is not read or the limit that is exceeded, and a ValueError
-    where the page is broken.
-
-    Attributes:
-        alpha: Which sample is alpha, or None.
-        row_samples: Samples that lie together for each pixel.
-        row_bytes: Of one row of a strip or tile.
+    ``alpha`` is the sample that is alpha, or None; ``row_samples`` lie together for each pixel;
+    ``row_bytes`` are of one row of a strip or tile. Raises a PhotoError that names what is not read
+    or the limit that is exceeded, and a ValueError where the page is broken.
     """
 
     def __init__(self, page: Directory) -> None:

@@ -80,11 +80,7 @@ class Directory:
 
 
 def first_directory(stream: BinaryIO) -> Directory:
-    """Return the first directory of a TIFF or BigTIFF.
-
-    Raises:
-        ValueError: The header or the directory is missing.
-    """
+    """Return the first directory of a TIFF or BigTIFF; raises ValueError if it is missing."""
     head = read_at(stream, 0, 16)
     order = {b"II": "<", b"MM": ">"}.get(head[:2])
     big = _MAGIC.get(head[2:4])
@@ -97,9 +93,7 @@ def first_directory(stream: BinaryIO) -> Directory:
 def full_page(stream: BinaryIO) -> Directory:
     """Return the first page that is a picture by itself, or else the first page.
 
-    Raises:
-        PhotoError: The file is a camera's raw picture.
-        ValueError: The header or the directory is missing.
+    Raises PhotoError for a camera's raw picture, and ValueError if there is no directory.
     """
     big = _MAGIC.get(read_at(stream, 2, 2), False)
     first = page = first_directory(stream)

@@ -50,12 +50,11 @@ _INDEXES = {
 
 
 class RedisStore(Store):
-    """A store in one database of a Redis server.
+    """A store in one database of a Redis server, which ``create`` begins where there is none.
 
     Args:
         url: Address, as ``redis.Redis.from_url`` takes it.
         name: The address without a password.
-        create: Whether to begin a store where the database has none.
 
     Raises:
         StoreError: The address or password is wrong, or there is no store, or one of another

@@ -85,10 +85,8 @@ _FACES = (
 class SqliteStore(Store):
     """Results in a file; may be used by several threads.
 
-    Args:
-        path: The file.
-        create: Whether to create it where it is missing.
-        kinds: ``STORE``, ``RECORD`` or both: what the file may be; the first one is created.
+    It may be a ``STORE``, a ``RECORD`` or both, as ``kinds`` say; ``create`` makes the first where
+    it is missing.
 
     Raises:
         StoreError: It is missing, of no such kind, or of another version.

@@ -50,8 +50,7 @@ class StoredPhoto(Answer):
 
     Attributes:
         photo: Path under the photo folder.
-        width: Of the upright photo in pixels.
-        height: Of the upright photo in pixels.
+        width: Of the upright photo in pixels, as ``height``.
         channels: As in ``facekit.Faces``.
         faces: Number of faces.
     """
@@ -109,10 +108,8 @@ class CategoryCount(Answer):
 class Change:
     """A photo that a dataset gets, gets anew or loses.
 
-    Attributes:
-        photo: The bytes of its path under the photo folder.
-        record: Its faces, which replace all that the store has of the photo; None to remove it.
-        digest: Differs when anything of the record differs.
+    ``photo`` is the bytes of its path under the photo folder. The faces of ``record`` replace all
+    that the store has of the photo; None removes it. ``digest`` differs when the record differs.
     """
 
     photo: bytes
@@ -137,8 +134,7 @@ class Store(Closing):
     ) -> Iterator[StoredPhoto]:
         """Yield the photos with at least so many faces, those with most faces first.
 
-        Raises:
-            InputError: ``min_faces`` or ``limit`` is not a number to compare with.
+        Raises InputError for ``min_faces`` or a ``limit`` that is not a number to compare with.
         """
         fewest = min(max(_number(min_faces), 0.0), _MAX_FACES)
         return islice(self._photos(dataset, fewest), _limit(limit))
@@ -153,8 +149,7 @@ class Store(Closing):
     ) -> Iterator[StoredFace]:
         """Yield the faces of a score that is not lower, of one category or all, best first.
 
-        Raises:
-            InputError: ``min_score`` or ``limit`` is not a number to compare with.
+        Raises InputError for ``min_score`` or a ``limit`` that is not a number to compare with.
         """
         lowest = _number(min_score)
         only = None if category is None else utf8_name(category)
@@ -170,10 +165,8 @@ class Store(Closing):
     ) -> Iterator[StoredFace]:
         """Yield the faces turned by more than an angle either way, the farthest turned first.
 
-        One whose rotation is unknown is not among them.
-
-        Raises:
-            InputError: ``beyond_deg`` or ``limit`` is not a number to compare with.
+        One whose rotation is unknown is not among them. Raises InputError for ``beyond_deg`` or a
+        ``limit`` that is not a number to compare with.
         """
         faces = self._faces_by_turn(dataset, _number(beyond_deg))
         wanted = (face for face in faces if category is None or face.category == category)
@@ -181,11 +174,7 @@ class Store(Closing):
 
     @abstractmethod
     def faces_of(self, dataset: str, photo: str) -> list[StoredFace]:
-        """Return the faces of one photo by their number.
-
-        Raises:
-            StoreError: The dataset does not contain the photo.
-        """
+        """Return the faces of one photo by their number; raises StoreError without that photo."""
 
     @abstractmethod
     def datasets(self) -> list[StoredDataset]:
@@ -201,24 +190,17 @@ class Store(Closing):
 
     @abstractmethod
     def begin(self, dataset: str, folder: str, owner: str) -> None:
-        """Create a dataset where it is missing, and let a run's record own it.
+        """Create a dataset where it is missing, and let a run's record, by its id, own it.
 
-        Args:
-            dataset: Its name, as :func:`facekit.store.check_dataset_name` allows it.
-            folder: The photo folder.
-            owner: Id of the record. A run whose record owned the dataset before cannot change it
-                any more.
-
-        Raises:
-            StoreError: The dataset contains another folder's photos and has another owner.
+        A run whose record owned the dataset before can't change it any more. Raises StoreError if
+        it contains another folder's photos and has another owner.
         """
 
     @abstractmethod
     def apply(self, dataset: str, owner: str, changes: Sequence[Change]) -> None:
         """Change photos, all or none of them; doing it twice is the same as doing it once.
 
-        Raises:
-            StoreError: Another record owns the dataset.
+        Raises StoreError if another record owns the dataset.
         """
 
     @abstractmethod
