@@ -14,10 +14,7 @@ from PIL import Image
 from facekit.draw import open_upright
 from facekit.errors import DataError, PhotoError, reading
 from facekit.labels.folder import find_labels, turned_upright
-from facekit.labels.listing import EVALUATION_MODULUS, split_of
-from facekit.labels.photo_labels import stored_view, upright_boxes
 from facekit.labels.pts import POINT_COUNT, present
-from facekit.labels.voc import read_voc
 
 VOC_FOLDER = "face-mask-detection"
 AFW_FOLDER = "300w/afw"
@@ -71,35 +68,6 @@ def load_image(path: Path) -> Image.Image:
         reason = str(error).removeprefix(f"{path}: ")
         raise DataError(path, f"cannot be decoded: {reason}") from error
     return image
-
-
-def _files(folder: Path, pattern: str) -> list[Path]:
-    """Return the files of a folder in name order; an absent or empty folder is an error."""
-    if not folder.is_dir():
-        raise DataError(folder, "no such folder")
-    found = sorted(folder.glob(pattern))
-    if not found:
-        raise DataError(folder, f"contains no {pattern}")
-    return found
-
-
-def voc_photos(data: Path, split: str) -> Iterator[Photo]:
-    """Yield the masked-and-unmasked photos of a split, all classes merged as face."""
-    for path in _files(data / VOC_FOLDER / "annotations", "*.xml"):
-        if split_of(path.stem) != split:
-            continue
-        annotation = read_voc(path)
-        image_path = data / VOC_FOLDER / "images" / f"{path.stem}.jpg"
-        image = load_image(image_path)
-        stored_wh, orientation = stored_view(image_path)
-        if annotation.size_wh == stored_wh:
-            boxes = upright_boxes(annotation.boxes_xyxy, stored_wh, orientation)
-        elif annotation.size_wh == image.size:
-            boxes = annotation.boxes_xyxy  # they were drawn on the upright photo
-        else:
-            reason = f"is {image.size}, its annotation says {annotation.size_wh}"
-            raise DataError(image_path, reason)
-        yield Photo(path.stem, image, boxes)
 
 
 def pts_photos(
@@ -160,27 +128,18 @@ def _scheme(points: NDArray[np.float32] | None, count: int) -> NDArray[np.float3
     return filled
 
 
-def no_face_photos(data: Path, split: str) -> Iterator[Photo]:
-    """Yield the photos without a face of a split."""
-    for path in _files(data / NO_FACE_FOLDER, "*.jpg"):
-        if split_of(path.stem) == split:
-            yield Photo(path.stem, load_image(path))
-
-
-def read_webfaces(path: Path, evaluation: bool = False) -> NDArray[np.uint8]:
+def read_webfaces(path: Path) -> NDArray[np.uint8]:
     """Read gray web-face crops, uint8 [n, 36, 36], of a ``.npz`` file with the array ``faces``.
 
-    Every seventh is held out for ``evaluation``; the result is those, or the others. Raises
-    DataError if the file is missing, damaged, or holds something else.
+    Raises DataError if the file is missing, damaged, or holds something else.
     """
     try:
         with reading(path), path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            faces = archive["faces"]
+            faces: NDArray[np.uint8] = archive["faces"]
     except KeyError:
         raise DataError(path, "has no array named 'faces'") from None
     except (ValueError, zipfile.BadZipFile) as error:
         raise DataError(path, f"cannot be read: {error}") from error
     if faces.dtype != np.uint8 or faces.ndim != 3 or faces.shape[1:] != (CROP_SIZE, CROP_SIZE):
         raise DataError(path, f"'faces' is {faces.dtype} {list(faces.shape)}, not uint8 [n,36,36]")
-    held_out = np.arange(len(faces)) % EVALUATION_MODULUS == 0
-    return np.ascontiguousarray(faces[held_out == evaluation])
+    return faces

@@ -14,14 +14,13 @@ from facekit.labels.pts import read_pts
 from facekit.labels.voc import read_voc
 from tests.training.facesets import OBJECT, VOC, face_points, write_pts, write_sets
 from training.facesets import (
-    NO_FACE_FOLDER,
     PORTRAIT_FOLDER,
+    WEBFACE_FILE,
     load_image,
-    no_face_photos,
     pts_photos,
     read_webfaces,
-    voc_photos,
 )
+from training.open.photos import labeled_photos
 
 
 def test_split_follows_the_rule_and_never_overlaps() -> None:
@@ -37,8 +36,6 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     for read in (read_pts, read_voc, load_image, read_webfaces):
         with pytest.raises(DataError, match="gone: no such file"):
             read(tmp_path / "gone")
-    with pytest.raises(DataError, match="no such folder"):
-        list(no_face_photos(tmp_path, "training"))
 
 
 def test_voc_boxes_are_clipped_to_the_photo(tmp_path: Path) -> None:
@@ -115,10 +112,11 @@ def test_photos_are_turned_upright_with_their_boxes(tmp_path: Path, labeled_stor
     objects = OBJECT.format(*labeled, name="with_mask")
     text = VOC.format(w=size[0], h=size[1], objects=objects)
     (folder / f"annotations/{stem}.xml").write_text(text)
-    (photo,) = voc_photos(tmp_path, "training")
-    assert photo.image.size == (96, 64)
-    assert bright_box(photo.image) == list(box)
-    assert photo.boxes.tolist() == [list(box)]
+    ((photo, boxes, _),) = labeled_photos(folder)
+    image = load_image(photo)
+    assert image.size == (96, 64)
+    assert bright_box(image) == list(box)
+    assert boxes.tolist() == [list(box)]
 
 
 def test_portraits_are_turned_upright_with_their_points(tmp_path: Path) -> None:
@@ -157,20 +155,12 @@ def test_a_photo_of_too_many_pixels_is_named(tmp_path: Path) -> None:
         load_image(path)
 
 
-def test_sets_are_read_whole(tmp_path: Path) -> None:
+def test_portraits_are_read_whole(tmp_path: Path) -> None:
     root = write_sets(tmp_path)
-    crowd = list(voc_photos(root, "training"))
-    assert [len(photo.boxes) for photo in crowd] == [2, 2, 2]
-    assert list(voc_photos(root, "evaluation")) == []
     portraits = list(pts_photos(root / PORTRAIT_FOLDER, complete=False))
+    assert len(portraits) == 3
     assert all(len(photo.points) == 1 and not photo.complete for photo in portraits)
-    assert [photo.name for photo in portraits] == sorted(photo.name for photo in crowd)
-    assert len(list(no_face_photos(root, "training"))) == 3
-    held_out = read_webfaces(root / "caltech-webfaces-36px.npz", evaluation=True)
-    assert len(held_out) == 2
-    next((root / NO_FACE_FOLDER).glob("*.jpg")).write_bytes(b"nothing")
-    with pytest.raises(DataError):
-        list(no_face_photos(root, "training"))
+    assert read_webfaces(root / WEBFACE_FILE).shape == (14, 36, 36)
 
 
 def test_what_is_wrong_with_a_portrait_is_reported_and_it_is_left_out(tmp_path: Path) -> None:

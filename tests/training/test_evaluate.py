@@ -8,33 +8,34 @@ from PIL import Image
 
 torch = pytest.importorskip("torch")
 
+
 from facekit.detection.parameters import ClusteringParameters  # noqa: E402
 from facekit.detection.postprocess import Detections  # noqa: E402
 from facekit.errors import ConfigError, DataError  # noqa: E402
-from tests.training.facesets import face_points, write_pts, write_sets  # noqa: E402
+from facekit.labels.listing import split_of  # noqa: E402
+from tests.training.facesets import face_points, write_open_sets, write_pts, write_sets  # noqa: E402
 from training import checkpoints  # noqa: E402
-from training.detector.network import DetectNet  # noqa: E402
-from training.facenet import __main__ as face_command  # noqa: E402
-from training.facenet import evaluate as face_evaluate  # noqa: E402
-from training.facenet.recipe import export as export_detector  # noqa: E402
 from training.facesets import PORTRAIT_TEST_FOLDER, pts_photos  # noqa: E402
 from training.landmarks import evaluate as landmark_evaluate  # noqa: E402
 from training.landmarks.network import LandmarkNet  # noqa: E402
 from training.landmarks.recipe import export as export_landmarks  # noqa: E402
+from training.open import evaluate as face_evaluate  # noqa: E402
+from training.open.__main__ import main as face_command  # noqa: E402
+from training.open.export import export as export_detector  # noqa: E402
+from training.open.network import OpenNet, save_weights  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def detector_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Export a detector that is sure of a face of 182 pixels at every cell."""
     folder = tmp_path_factory.mktemp("detector")
-    model = DetectNet()
+    model = OpenNet()
     torch.nn.init.zeros_(model.bbox.weight)
     torch.nn.init.zeros_(model.coverage.weight)
     torch.nn.init.constant_(model.bbox.bias, 2.6)
     torch.nn.init.constant_(model.coverage.bias, 2.0)
-    state = {"average": model.state_dict(), "step": 1, "seed": 0}
-    checkpoints.save_checkpoint(folder / "checkpoint.pt", state)
-    export_detector(folder / "checkpoint.pt", folder / "model.onnx")
+    save_weights(folder / "weights.npz", model, (1.0, 0.0))
+    export_detector(folder / "weights.npz", folder / "model.onnx")
     return folder / "model.onnx"
 
 
@@ -68,34 +69,30 @@ def test_served_parameters_are_those_of_the_configuration(tmp_path: Path) -> Non
     assert len(face_evaluate.served_parameters()) == 1
 
 
-def test_detector_figures(
-    tmp_path: Path, detector_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("training.facenet.evaluate.PHOTO_COUNT", 2)
-    data = write_sets(tmp_path, split="evaluation")
+def test_detector_figures(tmp_path: Path, detector_file: Path) -> None:
+    data = write_open_sets(tmp_path)
     figures = face_evaluate.evaluate(data, detector_file)
-    assert figures["voc gray, all: faces"] == 6
-    assert figures["voc gray, all: AP50"] == pytest.approx(figures["voc rgb, 20 px or more: AP50"])
-    assert 0 < figures["voc gray, all, served: precision"] < 0.1
-    assert figures["portraits: faces"] == 3
-    assert figures["without faces, served: photos with one"] == 3
-    assert figures["without faces, served: false faces"] > 100
+    assert 0 < figures["masks-ilc: AP50"] <= figures["masks-ilc: AP40"] < 1
+    assert 0 < figures["masks-ilc, served: precision"] < 0.2
+    assert figures["helen-test: recall"] == 1
+    evaluation = [p for p in data.glob("no-faces*/*.jpg") if split_of(p.stem) == "evaluation"]
+    assert figures["without faces: photos"] == len(evaluation)
+    assert figures["without faces, served: false boxes"] > 10 * len(evaluation)
     # Nothing to choose thresholds by.
-    assert not any("best_f1" in name or name.startswith("at ") for name in figures)
+    assert not any("best_f1" in name or ": at " in name for name in figures)
 
 
 def test_thresholds_are_chosen_on_the_calibration_split(
     tmp_path: Path, detector_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = write_sets(tmp_path, split="calibration")
+    data = write_open_sets(tmp_path)
     arguments = ["evaluate", "--data", str(data), "--model", str(detector_file)]
-    assert face_command.main([*arguments, "--split", "calibration"]) == 0
+    assert face_command([*arguments, "--split", "calibration"]) == 0
     shown = capsys.readouterr().out
     assert "best_f1 threshold" in shown
-    assert "portraits" not in shown
-    assert "groups" not in shown
-    assert face_command.main(["evaluate", "--data", str(tmp_path / "no"), *arguments[3:]]) == 2
-    assert "no such folder" in capsys.readouterr().err
+    assert "helen-test" not in shown
+    assert face_command(["evaluate", "--data", str(tmp_path / "no"), *arguments[3:]]) == 2
+    assert "masks-ilc: no such file or folder" in capsys.readouterr().err
 
 
 def test_landmark_figures(tmp_path: Path, detector_file: Path, landmark_file: Path) -> None:

@@ -32,7 +32,7 @@ from training.record import read_rows  # noqa: E402
 
 REPOSITORY = Path(__file__).parents[2]
 SPECS = REPOSITORY / "training/specs"
-FACENET = REPOSITORY / "model_repository/facenet/1/model.onnx"
+FACENET = REPOSITORY / "training/specs/resnet18.onnx"
 FRAME = (192, 128)
 CLASSES = ("mask", "no-mask")
 """In the order of the network's channels."""

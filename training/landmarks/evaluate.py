@@ -17,9 +17,9 @@ from facekit.evaluation.landmark_errors import FAILURE, LandmarkErrors, faces_on
 from facekit.landmarks.crops import crop_squares, cut_crops, to_photo
 from facekit.landmarks.scheme import POINT_COUNTS
 from training.detector.inference import Detector, OnnxDetector, find_boxes, median_ms, open_session
-from training.facenet.evaluate import served_parameters
 from training.facesets import PORTRAIT_TEST_FOLDER, Photo, pts_photos
 from training.landmarks.network import INPUT_NAME, PEAKS_NAME, POINTS_NAME
+from training.open.evaluate import served_parameters
 
 LOGGER = logging.getLogger("training")
 Array = NDArray[np.float32]

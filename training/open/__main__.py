@@ -15,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _main(arguments: list[str] | None) -> int:
     # A library that is missing is named by run_command.
-    from training.open.evaluate import THRESHOLD, evaluate
+    from training.open.evaluate import evaluate
     from training.open.export import export
     from training.open.recipe import OpenOptions, OpenRecipe
     from training.steps import make_parsers, run_parsed
@@ -33,16 +33,13 @@ def _main(arguments: list[str] | None) -> int:
     parsers.evaluate.add_argument(
         "--split", choices=("evaluation", "calibration"), default="evaluation"
     )
-    parsers.evaluate.add_argument(
-        "--threshold", type=float, default=THRESHOLD, help="least score on photos without faces"
-    )
     options = parsers.whole.parse_args(arguments)
     return run_parsed(
         options,
         OpenOptions,
         OpenRecipe,
         lambda trained, out: export(trained, out, options.cache),
-        lambda given: evaluate(given.data, given.model, given.split, given.threshold),
+        lambda given: evaluate(given.data, given.model, given.split),
     )
 
 

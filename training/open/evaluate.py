@@ -1,21 +1,25 @@
-"""Measuring the next face network, as a network in PyTorch or as an ONNX file.
+"""Measuring the face network, as a network in PyTorch or as an ONNX file.
 
-Photos without faces are measured from a threshold on, the others by their average precision.
+The network alone is measured by its average precision, from boxes of nearly any coverage; what is
+called served has the clustering of the model repository.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from facekit.evaluation.average_precision import average_precision
+from facekit.detection.labels import read_class_names
+from facekit.detection.parameters import ClusteringParameters, parse_parameters
+from facekit.engines.configs import DEFAULT_FILE, active_file, parameters, read_config
+from facekit.errors import DataError
+from facekit.evaluation.average_precision import Curve, average_precision, best_thresholds
 from facekit.evaluation.class_scores import ScoredPhoto, frame_scale, height_curve
 from facekit.labels.listing import split_of
 from training.detector.inference import Detector, OnnxDetector, TorchDetector, find_boxes, frame_ms
-from training.facenet.evaluate import NEARLY_ALL, SMALLEST_COUNTED, sweep
 from training.facesets import PORTRAIT_TEST_FOLDER, VOC_FOLDER, load_image
 from training.open.network import OpenNet
 from training.open.photos import (
@@ -30,16 +34,50 @@ from training.open.photos import (
 
 BANDS = (20, 40, 80, 160, float("inf"))
 """Heights of faces that are measured apart, in pixels of the frame."""
-THRESHOLD = 0.4
+POSTPROCESS_FOLDER = Path(__file__).parents[2] / "model_repository" / "facenet_postprocess"
+NEARLY_ALL = ClusteringParameters(
+    clustering_algorithm="NMS",
+    coverage_threshold=0.05,
+    nms_confidence_threshold=0.05,
+    nms_iou_threshold=0.5,
+)
+"""Lets boxes of nearly any coverage through: for the whole curve of precision and recall."""
+SMALLEST_COUNTED = 20.0
+"""Faces of at least this height, in pixels of the 416-pixel frame, count for the target."""
+THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.65)
+
 Truth = tuple[Image.Image, Boxes, Boxes]
 """A photo, its faces, and its regions that do not count."""
 
 
-def find_all(detector: Detector, truths: Iterable[Truth]) -> list[ScoredPhoto]:
-    """Find the faces of photos, in gray, with boxes of nearly any coverage."""
+def served_parameters(folder: Path = POSTPROCESS_FOLDER) -> list[ClusteringParameters]:
+    """Read the clustering the model repository serves, one a class.
+
+    The folder of the postprocess model has the label file and ``configs/cpu.pbtxt``, or else
+    ``config.pbtxt``, as Triton chooses on the CPU.
+
+    Raises:
+        DataError: The configuration sets no parameters.
+        ConfigError: A file is missing, or a parameter is wrong.
+    """
+    path = active_file(folder, "cpu") or folder / DEFAULT_FILE
+    values = parameters(read_config(path))
+    if not values:
+        raise DataError(path, "sets no parameters")
+    label_file = folder / values.get("label_file", "labels.txt")
+    names = read_class_names(label_file, folder.name.removesuffix("_postprocess"))
+    return parse_parameters(values, names, others=("label_file",))
+
+
+def find_all(
+    detector: Detector,
+    truths: Iterable[Truth],
+    clustering: Sequence[ClusteringParameters] = (NEARLY_ALL,),
+) -> list[ScoredPhoto]:
+    """Find the faces of photos, in gray."""
     scored = []
     for image, boxes, ignored in truths:
-        found = find_boxes(detector, image, [NEARLY_ALL], gray=True)
+        found = find_boxes(detector, image, clustering, gray=True)
         true = np.concatenate([boxes, ignored])
         ids, true_ids = (np.zeros(len(each), np.int32) for each in (found.scores, true))
         skipped, scale = np.arange(len(true)) >= len(boxes), frame_scale(image.size)
@@ -97,24 +135,33 @@ def empties(data: Path, split: str) -> Iterator[Truth]:
                 yield load_image(path), as_boxes([]), as_boxes([])
 
 
-def evaluate(
-    data: Path, model: Path, split: str = "evaluation", threshold: float = THRESHOLD
-) -> dict[str, float]:
+def sweep(points: Curve) -> dict[str, float]:
+    """Return precision and recall over thresholds, to choose one by."""
+    figures = {}
+    for title, best in best_thresholds(points).items():
+        figures[f"{title} threshold"] = best.score
+        figures[f"{title} precision"], figures[f"{title} recall"] = best.precision, best.recall
+    for threshold in THRESHOLDS:
+        name = f"at {threshold}"
+        figures[f"{name} precision"], figures[f"{name} recall"] = points.at(threshold)
+    return figures
+
+
+def evaluate(data: Path, model: Path, split: str = "evaluation") -> dict[str, float]:
     """Measure an ONNX file on the photos of a split below the folder of the face sets.
 
-    Thresholds are chosen by the figures of the split ``calibration``. On photos without faces,
-    boxes that score at least ``threshold`` are counted.
+    Thresholds are chosen by the figures of the split ``calibration``.
 
     Raises:
         DataError: A set or the file cannot be read.
     """
-    detector = OnnxDetector(model)
+    detector, served = OnnxDetector(model), served_parameters()
     sets: dict[str, Callable[[], Iterator[Truth]]] = {
         "masks-ilc": lambda: labeled(data, ILC_FOLDER, split, extra=True),
         "kaggle, own labels": lambda: labeled(data, VOC_FOLDER, split),
     }
     if split == "evaluation":
-        sets["helen-test"] = lambda: labeled(data, PORTRAIT_TEST_FOLDER)
+        sets["helen-test"] = lambda: labeled(data, PORTRAIT_TEST_FOLDER, extra=True)
     result: dict[str, float] = {}
     for title, truths in sets.items():
         photos = find_all(detector, truths())
@@ -123,11 +170,14 @@ def evaluate(
             band = height_curve(photos, 0, 0.5, low, high)
             if band.faces:
                 result[f"{title}, from {low} px ({band.faces}): AP50"] = average_precision(band)
+        kept = height_curve(find_all(detector, truths(), served), 0, 0.5, SMALLEST_COUNTED)
+        both = f"{title}, served: precision", f"{title}, served: recall"
+        result |= dict(zip(both, kept.at(0.0), strict=True))
         if split == "calibration":
             curve = height_curve(photos, 0, 0.5, SMALLEST_COUNTED)
             result |= {f"{title}: {name}": value for name, value in sweep(curve).items()}
-    empty = find_all(detector, empties(data, split))
+    empty = find_all(detector, empties(data, split), served)
     result["without faces: photos"] = len(empty)
-    result[f"without faces, from {threshold}: false boxes"] = false_boxes(empty, threshold)
+    result["without faces, served: false boxes"] = false_boxes(empty, 0.0)
     result["latency ms, 1 thread, batch 1"] = frame_ms(detector)
     return result

@@ -23,8 +23,7 @@ from training.checkpoints import load_checkpoint
 from training.detector.inference import TorchDetector
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
 from training.export import write_onnx
-from training.facenet.evaluate import SMALLEST_COUNTED
-from training.open.evaluate import calibration_truths, find_all
+from training.open.evaluate import SMALLEST_COUNTED, calibration_truths, find_all
 from training.open.frames import SHARES
 from training.open.network import OpenNet, calibrate, exportable, load_weights, save_weights
 from training.open.photos import Photos

@@ -10,7 +10,7 @@ from facekit.contract import GRID_STRIDE, NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.errors import DataError
 from training.detector import targets as rules
 from training.experiment.training import ClassRaster
-from training.facenet.degrade import degrade
+from training.open.degrade import degrade
 from training.open.paste import ASPECTS, FRAME_ASPECT, Frame, Paster, log_uniform
 from training.open.photos import Boxes, Photos, Sample, as_boxes
 
@@ -82,7 +82,7 @@ class FrameMaker:
             self.paster.paste(rng, frame)
         if rng.random() < 0.5:
             _mirror(frame)
-        frame.image = Image.fromarray(degrade(frame.image, rng, gray=True)[0])
+        frame.image = degrade(frame.image, rng)
         return frame
 
     def _pick(self, rng: np.random.Generator, shares: dict[str, float]) -> int:
@@ -145,8 +145,8 @@ class FrameMaker:
             return log_uniform(rng, max(zooms[0], 0.6), max(zooms[0], 1.4)), center
         if drawn < 0.5 or size[0] == NETWORK_WIDTH and drawn < 0.75:
             return max(zooms[0], 1.0), None
-        if size == WHOLE and drawn > 0.92:
-            height = rng.uniform(0.6, 1.05) * size[1]
+        if size == WHOLE and drawn > (0.75 if sample.kind == "portrait" else 0.92):
+            height = rng.uniform(0.6, 1.1) * size[1]
         else:
             height = log_uniform(rng, 14.0, 0.85 * size[1])
         return float(np.clip(height / max((y2 - y1) * scale_y, 1.0), *zooms)), center

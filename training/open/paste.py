@@ -73,7 +73,7 @@ class Paster:
         columns, rows = (
             np.arange(at, end, step) for at, end, step in zip(start, size, gap, strict=True)
         )
-        kept = 0.85 if rng.random() < 0.5 else min(1.0, 5 / (len(columns) * len(rows)))
+        kept = 0.85 if rng.random() < 0.5 else min(1.0, 5 / max(1, len(columns) * len(rows)))
         bodies = rng.random() < 0.5
         for y in rows:
             for x in columns:

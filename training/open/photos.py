@@ -18,7 +18,7 @@ from PIL import Image
 
 from facekit.errors import DataError, reading, writing
 from facekit.files import whole_file, write_whole
-from facekit.labels.folder import find_labels
+from facekit.labels.folder import find_labels, turned_upright
 from facekit.labels.listing import split_of
 from training.facesets import (
     AFW_FOLDER,
@@ -118,10 +118,11 @@ def read_extra(data: Path) -> dict[str, tuple[Boxes, Boxes]]:
 
 
 def labeled_photos(folder: Path) -> Iterator[tuple[Path, Boxes, Boxes]]:
-    """Yield the photos of a folder, their faces and the ignored ones; all must be readable."""
+    """Yield the upright photos of a folder, their faces and ignored ones; all must be readable."""
     for labels in find_labels(folder):
         if isinstance(labels, DataError):
             raise labels
+        labels = turned_upright(labels)
         assert labels.photo is not None
         boxes, ignored = labels.boxes_xyxy, labels.ignored
         yield labels.photo, boxes[~ignored], boxes[ignored]

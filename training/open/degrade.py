@@ -1,4 +1,4 @@
-"""Photometric changes: from modern color to grainy old gray."""
+"""Photometric changes of gray frames: tone, blur, grain, JPEG."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-GRAY_SHARE = 0.7
 _GRAIN = np.random.default_rng(7).standard_normal((640, 1024), dtype=np.float32)
 _COARSE = np.asarray(
     Image.fromarray(_GRAIN[:320, :512]).resize((1024, 640), Image.Resampling.BILINEAR)
@@ -45,39 +44,19 @@ def _soften(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return image.resize(small, Image.Resampling.BILINEAR).resize(image.size, method)
 
 
-def degrade(
-    image: Image.Image, rng: np.random.Generator, gray: bool | None = None
-) -> NDArray[np.uint8]:
-    """Return a changed copy of a frame of mode RGB: uint8 [3, height, width].
-
-    The three channels are equal when ``gray``, which is drawn if None, mostly gray.
-    """
-    if gray is None:
-        gray = bool(rng.random() < GRAY_SHARE)
-    if gray:
-        image = image.convert("L")
+def degrade(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Return a changed copy of a frame of mode L; a third look like an old photo."""
     old = rng.random() < 0.35
     if rng.random() < (0.6 if old else 0.15):
         image = _soften(image, rng)
-    bands = 1 if gray else 3
     if rng.random() < 0.8:
-        curve = _tone(rng)
-        tables = [curve] * bands
-        if not gray and rng.random() < 0.5:
-            gains = rng.uniform(0.85, 1.1, size=3)
-            tables = [np.clip(curve * gain, 0, 255).astype(np.uint8) for gain in gains]
-        image = image.point([int(value) for value in np.concatenate(tables)])
+        image = image.point(_tone(rng).tolist())
     if rng.random() < (0.7 if old else 0.2):
         strength = np.float32(rng.uniform(2.0, 16.0 if old else 7.0))
-        pixels = np.asarray(image).astype(np.float32)
-        noise = strength * _grain(rng, image.height, image.width)
-        pixels += noise if gray else noise[:, :, None]
+        pixels = np.asarray(image) + strength * _grain(rng, image.height, image.width)
         image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     if rng.random() < 0.3:
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=int(rng.integers(25, 90)))
         image = Image.open(buffer)
-    pixels_out = np.asarray(image)
-    if gray:
-        return np.repeat(pixels_out[None], 3, axis=0)
-    return np.ascontiguousarray(pixels_out.transpose(2, 0, 1))
+    return image

@@ -1,1 +1,0 @@
-"""The recipe of the committed face network: its photos, its mixture of frames, its figures."""
