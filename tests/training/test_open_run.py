@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 
@@ -23,6 +24,7 @@ from training.open.export import export, fit_sigmoid, load_trained  # noqa: E402
 from training.open.network import OpenNet, calibrate, exportable, save_weights  # noqa: E402
 from training.open.photos import build_index  # noqa: E402
 from training.open.recipe import OpenOptions, OpenRecipe  # noqa: E402
+from training.open.reliability import reliability  # noqa: E402
 
 WEIGHTS = Path(module.__file__).with_name("weights.npz")
 
@@ -123,12 +125,22 @@ def test_the_commands_export_and_measure(tmp_path: Path) -> None:
     path, figures = tmp_path / "model.onnx", tmp_path / "figures.json"
     assert main(["export", "--checkpoint", str(WEIGHTS), "--out", str(path)]) == 0
     measure = ["evaluate", "--data", str(data), "--model", str(path), "--split", "calibration"]
-    assert main([*measure, "--json", str(figures)]) == 0
+    plot = tmp_path / "scores.png"
+    assert main([*measure, "--json", str(figures), "--plot", str(plot)]) == 0
+    with Image.open(plot) as drawn:
+        assert drawn.width > 300
     found = json.loads(figures.read_text())
     assert {"masks-ilc: AP50", "masks-ilc: best_f1 threshold"} <= found.keys()
     assert found["without faces: photos"] == sum(
         split_of(photo.stem) == "calibration" for photo in data.glob("no-faces*/*.jpg")
     )
+
+
+def test_reliability_is_the_share_of_faces_by_score() -> None:
+    pairs = np.array([(0.95, 1), (0.91, 1), (0.92, 0), (1.0, 1), (0.31, 0), (0.39, 1)], float)
+    low, high = reliability(pairs)
+    assert (low.low, low.boxes, low.share) == (0.3, 2, 0.5) and low.score == pytest.approx(0.35)
+    assert (high.low, high.boxes, high.share) == (0.9, 4, 0.75)
 
 
 def test_weights_keep_their_calibration(tmp_path: Path) -> None:

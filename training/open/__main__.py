@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from facekit.command import run_command
+from facekit.outputs import check_own, is_our_picture
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -15,6 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _main(arguments: list[str] | None) -> int:
     # A library that is missing is named by run_command.
+    from facekit.evaluation.plot import check_suffix
     from training.open.evaluate import evaluate
     from training.open.export import export
     from training.open.recipe import OpenOptions, OpenRecipe
@@ -33,13 +35,19 @@ def _main(arguments: list[str] | None) -> int:
     parsers.evaluate.add_argument(
         "--split", choices=("evaluation", "calibration"), default="evaluation"
     )
+    parsers.evaluate.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="draw here how reliable the scores are"
+    )
     options = parsers.whole.parse_args(arguments)
+    if getattr(options, "plot", None):
+        check_suffix(options.plot)
+        check_own(options.plot, is_our_picture)
     return run_parsed(
         options,
         OpenOptions,
         OpenRecipe,
         lambda trained, out: export(trained, out, options.cache),
-        lambda given: evaluate(given.data, given.model, given.split),
+        lambda given: evaluate(given.data, given.model, given.split, given.plot),
     )
 
 

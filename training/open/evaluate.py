@@ -31,6 +31,7 @@ from training.open.photos import (
     labeled_photos,
     read_extra,
 )
+from training.open.reliability import outcomes, plot_reliability, reliability
 
 BANDS = (20, 40, 80, 160, float("inf"))
 """Heights of faces that are measured apart, in pixels of the frame."""
@@ -147,10 +148,13 @@ def sweep(points: Curve) -> dict[str, float]:
     return figures
 
 
-def evaluate(data: Path, model: Path, split: str = "evaluation") -> dict[str, float]:
+def evaluate(
+    data: Path, model: Path, split: str = "evaluation", plot: Path | None = None
+) -> dict[str, float]:
     """Measure an ONNX file on the photos of a split below the folder of the face sets.
 
-    Thresholds are chosen by the figures of the split ``calibration``.
+    Thresholds are chosen by the figures of the split ``calibration``. ``plot`` is a picture to
+    draw of how reliable the scores are, over all photos but the portraits.
 
     Raises:
         DataError: A set or the file cannot be read.
@@ -163,8 +167,10 @@ def evaluate(data: Path, model: Path, split: str = "evaluation") -> dict[str, fl
     if split == "evaluation":
         sets["helen-test"] = lambda: labeled(data, PORTRAIT_TEST_FOLDER, extra=True)
     result: dict[str, float] = {}
+    scored: list[ScoredPhoto] = []
     for title, truths in sets.items():
         photos = find_all(detector, truths())
+        scored += photos if title != "helen-test" else []
         result |= {f"{title}: {name}": value for name, value in figures(photos).items()}
         for low, high in zip(BANDS[:-1], BANDS[1:], strict=True):
             band = height_curve(photos, 0, 0.5, low, high)
@@ -179,5 +185,12 @@ def evaluate(data: Path, model: Path, split: str = "evaluation") -> dict[str, fl
     empty = find_all(detector, empties(data, split), served)
     result["without faces: photos"] = len(empty)
     result["without faces, served: false boxes"] = false_boxes(empty, 0.0)
+    bins = reliability(
+        outcomes(scored + find_all(detector, empties(data, split)), SMALLEST_COUNTED)
+    )
+    for each in bins:
+        result[f"scores from {each.low} ({each.boxes}): faces"] = each.share
+    if plot:
+        plot_reliability(plot, bins, f"{model.parent.parent.name}, {split} photos")
     result["latency ms, 1 thread, batch 1"] = frame_ms(detector)
     return result

@@ -16,8 +16,6 @@ from numpy.typing import NDArray
 
 from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.errors import DataError
-from facekit.evaluation.average_precision import match
-from facekit.evaluation.class_scores import ClassEvaluation, ScoredPhoto
 from facekit.outputs import check_own
 from training.checkpoints import load_checkpoint
 from training.detector.inference import TorchDetector
@@ -27,17 +25,11 @@ from training.open.evaluate import SMALLEST_COUNTED, calibration_truths, find_al
 from training.open.frames import SHARES
 from training.open.network import OpenNet, calibrate, exportable, load_weights, save_weights
 from training.open.photos import Photos
+from training.open.reliability import outcomes
 
 LOGGER = logging.getLogger("training")
 WEIGHTS_SUFFIX = ".npz"
 DESCRIPTION = "Face detector of facekit with FaceNet's tensors. Research and evaluation only."
-
-
-def outcomes(photos: list[ScoredPhoto], iou: float = 0.5) -> NDArray[np.float64]:
-    """Return score and success of every box that counts: float64 [n, 2]."""
-    rule = ClassEvaluation(iou, minimum_height=SMALLEST_COUNTED)
-    pairs = [pair for photo in photos for pair in match(photo.of_class(0, rule), iou)]
-    return np.array(pairs, np.float64).reshape(-1, 2)
 
 
 def fit_sigmoid(pairs: NDArray[np.float64], rounds: int = 50) -> tuple[float, float]:
@@ -99,7 +91,9 @@ def export(trained: Path, path: Path, cache: Path | None = None) -> float:
         photos = Photos(cache)
         detector = TorchDetector(exportable(copy.deepcopy(network)), ())
         calibration = fit_sigmoid(
-            outcomes(find_all(detector, calibration_truths(photos, tuple(SHARES))))
+            outcomes(
+                find_all(detector, calibration_truths(photos, tuple(SHARES))), SMALLEST_COUNTED
+            )
         )
     LOGGER.info("calibration of the coverage's logit: scale %.3f, shift %.3f", *calibration)
     if path.suffix == WEIGHTS_SUFFIX:
