@@ -7,6 +7,7 @@ import contextlib
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from facekit.evaluation.report import Evaluation
     from facekit.faces import Faces
     from facekit.labels.folder import Selection
+    from facekit.labels.wider import WiderSubsets
 
     Answers = list[Faces | FacekitError]
 
@@ -34,17 +36,18 @@ def add_parser(subparsers: Any) -> None:
         help="score what a server finds against labels",
         description="Send labeled photos to one or more servers, and print the average precision "
         "by class and size, and the error of the landmarks. Objects marked as difficult (VOC), a "
-        "crowd (COCO) or DontCare (KITTI) are ignored. Labels are in pixels of the photo as "
-        "stored, or as turned upright (EXIF) where the size that they state fits only that. A "
-        "photo or label file that can't be used is reported and does not stop the others; the "
-        "exit code is then 1.",
+        "crowd (COCO), invalid (WIDER) or DontCare (KITTI) are ignored. Labels are in pixels of "
+        "the photo as stored, or as turned upright (EXIF) where the size that they state fits only "
+        "that. A photo or label file that can't be used is reported and does not stop the others; "
+        "the exit code is then 1.",
     )
     parser.add_argument(
         "--labels",
         metavar="PATH",
         type=Path,
         required=True,
-        help="folder of KITTI (.txt), VOC (.xml) or 300-W (.pts) labels, or a COCO .json file",
+        help="folder of KITTI (.txt), VOC (.xml) or 300-W (.pts) labels, a COCO .json file, or "
+        "WIDER FACE's WIDER_val with wider_face_split next to it",
     )
     parser.add_argument(
         "--photos",
@@ -112,6 +115,7 @@ def run(args: argparse.Namespace) -> int:
     from facekit.client.calls import check_model
     from facekit.evaluation.label_classes import ClassMap, parse_class_map
     from facekit.labels.folder import find_labels, select
+    from facekit.labels.wider import subsets_of
 
     models = list(dict.fromkeys(args.model or ["faces"]))
     for model in models:
@@ -137,7 +141,13 @@ def run(args: argparse.Namespace) -> int:
     if args.plot is not None:
         photos = [labels.photo for labels in selection.labels if labels.photo is not None]
         check_own(args.plot, is_our_picture, photos)
-    evaluation = _score(args, selection, classes, _answers(args, models, selection, classes))
+    # Part of the photos has no figure that compares with others'.
+    whole = args.split is None and args.list is None
+    subsets = subsets_of(args.labels) if whole else None
+    answers = _answers(args, models, selection, classes)
+    evaluation = _score(args, selection, classes, answers)
+    if subsets is not None:
+        evaluation = replace(evaluation, wider=_wider(subsets, selection, answers))
     _write(args, evaluation)
     return int(bool(evaluation.failures))
 
@@ -210,6 +220,28 @@ def _score(
     return Evaluation(
         str(args.labels), rules, len(photos), there, servers, tuple(failures), remarks
     )
+
+
+def _wider(
+    subsets: WiderSubsets, selection: Selection, answers: dict[str, Answers]
+) -> dict[str, dict[str, float]]:
+    """Return the average precision of WIDER's subsets by server; what it failed on is missed."""
+    from facekit.evaluation.wider_protocol import subset_precisions
+    from facekit.faces import Faces
+    from facekit.labels.wider import photo_key
+
+    keys = [photo_key(labels.photo) for labels in selection.labels if labels.photo is not None]
+    return {
+        name: subset_precisions(
+            subsets,
+            {
+                key: (faces.boxes_xyxy, faces.scores)
+                for key, faces in zip(keys, own, strict=True)
+                if isinstance(faces, Faces)
+            },
+        )
+        for name, own in answers.items()
+    }
 
 
 def _write(args: argparse.Namespace, evaluation: Evaluation) -> None:

@@ -7,8 +7,9 @@ import math
 from collections import defaultdict
 from pathlib import Path
 
-from facekit.datasets.source import NO_MASK, Box, Report, SourceFace, SourcePhoto, faces_of, to_box
+from facekit.datasets.source import NO_MASK, Box, SourceFace, SourcePhoto, faces_of, to_box
 from facekit.errors import DataError
+from facekit.labels.listed import Report
 from facekit.labels.listing import list_files
 from facekit.labels.photo_labels import stored_view, upright_points
 from facekit.labels.pts import face_box, photo_stem, read_pts

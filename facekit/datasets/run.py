@@ -15,9 +15,10 @@ from facekit.datasets.convert import Converted, convert_photo
 from facekit.datasets.kitti_folder import KittiFolder
 from facekit.datasets.portraits import read_empty, read_portraits
 from facekit.datasets.public_sets import MOST_FACES, PICKED_EVENTS, read_fddb, read_mafa, read_wider
-from facekit.datasets.source import MASK, NO_MASK, FaceSet, Report, SourcePhoto
+from facekit.datasets.source import MASK, NO_MASK, FaceSet, SourcePhoto
 from facekit.datasets.voc_sets import read_mask_detection, read_medical_masks
 from facekit.errors import DataError
+from facekit.labels.listed import Report
 from facekit.parallel import in_order
 from facekit.progress import ProgressBar
 from facekit.text import count, show

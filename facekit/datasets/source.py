@@ -10,6 +10,7 @@ from pathlib import Path
 
 from facekit.errors import DataError
 from facekit.labels.kitti import DONT_CARE
+from facekit.labels.listed import Report
 
 MASK = "Mask"
 NO_MASK = "No-Mask"
@@ -20,9 +21,6 @@ COUNTED = (MASK, NO_MASK)
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2 in pixels."""
-
-Report = Callable[[DataError], None]
-"""Takes what is wrong with one photo or face, which is then left out."""
 
 
 @dataclass(frozen=True)

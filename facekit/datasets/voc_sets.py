@@ -7,17 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from facekit.datasets.source import (
-    INCORRECT_MASK,
-    MASK,
-    NO_MASK,
-    Report,
-    SourceFace,
-    SourcePhoto,
-    to_box,
-)
+from facekit.datasets.source import INCORRECT_MASK, MASK, NO_MASK, SourceFace, SourcePhoto, to_box
 from facekit.errors import DataError
 from facekit.labels.kitti import DONT_CARE
+from facekit.labels.listed import Report
 from facekit.labels.listing import list_files, split_of
 from facekit.labels.voc import read_voc
 from facekit.photos.formats import PHOTO_SUFFIXES

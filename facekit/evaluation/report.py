@@ -104,7 +104,8 @@ class Evaluation:
 
     ``photos`` are those that every server answered, ``faces`` their labeled faces of all sizes and
     classes. There is an entry of ``servers`` a server and model, and one of ``failures`` for each
-    server that failed on something; ``remarks`` is what else is not measured.
+    server that failed on something; ``remarks`` is what else is not measured. ``wider`` is the
+    average precision of WIDER FACE's subsets by server, where the labels have them.
     """
 
     labels: str
@@ -114,6 +115,7 @@ class Evaluation:
     servers: tuple[ServedScore, ...]
     failures: tuple[Failure, ...]
     remarks: Remarks = Remarks()
+    wider: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return all figures as tables."""
@@ -133,6 +135,13 @@ class Evaluation:
             "AP by height",
             table(self._band_rows(), "ll" + "r" * (1 + len(self.servers))),
         ]
+        if self.wider:
+            subsets = list(next(iter(self.wider.values())))
+            rows = [[name, *map(_share, own.values())] for name, own in self.wider.items()]
+            parts += [
+                "AP by WIDER FACE's own protocol, of all photos and faces",
+                table([["server", *subsets], *rows], "l" + "r" * len(subsets)),
+            ]
         landmark_rows = self._landmark_rows()
         if landmark_rows:
             parts += [
@@ -156,6 +165,7 @@ class Evaluation:
             "photos": self.photos,
             "faces": self.faces,
             "servers": _rounded([_server_values(server) for server in self.servers]),
+            "wider": _rounded({name: dict(own) for name, own in self.wider.items()}),
             "failures": [failure.to_dict() for failure in self.failures],
             **self.remarks.to_dict(),
         }

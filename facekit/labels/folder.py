@@ -17,6 +17,7 @@ from facekit.labels.listing import list_files, split_of
 from facekit.labels.photo_labels import PhotoLabels, stored_view, upright_labels
 from facekit.labels.pts import face_box, photo_stem, present, read_pts
 from facekit.labels.voc import read_voc
+from facekit.labels.wider import find_file, is_label_file, read_labels
 from facekit.landmarks.scheme import POINT_COUNTS
 from facekit.photos.formats import PHOTO_SUFFIXES
 
@@ -39,7 +40,8 @@ def find_labels(
     300-W, where ``<photo>_<k>.pts`` is face k of a photo. A folder with labels in a folder
     ``labels`` or ``annotations`` stands for that one. A photo has its label file's stem (in COCO
     the name that the file says), and lies beside the labels or in a folder ``images`` there or
-    next to theirs. Where several photos have that stem, it is the one that a VOC file names.
+    next to theirs. Where several photos have that stem, it is the one that a VOC file names. WIDER
+    FACE's files and folders are known by their names, see :mod:`facekit.labels.wider`.
 
     Args:
         path: A folder, or one label file.
@@ -55,6 +57,9 @@ def find_labels(
         DataError: There is no such path, it contains no labels or several formats, or a COCO file
             can't be read.
     """
+    wider = find_file(path)
+    if wider is not None:
+        return read_labels(wider, photo_folder, unlabeled)
     suffix, files = _label_files(path)
     folder = files[0].parent
     photos = _Photos([photo_folder] if photo_folder is not None else _photo_folders(folder))
@@ -269,7 +274,8 @@ def select(
     failed = [
         error
         for error in errors
-        if error.path.suffix.lower() not in _LABEL_SUFFIXES  # a file of many photos
+        if error.path.suffix.lower() not in _LABEL_SUFFIXES
+        or is_label_file(error.path)  # of many
         or any(wanted(stem) for stem in _stems(error.path))
     ]
     if list_file is not None and listed is not None:

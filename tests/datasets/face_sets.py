@@ -130,16 +130,19 @@ def write_wider(
 
 def wider_variables(events: WiderRows) -> dict[str, Any]:
     """Cells in cells: per event a cell of n x 1, per photo a cell around its matrix."""
-    names = ("event_list", "file_list", "face_bbx_list", "occlusion_label_list")
+    names = (
+        "event_list", "file_list", "face_bbx_list", "occlusion_label_list", "invalid_label_list"
+    )  # fmt: skip
     found = {name: np.empty((len(events), 1), dtype=object) for name in names}
     for index, (event, photos) in enumerate(events.items()):
-        columns = [np.empty((len(photos), 1), dtype=object) for _ in range(3)]
+        columns = [np.empty((len(photos), 1), dtype=object) for _ in range(4)]
         for place, (name, faces) in enumerate(photos.items()):
             # WIDER keeps a photo without faces as one face of zeros.
             rows = list(faces) or [([0, 0, 0, 0], 0)]
             columns[0][place, 0] = name
             columns[1][place, 0] = np.array([box for box, _ in rows], dtype=np.float64)
             columns[2][place, 0] = np.array([[hidden] for _, hidden in rows], dtype=np.uint8)
+            columns[3][place, 0] = np.zeros((len(rows), 1), dtype=np.uint8)
         found["event_list"][index, 0] = event
         for variable, column in zip(names[1:], columns, strict=True):
             found[variable][index, 0] = column

@@ -106,7 +106,10 @@ def _break_event(variables: dict[str, np.ndarray]) -> None:
     ("change", "expected"),
     [
         (_break_box, ":1: an empty box: 10, 20, 10, 60"),
-        (_break_length, ":1: a photo of 22--Picnic can't be read: 1 boxes, but 2 labels"),
+        (
+            _break_length,
+            ":1: a photo of 22--Picnic can't be read: 1 boxes, but 2 labels of o",
+        ),
         (_break_name, ":1: a photo of 22--Picnic can't be read: it lies outside the set"),
         (_break_columns, ":1: a photo of 22--Picnic can't be read: 3 columns, expected"),
         (_break_event, ": event 1 can't be read: lists of different length"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from facekit.datasets.source import Report
 from facekit.errors import DataError, reading
+
+Report = Callable[[DataError], None]
+"""Takes what is wrong with one photo or face, which is then left out."""
 
 
 @dataclass(frozen=True)
