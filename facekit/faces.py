@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from facekit.errors import InputError
 from facekit.landmarks.crops import FloatArray
 from facekit.landmarks.eyes import centers_xy, has_eyes, rotations_deg
+from facekit.landmarks.pose import poses_deg
 from facekit.landmarks.scheme import groups
 
 _ARRAYS = ("boxes_xyxy", "scores", "points_xy", "point_scores")
@@ -60,6 +62,19 @@ class Face:
             ConfigError: The points are of no known landmark scheme.
         """
         return float(rotations_deg(self.points_xy[None])[0])
+
+    @property
+    def pose_deg(self) -> FloatArray:
+        """Yaw, pitch and roll in degrees, float32 (3,), NaN if unknown.
+
+        Positive is turned to the picture's right, up, and clockwise; see
+        ``facekit.landmarks.pose``.
+
+        Raises:
+            ConfigError: The points are of no known landmark scheme.
+        """
+        pose: FloatArray = poses_deg(self.points_xy[None])[0]
+        return pose
 
     @property
     def center_xy(self) -> FloatArray:
@@ -223,6 +238,15 @@ class Faces:
             ConfigError: There are faces, and their points are of no known landmark scheme.
         """
         return rotations_deg(self.points_xy)
+
+    @functools.cached_property
+    def poses_deg(self) -> FloatArray:
+        """Yaw, pitch and roll of each face in degrees: float32 (N, 3), as ``Face.pose_deg``.
+
+        Raises:
+            ConfigError: There are faces, and their points are of no known landmark scheme.
+        """
+        return poses_deg(self.points_xy)
 
     @property
     def centers_xy(self) -> FloatArray:
