@@ -135,7 +135,8 @@ def angles_deg(rotations: Array) -> Array:
     pitch = np.arcsin(np.clip(-rotations[:, 2, 1], -1, 1))
     yaw = np.arctan2(rotations[:, 2, 0], rotations[:, 2, 2])
     roll = np.arctan2(-rotations[:, 0, 1], rotations[:, 1, 1])
-    return np.degrees(np.stack([yaw, pitch, roll], axis=1))
+    angles: Array = np.degrees(np.stack([yaw, pitch, roll], axis=1))
+    return angles
 
 
 def rotations_of(angles: npt.ArrayLike) -> Array:
