@@ -55,7 +55,7 @@ class Remarks:
             lines.append(f"{count(self.unlabeled, 'photo')} without a label file: not looked at.")
         if self.ignored:
             lines.append(
-                f"{count(self.ignored, 'object')} marked as difficult, as a crowd or as DontCare: "
+                f"{count(self.ignored, 'object')} marked as difficult, crowd, invalid or DontCare: "
                 "neither missed nor wrong to find."
             )
         for points, objects in self.other_points.items():

@@ -165,7 +165,7 @@ def test_what_is_not_measured_gets_a_line() -> None:
     result = Evaluation("x", ScoringRules(), 2, 6, (EMPTY,), (), remarks)
     assert result.text().endswith(
         "\n\n1,200 photos without a label file: not looked at.\n"
-        "2 objects marked as difficult, as a crowd or as DontCare: neither missed nor wrong to "
+        "2 objects marked as difficult, crowd, invalid or DontCare: neither missed nor wrong to "
         "find.\n"
         "1 object with 5 points: not compared, the face schemes have 68, 80, 104.\n"
         "2 objects with 17 points: not compared, the face schemes have 68, 80, 104."

@@ -37,7 +37,7 @@ def test_coco_labels_with_a_crowd(
     assert main(argv) == 0
     out = capsys.readouterr().out
     assert "1 photo with 1 face." in out
-    assert "\n1 object marked as difficult, as a crowd or as DontCare: neither missed" in out
+    assert "\n1 object marked as difficult, crowd, invalid or DontCare: neither missed" in out
     # That of b is no image of the file.
     assert "\n1 photo without a label file: not looked at." in out
     assert rows(out, "any face")[0][3:] == ["1", "1.000", "1.000", "1.000", "0.900"]
