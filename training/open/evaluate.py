@@ -154,7 +154,8 @@ def evaluate(
     """Measure an ONNX file on the photos of a split below the folder of the face sets.
 
     Thresholds are chosen by the figures of the split ``calibration``. ``plot`` is a picture to
-    draw of how reliable the scores are, over all photos but the portraits.
+    draw of how reliable the scores are, over all photos but the portraits; known faces without
+    a label are ignored there.
 
     Raises:
         DataError: A set or the file cannot be read.
@@ -162,6 +163,7 @@ def evaluate(
     detector, served = OnnxDetector(model), served_parameters()
     sets: dict[str, Callable[[], Iterator[Truth]]] = {
         "masks-ilc": lambda: labeled(data, ILC_FOLDER, split, extra=True),
+        "kaggle": lambda: labeled(data, VOC_FOLDER, split, extra=True),
         "kaggle, own labels": lambda: labeled(data, VOC_FOLDER, split),
     }
     if split == "evaluation":
@@ -170,7 +172,7 @@ def evaluate(
     scored: list[ScoredPhoto] = []
     for title, truths in sets.items():
         photos = find_all(detector, truths())
-        scored += photos if title != "helen-test" else []
+        scored += photos if title in ("masks-ilc", "kaggle") else []
         result |= {f"{title}: {name}": value for name, value in figures(photos).items()}
         for low, high in zip(BANDS[:-1], BANDS[1:], strict=True):
             band = height_curve(photos, 0, 0.5, low, high)
@@ -185,9 +187,8 @@ def evaluate(
     empty = find_all(detector, empties(data, split), served)
     result["without faces: photos"] = len(empty)
     result["without faces, served: false boxes"] = false_boxes(empty, 0.0)
-    bins = reliability(
-        outcomes(scored + find_all(detector, empties(data, split)), SMALLEST_COUNTED)
-    )
+    scored += find_all(detector, empties(data, split))
+    bins = reliability(outcomes(scored, SMALLEST_COUNTED))
     for each in bins:
         result[f"scores from {each.low} ({each.boxes}): faces"] = each.share
     if plot:

@@ -22,12 +22,13 @@ from training.detector.inference import TorchDetector
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
 from training.export import write_onnx
 from training.open.evaluate import SMALLEST_COUNTED, calibration_truths, find_all
-from training.open.frames import SHARES
 from training.open.network import OpenNet, calibrate, exportable, load_weights, save_weights
 from training.open.photos import Photos
 from training.open.reliability import outcomes
 
 LOGGER = logging.getLogger("training")
+BY_HAND = ("crowd", "empty")
+"""Kinds of photos whose labels were made by hand: only these tell what is a face."""
 WEIGHTS_SUFFIX = ".npz"
 DESCRIPTION = "Face detector of facekit with FaceNet's tensors. Research and evaluation only."
 
@@ -91,9 +92,7 @@ def export(trained: Path, path: Path, cache: Path | None = None) -> float:
         photos = Photos(cache)
         detector = TorchDetector(exportable(copy.deepcopy(network)), ())
         calibration = fit_sigmoid(
-            outcomes(
-                find_all(detector, calibration_truths(photos, tuple(SHARES))), SMALLEST_COUNTED
-            )
+            outcomes(find_all(detector, calibration_truths(photos, BY_HAND)), SMALLEST_COUNTED)
         )
     LOGGER.info("calibration of the coverage's logit: scale %.3f, shift %.3f", *calibration)
     if path.suffix == WEIGHTS_SUFFIX:
