@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import json
 from types import SimpleNamespace
@@ -93,6 +94,7 @@ def test_faces_answers_each_request_and_a_poisoned_one_fails_alone(models: dict[
         np.testing.assert_allclose(response.tensors["keypoints"][0, 1], [[50, 50]] * 80, atol=1e-4)
 
 
+@functools.cache
 def large_photo() -> np.ndarray:
     return batch([encode(picture((4032, 3024)), "JPEG")])
 

@@ -14,6 +14,7 @@ from tritonclient.utils import InferenceServerException
 from facekit.errors import SetupError
 from facekit.serving import EmbeddedServer
 from tests.backends.models import DALI_CONFIG, ONNX_CONFIG, jpeg, write_dali, write_onnx
+from tests.shared import shared
 from tests.triton import infer
 
 
@@ -31,7 +32,7 @@ def client(
 ) -> Iterator[grpcclient.InferenceServerClient]:
     repository = write_repository(tmp_path_factory.mktemp("models"))
     with (
-        EmbeddedServer(repository) as server,
+        shared(EmbeddedServer(repository)) as server,
         grpcclient.InferenceServerClient(server.grpc_url) as client,
     ):
         yield client

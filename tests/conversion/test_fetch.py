@@ -158,11 +158,10 @@ def test_converter_of_another_version_or_without_content_is_not_found(folder: Pa
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
+@pytest.mark.usefixtures("public_path")
 def test_converter_of_another_user_without_its_mode_says_what_to_run(folder: Path) -> None:
     tool = folder / f"tao-converter_{CONVERTER}" / "tao-converter"
     tool.chmod(0o644)
-    for parent in folder.parents[:3]:
-        parent.chmod(0o755)
     os.seteuid(1234)
     try:
         with pytest.raises(FetchError, match=f"not executable: .*chmod 755 {tool}"):
@@ -283,13 +282,11 @@ def test_folder_for_downloads_that_is_a_file_says_so(ngc: NgcServer, tmp_path: P
 
 @pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
 def test_folder_for_downloads_of_another_user_says_whose_and_what_to_set(
-    ngc: NgcServer, tmp_path: Path
+    ngc: NgcServer, public_path: Path
 ) -> None:
-    weights = tmp_path / "weights"
+    weights = public_path / "weights"
     weights.mkdir()
     os.chown(weights, 4321, 4322)
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
     os.seteuid(1234)
     try:
         with pytest.raises(FetchError) as caught:

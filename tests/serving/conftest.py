@@ -9,22 +9,14 @@ import pytest
 
 from facekit.serving import EmbeddedServer
 from tests.serving.tiny import reset, tiny_repository
+from tests.shared import shared
 
 
 @pytest.fixture(scope="session")
-def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+def tiny_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     """A running server whose ``faces`` works."""
-    with EmbeddedServer(tiny_repository(tmp_path_factory.mktemp("tiny"))) as server:
+    with shared(EmbeddedServer(tiny_repository(tmp_path_factory.mktemp("tiny")))) as server:
         yield server
-
-
-@pytest.fixture
-def tiny_server(shared_server: EmbeddedServer) -> EmbeddedServer:
-    """The shared server, started again if the test before ended it: one failure stays one."""
-    if shared_server.pid is None:
-        shared_server.start()
-        shared_server.wait_ready()
-    return shared_server
 
 
 @pytest.fixture

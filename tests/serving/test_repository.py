@@ -48,10 +48,8 @@ def test_serve_of_a_model_whose_name_triton_cannot_take_names_it(
     assert f"facekit: {model}: a model's folder is named with A-Z" in capsys.readouterr().err
 
 
-def test_serve_of_what_it_may_not_read_names_path_user_and_remedy(tmp_path: Path) -> None:
-    for folder in (tmp_path, *list(tmp_path.parents)[:2]):
-        folder.chmod(0o755)
-    repositories = [tiny_repository(tmp_path / str(n)) for n in range(len(CLOSED))]
+def test_serve_of_what_it_may_not_read_names_path_user_and_remedy(public_path: Path) -> None:
+    repositories = [tiny_repository(public_path / str(n)) for n in range(len(CLOSED))]
     closed = [folder / name for folder, name in zip(repositories, CLOSED, strict=True)]
     command = [sys.executable, "-c", CODE]
     command += [str(OTHER_USER)] if os.geteuid() == 0 else []

@@ -16,12 +16,13 @@ from facekit.errors import SetupError
 from facekit.serving import EmbeddedServer, StockServer
 from facekit.serving.health import check
 from tests.serving.tiny import tiny_repository
+from tests.shared import shared
 
 
 @pytest.fixture(scope="module")
 def restricted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     repository = tiny_repository(tmp_path_factory.mktemp("models"))
-    with EmbeddedServer(repository, restrict_management=True) as server:
+    with shared(EmbeddedServer(repository, restrict_management=True)) as server:
         yield server
 
 

@@ -22,6 +22,7 @@ from facekit.serving.tls import Tls
 from tests.fake_triton import FakeTriton
 from tests.serving.test_supervisor import Served
 from tests.serving.tiny import tiny_repository
+from tests.shared import shared
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program")
 
@@ -67,7 +68,7 @@ def tls(pem: Path, name: str) -> Tls:
 @pytest.fixture(scope="module")
 def encrypted(pem: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
     repository = tiny_repository(tmp_path_factory.mktemp("models"))
-    with EmbeddedServer(repository, tls=tls(pem, "good")) as server:
+    with shared(EmbeddedServer(repository, tls=tls(pem, "good"))) as server:
         yield server
 
 

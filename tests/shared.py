@@ -1,0 +1,39 @@
+"""Servers that tests share: the test during which one ends fails, later ones get another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from facekit.serving.server import TritonServer
+
+_Server = TypeVar("_Server", bound=TritonServer)
+_running: list[TritonServer] = []
+
+
+@contextmanager
+def shared(server: _Server) -> Iterator[_Server]:
+    """Run ``server`` meanwhile; nobody else may end it."""
+    with server:
+        _running.append(server)
+        try:
+            yield server
+        finally:
+            _running.remove(server)
+
+
+def restart_ended() -> str:
+    """Start shared servers that have ended again, at the same ports; say which and how they ended.
+
+    Returns:
+        A paragraph a server with the last lines of its log; "" where all run.
+    """
+    said = []
+    for server in _running:
+        if reason := server.exit_reason():
+            tail = "\n  ".join(server.log_tail(20))
+            said.append(f"The shared server of {server.model_repository}: {reason}:\n  {tail}")
+            server.start()
+            server.wait_ready()
+    return "\n".join(said)
