@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 from facekit.labels.listing import split_of
 from training.facesets import AFW_FOLDER, NO_FACE_FOLDER, PORTRAIT_FOLDER, PORTRAIT_TEST_FOLDER
+from training.landmarks.frames import FRAME_FOLDER
 
 VOC = """<annotation><size><width>{w}</width><height>{h}</height><depth>3</depth></size>{objects}
 </annotation>"""
@@ -71,6 +72,19 @@ def write_sets(root: Path, count: int = 3, split: str = "training") -> Path:
         Image.fromarray(noise).save(root / NO_FACE_FOLDER / f"{name}.jpg")
     crops = rng.integers(0, 256, (14, 36, 36), dtype=np.uint8)
     np.savez(root / "caltech-webfaces-36px.npz", faces=crops)
+    return root
+
+
+def write_frames(root: Path) -> Path:
+    """Write two frames each of a person for training (q0) and of one for evaluation (q4)."""
+    folder = root / FRAME_FOLDER
+    folder.mkdir()
+    for person in ("q0", "q4"):
+        for number in (1, 2):
+            image = Image.new("RGB", (120, 140))
+            draw_face(image, (30, 40, 90, 110))
+            image.save(folder / f"{person}_{number}.jpg")
+            write_pts(folder / f"{person}_{number}_1.pts", face_points((60, 75), 60))
     return root
 
 

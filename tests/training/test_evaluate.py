@@ -13,10 +13,18 @@ from facekit.detection.parameters import ClusteringParameters  # noqa: E402
 from facekit.detection.postprocess import Detections  # noqa: E402
 from facekit.errors import ConfigError, DataError  # noqa: E402
 from facekit.labels.listing import split_of  # noqa: E402
-from tests.training.facesets import face_points, write_open_sets, write_pts, write_sets  # noqa: E402
+from facekit.landmarks.pose import MEAN_FACE, rotations_of  # noqa: E402
+from tests.training.facesets import (  # noqa: E402
+    face_points,
+    write_frames,
+    write_open_sets,
+    write_pts,
+    write_sets,
+)
 from training import checkpoints  # noqa: E402
 from training.facesets import PORTRAIT_TEST_FOLDER, pts_photos  # noqa: E402
 from training.landmarks import evaluate as landmark_evaluate  # noqa: E402
+from training.landmarks.frames import FRAME_FOLDER  # noqa: E402
 from training.landmarks.network import LandmarkNet  # noqa: E402
 from training.landmarks.recipe import export as export_landmarks  # noqa: E402
 from training.open import evaluate as face_evaluate  # noqa: E402
@@ -107,6 +115,24 @@ def test_landmark_figures(tmp_path: Path, detector_file: Path, landmark_file: Pa
     for region in ("eyes", "mouth"):
         share, pixels = (figures[f"true boxes: {region}{unit}"] for unit in ("", ", crop pixels"))
         assert pixels * (75 / 80) == pytest.approx(share * eye_distance(), rel=1e-3)
+
+
+def test_frames_of_people_for_evaluation_are_measured_by_yaw(
+    tmp_path: Path, landmark_file: Path
+) -> None:
+    data = write_frames(write_sets(tmp_path))
+    folder = data / FRAME_FOLDER
+    straight = (MEAN_FACE[:, :2] * 25 + (60, 65)).astype(np.float32)
+    turned = MEAN_FACE @ rotations_of([[-40, 0, 0]])[0].T
+    write_pts(folder / "q4_1_1.pts", straight)
+    write_pts(folder / "q4_2_1.pts", (turned[:, :2] * 25 + (60, 65)).astype(np.float32))
+    figures = landmark_evaluate.evaluate(data, landmark_file)
+    faces = {name: value for name, value in figures.items() if name.endswith("faces")}
+    for yaw in (0, 30):
+        assert faces.pop(f"frames, yaw from {yaw}: faces") == 1
+        for region in ("all", "jaw", "eyes"):
+            assert figures[f"frames, yaw from {yaw}: {region}, crop pixels"] > 1
+    assert faces == {"true boxes: faces": 3}
 
 
 def eye_distance() -> float:

@@ -18,12 +18,18 @@ from torch.utils.data import Dataset
 
 from facekit.contract import CROP_SIDE
 from facekit.errors import DataError
-from facekit.labels.pts import POINT_COUNT, mirror_order, present
+from facekit.labels.pts import POINT_COUNT, face_box, mirror_order, present
 from training.facesets import AFW_FOLDER, PORTRAIT_FOLDER, Photo, pts_photos
+from training.landmarks.frames import FRAME_FOLDER, FRAME_WEIGHT, frames
 from training.loop import step_rng
 
-EXPAND = 1.2
-"""Mean side of a training crop over the longer side of the face box."""
+SCALE_SPREAD = 0.1
+"""Standard deviation of the logarithm of a crop's side over that of the true box's crop.
+
+Of the served detector's boxes on 174 portraits of helen-train it is 0.10.
+"""
+SHIFT_SPREAD = 0.035
+"""Standard deviation of a crop's center from the box's, in sides; of those boxes 0.03."""
 PATCH_SIZE = 208
 PATCH_FACE = 80.0
 """Longer side of the face box in a stored patch, in pixels."""
@@ -46,9 +52,11 @@ class FacePatch:
 
     image: Image.Image
     points: NDArray[np.float32]
+    weight: float = 1.0
+    """How often the face is shown, against one of 300-W."""
 
 
-def make_patch(photo: Photo, index: int) -> FacePatch:
+def make_patch(photo: Photo, index: int, weight: float = 1.0) -> FacePatch:
     """Cut the stored patch of a photo's face; the border of the photo is repeated outwards."""
     x1, y1, x2, y2 = (float(value) for value in photo.boxes[index])
     side = max(x2 - x1, y2 - y1) * PATCH_SIZE / PATCH_FACE
@@ -61,7 +69,7 @@ def make_patch(photo: Photo, index: int) -> FacePatch:
         (PATCH_SIZE, PATCH_SIZE), Image.Resampling.BILINEAR, box=box
     )
     points = (photo.points[index] - [left, top]) * (PATCH_SIZE / side)
-    return FacePatch(image, points.astype(np.float32))
+    return FacePatch(image, points.astype(np.float32), weight)
 
 
 def load_patches(data: Path, point_count: int = POINT_COUNT) -> list[FacePatch]:
@@ -79,6 +87,10 @@ def load_patches(data: Path, point_count: int = POINT_COUNT) -> list[FacePatch]:
     for folder in folders:
         for photo in pts_photos(folder, False, point_count, wrong.append):
             patches += [make_patch(photo, index) for index in range(len(photo.points))]
+    if (data / FRAME_FOLDER).is_dir():
+        for photo in frames(data, point_count, False, wrong.append):
+            faces = range(len(photo.points))
+            patches += [make_patch(photo, index, FRAME_WEIGHT) for index in faces]
     for error in wrong:
         LOGGER.warning("left out: %s", error)
     LOGGER.info("%d faces to train on, %d files left out", len(patches), len(wrong))
@@ -93,15 +105,19 @@ def warp(patch: FacePatch, rng: np.random.Generator) -> tuple[Image.Image, NDArr
     The points are in crop pixels from its top left corner, the rule by which the kit maps points
     back to the photo: float32 [points, 2].
     """
-    angle = math.radians(float(rng.normal(0, 14) if rng.random() < 0.7 else rng.uniform(-45, 45)))
-    scale = CROP_SIDE / (PATCH_FACE * EXPAND) * float(np.exp(rng.normal(0, 0.1)))
+    angle = math.radians(float(rng.normal(0, 12) if rng.random() < 0.8 else rng.uniform(-45, 45)))
     stretch = float(np.exp(rng.normal(0, 0.06)))
     turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-    forward = np.diag([scale * stretch, scale / stretch]) @ turn
+    forward = np.diag([stretch, 1 / stretch]) @ turn
     if rng.random() < 0.5:
         forward[0] *= -1
     middle = PATCH_SIZE / 2
-    goal = CROP_SIDE / 2 + rng.normal(0, 0.045, size=2) * CROP_SIDE
+    # The crop that is served is the square of the turned face's own box, as a detector finds it.
+    box = face_box((patch.points - middle) @ forward.T)
+    side = (box[2:] - box[:2]).max() * np.exp(rng.normal(0, SCALE_SPREAD))
+    forward *= CROP_SIDE / side
+    shift = rng.normal(0, SHIFT_SPREAD, size=2) - (box[:2] + box[2:]) / 2 / side
+    goal = (0.5 + shift) * CROP_SIDE
     inverse = np.linalg.inv(forward)
     corner = np.array([middle, middle]) - inverse @ goal
     coefficients = (*inverse[0], corner[0], *inverse[1], corner[1])
@@ -174,6 +190,8 @@ class Crops(Dataset[dict[str, Tensor]]):
 
     def __init__(self, patches: Sequence[FacePatch], seed: int) -> None:
         self.patches, self.seed = patches, seed
+        weights = np.cumsum([patch.weight for patch in patches])
+        self._shares = weights / weights[-1]
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         """Return ``crops`` uint8 [32, 1, 80, 80] and ``points`` float32 [32, points, 2].
@@ -183,7 +201,8 @@ class Crops(Dataset[dict[str, Tensor]]):
         rng = step_rng(self.seed, step)
         crops, points = [], []
         for _ in range(BATCH):
-            image, marks = warp(self.patches[int(rng.integers(len(self.patches)))], rng)
+            drawn = int(np.searchsorted(self._shares, rng.random(), side="right"))
+            image, marks = warp(self.patches[drawn], rng)
             if rng.random() < 0.35:
                 hide(image, marks, rng)
             crops.append(degrade(image, rng)[None])

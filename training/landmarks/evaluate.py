@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +15,17 @@ from facekit.contract import CROP_SIDE
 from facekit.errors import BoxError, DataError
 from facekit.evaluation.landmark_errors import FAILURE, LandmarkErrors, faces_on
 from facekit.landmarks.crops import crop_squares, cut_crops, to_photo
+from facekit.landmarks.pose import poses_deg
 from facekit.landmarks.scheme import POINT_COUNTS
 from training.detector.inference import Detector, OnnxDetector, find_boxes, median_ms, open_session
 from training.facesets import PORTRAIT_TEST_FOLDER, Photo, pts_photos
+from training.landmarks.frames import FRAME_FOLDER, frames
 from training.landmarks.network import INPUT_NAME, PEAKS_NAME, POINTS_NAME
 from training.open.evaluate import served_parameters
 
 LOGGER = logging.getLogger("training")
+YAW_BINS = (0, 10, 20, 30)
+"""From where on in degrees frames are measured together."""
 Array = NDArray[np.float32]
 Choose = Callable[[Photo], Sequence[Array | None]]
 """Gives the box to cut for every face of a photo, None where the face is missed."""
@@ -117,8 +121,30 @@ def figures_of(errors: LandmarkErrors) -> dict[str, float]:
     return figures
 
 
+def by_yaw(landmarker: Landmarker, photos: Iterable[Photo]) -> dict[str, float]:
+    """Measure faces from their true boxes by how far the head is turned, as the labels have it.
+
+    Photos have one face each. Errors are in pixels of the 80x80 crop: the distance of the eyes
+    shrinks where a head is turned.
+    """
+    bins: dict[int, list[Photo]] = {low: [] for low in YAW_BINS}
+    for photo in photos:
+        yaw = abs(float(poses_deg(photo.points[:1])[0, 0]))
+        bins[max(low for low in YAW_BINS if low <= yaw)].append(photo)
+    figures: dict[str, float] = {}
+    for low, turned in bins.items():
+        if turned:
+            errors = measure(landmarker, turned, true_boxes)
+            figures[f"yaw from {low}: faces"] = errors.faces
+            for region, (pixels, _) in errors.by_region().items():
+                figures[f"yaw from {low}: {region}, crop pixels"] = pixels
+    return figures
+
+
 def evaluate(data: Path, model: Path, detector_model: Path | None = None) -> dict[str, float]:
     """Measure a landmark network, an ONNX file of 68, 80 or 104 points, on the test portraits.
+
+    Where the face sets have video frames, those of the people for evaluation are measured too.
 
     Args:
         data: Folder of the face sets; or any other folder of photos with ``.pts`` files.
@@ -148,6 +174,9 @@ def evaluate(data: Path, model: Path, detector_model: Path | None = None) -> dic
         for name, choose in runs.items()
         for title, value in figures_of(measure(landmarker, photos, choose)).items()
     }
+    if (data / FRAME_FOLDER).is_dir():
+        turned = frames(data, count, True, partial(LOGGER.warning, "left out: %s"))
+        figures.update({f"frames, {k}": v for k, v in by_yaw(landmarker, turned).items()})
     for batch in (1, 8):
         crops = np.random.default_rng(0).random((batch, 1, CROP_SIDE, CROP_SIDE), np.float32) * 255
         run = partial(landmarker.session.run, None, {INPUT_NAME: crops})

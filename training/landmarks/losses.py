@@ -8,8 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from facekit.contract import CROP_SIDE
-from training.landmarks.network import map_places
+from training.landmarks.network import CELL, map_places
 
 WING_WIDTH = 4.0
 WING_CURVATURE = 0.8
@@ -49,18 +48,18 @@ def point_loss(predicted: Tensor, true: Tensor, name: str = "wing") -> Tensor:
     return (POINT_LOSSES[name](error) * here).sum() / here.sum().clamp(min=1)
 
 
-def map_loss(maps: Tensor, points: Tensor) -> Tensor:
+def map_loss(logs: Tensor, points: Tensor) -> Tensor:
     """Return the cross entropy of the softmax maps against a blob at each true point.
 
-    It is the mean over the points that are annotated and lie inside the crop. Logit maps are
-    float32 [n, points, size, size]; points [n, points, 2] as in ``point_loss``.
+    It is the mean over the points that are annotated and lie on the maps, whose logarithms are
+    float32 [n, points, 24, 24]; points [n, points, 2] as in ``point_loss``.
     """
-    inside = ((points >= 0) & (points <= CROP_SIDE - 1)).all(dim=-1)
+    places = map_places().to(logs.device)
+    low, high = places[0] - CELL / 2, places[-1] + CELL / 2
+    inside = ((points >= low) & (points <= high)).all(dim=-1)
     points = torch.nan_to_num(points)
-    places = map_places(maps.shape[-1]).to(maps.device)
     blobs = torch.exp(-0.5 * ((places - points[..., None]) / MAP_SIGMA) ** 2)
     blobs = blobs / blobs.sum(dim=-1, keepdim=True).clamp(min=1e-6)
-    along_x = torch.matmul(maps, blobs[:, :, 0, :, None]).squeeze(-1)
-    expected = (along_x * blobs[:, :, 1]).sum(dim=-1)
-    entropy = torch.logsumexp(maps.flatten(2), dim=-1) - expected
+    along_x = torch.matmul(logs, blobs[:, :, 0, :, None]).squeeze(-1)
+    entropy = -(along_x * blobs[:, :, 1]).sum(dim=-1)
     return (entropy * inside).sum() / inside.sum().clamp(min=1)

@@ -12,8 +12,12 @@ from facekit.contract import CROP_SIDE, MODELS
 
 INPUT_NAME = MODELS["fpenet"].inputs[0].name
 MAPS_NAME, POINTS_NAME, PEAKS_NAME = (tensor.name for tensor in MODELS["fpenet"].outputs)
-MAP_SIZE = 20
-"""Side of the maps the network computes; they are then interpolated to the crop's size."""
+CELL = 4
+"""Crop pixels that a cell of the maps is wide."""
+MAP_MARGIN = 2
+"""Cells by which the maps reach past each edge of the crop: a tight box cuts off chin or jaw."""
+INNER_SIZE = CROP_SIDE // CELL
+MAP_SIZE = INNER_SIZE + 2 * MAP_MARGIN
 
 
 def interpolation_matrix(small: int, large: int) -> NDArray[np.float32]:
@@ -35,9 +39,9 @@ def interpolation_matrix(small: int, large: int) -> NDArray[np.float32]:
     return matrix.astype(np.float32)
 
 
-def map_places(size: int) -> Tensor:
-    """Return where the columns of a map lie in the 80-pixel crop, float32 [size]."""
-    return (torch.arange(size, dtype=torch.float32) + 0.5) * (CROP_SIDE / size) - 0.5
+def map_places() -> Tensor:
+    """Return where the columns of a map lie in the 80-pixel crop, float32 [24], -6.5 to 85.5."""
+    return (torch.arange(MAP_SIZE, dtype=torch.float32) - MAP_MARGIN + 0.5) * CELL - 0.5
 
 
 class Unit(nn.Module):
@@ -70,7 +74,10 @@ class Residual(nn.Module):
 
 
 class LandmarkNet(nn.Module):
-    """Crop in, point maps and points out."""
+    """Crop in, point maps and points out.
+
+    The decoder works on maps that reach past the crop, so that a point outside it can be found.
+    """
 
     def __init__(self, points: int = 68, width: int = 32) -> None:
         """Make the network; ``width`` channels at a quarter of the crop, 2 and 4 times below."""
@@ -78,53 +85,56 @@ class LandmarkNet(nn.Module):
         half = width // 2
         self.stem = nn.Sequential(Unit(1, half, 5, 2), Unit(half, half))
         self.down20 = nn.Sequential(Unit(half, width, 3, 2), Residual(width))
-        self.down10 = nn.Sequential(Unit(width, 2 * width, 3, 2), Residual(2 * width))
-        self.down5 = nn.Sequential(Unit(2 * width, 4 * width, 3, 2), Residual(4 * width))
+        self.down10 = nn.Sequential(Unit(width, 2 * width, 3, 2), *_residuals(2 * width))
+        self.down5 = nn.Sequential(Unit(2 * width, 4 * width, 3, 2), *_residuals(4 * width))
         self.side10 = nn.Conv2d(4 * width, 2 * width, 1, bias=False)
         self.up10 = Residual(2 * width)
         self.side20 = nn.Conv2d(2 * width, width, 1, bias=False)
         self.up20 = Unit(width, 2 * width)
         self.maps = nn.Conv2d(2 * width, points, 1)
         self.grow = nn.Upsample(scale_factor=2, mode="nearest")
-        self.set_map_size(CROP_SIDE)
-
-    def set_map_size(self, size: int) -> None:
-        """Choose the side of the interpolated maps: 80 to serve, less for quicker training.
-
-        Points stay in pixels of the 80-pixel crop.
-        """
-        device = self.maps.weight.device
-        matrix = torch.from_numpy(interpolation_matrix(MAP_SIZE, size)).to(device)
+        matrix = torch.from_numpy(interpolation_matrix(INNER_SIZE, CROP_SIDE))
         self.register_buffer("down_matrix", matrix, persistent=False)
         self.register_buffer("across_matrix", matrix.T.contiguous(), persistent=False)
-        places = map_places(size).to(device)
+        places = map_places()
         grid = torch.stack(torch.meshgrid(places, places, indexing="xy"), dim=-1)
         self.register_buffer("grid", grid.reshape(-1, 2), persistent=False)
 
     def small_maps(self, crops: Tensor) -> Tensor:
-        """Return the maps [n, points, 20, 20] of crops [n, 1, 80, 80], before interpolation."""
+        """Return the logit maps [n, points, 24, 24] of crops [n, 1, 80, 80]."""
         x = self.stem(crops * (1.0 / 64.0) - 2.0)
         at20 = self.down20(x)
         at10 = self.down10(at20)
         at5 = self.down5(at10)
-        at10 = self.up10(at10 + self.grow(self.side10(at5)))
-        at20 = self.up20(at20 + self.grow(self.side20(at10)))
+        at10 = self.up10(_widen(at10 + self.grow(self.side10(at5)), MAP_MARGIN // 2))
+        at20 = self.up20(_widen(at20, MAP_MARGIN) + self.grow(self.side20(at10)))
         with torch.autocast(crops.device.type, enabled=False):
             maps: Tensor = self.maps(at20.float())
         return maps
 
-    def enlarge(self, maps: Tensor) -> Tensor:
-        """Interpolate maps float [n, points, 20, 20] to [n, points, 80, 80]."""
-        down, across = self.get_buffer("down_matrix"), self.get_buffer("across_matrix")
-        return torch.matmul(down, torch.matmul(maps, across))
+    def locate(self, likely: Tensor) -> Tensor:
+        """Return the mean places of softmax maps [n, points, 576]: [n, points, 2], crop pixels."""
+        return torch.matmul(likely, self.get_buffer("grid"))
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Find the points in crops, float [n, 1, 80, 80], gray 0..255.
 
         Returns:
-            Logit maps [n, points, 80, 80]; points [n, points, 2], x and y in crop pixels
-            0..79; the largest value of each point's softmax map [n, points].
+            Logit maps [n, points, 80, 80], interpolated from the part of the network's maps inside
+            the crop; points [n, points, 2], x and y in crop pixels, -6.5 to 85.5; the largest
+            value of each point's softmax map [n, points], a crop pixel's share of its cell.
         """
-        maps = self.enlarge(self.small_maps(crops))
+        maps = self.small_maps(crops)
+        inside = maps[:, :, MAP_MARGIN:-MAP_MARGIN, MAP_MARGIN:-MAP_MARGIN]
+        down, across = self.get_buffer("down_matrix"), self.get_buffer("across_matrix")
         likely = torch.softmax(maps.flatten(2), dim=-1)
-        return maps, torch.matmul(likely, self.get_buffer("grid")), likely.amax(dim=-1)
+        large = torch.matmul(down, torch.matmul(inside, across))
+        return large, self.locate(likely), likely.amax(dim=-1) / CELL**2
+
+
+def _residuals(channels: int) -> tuple[Residual, Residual]:
+    return Residual(channels), Residual(channels)
+
+
+def _widen(maps: Tensor, margin: int) -> Tensor:
+    return nn.functional.pad(maps, (margin,) * 4)

@@ -21,10 +21,6 @@ from training.landmarks.network import INPUT_NAME, MAPS_NAME, PEAKS_NAME, POINTS
 from training.loop import Run, StepResult, other_run
 from training.steps import StepOptions, StepRecipe
 
-COARSE_SIZE = 40
-"""Side of the maps during most of the training: a quarter of the work."""
-COARSE_SHARE = 0.85
-"""Share of a run, from its start, that trains on the coarse maps."""
 REGIONS = ("all", "eyes", "mouth")
 """Regions whose errors are recorded: those of NVIDIA's card."""
 
@@ -33,8 +29,9 @@ REGIONS = ("all", "eyes", "mouth")
 class LandmarkOptions(StepOptions):
     """Options of a run: 68, 80 or 104 points, whose loss is ``wing``, ``l1`` or ``l2``."""
 
+    steps: int = 16000
     points: int = POINT_COUNT
-    loss: str = "wing"
+    loss: str = "l1"
 
 
 class LandmarkRecipe(StepRecipe):
@@ -69,16 +66,14 @@ class LandmarkRecipe(StepRecipe):
 
     def step(self, model: LandmarkNet, step: int, batch: dict[str, Tensor]) -> StepResult:
         """Return the loss of a batch of ``Crops``, and its errors in crop pixels by region."""
-        model.set_map_size(COARSE_SIZE if step < COARSE_SHARE * self.steps else CROP_SIDE)
         crops = batch["crops"].float().contiguous(memory_format=torch.channels_last)
         points = batch["points"]
         with half_precision(crops.device):
-            small = model.small_maps(crops)
-        maps = model.enlarge(small.float())
-        likely = torch.softmax(maps.flatten(2), dim=-1)
-        found = torch.matmul(likely, model.get_buffer("grid"))
+            maps = model.small_maps(crops).float()
+        logs = torch.log_softmax(maps.flatten(2), dim=-1)
+        found = model.locate(logs.exp())
         by_points = point_loss(found, points, self.loss)
-        by_maps = MAP_WEIGHT * map_loss(maps, points)
+        by_maps = MAP_WEIGHT * map_loss(logs.view_as(maps), points)
         values = {self.loss: by_points, "map": by_maps, **region_errors(found.detach(), points)}
         return StepResult(torch.stack([by_points, by_maps]).sum(), values)
 
