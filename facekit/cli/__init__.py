@@ -101,12 +101,9 @@ def add_server(parser: argparse.ArgumentParser, help_of_url: str, **url: Any) ->
     """Declare a server's address, certificate and timeout; ``url`` goes to that of ``--url``."""
     parser.add_argument("--url", metavar="HOST:PORT", help=help_of_url, **url)
     add_tls_certificate(parser)
+    timeout_help = "how long one photo may take (default: %(default)g)"
     parser.add_argument(
-        "--timeout",
-        metavar="SECONDS",
-        type=timeout,
-        default=30.0,
-        help="how long one photo may take (default: %(default)g)",
+        "--timeout", metavar="SECONDS", type=timeout, default=30.0, help=timeout_help
     )
 
 
@@ -124,36 +121,29 @@ def add_tls_certificate(parser: argparse.ArgumentParser) -> None:
 
 def add_min_score(parser: argparse.ArgumentParser) -> None:
     """Declare the option that leaves out faces of a low score."""
+    min_score_help = "leave out faces of a lower score, 0 to 1 (default: none)"
     parser.add_argument(
-        "--min-score",
-        metavar="SCORE",
-        type=score,
-        default=0.0,
-        help="leave out faces of a lower score, 0 to 1 (default: none)",
+        "--min-score", metavar="SCORE", type=score, default=0.0, help=min_score_help
     )
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Declare the option that chooses the model."""
-    parser.add_argument(
-        "--model",
-        choices=_DETECTORS,
-        default=_DETECTORS[0],
-        help="what to find: boxes and landmarks (faces, the default), who wears a mask "
-        "(facemask_ensemble), or only boxes (facenet_ensemble)",
+    model_help = (
+        "what to find: boxes and landmarks (faces, the default), who wears a mask "
+        "(facemask_ensemble), or only boxes (facenet_ensemble)"
     )
+    parser.add_argument("--model", choices=_DETECTORS, default=_DETECTORS[0], help=model_help)
 
 
 def add_dataset(parser: argparse.ArgumentParser) -> None:
     """Declare a dataset to read, and the option for the folder of its photos."""
     parser.add_argument("dataset", metavar="IN.json", type=Path, help="the COCO file to read")
-    parser.add_argument(
-        "--photos",
-        metavar="DIR",
-        type=Path,
-        help="folder that its file names are relative to (default: the one that the dataset "
-        "names, else its own)",
+    photos_help = (
+        "folder that its file names are relative to (default: the one that the dataset "
+        "names, else its own)"
     )
+    parser.add_argument("--photos", metavar="DIR", type=Path, help=photos_help)
 
 
 def add_json(parser: argparse.ArgumentParser, what: str) -> None:

@@ -26,24 +26,16 @@ def add_parser(subparsers: Any) -> None:
         "can't be read are reported and skipped; the exit code is then 1.",
     )
     add_dataset(parser)
-    parser.add_argument(
-        "--out",
-        metavar="DIR",
-        type=Path,
-        required=True,
-        help="folder of the chips: new, empty, or with older chips, which are replaced",
-    )
+    out_help = "folder of the chips: new, empty, or with older chips, which are replaced"
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help=out_help)
     whole = whole_number(0)
     parser.add_argument(
         "--size", metavar="PX", type=whole, default=256, help="side (default: %(default)s)"
     )
-    parser.add_argument(
-        "--margin",
-        metavar="PART",
-        type=float,
-        default=0.3,
-        help="on each side of the landmarks' square, as a part of its side (default: %(default)s)",
+    margin_help = (
+        "on each side of the landmarks' square, as a part of its side (default: %(default)s)"
     )
+    parser.add_argument("--margin", metavar="PART", type=float, default=0.3, help=margin_help)
     parser.add_argument(
         "--format", choices=("jpg", "png"), default="jpg", help="default: %(default)s"
     )
@@ -55,13 +47,8 @@ def add_parser(subparsers: Any) -> None:
         default=0.0,
         help="leave out faces whose box has a side below this (default: none)",
     )
-    parser.add_argument(
-        "--jobs",
-        metavar="N",
-        type=whole,
-        default=0,
-        help="photos processed at a time (default: the number of processors)",
-    )
+    jobs_help = "photos processed at a time (default: the number of processors)"
+    parser.add_argument("--jobs", metavar="N", type=whole, default=0, help=jobs_help)
 
 
 def run(args: argparse.Namespace) -> int:

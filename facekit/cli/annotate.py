@@ -30,12 +30,10 @@ def add_parser(subparsers: Any) -> None:
         "NAME.failures.jsonl beside the dataset and do not stop the others; the exit code is then "
         "1.",
     )
-    parser.add_argument(
-        "folder",
-        metavar="DIR",
-        type=file_name,
-        help="the photo folder, or a text file of s3://, gs:// or file:// addresses, one a line",
+    folder_help = (
+        "the photo folder, or a text file of s3://, gs:// or file:// addresses, one a line"
     )
+    parser.add_argument("folder", metavar="DIR", type=file_name, help=folder_help)
     _add_outputs(parser)
     _add_server(parser)
     add_model(parser)
@@ -45,37 +43,23 @@ def add_parser(subparsers: Any) -> None:
         action="store_true",
         help="detect changes by a photo's content instead of its time; every run reads all photos",
     )
-    parser.add_argument(
-        "--retry-failed",
-        action="store_true",
-        help="retry photos that can't be used; other failures are always retried",
-    )
+    retry_failed_help = "retry photos that can't be used; other failures are always retried"
+    parser.add_argument("--retry-failed", action="store_true", help=retry_failed_help)
     parser.add_argument(
         "--store",
         metavar="URL",
         help="also update a store: sqlite:///FILE or redis://[:PASSWORD@]HOST[:PORT][/DB], also "
         "rediss:// and unix://; facekit query reads it",
     )
-    parser.add_argument(
-        "--dataset",
-        metavar="NAME",
-        help="name in the store (needs --store; default: the folder's name)",
-    )
-    parser.add_argument(
-        "--ray",
-        metavar="ADDRESS",
-        help="distribute the work over a Ray cluster, such as auto or HOST:6379 (needs --url)",
-    )
+    dataset_help = "name in the store (needs --store; default: the folder's name)"
+    parser.add_argument("--dataset", metavar="NAME", help=dataset_help)
+    ray_help = "distribute the work over a Ray cluster, such as auto or HOST:6379 (needs --url)"
+    parser.add_argument("--ray", metavar="ADDRESS", help=ray_help)
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--coco",
-        metavar="FILE",
-        type=file_name,
-        required=True,
-        help="the dataset in the COCO keypoints format; the record of the run is FILE.results",
-    )
+    coco_help = "the dataset in the COCO keypoints format; the record of the run is FILE.results"
+    parser.add_argument("--coco", metavar="FILE", type=file_name, required=True, help=coco_help)
     parser.add_argument("--jsonl", metavar="FILE", type=file_name, help="also as JSON Lines")
     parser.add_argument("--parquet", metavar="FILE", type=file_name, help="also as Parquet")
     parser.add_argument(
@@ -101,12 +85,10 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
     )
-    parser.add_argument(
-        "--concurrency",
-        metavar="N",
-        type=whole_number(1),
-        help="requests in flight over all servers (default: 8 a server; with --ray 4 a worker)",
+    concurrency_help = (
+        "requests in flight over all servers (default: 8 a server; with --ray 4 a worker)"
     )
+    parser.add_argument("--concurrency", metavar="N", type=whole_number(1), help=concurrency_help)
     parser.add_argument(
         "--server-wait",
         metavar="SECONDS",

@@ -49,18 +49,10 @@ def add_parser(subparsers: Any) -> None:
         help="gRPC address of a running server, whose memory, processor time and bound are then "
         "not measured (default: an embedded server is started)",
     )
-    parser.add_argument(
-        "--beside",
-        metavar="HOST:PORT",
-        help="gRPC address of another running server: measure `faces` of both in turns",
-    )
-    parser.add_argument(
-        "--photos",
-        metavar="PATH",
-        nargs="+",
-        type=Path,
-        help="photos, or folders of photos (default: mosaics of public-domain portraits)",
-    )
+    beside_help = "gRPC address of another running server: measure `faces` of both in turns"
+    parser.add_argument("--beside", metavar="HOST:PORT", help=beside_help)
+    photos_help = "photos, or folders of photos (default: mosaics of public-domain portraits)"
+    parser.add_argument("--photos", metavar="PATH", nargs="+", type=Path, help=photos_help)
     parser.add_argument(
         "--photo-size",
         metavar="WxH",
@@ -70,19 +62,11 @@ def add_parser(subparsers: Any) -> None:
         help="sizes of the mosaics, the first for the sweep "
         f"(default: {' '.join(f'{width}x{height}' for width, height in _PHOTO_SIZES)})",
     )
+    faces_help = "faces of a mosaic (default: %(default)s)"
+    parser.add_argument("--faces", metavar="N", type=whole_number(1), default=8, help=faces_help)
+    seconds_help = "length of one measurement (default: %(default)g)"
     parser.add_argument(
-        "--faces",
-        metavar="N",
-        type=whole_number(1),
-        default=8,
-        help="faces of a mosaic (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seconds",
-        metavar="S",
-        type=positive_number,
-        default=3.0,
-        help="length of one measurement (default: %(default)g)",
+        "--seconds", metavar="S", type=positive_number, default=3.0, help=seconds_help
     )
     parser.add_argument(
         "--concurrency",
@@ -91,13 +75,8 @@ def add_parser(subparsers: Any) -> None:
         default=_CONCURRENCY,
         help=f"requests at a time (default: {','.join(map(str, _CONCURRENCY))})",
     )
-    parser.add_argument(
-        "--soak",
-        metavar="N",
-        type=whole_number(1),
-        default=5000,
-        help="requests of the memory measurement (default: %(default)s)",
-    )
+    soak_help = "requests of the memory measurement (default: %(default)s)"
+    parser.add_argument("--soak", metavar="N", type=whole_number(1), default=5000, help=soak_help)
     parser.add_argument(
         "--only",
         metavar="SECTION,...",

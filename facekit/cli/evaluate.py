@@ -41,20 +41,13 @@ def add_parser(subparsers: Any) -> None:
         "that. A photo or label file that can't be used is reported and does not stop the others; "
         "the exit code is then 1.",
     )
-    parser.add_argument(
-        "--labels",
-        metavar="PATH",
-        type=Path,
-        required=True,
-        help="folder of KITTI (.txt), VOC (.xml) or 300-W (.pts) labels, a COCO .json file, or "
-        "WIDER FACE's WIDER_val with wider_face_split next to it",
+    labels_help = (
+        "folder of KITTI (.txt), VOC (.xml) or 300-W (.pts) labels, a COCO .json file, or "
+        "WIDER FACE's WIDER_val with wider_face_split next to it"
     )
-    parser.add_argument(
-        "--photos",
-        metavar="DIR",
-        type=Path,
-        help="folder of the photos (default: beside the labels, or `images` next to them)",
-    )
+    parser.add_argument("--labels", metavar="PATH", type=Path, required=True, help=labels_help)
+    photos_help = "folder of the photos (default: beside the labels, or `images` next to them)"
+    parser.add_argument("--photos", metavar="DIR", type=Path, help=photos_help)
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
         "--split",
@@ -70,12 +63,10 @@ def add_parser(subparsers: Any) -> None:
         "server is started)",
         action="append",
     )
-    parser.add_argument(
-        "--model",
-        metavar="MODEL",
-        action="append",
-        help="faces (default), facenet_ensemble or facemask_ensemble; repeat it to compare several",
+    model_help = (
+        "faces (default), facenet_ensemble or facemask_ensemble; repeat it to compare several"
     )
+    parser.add_argument("--model", metavar="MODEL", action="append", help=model_help)
     parser.add_argument(
         "--class-map",
         metavar="LABEL=CLASS,...",

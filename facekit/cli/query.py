@@ -52,19 +52,11 @@ def add_parser(subparsers: Any) -> None:
         "--dataset", metavar="NAME", help="which dataset, where the store has several"
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "--min-faces",
-        metavar="N",
-        type=whole_number(0),
-        help="photos with at least N faces, those with most first",
-    )
+    min_faces_help = "photos with at least N faces, those with most first"
+    what.add_argument("--min-faces", metavar="N", type=whole_number(0), help=min_faces_help)
     what.add_argument("--photo", metavar="PATH", help="faces of one photo, named as in the dataset")
-    what.add_argument(
-        "--min-score",
-        metavar="S",
-        type=score,
-        help="faces of a score of at least S, best first",
-    )
+    min_score_help = "faces of a score of at least S, best first"
+    what.add_argument("--min-score", metavar="S", type=score, help=min_score_help)
     what.add_argument(
         "--rotated-beyond",
         metavar="DEG",
@@ -75,11 +67,8 @@ def add_parser(subparsers: Any) -> None:
         "--by-folder", action="store_true", help="photos and faces directly in each folder"
     )
     what.add_argument("--by-category", action="store_true", help="faces of each category")
-    parser.add_argument(
-        "--category",
-        metavar="NAME",
-        help="only faces of this category, with --min-score or --rotated-beyond, or alone",
-    )
+    category_help = "only faces of this category, with --min-score or --rotated-beyond, or alone"
+    parser.add_argument("--category", metavar="NAME", help=category_help)
     parser.add_argument("--limit", metavar="N", type=whole_number(0), help="at most N rows")
     add_json(parser, "the answer")
 

@@ -41,27 +41,20 @@ def add_parser(subparsers: Any) -> None:
             metavar="N",
             help=f"{what} (%(default)s; 0: any free one)",
         )
-    parser.add_argument(
-        "--address",
-        default="127.0.0.1",
-        metavar="IP",
-        help="IPv4 or IPv6 address to listen on (127.0.0.1 or ::1: this machine only; 0.0.0.0: "
-        "every network over IPv4; :: is every network over IPv6, and gRPC over IPv4 too)",
+    address_help = (
+        "IPv4 or IPv6 address to listen on (127.0.0.1 or ::1: this machine only; 0.0.0.0: "
+        "every network over IPv4; :: is every network over IPv6, and gRPC over IPv4 too)"
     )
-    parser.add_argument(
-        "--model-repository",
-        type=Path,
-        metavar="DIR",
-        help="the model repository (default: the kit's own; also FACEKIT_MODEL_REPOSITORY)",
+    parser.add_argument("--address", default="127.0.0.1", metavar="IP", help=address_help)
+    model_repository_help = (
+        "the model repository (default: the kit's own; also FACEKIT_MODEL_REPOSITORY)"
     )
-    parser.add_argument(
-        "--native",
-        nargs="?",
-        const="",
-        metavar="DIR",
-        help="run the Triton in this folder, by default the one of NVIDIA's images, with its own "
-        "backends",
+    parser.add_argument("--model-repository", type=Path, metavar="DIR", help=model_repository_help)
+    native_help = (
+        "run the Triton in this folder, by default the one of NVIDIA's images, with its own "
+        "backends"
     )
+    parser.add_argument("--native", nargs="?", const="", metavar="DIR", help=native_help)
     parser.add_argument(
         "--config-name",
         metavar="NAME",

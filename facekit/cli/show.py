@@ -29,23 +29,16 @@ def add_parser(subparsers: Any) -> None:
         "landmarks, or one photo at full size.",
     )
     add_dataset(parser)
-    parser.add_argument(
-        "--out",
-        metavar="FILE",
-        type=_picture,
-        required=True,
-        help="the picture, .png or .jpg; `annotate` skips *.faces.png and .jpg",
-    )
+    out_help = "the picture, .png or .jpg; `annotate` skips *.faces.png and .jpg"
+    parser.add_argument("--out", metavar="FILE", type=_picture, required=True, help=out_help)
     parser.add_argument(
         "--photo", metavar="NAME", help="draw only this photo, at full size; its path or its end"
     )
-    parser.add_argument(
-        "--pick",
-        choices=_PICKS,
-        default=_PICKS[0],
-        help="which photos: a mixture (the default), evenly spread over the dataset, with the most "
-        "faces, with the largest rotation, with the lowest score, or failed ones",
+    pick_help = (
+        "which photos: a mixture (the default), evenly spread over the dataset, with the most "
+        "faces, with the largest rotation, with the lowest score, or failed ones"
     )
+    parser.add_argument("--pick", choices=_PICKS, default=_PICKS[0], help=pick_help)
     count = whole_number(1, _MOST_PHOTOS)
     parser.add_argument(
         "--count", metavar="N", type=count, default=12, help="how many (default: %(default)s)"

@@ -22,25 +22,13 @@ def add_parser(subparsers: Any) -> None:
         "is 0 only if all of them answer: Triton's own ready flag stays set when a backend process "
         "has died.",
     )
-    parser.add_argument(
-        "--url",
-        default="localhost:8001",
-        metavar="HOST:PORT",
-        help="gRPC endpoint (localhost:8001)",
-    )
-    parser.add_argument(
-        "--timeout",
-        type=timeout,
-        default=30.0,
-        metavar="S",
-        help="seconds that the inferences may take together (30)",
-    )
+    url_help = "gRPC endpoint (localhost:8001)"
+    parser.add_argument("--url", default="localhost:8001", metavar="HOST:PORT", help=url_help)
+    timeout_help = "seconds that the inferences may take together (30)"
+    parser.add_argument("--timeout", type=timeout, default=30.0, metavar="S", help=timeout_help)
     add_tls_certificate(parser)
-    parser.add_argument(
-        "--once",
-        action="store_true",
-        help="run each model once, instead of once for each of its processes",
-    )
+    once_help = "run each model once, instead of once for each of its processes"
+    parser.add_argument("--once", action="store_true", help=once_help)
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
