@@ -42,7 +42,7 @@ class Outputs:
     def __post_init__(self) -> None:
         """Check that no file is written twice."""
         paths = []
-        for path in (*self.formats.values(), self.results, self.journal, self.failures):
+        for path in (*self.formats.values(), self.results, self.failures):
             with writing(path, ConfigError):
                 paths.append(followed(path))
         if len(set(paths)) < len(paths):
@@ -64,11 +64,6 @@ class Outputs:
     def results(self) -> Path:
         """The record of what was found so far; if it is removed, the next run begins again."""
         return self.coco.with_name(f"{self.coco.name}.results")
-
-    @property
-    def journal(self) -> Path:
-        """The journal of an older version, which is moved into the record."""
-        return self.coco.with_name(f"{self.coco.name}.journal")
 
     @property
     def failures(self) -> Path:

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facekit.annotate.journal import import_journal
 from facekit.annotate.local import Finder, local_finder
 from facekit.annotate.options import Options, Outputs, Summary
 from facekit.annotate.results import Results
@@ -81,7 +80,6 @@ def annotate(
             retry_failed=options.retry_failed,
         )
         stack.enter_context(results)
-        import_journal(outputs.journal, results, options.model)
         return _Run(folder, outputs, options, results, say).go(finder)
 
 

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-import sqlite3
 import threading
-import zlib
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import grpc
@@ -392,33 +388,6 @@ def test_what_is_recorded_below_a_folder_that_cannot_be_listed_stays(
         assert set(coco_photos(case.coco).values()) == {n for n in names if "/" not in n}
     assert case.run().new == 0
     assert case.bytes == first
-
-
-def test_the_journal_of_an_older_version_is_moved_into_the_record(case: Case) -> None:
-    names = fill(case.folder, 5)
-    case.run()
-    first = case.bytes
-    results = case.coco.with_name("i.json.results")
-    journal = case.coco.with_name("i.json.journal")
-    with closing(sqlite3.connect(results)) as connection:
-        lines = [text.encode() for (text,) in connection.execute("SELECT record FROM records")]
-    lines.insert(0, b'{"facekit_journal": 1, "id": "00", "model": "faces"}')
-    lines.insert(1, re.sub(rb'"mtime_ns":\d+', b'"mtime_ns":7', lines[-1]))  # the last one counts
-    written = [b"%b\t%08x\n" % (line, zlib.crc32(line)) for line in lines]
-    written[2] = written[2].replace(b"size_wh", b"size_xy")
-    for data, new in ((b"".join(written), 1), (b"".join(written)[:-7], 2)):
-        results.unlink()
-        journal.write_bytes(data)
-        case.coco.with_name("i.json.index").touch()
-        with pytest.raises(ConfigError, match="results of the model faces, not of"):
-            case.run(model="facenet_ensemble")
-        assert journal.read_bytes() == data
-        assert case.run().new == case.asked == new
-        assert case.bytes == first
-        assert not journal.exists() and not case.coco.with_name("i.json.index").exists()
-    journal.write_bytes(b"Dear diary")
-    assert case.run().photos == len(names)
-    assert journal.read_bytes() == b"Dear diary"
 
 
 def test_another_model_is_refused_before_anything_is_asked(case: Case) -> None:
