@@ -1,7 +1,5 @@
 """Decoding photos of many sizes in batches: grouped by shape, as the seed does, beside ragged."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Callable, Sequence

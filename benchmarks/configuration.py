@@ -1,7 +1,5 @@
 """What is measured on what: the machine, and what a server tells of its own models."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import platform

@@ -1,7 +1,5 @@
 """Requests made once and sent often: the load's own cost must not count as the server's."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Memory: the server's before, during and after many requests, and that of ``annotate``."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import subprocess

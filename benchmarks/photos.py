@@ -1,7 +1,5 @@
 """The photos that are sent: mosaics of portraits, or the caller's own."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass

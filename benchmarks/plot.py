@@ -1,7 +1,5 @@
 """The results of a run as one picture."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

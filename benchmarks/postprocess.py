@@ -4,8 +4,6 @@ The reference is the straightforward way to do what TAO does: scikit-learn's DBS
 1 - IoU matrix, as fast as NumPy makes it, so that the ratio is a fair one.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace

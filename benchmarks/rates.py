@@ -1,7 +1,5 @@
 """Throughput and latency of workers that repeat one job, and two implementations in turns."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Sequence

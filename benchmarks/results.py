@@ -1,7 +1,5 @@
 """What a run finds: a JSON object, its tables, and the figures held against what is promised."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any

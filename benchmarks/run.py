@@ -1,7 +1,5 @@
 """One run: every measurement of one server, one after another."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import functools

@@ -14,8 +14,6 @@ notebook sends the whole batch's), and the boxes come as numbers, which are made
 ``eval`` reads.
 """
 
-from __future__ import annotations
-
 import functools
 import json
 import shutil

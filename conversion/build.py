@@ -1,7 +1,5 @@
 """Build an engine, check that it loads, and only then replace the old one."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

@@ -1,7 +1,5 @@
 """What can be converted: models, and one or more weights for each (see ``catalog_file``)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum

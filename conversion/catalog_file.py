@@ -5,8 +5,6 @@ are checked against ``facekit.contract``, because an engine with other tensors w
 every ensemble that it is a step of.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated

@@ -4,8 +4,6 @@ The build runs these lists, the plan prints them, and the tests' stand-ins for t
 nothing else. Paths may be symbolic (``$ENGINE``): no file is opened.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shlex

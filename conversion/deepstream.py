@@ -5,8 +5,6 @@ paths are relative to the folder of the configurations, which is how DeepStream 
 option changes is in the templates.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Sequence

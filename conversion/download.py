@@ -5,8 +5,6 @@ Next to ``model.etlt`` an unfinished ``model.etlt.part`` is kept, with what the 
 names no version of the file there is no such note, and the download starts again.
 """
 
-from __future__ import annotations
-
 import http.client
 import json
 import re

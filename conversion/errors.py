@@ -1,7 +1,5 @@
 """The errors of a conversion."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from facekit.errors import FacekitError

@@ -6,8 +6,6 @@ Both ways end in the layout that NGC's own command line leaves, in one folder fo
     tao-converter_v5.1.0_8.6.3.1_x86/tao-converter
 """
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """One converter per folder: a lock that the operating system releases when its holder dies."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import socket

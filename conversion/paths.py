@@ -1,7 +1,5 @@
 """Folders of the converter: where they are, whether they can be used, and how they are shown."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Write the DALI pipelines into the repository, and check where their steps run."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A plan: what a run would do, as data, as JSON and as text."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import os

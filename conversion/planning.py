@@ -1,7 +1,5 @@
 """Decide what a run does, and why: without the network, and without writing anything."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 import re

@@ -4,8 +4,6 @@ Only ``tao-converter`` reads an ``.etlt``, the last one is for TensorRT 8.6, and
 reader of UFF graphs from version 9 on. Who asks for more is told before anything is downloaded.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping

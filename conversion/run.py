@@ -4,8 +4,6 @@ A model that fails does not stop the next. What is fetched and built is what the
 made when the repository is locked.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What was asked for: weights (``--weights``), models, and whether licenses are accepted."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 

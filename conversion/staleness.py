@@ -1,7 +1,5 @@
 """Whether an engine has to be built again, and which precision it can be built in here."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from conversion.catalog import Job, Precision, Weights

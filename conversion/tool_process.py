@@ -1,7 +1,5 @@
 """Run one of NVIDIA's tools to its end, with periodic status lines, and explain its failures."""
 
-from __future__ import annotations
-
 import os
 import queue
 import re

@@ -1,7 +1,5 @@
 """Whether the model repository can be served on this machine."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -4,8 +4,6 @@ PyYAML's own loader drops line numbers and accepts a repeated key, so the tree o
 here. All problems of a file are reported at once.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

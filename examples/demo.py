@@ -3,8 +3,6 @@
 ``python examples/demo.py [PHOTO ...]``; ``scripts/demo`` sets up what is missing first.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

@@ -1,7 +1,5 @@
 """A base class of context managers that close themselves."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import TypeVar
 

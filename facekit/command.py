@@ -1,7 +1,5 @@
 """Run a command: exit statuses, and one line for each kind of error."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys

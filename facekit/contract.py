@@ -10,8 +10,6 @@ x right, y down, the upright original's top left corner at (0, 0), unless a tens
 TensorSpec(name='true_boxes', dtype='FP32', dims=(-1, 4))
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 MAX_BATCH_SIZE = 32

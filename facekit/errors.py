@@ -18,8 +18,6 @@
     `-- SetupError                 the embedded server can't start on this machine
 """
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager

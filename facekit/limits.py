@@ -4,8 +4,6 @@ They are checked before a photo is decoded, so that a hostile or broken photo co
 a header parse.
 """
 
-from __future__ import annotations
-
 from facekit.errors import PhotoError
 
 MAX_TIMEOUT_S = 86_400

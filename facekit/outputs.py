@@ -1,7 +1,5 @@
 """Which files an output may replace: those that the same command wrote, and never an input."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """Run work in several threads, with results in order."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future

@@ -1,7 +1,5 @@
 """The results of a run over several photos, as a table and as JSON."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """One run over several photos: their files, the server, and the results."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys

@@ -5,8 +5,6 @@ never shrinks. The pages of an input belong to its request until the answer: the
 and the next request gets fresh ones, which costs less than a copy.
 """
 
-from __future__ import annotations
-
 import ctypes
 import mmap
 import os

@@ -1,7 +1,5 @@
 """Text output: lines that are safe on a terminal, counts and tables."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Sequence

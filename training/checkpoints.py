@@ -1,7 +1,5 @@
 """Checkpoints, and averaged weights."""
 
-from __future__ import annotations
-
 import copy
 import io
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Where a network is trained: the CPU or a CUDA device, and in which precision."""
 
-from __future__ import annotations
-
 from typing import Any, TypeVar, cast
 
 import torch

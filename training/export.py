@@ -1,7 +1,5 @@
 """Writing a trained network as an ONNX file, which has to fit the model repository it lies in."""
 
-from __future__ import annotations
-
 import io
 import warnings
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Readers of the public face sets: photos with boxes or points, and crops of faces."""
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

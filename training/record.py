@@ -1,7 +1,5 @@
 """The metrics of a run: a file of JSON lines, and their plot."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

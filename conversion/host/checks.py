@@ -1,7 +1,5 @@
 """What a conversion needs of the host: each check gives a line, and the command that mends it."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import socket

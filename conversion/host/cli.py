@@ -1,7 +1,5 @@
 """``scripts/convert``: check this machine, build the image, and run the converter in it."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import os

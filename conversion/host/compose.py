@@ -1,7 +1,5 @@
 """Docker Compose, which builds and runs the converter as ``docker-compose.yml`` says."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

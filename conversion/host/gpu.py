@@ -1,7 +1,5 @@
 """Whether the engine can give a GPU to the converter, and what the container then sees of it."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Calls from one model to another inside the server."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import random

@@ -1,7 +1,5 @@
 """``fpenet_postprocess``: map crop pixels to photo pixels, and pass FPENet's outputs on."""
 
-from __future__ import annotations
-
 from facekit.adapters.requests import Array, EachRequest, Request, read
 from facekit.landmarks.crops import to_photo
 

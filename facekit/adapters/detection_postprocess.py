@@ -1,7 +1,5 @@
 """``facenet_postprocess`` and ``facemask_postprocess``: grids in, boxes in photo pixels out."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from facekit.adapters.requests import Array, EachRequest, ModelFiles, Request, pad, read

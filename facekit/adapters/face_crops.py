@@ -1,7 +1,5 @@
 """``fpenet_preprocess``: an upright gray picture and a box in, FPENet's input out."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from facekit.adapters.requests import Array, EachRequest, Request, naming_photo, read

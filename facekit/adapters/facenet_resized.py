@@ -1,7 +1,5 @@
 """``facenet_resized``: the network's input in, boxes in photo pixels out."""
 
-from __future__ import annotations
-
 from facekit.adapters.calls import GRIDS, answer_all, call
 from facekit.adapters.detection_postprocess import check_sizes
 from facekit.adapters.requests import Array, Request, Response, read, read_tensor

@@ -1,7 +1,5 @@
 """``faces``: photos in; boxes, landmarks and their scores out."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

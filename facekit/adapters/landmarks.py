@@ -1,7 +1,5 @@
 """``landmarks``: photos and boxes in, landmarks out, each photo decoded once."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from facekit.adapters.calls import each_photo

@@ -1,7 +1,5 @@
 """``photo_check``: encoded photos in, bytes that are safe to decode out."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from facekit import limits

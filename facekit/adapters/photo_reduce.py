@@ -1,7 +1,5 @@
 """``photo_reduce``: encoded photos in, what the other models of an ensemble decode out."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from facekit import limits

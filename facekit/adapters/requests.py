@@ -1,7 +1,5 @@
 """Shared by all Python models: reading tensors, answering each request alone, padding."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Find the faces of many photos with threads of this process."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -6,8 +6,6 @@ another endpoint come from where each store's own tools have them, such as ``AWS
 ``AWS_REGION`` and ``AWS_ENDPOINT_URL``.
 """
 
-from __future__ import annotations
-
 import errno
 import functools
 import hashlib

@@ -1,7 +1,5 @@
 """Turn one photo into its record."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

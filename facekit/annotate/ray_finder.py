@@ -7,8 +7,6 @@ with the same files. If a worker dies, its shard is tried a second time, and the
 by itself; if the driver dies, the same command goes on.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import itertools

@@ -1,7 +1,5 @@
 """The work of a Ray worker: one record for each photo of a shard."""
 
-from __future__ import annotations
-
 import functools
 import tempfile
 import time

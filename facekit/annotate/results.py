@@ -5,8 +5,6 @@ page at a time, so that memory stays flat however many there are. Records are co
 what was committed survives a kill, a power cut and a full disk.
 """
 
-from __future__ import annotations
-
 import sqlite3
 import time
 import uuid

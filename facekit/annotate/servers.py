@@ -5,8 +5,6 @@ first right answer it takes part once more. So a photo that has failed on a prov
 time is itself at fault.
 """
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable, Sequence

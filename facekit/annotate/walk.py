@@ -1,7 +1,5 @@
 """Find the photos below a folder by their content, each once."""
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

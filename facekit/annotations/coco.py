@@ -11,8 +11,6 @@ its points in order as one polygon, ``[[x1, y1, x2, y2, ...]]``. Faces of a mode
 have none of the three.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import shutil

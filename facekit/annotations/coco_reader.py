@@ -23,8 +23,6 @@ lie in it, be it given or named by the file; else to the deepest folder that con
 whose place a given photo folder stands.
 """
 
-from __future__ import annotations
-
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

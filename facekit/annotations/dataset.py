@@ -1,7 +1,5 @@
 """Datasets of photos with their faces, as the writers take them and the readers return them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path

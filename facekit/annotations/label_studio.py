@@ -5,8 +5,6 @@ beyond the photo's border are moved onto it and boxes cut at it; all other forma
 point is a region of its own with the point's name as its label, and with its face's box as parent.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote

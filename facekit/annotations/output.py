@@ -1,7 +1,5 @@
 """Output files: written as a stream, whole or not at all, and never over another's work."""
 
-from __future__ import annotations
-
 import os
 import re
 import tempfile

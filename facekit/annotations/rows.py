@@ -12,8 +12,6 @@ faces. The same photos give the same bytes with the same version of pyarrow, who
 into the file.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Shared by the stand-in backends: reading requests and answering each of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

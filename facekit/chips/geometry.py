@@ -9,8 +9,6 @@ by the eyes' distance alone would blow up faces in profile, whose eyes are close
 Pixels count from the corner of the first one, as everywhere in the kit: its center is at 0.5.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Write a dataset's faces as chips into a folder, with a listing of what each one is."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

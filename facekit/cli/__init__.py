@@ -6,8 +6,6 @@ exit status. ``run`` imports what it needs, so that ``--help`` is fast and a mis
 only the commands that need it.
 """
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import math

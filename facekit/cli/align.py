@@ -1,7 +1,5 @@
 """``facekit align``: write every face of a dataset as a file, upright and at one size."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """``facekit annotate``: a folder of photos in, a dataset of faces and landmarks out."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from typing import Any

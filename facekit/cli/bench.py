@@ -1,7 +1,5 @@
 """``facekit bench``: the options of the benchmarks, which are beside the package in the clone."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import sys

@@ -1,7 +1,5 @@
 """``facekit data``: public face sets into KITTI folders to train on."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import sys

@@ -1,7 +1,5 @@
 """``facekit show``: draw a dataset as a picture."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any

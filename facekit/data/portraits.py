@@ -1,7 +1,5 @@
 """Public-domain portraits that installed packages carry, and a group picture made of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path

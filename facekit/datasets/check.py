@@ -1,7 +1,5 @@
 """Check a converted folder: whether its files are whole, and whether the boxes fit the faces."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor

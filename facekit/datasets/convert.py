@@ -1,7 +1,5 @@
 """Convert one photo of a face set into a KITTI frame and its label file."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections import Counter

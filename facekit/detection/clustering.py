@@ -6,8 +6,6 @@ DBSCAN uses the distance 1 - IoU with the coverage as weight, and gives the same
 one sort instead of a full matrix.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 

@@ -6,8 +6,6 @@ those of DeepStream's parser and of TAO (tao_deploy, cv/detectnet_v2/postprocess
 ``abs_bbox_converter``); the card's "xc, yc, w, h" is wrong for this export.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The label file of a detector: one class a line, in the order of the network's outputs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from facekit.contract import CLASS_NAMES

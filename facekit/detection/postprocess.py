@@ -1,7 +1,5 @@
 """From the detector's two grids to the faces of one photo."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ TensorRT refuses a foreign engine with an assertion that does not name it, and T
 every model that depends on it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any

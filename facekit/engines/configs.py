@@ -1,7 +1,5 @@
 """Read and write the models' configurations: ``configs/<name>.pbtxt`` or ``config.pbtxt``."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

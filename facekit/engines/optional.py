@@ -1,7 +1,5 @@
 """The optional models, which a server skips where their engine or network is missing."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Average precision of detections, precision and recall over thresholds, and choosing one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal

@@ -1,7 +1,5 @@
 """Average precision by class, over the faces of some sizes."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Map a label's class name to a class of a model."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

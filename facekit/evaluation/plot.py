@@ -1,7 +1,5 @@
 """Plot precision over recall of several servers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Ask a server about labeled photos, and score its answers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path

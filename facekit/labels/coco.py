@@ -1,7 +1,5 @@
 """Read COCO annotation files: boxes, and keypoints where there are some."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections import Counter, defaultdict

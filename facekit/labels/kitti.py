@@ -1,7 +1,5 @@
 """Read and write KITTI labels: one object a line, boxes in pixels of the photo."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path

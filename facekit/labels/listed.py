@@ -1,7 +1,5 @@
 """Read the label files of public face sets: text lists of FDDB and WIDER FACE, and MATLAB files."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """List the files of a folder by suffix, and tell which split of the data a photo belongs to."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Collection
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The labels of one photo in any format, and turning them upright as its EXIF orientation says."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Read 300-W ``.pts`` landmark files."""
 
-from __future__ import annotations
-
 from collections.abc import Container
 from pathlib import Path
 

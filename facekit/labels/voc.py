@@ -1,7 +1,5 @@
 """Read PASCAL VOC annotation files."""
 
-from __future__ import annotations
-
 import math
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable

@@ -7,8 +7,6 @@ for markers, and it passes as it is. Anything else, odd JPEGs among them, is dec
 Pillow and handed on as an uncompressed PNM, on which DALI can't fail.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

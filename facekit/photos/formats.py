@@ -1,7 +1,5 @@
 """Tell what a file is from its first bytes, without Pillow, and name what is not read."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Callable
 from pathlib import Path

@@ -5,8 +5,6 @@ segments, of which a progressive JPEG has many behind its first scan. Source of 
 T.81, annex B and G.
 """
 
-from __future__ import annotations
-
 import struct
 from dataclasses import dataclass
 from functools import lru_cache

@@ -6,8 +6,6 @@ comes out at a half, a quarter or an eighth of its size, for a part of the time.
 configuration leaves the JPEG to the GPU's decoder.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -6,8 +6,6 @@ fax) are decoded by libtiff whole. What can't be read right is refused by name. 
 and values: TIFF 6.0 and its Technical Notes.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 from typing import Any

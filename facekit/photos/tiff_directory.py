@@ -3,8 +3,6 @@
 Source of all tags and types: TIFF 6.0, Adobe's TIFF Technical Notes, DNG 1.7 and TIFF/EP.
 """
 
-from __future__ import annotations
-
 import struct
 from dataclasses import dataclass
 from typing import BinaryIO

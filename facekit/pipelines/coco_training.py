@@ -15,8 +15,6 @@ stops a training after hours; the pixels are upright, as DALI 2 decodes them, an
 have the color that is stored beneath.
 """
 
-from __future__ import annotations
-
 import math
 import os
 from collections.abc import Iterator, Sequence

@@ -10,8 +10,6 @@ and ``orientation``, EXIF 1..8, behind which those that give ``gray`` may get th
 to pad it to. Every ``external_source`` is named as its input in ``config.pbtxt``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

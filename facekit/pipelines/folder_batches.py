@@ -12,8 +12,6 @@ it. Every photo passes ``facekit.photos.check`` before DALI sees it, so that a b
 and left out, and the batch goes on without it. The pixels are those that the server decodes.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import os

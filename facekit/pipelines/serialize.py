@@ -6,8 +6,6 @@
 that a server can start from a clone; GPU files need a CUDA device to be written on.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Iterator

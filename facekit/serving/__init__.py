@@ -1,7 +1,5 @@
 """Serving the model repository: with the Triton of a wheel, or with that of a container."""
 
-from __future__ import annotations
-
 from facekit.serving.embedded import EmbeddedServer
 from facekit.serving.stock import StockServer
 

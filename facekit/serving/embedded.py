@@ -6,8 +6,6 @@
         Client(server.grpc_url).detect("photo.jpg")
 """
 
-from __future__ import annotations
-
 import os
 from typing import Any
 

@@ -3,8 +3,6 @@
 Triton's own ready flag stays up when a backend process has died and every request fails.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Finds the parts of the embedded Triton server on this machine, or says which one is missing."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import platform

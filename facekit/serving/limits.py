@@ -1,7 +1,5 @@
 """The operating system's limits under which a server is started: thread stacks and open files."""
 
-from __future__ import annotations
-
 import os
 import resource
 from dataclasses import dataclass

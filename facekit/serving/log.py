@@ -1,7 +1,5 @@
 """A server's log: where it goes, its last lines, and those that tell why a start failed."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

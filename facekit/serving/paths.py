@@ -5,8 +5,6 @@ ASCII, search paths are divided by colons, and newer DALI backends refuse every 
 model's path but those below.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import tempfile

@@ -1,7 +1,5 @@
 """IP addresses and TCP ports to listen on: how they are written, and which are free."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import ipaddress

@@ -1,7 +1,5 @@
 """Processes: started as children that end with this one, and read from Linux's ``/proc``."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

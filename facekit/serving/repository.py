@@ -3,8 +3,6 @@
 A server reads a folder of links with plain names to the models.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Container
 from pathlib import Path

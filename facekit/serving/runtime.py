@@ -1,7 +1,5 @@
 """The temporary folder of one server: log, names in shared memory, backend directory."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import secrets

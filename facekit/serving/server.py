@@ -1,7 +1,5 @@
 """A Triton server as a child process; the subclasses choose the program."""
 
-from __future__ import annotations
-
 import os
 import secrets
 import signal

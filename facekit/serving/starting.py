@@ -3,8 +3,6 @@
 Triton itself waits for such a process for minutes, and logs nothing.
 """
 
-from __future__ import annotations
-
 import http.client
 import os
 import re

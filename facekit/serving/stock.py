@@ -1,7 +1,5 @@
 """The Triton of a container, with its own backends and, on a GPU, TensorRT engines."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

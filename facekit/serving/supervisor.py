@@ -5,8 +5,6 @@ every request of that model. So the processes are watched here, and real inferen
 caller's requests show that the models work.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import time

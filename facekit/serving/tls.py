@@ -1,7 +1,5 @@
 """The certificate of an encrypted gRPC endpoint, checked before a start."""
 
-from __future__ import annotations
-
 import os
 import ssl
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Waits for the end of processes without looking at them again and again."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import select

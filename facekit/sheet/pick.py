@@ -1,7 +1,5 @@
 """Choose the photos of a dataset that are worth seeing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 

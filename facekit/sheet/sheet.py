@@ -1,7 +1,5 @@
 """Make pictures of a dataset: a contact sheet of some photos, or one photo at full size."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

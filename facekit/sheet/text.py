@@ -1,7 +1,5 @@
 """Text on a sheet: fonts that have its letters, and lines that fit."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import lru_cache
 

@@ -1,7 +1,5 @@
 """Draw one photo of a sheet: its picture in a frame of fixed size, and two lines about it."""
 
-from __future__ import annotations
-
 import io
 import math
 import warnings

@@ -1,7 +1,5 @@
 """Opening a store by its address, and the names of its datasets."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from facekit.errors import StoreError

@@ -14,8 +14,6 @@ They are the entries of a COCO file with the seed fields (``facekit.annotations.
 A category exists as long as there are faces of it, and is identified by its name.
 """
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from hashlib import blake2b

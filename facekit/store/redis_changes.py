@@ -22,8 +22,6 @@ A face is ``<path>\0<number of six digits>``. Sorted sets have negative values, 
 order, by value and then by bytes, is the order of the answers.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any

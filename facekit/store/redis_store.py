@@ -6,8 +6,6 @@ are JSON values and not texts; where the search module is there too, each datase
 ``facekit:<dataset>:annotations`` and ``...:images`` for searches of one's own with ``FT.SEARCH``.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Sequence

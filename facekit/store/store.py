@@ -1,7 +1,5 @@
 """What every store of results can do, whatever database it is, and what it answers."""
 
-from __future__ import annotations
-
 import math
 import sys
 from abc import abstractmethod

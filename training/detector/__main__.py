@@ -1,7 +1,5 @@
 """Command line of the detector's training: ``python -m training.detector COMMAND``."""
 
-from __future__ import annotations
-
 import argparse
 import importlib
 import logging

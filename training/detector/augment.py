@@ -1,7 +1,5 @@
 """Training frames: views of photos as a spec's augmentation asks for them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import numpy as np

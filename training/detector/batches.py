@@ -1,8 +1,6 @@
 # mypy: allow-subclassing-any
 """The batches of a run, each drawn from the seed and its own number alone."""
 
-from __future__ import annotations
-
 import logging
 from bisect import bisect_left
 

@@ -1,7 +1,5 @@
 """``evaluate``: measure a network on a spec's validation photos."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import math

@@ -1,7 +1,5 @@
 """``export``: write a network as an ONNX file for the model repository, in float32 or INT8."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """The photos of KITTI folders, decoded once and kept, with the faces of a spec's classes."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections import Counter

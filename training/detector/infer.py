@@ -1,7 +1,5 @@
 """``infer``: find the objects in photos, draw them, and write label files."""
 
-from __future__ import annotations
-
 import argparse
 import io
 import logging

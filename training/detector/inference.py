@@ -4,8 +4,6 @@ A photo is scaled by Pillow here and by DALI in the server: both average over th
 (antialiased, triangular), and differ by rounding.
 """
 
-from __future__ import annotations
-
 import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

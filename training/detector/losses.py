@@ -10,8 +10,6 @@ Tensors of all losses, for n frames, C classes and a grid of h x w cells:
 - ``coverage_weight``: float [n, C, h, w], 0 where ignored, negative where doubtful.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The network in an ONNX file of this kit, to go on training from."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

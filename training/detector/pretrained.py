@@ -1,7 +1,5 @@
 """``pretrained``: weights to begin with, and the network that a run begins with."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import logging

@@ -1,7 +1,5 @@
 """``prune``: make a network smaller by the filters that weigh least."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import sys

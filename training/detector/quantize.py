@@ -6,8 +6,6 @@ zero points are 0, as TensorRT needs them. The heads stay in float32: a box offs
 of 35 pixels, of which 8 bits would leave steps of some pixels.
 """
 
-from __future__ import annotations
-
 import logging
 import tempfile
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The recipe of a spec: its network, photos, cost and optimizer, and what is due with an epoch."""
 
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Mapping

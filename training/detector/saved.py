@@ -1,7 +1,5 @@
 """A trained network as it lies on disk, by itself or in the checkpoint of a run."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

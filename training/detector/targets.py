@@ -9,8 +9,6 @@ face is background: coverage 0, trained like any other, also where it lies over 
 that another face covers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 

@@ -1,7 +1,5 @@
 """``train``: train as a spec says, or go on with a run."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Groups of a spec as pydantic models: what is wrong in one is named with its line."""
 
-from __future__ import annotations
-
 import difflib
 import logging
 import math

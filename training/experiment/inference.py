@@ -1,7 +1,5 @@
 """Specs of ``infer``: which network to run, how its cells become boxes, and how they are drawn."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple

@@ -5,8 +5,6 @@ tao_tensorflow1_backend), so that its specs are read unchanged. A group called `
 ``BFLOAT16``, are not TLT's: a spec with one of them is no longer for TLT.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass

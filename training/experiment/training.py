@@ -1,7 +1,5 @@
 """What a spec says of the network, its cost function, its targets and the run."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal

@@ -5,8 +5,6 @@ and ``num_threads`` is the only parameter. Unlike there, a photo that cannot be 
 its own request.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from facekit.backends.dali.pipeline import DaliPipeline

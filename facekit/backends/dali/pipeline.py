@@ -1,7 +1,5 @@
 """Runs a serialized DALI pipeline on the CPU, request by request or many at once."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise

@@ -3,8 +3,6 @@
 It reads the native backend's parameters and checks names, data types and dims as strictly.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from facekit.backends.model_config import ModelConfig

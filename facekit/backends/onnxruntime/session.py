@@ -1,7 +1,5 @@
 """Runs an ONNX network with ONNX Runtime on the CPU, many requests in one batch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 
