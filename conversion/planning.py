@@ -6,17 +6,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from conversion import commands
 from conversion.catalog import Format, Job, License, Precision
 from conversion.catalog_file import load_catalog
-from conversion.commands import (
-    ENGINE,
-    TAO_CONVERTER,
-    TRTEXEC,
-    build_command,
-    load_command,
-    redacted,
-    shell,
-)
 from conversion.errors import ConversionError
 from conversion.ngc import Artifact, base_url, find_tao_converter, tao_converter_folders
 from conversion.plan import Download, EnginePlan, Options, PipelineFile, Plan
@@ -96,14 +88,16 @@ def command_lines() -> list[str]:
             network = weights.folder_in(Path("/weights")) / weights.network
             lines.append(f"# {model.name}, weights {weights.name}")
             for precision in every[every.index(weights.precision) :]:
-                argv = build_command(job, _tool(job), network, ENGINE, precision)
-                lines.append(shell(redacted(argv, weights)))
-            lines.append(shell(load_command(job, TRTEXEC, ENGINE)))
+                argv = commands.build_command(job, _tool(job), network, commands.ENGINE, precision)
+                lines.append(commands.shell(commands.redacted(argv, weights)))
+            lines.append(
+                commands.shell(commands.load_command(job, commands.TRTEXEC, commands.ENGINE))
+            )
     return lines
 
 
 def _tool(job: Job) -> str:
-    return TRTEXEC if job.weights.format is Format.ONNX else TAO_CONVERTER
+    return commands.TRTEXEC if job.weights.format is Format.ONNX else commands.TAO_CONVERTER
 
 
 def _engine(
@@ -129,13 +123,13 @@ def _engine(
     present = weights.find(options.weights_dir)
     network = weights.folder_in(options.weights_dir) / weights.network
     copies = options.source is not None
-    fetches_tool = any(d.path.name == TAO_CONVERTER and not d.present for d in downloads)
+    fetches_tool = any(d.path.name == commands.TAO_CONVERTER and not d.present for d in downloads)
     name, to_accept = f"{weights.model}={weights.name}", []
     if weights.license.accept and (copies or present is None):
         to_accept.append((name, weights.license))
     if fetches_tool or (copies and version):
-        to_accept.append((f"{TAO_CONVERTER}, needed for {name}", TOOL_LICENSE))
-    argv = build_command(job, _tool(job), network, ENGINE, precision, tensorrt)
+        to_accept.append((f"{commands.TAO_CONVERTER}, needed for {name}", TOOL_LICENSE))
+    argv = commands.build_command(job, _tool(job), network, commands.ENGINE, precision, tensorrt)
     return EnginePlan(
         job=job,
         license=_license(weights.license, fetches_tool),
@@ -149,8 +143,8 @@ def _engine(
         network=network,
         engine=engine_path(options.repository, weights.model),
         manifest=manifest_path(options.repository, weights.model),
-        command=tuple(redacted(argv, weights)),
-        check=tuple(load_command(job, TRTEXEC, ENGINE)),
+        command=tuple(commands.redacted(argv, weights)),
+        check=tuple(commands.load_command(job, commands.TRTEXEC, commands.ENGINE)),
         warnings=tuple(filter(None, (*warnings, remark))),
         problem=problem,
     )
@@ -169,8 +163,8 @@ def _downloads(
         found.append(Download(url, path, file.size, present))
     if converter:
         there = find_tao_converter(converter, directory)
-        path = there or directory / tao_converter_folders(converter)[0] / TAO_CONVERTER
-        url = Artifact.tao_converter(converter).urls(base, TAO_CONVERTER)[0]
+        path = there or directory / tao_converter_folders(converter)[0] / commands.TAO_CONVERTER
+        url = Artifact.tao_converter(converter).urls(base, commands.TAO_CONVERTER)[0]
         found.append(Download(url, path, None, there is not None))
     return found
 

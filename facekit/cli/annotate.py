@@ -4,15 +4,7 @@ import argparse
 import sys
 from typing import Any
 
-from facekit.cli import (
-    add_min_score,
-    add_model,
-    add_server,
-    check_output,
-    file_name,
-    number,
-    whole_number,
-)
+from facekit import cli
 from facekit.command import EXIT_FAILED
 from facekit.text import show
 
@@ -31,11 +23,11 @@ def add_parser(subparsers: Any) -> None:
     folder_help = (
         "the photo folder, or a text file of s3://, gs:// or file:// addresses, one a line"
     )
-    parser.add_argument("folder", metavar="DIR", type=file_name, help=folder_help)
+    parser.add_argument("folder", metavar="DIR", type=cli.file_name, help=folder_help)
     _add_outputs(parser)
     _add_server(parser)
-    add_model(parser)
-    add_min_score(parser)
+    cli.add_model(parser)
+    cli.add_min_score(parser)
     parser.add_argument(
         "--hash",
         action="store_true",
@@ -57,14 +49,14 @@ def add_parser(subparsers: Any) -> None:
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     coco_help = "the dataset in the COCO keypoints format; the record of the run is FILE.results"
-    parser.add_argument("--coco", metavar="FILE", type=file_name, required=True, help=coco_help)
-    parser.add_argument("--jsonl", metavar="FILE", type=file_name, help="also as JSON Lines")
-    parser.add_argument("--parquet", metavar="FILE", type=file_name, help="also as Parquet")
+    parser.add_argument("--coco", metavar="FILE", type=cli.file_name, required=True, help=coco_help)
+    parser.add_argument("--jsonl", metavar="FILE", type=cli.file_name, help="also as JSON Lines")
+    parser.add_argument("--parquet", metavar="FILE", type=cli.file_name, help="also as Parquet")
     parser.add_argument(
-        "--label-studio", metavar="FILE", type=file_name, help="also as tasks for Label Studio"
+        "--label-studio", metavar="FILE", type=cli.file_name, help="also as tasks for Label Studio"
     )
     parser.add_argument(
-        "--fiftyone", metavar="FILE", type=file_name, help="also as samples for FiftyOne"
+        "--fiftyone", metavar="FILE", type=cli.file_name, help="also as samples for FiftyOne"
     )
     parser.add_argument(
         "--seed-fields",
@@ -75,7 +67,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_server(parser: argparse.ArgumentParser) -> None:
-    add_server(
+    cli.add_server(
         parser,
         "gRPC address of a running server; several, separated by commas or by repeating the "
         "option, share the work (default: an embedded server is started)",
@@ -86,11 +78,13 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
     concurrency_help = (
         "requests in flight over all servers (default: 8 a server; with --ray 4 a worker)"
     )
-    parser.add_argument("--concurrency", metavar="N", type=whole_number(1), help=concurrency_help)
+    parser.add_argument(
+        "--concurrency", metavar="N", type=cli.whole_number(1), help=concurrency_help
+    )
     parser.add_argument(
         "--server-wait",
         metavar="SECONDS",
-        type=number("seconds >= 0", lambda value: 0 <= value < 1e9),
+        type=cli.number("seconds >= 0", lambda value: 0 <= value < 1e9),
         default=120.0,
         help="how long to wait while no server answers (default: %(default)g; with --ray at most "
         "15 at the start)",
@@ -128,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
         server_wait_s=args.server_wait,
     )
     for path in outputs.formats.values():
-        check_output(path)
+        cli.check_output(path)
     summary = annotate(args.folder, outputs, options, say=lambda line: show(line, sys.stderr))
     if summary.store is not None:
         show(summary.store.message, sys.stdout if summary.store.ok else sys.stderr)

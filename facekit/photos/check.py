@@ -26,23 +26,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from facekit import limits
 from facekit.errors import PhotoError
-from facekit.photos.blocks import (
-    PNG_SIGNATURE,
-    Bytes,
-    MemoryStream,
-    count_scans,
-    essential_jpeg,
-    png_chunks,
-)
-from facekit.photos.formats import (
-    HEAD_BYTES,
-    PADDING,
-    PHOTO_SUFFIXES,
-    Kind,
-    explain_unread_jpeg,
-    name_format,
-    refusal,
-)
+from facekit.photos import blocks, formats
 from facekit.photos.header import Header, read_photo_header, turn_upright
 from facekit.photos.jpeg import read_whole_jpeg
 from facekit.photos.jpeg_coding import OddJpegError
@@ -90,15 +74,17 @@ def check_photo(
     """
     if len(data) > limits.MAX_PHOTO_BYTES:
         raise PhotoError(f"{len(data):,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}")
-    reason = refusal(bytes(data[:HEAD_BYTES]), PHOTO_SUFFIXES[0])
+    reason = formats.refusal(bytes(data[: formats.HEAD_BYTES]), formats.PHOTO_SUFFIXES[0])
     if reason:
         padding = len(data) > 0 and not bytes(data).strip(b"\0")
-        raise PhotoError(PADDING if padding else reason)
+        raise PhotoError(formats.PADDING if padding else reason)
     if bytes(data[:2]) == b"\xff\xd8":
         # One copy and no more: fresh memory for a second one takes longer than the whole check.
         array = data if isinstance(data, np.ndarray) else np.frombuffer(data, np.uint8)
         own = np.array(array, order="C").data
-        header = _read_header(own, io.BufferedReader(MemoryStream(own)), pixels_before, max_pixels)
+        header = _read_header(
+            own, io.BufferedReader(blocks.MemoryStream(own)), pixels_before, max_pixels
+        )
         with naming_damage():
             return _check_jpeg(own, header)
     raw = bytes(data)
@@ -108,11 +94,13 @@ def check_photo(
         return _to_checked(pixels, header, channels)
 
 
-def _read_header(raw: Bytes, stream: BinaryIO, pixels_before: int, max_pixels: int) -> Header:
+def _read_header(
+    raw: blocks.Bytes, stream: BinaryIO, pixels_before: int, max_pixels: int
+) -> Header:
     try:
         header = read_photo_header(stream)
     except ValueError as error:
-        raise PhotoError(name_format(bytes(raw))) from error
+        raise PhotoError(formats.name_format(bytes(raw))) from error
     width, height = header.stored_wh
     limits.check_size(width, height, header.kind)
     if pixels_before + width * height > max_pixels:
@@ -143,11 +131,11 @@ def is_jpeg(checked: CheckedPhoto) -> bool:
 
 def open_jpeg(data: bytes) -> JpegImageFile:
     """Open a JPEG of any size, whatever its metadata are; its pixels are not decoded yet."""
-    return JpegImageFile(io.BytesIO(essential_jpeg(data)))
+    return JpegImageFile(io.BytesIO(blocks.essential_jpeg(data)))
 
 
 @contextmanager
-def naming_damage(kind: Kind = "JPEG") -> Iterator[None]:
+def naming_damage(kind: formats.Kind = "JPEG") -> Iterator[None]:
     """Raise a ``PhotoError`` for whatever Pillow raises while it decodes a photo."""
     try:
         yield
@@ -175,7 +163,7 @@ def _check_jpeg(raw: memoryview, header: Header) -> CheckedPhoto:
         except PhotoError:
             raise
         except Exception as error:
-            raise PhotoError(explain_unread_jpeg(bytes(raw), f"{odd}; {error}")) from error
+            raise PhotoError(formats.explain_unread_jpeg(bytes(raw), f"{odd}; {error}")) from error
 
 
 def _pass_jpeg(raw: memoryview, header: Header) -> CheckedPhoto:
@@ -194,7 +182,7 @@ def _decode_jpeg(raw: bytes, header: Header) -> CheckedPhoto:
     image = open_jpeg(raw)
     _check_one_size(image, header)
     limits.check_size(*image.size)
-    limits.check_scans(count_scans(raw))
+    limits.check_scans(blocks.count_scans(raw))
     channels = _CHANNELS.get(image.mode, 3)
     image.load()
     return _to_checked(_to_8_bit(image), header, channels)
@@ -248,7 +236,7 @@ def _open_png(raw: bytes) -> Image.Image:
     of the picture itself is damaged.
     """
     kept, clear, header = [], b"", b""
-    for block in png_chunks(io.BytesIO(raw)):
+    for block in blocks.png_chunks(io.BytesIO(raw)):
         end = block.body + block.length + 4
         # The case of the first letter tells which chunks are part of the picture.
         critical = block.name[:1].isupper() and block.name != b"IEND"
@@ -268,7 +256,7 @@ def _open_png(raw: bytes) -> Image.Image:
             clear = body
         else:
             kept.append(raw[block.start : end])
-    image = PngImageFile(io.BytesIO(b"".join([PNG_SIGNATURE, *kept, _PNG_END])))
+    image = PngImageFile(io.BytesIO(b"".join([blocks.PNG_SIGNATURE, *kept, _PNG_END])))
     bits, color = header[8], header[9]
     if len(clear) != {_PNG_GRAY: 2, _PNG_RGB: 6}.get(color):
         return image

@@ -15,23 +15,8 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from facekit.photos.blocks import (
-    PNG_SIGNATURE,
-    Block,
-    jpeg_segments,
-    png_chunks,
-    read_at,
-    webp_chunks,
-)
+from facekit.photos import blocks, tiff_directory
 from facekit.photos.formats import BMP_HEADERS, HEAD_BYTES, Kind, kind_of
-from facekit.photos.tiff_directory import (
-    LENGTH,
-    ORIENTATION,
-    WIDTH,
-    XMP,
-    first_directory,
-    full_page,
-)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -87,7 +72,7 @@ def read_photo_header(stream: BinaryIO) -> Header:
     Raises PhotoError for a camera's raw picture in a TIFF, and ValueError if the file is none of
     the accepted kinds, or its header is cut off or broken.
     """
-    head = read_at(stream, 0, HEAD_BYTES)
+    head = blocks.read_at(stream, 0, HEAD_BYTES)
     kind = kind_of(head)
     if kind is None:
         raise ValueError("not a photo of an accepted kind")
@@ -101,9 +86,9 @@ def read_photo_header(stream: BinaryIO) -> Header:
 
 
 def _jpeg_size(stream: BinaryIO, head: bytes) -> tuple[int, int]:
-    for block in jpeg_segments(stream):
+    for block in blocks.jpeg_segments(stream):
         if block.is_frame:
-            height, width = struct.unpack(">HH", read_at(stream, block.body + 1, 4))
+            height, width = struct.unpack(">HH", blocks.read_at(stream, block.body + 1, 4))
             return width, height
     raise ValueError("no frame header")
 
@@ -116,8 +101,8 @@ def _png_size(stream: BinaryIO, head: bytes) -> tuple[int, int]:
 
 
 def _webp_size(stream: BinaryIO, head: bytes) -> tuple[int, int]:
-    for block in webp_chunks(stream):
-        body = read_at(stream, block.body, 10)
+    for block in blocks.webp_chunks(stream):
+        body = blocks.read_at(stream, block.body, 10)
         if block.name == b"VP8X":
             width, height = (int.from_bytes(body[at : at + 3], "little") + 1 for at in (4, 7))
             return (width, height) if len(body) == 10 else (0, 0)
@@ -139,8 +124,8 @@ def _bmp_size(stream: BinaryIO, head: bytes) -> tuple[int, int]:
 
 
 def _tiff_size(stream: BinaryIO, head: bytes) -> tuple[int, int]:
-    page = full_page(stream)
-    return page.integer(WIDTH) or 0, page.integer(LENGTH) or 0
+    page = tiff_directory.full_page(stream)
+    return page.integer(tiff_directory.WIDTH) or 0, page.integer(tiff_directory.LENGTH) or 0
 
 
 _SIZES = {
@@ -176,15 +161,15 @@ def read_orientation(stream: BinaryIO) -> int:
 
 def _orientations(stream: BinaryIO) -> Iterator[int]:
     """Yield the orientations that a photo states, the one that counts first."""
-    head = read_at(stream, 0, 12)
+    head = blocks.read_at(stream, 0, 12)
     if head[:2] in (b"II", b"MM"):
-        page = full_page(stream)
-        if ORIENTATION in page.entries:
-            yield page.integer(ORIENTATION) or 1
-        xmp = [page.bytes(XMP, MAX_METADATA_BYTES)]
+        page = tiff_directory.full_page(stream)
+        if tiff_directory.ORIENTATION in page.entries:
+            yield page.integer(tiff_directory.ORIENTATION) or 1
+        xmp = [page.bytes(tiff_directory.XMP, MAX_METADATA_BYTES)]
     elif head[:2] == b"\xff\xd8":
         xmp = yield from _jpeg_orientations(stream)
-    elif head[:8] == PNG_SIGNATURE:
+    elif head[:8] == blocks.PNG_SIGNATURE:
         xmp = yield from _png_orientations(stream)
     elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         xmp = yield from _webp_orientations(stream)
@@ -196,7 +181,7 @@ def _orientations(stream: BinaryIO) -> Iterator[int]:
 def _jpeg_orientations(stream: BinaryIO) -> Generator[int, None, list[bytes]]:
     """Yield those of EXIF, and return the blocks of XMP."""
     xmp = []
-    for block in jpeg_segments(stream):
+    for block in blocks.jpeg_segments(stream):
         if block.name == b"\xe1":
             body = _body(stream, block)
             if body[:6] == _JPEG_EXIF:
@@ -209,7 +194,7 @@ def _jpeg_orientations(stream: BinaryIO) -> Generator[int, None, list[bytes]]:
 def _png_orientations(stream: BinaryIO) -> Generator[int, None, list[bytes]]:
     xmp: list[bytes] = []
     texts: list[bytes] = []
-    for block in png_chunks(stream):
+    for block in blocks.png_chunks(stream):
         if block.name == b"eXIf":
             yield from _exif_orientation(_body(stream, block))
         elif block.name in (b"iTXt", b"zTXt", b"tEXt") and len(xmp) + len(texts) < _MOST_TEXTS:
@@ -232,7 +217,7 @@ def _png_orientations(stream: BinaryIO) -> Generator[int, None, list[bytes]]:
 
 def _webp_orientations(stream: BinaryIO) -> Generator[int, None, list[bytes]]:
     xmp, flags = [], 0
-    for block in webp_chunks(stream):
+    for block in blocks.webp_chunks(stream):
         if block.name == b"VP8X":
             flags = (_body(stream, block) or b"\0")[0]
         elif block.name == b"EXIF" and flags & _WEBP_EXIF:
@@ -244,11 +229,11 @@ def _webp_orientations(stream: BinaryIO) -> Generator[int, None, list[bytes]]:
 
 def _exif_orientation(exif: bytes) -> Iterator[int]:
     try:
-        directory = first_directory(io.BytesIO(exif.removeprefix(_JPEG_EXIF)))
+        directory = tiff_directory.first_directory(io.BytesIO(exif.removeprefix(_JPEG_EXIF)))
     except ValueError:
         return
-    if ORIENTATION in directory.entries:
-        yield directory.integer(ORIENTATION) or 1
+    if tiff_directory.ORIENTATION in directory.entries:
+        yield directory.integer(tiff_directory.ORIENTATION) or 1
 
 
 def _inflated(data: bytes) -> bytes:
@@ -258,5 +243,5 @@ def _inflated(data: bytes) -> bytes:
         return b""
 
 
-def _body(stream: BinaryIO, block: Block) -> bytes:
-    return read_at(stream, block.body, min(block.length, MAX_METADATA_BYTES))
+def _body(stream: BinaryIO, block: blocks.Block) -> bytes:
+    return blocks.read_at(stream, block.body, min(block.length, MAX_METADATA_BYTES))
