@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from training.detector.network import BasicBlock, DetectNet, Layout, resnet_layout  # noqa: E402
-from training.detector.pruning import (  # noqa: E402
+from training.detector.prune import (  # noqa: E402
     CRITERIA,
     EQUALIZATIONS,
     Criterion,
