@@ -68,8 +68,7 @@ class Weights:
     """One source of one model's network, which ``--weights`` names.
 
     Attributes:
-        network: the network's file name.
-        calibration: the INT8 calibration cache's file name, beside the network.
+        network: the network's file name, as ``calibration`` is that of its INT8 cache beside it.
         key: what an ``.etlt`` is encrypted with; printed only if it is public.
         ngc: where it is downloaded from; ``None`` for a file of this machine.
         folder: where a file of this machine is; ``None`` for a download.

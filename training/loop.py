@@ -67,13 +67,10 @@ class Recipe:
 
     Attributes:
         title: What is trained, for the plot.
-        seed: Seed of weights and batches.
         steps: Steps of the run; known once ``read`` has returned.
-        save_every: Steps between checkpoints.
         average_decay: Decay of the averaged weights; 0 for none.
         unit: What the lines of the metrics file are counted in: ``step`` or ``epoch``.
-        figures: Keys of the metrics file that are not losses.
-        figures_label: What they are.
+        figures: Keys of the metrics file that are not losses, but ``figures_label``.
     """
 
     title: str

@@ -25,11 +25,8 @@ _KEY_FILE = "/run/secrets/ngc_api_key"
 class Settings:
     """What Compose uses for the converter, from the environment, ``.env`` and its defaults.
 
-    Attributes:
-        base: the image that the converter's is built on.
-        user: ``UID:GID`` that the files belong to.
-        gpu: the GPU's index or UUID.
-        key: the NGC key.
+    ``base`` is the image that the converter's is built on, ``user`` the ``UID:GID`` that the files
+    belong to, ``gpu`` the GPU's index or UUID.
     """
 
     repository: Path

@@ -18,9 +18,7 @@ _DETECTIONS = ("gray", "true_boxes", "true_proba")
 class PhotoModel:
     """A model that estimates landmarks in photos.
 
-    Attributes:
-        color: In which large JPEGs are decoded smaller; None where none are.
-        landmarks: Calls FPENet.
+    Large JPEGs are decoded smaller in ``color``; with None none are.
     """
 
     def initialize(self, args: dict[str, str]) -> None:

@@ -87,8 +87,7 @@ def refuse(error: Exception) -> Response:
 class EachRequest:
     """A model that answers every request by itself, so that one bad request fails alone.
 
-    Attributes:
-        drops: An input that may be large: its shared memory is released.
+    The shared memory of the input ``drops``, which may be large, is released.
     """
 
     drops: str | None = None

@@ -28,9 +28,7 @@ class StoreOutcome:
 
     Attributes:
         store: Its address, without a password.
-        dataset: Name of the dataset.
-        photos: Photos that it has; 0 where ``error`` tells why it is not up to date.
-        faces: Faces that it has; 0 likewise.
+        photos: Photos that it has, as ``faces``; 0 where ``error`` tells why it is not up to date.
         behind: Photos of the record that it may lack.
         error: Why it is not up to date; "" where it is.
     """

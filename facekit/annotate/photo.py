@@ -23,10 +23,9 @@ from facekit.text import one_line
 class PendingPhoto:
     """A photo that a run has still to look at.
 
-    Attributes:
-        rank: Its place in the order of all photos, from 1: its number in the dataset.
-        photo: Path under the photo folder, with ``/`` between its parts.
-        stamp: The file's state when the folder was listed; it may have changed since.
+    ``rank`` is its number in the dataset, its place in the order of all photos from 1; ``photo`` is
+    its path under the photo folder, with ``/`` between its parts; ``stamp`` is of when the folder
+    was listed, and may have changed since.
     """
 
     rank: int

@@ -30,12 +30,9 @@ _LAST_NS = 2**63 - 1
 
 @dataclass(frozen=True)
 class FileStamp:
-    """Identifies a version of a file.
+    """Identifies a version of a file, by bytes, nanoseconds of its last change, and content.
 
-    Attributes:
-        size: Bytes.
-        mtime_ns: Time of its last change in nanoseconds.
-        sha256: Digest of its content in hexadecimal; "" where it was not asked for.
+    ``sha256`` is hexadecimal; "" where it was not asked for.
     """
 
     size: int

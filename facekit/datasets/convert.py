@@ -21,10 +21,9 @@ JPEG_QUALITY = 95
 
 @dataclass(frozen=True)
 class Converted:
-    """A photo as it is to be written.
+    """A photo as it is to be written; ``jpeg`` is None for one that is left out.
 
     Attributes:
-        jpeg: The frame; None for a photo that is left out.
         labels: Text of its label file.
         counts: Number of its faces of each counted class, as they are written.
         problems: What was left out of it because it can't be used, or why all of it was.

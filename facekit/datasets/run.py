@@ -82,8 +82,7 @@ class Outcome:
         counts: Faces written, by class: boxes of the label files, so that a face that lies in two
             windows of a portrait counts in each.
         photos: How many were written, of which ``faceless`` show no face.
-        ruled_out: Left out by the set's rules.
-        over_limit: Left out by the limit.
+        ruled_out: Left out by the set's rules, as ``over_limit`` are by the limit.
         problems: What could not be used, and is left out.
         removed: Of an earlier run, which this one did not write.
     """

@@ -39,11 +39,9 @@ class Gpu:
 class Machine:
     """The machine that engines are built with and run on.
 
-    Attributes:
-        tensorrt: Version of TensorRT's library, such as ``8.6.3``; ``None`` without one.
-        gpus: The GPUs visible to this process, in CUDA's order.
-        architecture: The processor's, such as ``x86_64``.
-        notes: Why an installed library did not answer.
+    ``tensorrt`` is its library's version, such as ``8.6.3``, or ``None``; ``gpus`` are those this
+    process sees, in CUDA's order; ``architecture`` is the processor's, such as ``x86_64``;
+    ``notes`` say why an installed library did not answer.
     """
 
     tensorrt: str | None

@@ -19,9 +19,8 @@ FACE_LABELS: tuple[str, ...] = ("with_mask", "without_mask", "mask_weared_incorr
 class VocLabels(PhotoLabels):
     """The labels of one photo; difficult objects are ignored.
 
-    Attributes:
-        lines: The lines of the file, from 1, on which the objects start.
-        photo_name: The photo's name in the file, without folders; "" where there is none.
+    ``lines`` of the file, from 1, are those on which the objects start; ``photo_name`` is the one
+    in the file, without folders, "" where there is none.
     """
 
     lines: tuple[int, ...] = ()

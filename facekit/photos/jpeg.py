@@ -100,13 +100,11 @@ class JpegStructure:
 
     Attributes:
         scan_start: Offset of the first scan's picture data.
-        scans: How many scans there are.
         components: 1 for gray, 3 for color.
         adobe_transform: What Adobe's segment says of how colors are stored: 1 for luma and chroma;
             None without one.
         exif_starts: Offsets of every ``Exif`` block's name.
         end: Offset behind the end-of-image marker; without one, behind the last scan's data.
-        has_end: Whether there is an end-of-image marker.
         has_all_scans: Whether every bit of every coefficient has its scan, and the last scan its
             restart markers.
         stop: Marker at ``end`` that has no place there; None at the end of the file.

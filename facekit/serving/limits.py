@@ -27,12 +27,9 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class ProcessLimits:
-    """Soft limits for a server process.
+    """Soft limits for a server process: of every thread's stack, and of open files.
 
-    Attributes:
-        stack_bytes: RLIMIT_STACK, which becomes the stack size of every thread.
-        open_files: RLIMIT_NOFILE.
-        note: A sentence for the user where ``stack_bytes`` is too small for large requests, or "".
+    ``note`` is a sentence for the user where the stack is too small for large requests, or "".
     """
 
     stack_bytes: int

@@ -27,14 +27,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class StoredDataset(Answer):
-    """A dataset.
-
-    Attributes:
-        dataset: Its name.
-        photo_folder: Folder that its photos' names are relative to.
-        photos: Number of photos, those without a face included.
-        faces: Number of faces.
-    """
+    """A dataset; its photos' names are relative to ``photo_folder``, and some have no face."""
 
     dataset: str
     photo_folder: str
@@ -119,10 +112,7 @@ class Store(Closing):
     """Datasets of photos and faces in a database, changed one photo at a time, whole or not at all.
 
     Each answer has one order, the same in every database; ties are settled by the bytes of the
-    photo's path, then by the face's number.
-
-    Attributes:
-        name: Its address, without a password.
+    photo's path, then by the face's number. ``name`` is the address, without a password.
     """
 
     name: str

@@ -23,13 +23,10 @@ _LUMA = np.array([0.299, 0.587, 0.114])
 
 @dataclass
 class Frame:
-    """A training frame.
+    """A training frame, mode RGB; ``fill`` is the color of what no photo covers.
 
-    Attributes:
-        image: Mode RGB.
-        fill: Color of what no photo covers, RGB.
-        boxes_xyxy: float32 [n, 4], frame pixels, clipped to the frame.
-        classes: int64 [n], index of each box's class, ``IGNORED`` for none.
+    Boxes are float32 [n, 4], frame pixels, clipped to the frame; ``classes`` int64 [n], index of
+    each box's class, ``IGNORED`` for none.
     """
 
     image: Image.Image

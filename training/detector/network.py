@@ -29,11 +29,9 @@ of a dilated ``Convolution`` must be a multiple of."""
 class StageLayout:
     """One stage of blocks.
 
-    Attributes:
-        outputs: Channels that every block of the stage gives, so that they can be added.
-        inners: Channels between the two convolutions, one number a block.
-        stride: Stride of the first block.
-        dilations: Dilation of each of the stage's convolutions, two a block.
+    All blocks give ``outputs`` channels, so that they can be added; ``inners`` are those between
+    the two convolutions, one number a block; ``stride`` is of the first block; ``dilations`` are of
+    each of the stage's convolutions, two a block.
     """
 
     outputs: int

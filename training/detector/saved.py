@@ -21,7 +21,6 @@ class SavedNetwork:
     """A trained network: all that is needed to build, measure and export it.
 
     Attributes:
-        layout: Its graph.
         classes: Names of its classes, in the order of its channels.
         size_wh: Width and height of the frame it was trained for.
         weights: Its state: the averaged weights where the run kept an average.
