@@ -27,18 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="scripts/demo",
         description="Find faces and landmarks in photos; write annotated pictures and a JSON file.",
     )
-    parser.add_argument(
-        "photos", metavar="PHOTO", nargs="*", type=Path,
-        help="photos or folders (none: public-domain portraits that installed packages carry)",
-    )  # fmt: skip
+    photos_help = "photos or folders (none: public-domain portraits that installed packages carry)"
+    parser.add_argument("photos", metavar="PHOTO", nargs="*", type=Path, help=photos_help)
     parser.add_argument(
         "--output", metavar="DIR", type=Path, default=Path("demo-output"),
         help="where the pictures and faces.json go (default: %(default)s)",
     )  # fmt: skip
-    parser.add_argument(
-        "--url", metavar="HOST:PORT",
-        help="gRPC address of a running server (without: an embedded server runs meanwhile)",
-    )  # fmt: skip
+    url_help = "gRPC address of a running server (without: an embedded server runs meanwhile)"
+    parser.add_argument("--url", metavar="HOST:PORT", help=url_help)
     args = parser.parse_intermixed_args(argv)
     return run_command(lambda: run(args.photos, args.output, args.url), "demo")
 

@@ -312,24 +312,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     amount.add_argument("-pth", "--pruning_threshold", type=score, default=0.1, help=text)
     text = "find the least threshold that leaves at most this share of the parameters"
     amount.add_argument("--parameters", metavar="SHARE", type=score, help=text)
+    eq_help = "how layers that are added agree on their filters (default: union)"
     parser.add_argument(
-        "-eq",
-        "--equalization_criterion",
-        choices=EQUALIZATIONS,
-        default="union",
-        help="how layers that are added agree on their filters (default: union)",
+        "-eq", "--equalization_criterion", choices=EQUALIZATIONS, default="union", help=eq_help
     )
     text = "filters left are a multiple of this (default: 8)"
     parser.add_argument("-pg", "--pruning_granularity", type=count, default=8, help=text)
     text = "filters left in a layer at least (default: 16)"
     parser.add_argument("-nf", "--min_num_filters", type=count, default=16, help=text)
-    parser.add_argument(
-        "--criterion",
-        choices=CRITERIA,
-        default="norm",
-        help="judge filters by the norm of their weights as TLT does (the default), or by their "
-        "effect on what follows, which loses less before the network is trained again",
+    criterion_help = (
+        "judge filters by the norm of their weights as TLT does (the default), or by their "
+        "effect on what follows, which loses less before the network is trained again"
     )
+    parser.add_argument("--criterion", choices=CRITERIA, default="norm", help=criterion_help)
 
 
 def run(options: argparse.Namespace) -> int:
