@@ -40,11 +40,7 @@ class UnequalError(FacekitError):
 
 
 def compare(
-    frames: Sequence[tuple[Grid, Grid]],
-    name: str,
-    *,
-    seconds: float,
-    chosen: ClusteringParameters,
+    frames: Sequence[tuple[Grid, Grid]], name: str, *, seconds: float, chosen: ClusteringParameters
 ) -> dict[str, Any]:
     """Check that both find the same, then time them in turns, with DBSCAN whatever is chosen.
 

@@ -59,11 +59,7 @@ class Fetcher:
         return find_tao_converter(version, self.directory) or path
 
     def _fetch(
-        self,
-        artifact: Artifact,
-        folders: Sequence[str],
-        files: Mapping[str, RemoteFile],
-        mode: int,
+        self, artifact: Artifact, folders: Sequence[str], files: Mapping[str, RemoteFile], mode: int
     ) -> list[Path]:
         """Return where the files of an artifact are, once all are there."""
         targets = {name: _target(self.directory, folders, name) for name in files}

@@ -135,10 +135,7 @@ _ALL = (
         ),
     ),
     ModelSpec(
-        "landmarks",
-        "python",
-        (_IMAGE, TensorSpec("boxes", "FP32", (-1, 4))),
-        _LANDMARKS_RESULT,
+        "landmarks", "python", (_IMAGE, TensorSpec("boxes", "FP32", (-1, 4))), _LANDMARKS_RESULT
     ),
     # Their steps.
     ModelSpec("photo_check", "python", (_IMAGE,), (_PHOTO, _ORIENTATION, _SIZE)),

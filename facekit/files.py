@@ -185,8 +185,7 @@ class FolderLock:
                 handle = lock_file(self._path)
             except BlockingIOError:
                 raise DataError(
-                    self._folder,
-                    f"is being filled by {self._holder()}; wait until it has finished",
+                    self._folder, f"is being filled by {self._holder()}; wait until it has finished"
                 ) from None
             except OSError as error:
                 if error.errno not in NO_LOCKS:

@@ -87,10 +87,7 @@ def write_parquet(path: Path, photos: PhotoSource, info: DatasetInfo) -> None:
     from pyarrow import parquet
 
     schema = _schema(info)
-    with (
-        output_file(path) as out,
-        parquet.ParquetWriter(out, schema, compression="zstd") as writer,
-    ):
+    with output_file(path) as out, parquet.ParquetWriter(out, schema, compression="zstd") as writer:
         rows = (_row(*photo) for photo in photos_with_faces(photos))
         for group in _groups(rows):
             table = pyarrow.Table.from_pylist(group, schema)

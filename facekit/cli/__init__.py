@@ -167,9 +167,7 @@ def print_results(table: str, json_text: Callable[[], str], path: Path | None) -
 
 
 def check_output(
-    path: Path,
-    is_ours: Callable[[Path], bool] | None = None,
-    inputs: Iterable[Path | str] = (),
+    path: Path, is_ours: Callable[[Path], bool] | None = None, inputs: Iterable[Path | str] = ()
 ) -> None:
     """Check before long work that its output file can be written; - is standard output.
 

@@ -77,10 +77,7 @@ def run(args: argparse.Namespace) -> int:
         for photo in dataset.photos:
             yield replace(photo, record=photo.record.above(args.min_score))
 
-    own = {
-        "coco": {"seed_fields": args.seed_fields},
-        "label-studio": {"image_url": args.image_url},
-    }
+    own = {"coco": {"seed_fields": args.seed_fields}, "label-studio": {"image_url": args.image_url}}
     for kind, path in outputs.items():
         annotations.WRITERS[kind](path, photos, dataset.info, **own.get(kind, {}))
     faces = sum(len(photo.record.faces or ()) for photo in photos())

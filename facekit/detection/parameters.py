@@ -60,11 +60,7 @@ class ClusteringParameters:
                 raise ConfigError(f"{name} is {value:g}; it must be {bound}")
 
 
-_UNBOUNDED = (
-    "dbscan_min_samples",
-    "dbscan_confidence_threshold",
-    "minimum_bounding_box_height",
-)
+_UNBOUNDED = ("dbscan_min_samples", "dbscan_confidence_threshold", "minimum_bounding_box_height")
 """Parameters that may exceed 1."""
 
 

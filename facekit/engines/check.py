@@ -45,10 +45,7 @@ def needs_machine(repository: Path, config: str) -> bool:
 
 
 def check_engines(
-    repository: Path,
-    models: Iterable[str] | None,
-    machine: Machine,
-    config: str | None = None,
+    repository: Path, models: Iterable[str] | None, machine: Machine, config: str | None = None
 ) -> list[str]:
     """Return a sentence for each problem that keeps a model's engine or pipeline from serving.
 

@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 from facekit.client import Client
 from facekit.data import probe_photo
 from facekit.errors import DataError, FacekitError, ModelMissingError
-from facekit.evaluation.average_precision import (
-    AveragePrecisionMode,
-    average_precision,
-)
+from facekit.evaluation.average_precision import AveragePrecisionMode, average_precision
 from facekit.evaluation.class_scores import (
     SIZE_BANDS,
     BandScore,

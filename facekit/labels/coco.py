@@ -101,10 +101,7 @@ def _entries(
 
 
 def _photo(
-    path: Path,
-    image: Entry,
-    objects: Iterable[tuple[str, Entry]],
-    categories: dict[Any, str],
+    path: Path, image: Entry, objects: Iterable[tuple[str, Entry]], categories: dict[Any, str]
 ) -> PhotoLabels:
     name = image["file_name"]
     boxes, names, ignored, points = [], [], [], []

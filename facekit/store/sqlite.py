@@ -16,13 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from facekit.annotations.coco import FACE
-from facekit.annotations.record import (
-    GONE,
-    PIXEL_DIGITS,
-    SCORE_DIGITS,
-    PhotoRecord,
-    rounded_list,
-)
+from facekit.annotations.record import GONE, PIXEL_DIGITS, SCORE_DIGITS, PhotoRecord, rounded_list
 from facekit.errors import ConfigError, FacekitError, InputError, StoreError, StoreUnavailableError
 from facekit.faces import Faces
 from facekit.files import check_sqlite_path

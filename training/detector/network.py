@@ -66,10 +66,7 @@ class Layout:
 
 
 def resnet_layout(
-    layers: int,
-    classes: int,
-    channels: Sequence[int] = RESNET_CHANNELS,
-    dilate: bool = False,
+    layers: int, classes: int, channels: Sequence[int] = RESNET_CHANNELS, dilate: bool = False
 ) -> Layout:
     """Return the layout of an unpruned network of 10, 18 or 34 layers.
 

@@ -11,13 +11,7 @@ from nvidia.dali import types
 from nvidia.dali.pipeline import Pipeline
 
 from facekit.backends.model_config import ModelConfig
-from facekit.errors import (
-    CANNOT_BE_DECODED,
-    ConfigError,
-    FacekitError,
-    PhotoError,
-    ResponseError,
-)
+from facekit.errors import CANNOT_BE_DECODED, ConfigError, FacekitError, PhotoError, ResponseError
 
 Array = NDArray[Any]
 Inputs = Mapping[str, Array]
