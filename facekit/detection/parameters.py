@@ -6,6 +6,8 @@ overlap 0.3 and confidence 0.1). ``cross_class_iou_threshold`` is the kit's own:
 cluster each class by itself.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
