@@ -110,9 +110,8 @@ def reference_detect(
 ) -> tuple[Array, Array, Labels]:
     """Decode, cluster, average and scale the grids of one class (see ``detect`` of the kit).
 
-    Returns:
-        Boxes (N, 4) in photo pixels, best first, their scores (N,), and the label of every cell
-        that took part (M,), row by row.
+    The result is boxes (N, 4) in photo pixels, best first, their scores (N,), and the label of
+    every cell that took part (M,), row by row.
     """
     boxes, scores = reference_decode(bbox, cov, chosen.coverage_threshold)
     labels = reference_labels(boxes, scores, chosen)

@@ -58,8 +58,7 @@ class Face:
     def rotation_deg(self) -> float:
         """Angle of the eye line in degrees: 0 upright, positive clockwise as seen, NaN if unknown.
 
-        Raises:
-            ConfigError: The points are of no known landmark scheme.
+        Raises ConfigError if the points are of no known landmark scheme.
         """
         return float(rotations_deg(self.points_xy[None])[0])
 
@@ -78,20 +77,15 @@ class Face:
 
     @property
     def center_xy(self) -> FloatArray:
-        """Midpoint between the eyes: float32 (2,).
-
-        Raises:
-            ConfigError: The points are of no known landmark scheme.
-        """
+        """Midpoint between the eyes: float32 (2,); raises ConfigError in an unknown scheme."""
         center: FloatArray = centers_xy(self.points_xy[None])[0]
         return center
 
     def part(self, name: str) -> FloatArray:
         """Return the points of one part of the face, such as ``left_eye``: float32 (n, 2).
 
-        Raises:
-            ConfigError: The points are of no known landmark scheme.
-            InputError: That scheme has no part of this name.
+        Raises ConfigError if the points are of no known landmark scheme, and InputError if that has
+        no part of this name.
         """
         spans = groups(len(self.points_xy))
         if name not in spans:
@@ -159,10 +153,9 @@ class Faces:
     def __post_init__(self) -> None:
         """Convert the arrays to float32 and int32, and check their values and shapes.
 
-        Raises:
-            InputError: A shape does not fit, a value is not finite in float32, ``size_wh`` is not
-                two whole numbers >= 0, a label is not an index of ``class_names``, or these are not
-                distinct texts.
+        Raises InputError if a shape does not fit, a value is not finite in float32, ``size_wh`` is
+        not two whole numbers >= 0, a label is not an index of ``class_names``, or these are not
+        distinct texts.
         """
         with np.errstate(over="ignore"):  # An overflow becomes infinite, and is refused below.
             for name in _ARRAYS:
@@ -234,8 +227,7 @@ class Faces:
     def rotations_deg(self) -> FloatArray:
         """Angle of each eye line: float32 (N,), 0 upright, positive clockwise, NaN if unknown.
 
-        Raises:
-            ConfigError: There are faces, and their points are of no known landmark scheme.
+        Raises ConfigError if there are faces, and their points are of no known landmark scheme.
         """
         return rotations_deg(self.points_xy)
 
@@ -252,8 +244,7 @@ class Faces:
     def centers_xy(self) -> FloatArray:
         """Midpoint between the eyes of each face: float32 (N, 2).
 
-        Raises:
-            ConfigError: There are faces, and their points are of no known landmark scheme.
+        Raises ConfigError if there are faces, and their points are of no known landmark scheme.
         """
         return centers_xy(self.points_xy)
 

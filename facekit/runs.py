@@ -74,10 +74,8 @@ def connect(
 ) -> Iterator[Client]:
     """Yield a client of the server at ``url``, or of an embedded server for the block.
 
-    Raises:
-        ServerError: The server at ``url`` has another certificate.
-        ServerUnavailableError: No server is ready at ``url``.
-        SetupError: The embedded server can't start on this machine.
+    Raises ServerError if that at ``url`` has another certificate, ServerUnavailableError if it is
+    not ready, and SetupError if the embedded one can't start on this machine.
     """
     if url is not None:
         with Client(url, timeout_s=timeout_s, tls_certificate=tls_certificate) as client:

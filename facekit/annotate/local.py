@@ -80,13 +80,8 @@ def find_faces(
 ) -> Generator[PhotoRecord, None, None]:
     """Find the faces of many photos, several at a time, reading some more ahead.
 
-    ``pending`` are taken as they are needed, ``concurrency`` requests in flight; for ``model`` and
-    ``hash_content`` see :func:`annotate_photo`. Yields a record a photo, in the order in which they
-    are done.
-
-    Raises:
-        ModelMissingError: The server does not serve the model.
-        ServersAwayError: No server has answered for too long.
+    ``pending`` are taken as they are needed, ``concurrency`` requests in flight; for the others and
+    errors see :func:`annotate_photo`. Yields a record a photo, in the order in which they are done.
     """
     window = concurrency + 2 + concurrency // 2
     slots = _Slots(detector, concurrency)

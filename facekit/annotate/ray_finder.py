@@ -59,11 +59,8 @@ def ray_finder(
     """Give a finder that works on the machines of a Ray cluster.
 
     Every machine sees the folder, or list of objects, at the same path; ``options.urls`` are the
-    servers as the machines reach them. ``say`` takes a line about the cluster.
-
-    Raises:
-        ConfigError: There is no server's address.
-        SetupError: Ray is not installed, or no such cluster answers.
+    servers as the machines reach them. ``say`` takes a line about the cluster. Raises ConfigError
+    without a server's address, and SetupError as :func:`connect` does.
     """
     if not options.urls:
         raise ConfigError(

@@ -45,13 +45,10 @@ _scratch = _Scratch()
 def read_whole_jpeg(raw: memoryview) -> tuple[memoryview, JpegStructure]:
     """Return a JPEG, with the end-of-image marker supplied where it alone is missing.
 
-    Some programs drop the marker, and Samsung's panoramas have their trailer in its place.
-
-    Raises:
-        OddJpegError: It is something else than one frame of Huffman-coded 8-bit gray or
-            three-color pixels with all its tables, which is what every decoder reads.
-        PhotoError: Picture data are missing, or there are too many scans or pixels of a progressive
-            JPEG.
+    Some programs drop the marker, and Samsung's panoramas have their trailer in its place. Raises
+    OddJpegError if it is something else than one frame of Huffman-coded 8-bit gray or three-color
+    pixels with all its tables, which is what every decoder reads, and PhotoError if picture data
+    are missing, or there are too many scans or pixels of a progressive JPEG.
     """
     limit = end_of_file(raw)
     structure = read_structure(raw, limit)
@@ -75,10 +72,9 @@ def read_whole_jpeg(raw: memoryview) -> tuple[memoryview, JpegStructure]:
 def read_structure(raw: Bytes, limit: int | None = None) -> JpegStructure:
     """Walk the segments of a JPEG up to its end-of-image marker, or to the offset ``limit``.
 
-    Raises:
-        OddJpegError: See :func:`read_whole_jpeg`.
-        PhotoError: The last scan lacks restart markers at its end, and so the data between them, or
-            a progressive JPEG has too many pixels, or any too many scans.
+    Raises OddJpegError as :func:`read_whole_jpeg` does, and PhotoError if the last scan lacks
+    restart markers at its end, and so the data between them, or a progressive JPEG has too many
+    pixels, or any too many scans.
     """
     structure = JpegStructure(raw, len(raw) if limit is None else limit)
     try:

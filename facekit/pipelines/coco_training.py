@@ -201,8 +201,7 @@ def _photo_folder(path: Path, data: dict[str, Any]) -> Path:
 def _sizes(path: Path, data: dict[str, Any]) -> dict[str, tuple[int, int]]:
     """Return width and height of the photos by their file names.
 
-    Raises:
-        DataError: An entry lacks a field that DALI's reader needs.
+    Raises DataError if an entry lacks a field that DALI's reader needs.
     """
     for index, entry in enumerate(data["annotations"]):
         polygons = entry.get("segmentation") if isinstance(entry, dict) else None

@@ -172,8 +172,7 @@ class PhotoBatches(Closing):
 def photo_shape(photo: PhotoLike) -> Shape:
     """Return the height and width of a photo upright, from its header alone.
 
-    Raises:
-        PhotoError: It can't be read, has no header of a photo, or is over a limit.
+    Raises PhotoError if it can't be read, has no header of a photo, or is over a limit.
     """
     try:
         if isinstance(photo, str | os.PathLike):

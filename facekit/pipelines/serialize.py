@@ -29,8 +29,7 @@ def file_name(color: str | None, device: str) -> str:
 def serialize(model: str, *, device: str, color: str | None) -> bytes:
     """Return one pipeline as the bytes that the DALI backend loads.
 
-    Raises:
-        SetupError: A GPU variant needs a machine with a CUDA device.
+    Raises SetupError for a GPU variant on a machine without a CUDA device.
     """
     try:
         with _untraced():
@@ -47,11 +46,7 @@ def serialize(model: str, *, device: str, color: str | None) -> bytes:
 
 
 def write_all(repository: Path, *, devices: tuple[str, ...] = DEVICES) -> list[Path]:
-    """Write every pipeline in each of its colors for some devices, and return the files.
-
-    Raises:
-        SetupError: As for :func:`serialize`.
-    """
+    """Write every pipeline in each of its colors for some devices, and return the files."""
     written = []
     for model in PIPELINES:
         for device in devices:

@@ -170,8 +170,7 @@ class TritonServer(ABC):
     def start(self) -> None:
         """Start the process; ``wait_ready`` waits until it answers.
 
-        Raises:
-            SetupError: Something that the server needs is missing; the message says what.
+        A SetupError says what is missing that the server needs.
         """
         if self.pid is not None:
             raise SetupError(f"The server runs already (process {self.pid}).")
@@ -222,9 +221,8 @@ class TritonServer(ABC):
     ) -> None:
         """Wait until every model is loaded, or until ``cancelled`` returns true.
 
-        Raises:
-            SetupError: The server or one of its backend processes ended instead, or it is not
-                ready in time; the message names the model and the reason. The server is stopped.
+        A SetupError names the model and the reason if the server or one of its backend processes
+        ended instead, or it is not ready in time. The server is stopped then.
         """
         process = self._process
         if process is None:

@@ -41,8 +41,7 @@ class Pick:
 def pick(records: Sequence[PhotoRecord], how: str, count: int) -> list[Pick]:
     """Choose at most ``count`` photos by one of :data:`PICKS`; the same ones every time, each once.
 
-    Raises:
-        ConfigError: ``how`` is unknown.
+    Raises ConfigError if ``how`` is unknown.
     """
     if how not in PICKS:
         raise ConfigError(f"unknown way to pick photos {how!r}; expected {', '.join(PICKS)}")

@@ -80,11 +80,8 @@ class SqliteStore(Store):
     """Results in a file; may be used by several threads.
 
     It may be a ``STORE``, a ``RECORD`` or both, as ``kinds`` say; ``create`` makes the first where
-    it is missing.
-
-    Raises:
-        StoreError: It is missing, of no such kind, or of another version.
-        StoreUnavailableError: It can't be opened now.
+    it is missing. Raises StoreError if it is missing, of no such kind, or of another version, and
+    StoreUnavailableError if it can't be opened now.
     """
 
     def __init__(self, path: Path, *, create: bool, kinds: Sequence[int] = (STORE,)) -> None:
