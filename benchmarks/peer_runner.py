@@ -1,10 +1,11 @@
 """Run one detector in the environment it is installed in; ``benchmarks.peers`` starts this file.
 
 It imports nothing of the kit but for the kit's own row: the environment has the detector alone. A
-photo's path in, as a line of JSON, is answered by a line out: ``boxes`` (x1, y1, x2, y2, score, in
-pixels of the upright photo), ``points`` (5 or 68 a box) and ``ms``, the processor time from the
-file's bytes to the boxes; 68 points are found after that. Thresholds are lowered as far as a
-detector's time allows, so that the whole curve of precision and recall is there.
+line of JSON in, a photo's path and whether its points are wanted, is answered by a line out:
+``boxes`` (x1, y1, x2, y2, score, in pixels of the upright photo), ``points`` (5 or 68 a box, or
+null) and ``ms``, the processor time from the file's bytes to the boxes; 68 points are found after
+that. Thresholds are lowered as far as a detector's time allows, so that the whole curve of
+precision and recall is there.
 
 Five points are those of the left eye, right eye, nose tip and left and right corner of the mouth as
 they lie in an upright photo, x to the right; NaN is one that a detector does not find.
@@ -210,7 +211,7 @@ def onnx_on_one_thread() -> None:
     )
 
 
-def answer(detect: Detect, photo: str) -> dict[str, Any]:
+def answer(detect: Detect, photo: str, with_points: bool) -> dict[str, Any]:
     """Find the faces of a photo; an error of any kind is that photo's answer."""
     try:
         data = Path(photo).read_bytes()
@@ -219,13 +220,16 @@ def answer(detect: Detect, photo: str) -> dict[str, Any]:
         ms = (time.process_time() - start) * 1e3
         return {
             "boxes": [[float(value) for value in row] for row in rows],
-            "points": [
-                [[round(float(v), 3) for v in point] for point in face] for face in points()
-            ],
+            "points": rounded(points()) if with_points else None,
             "ms": ms,
         }
     except Exception as error:  # of any library
         return {"error": f"{type(error).__name__}: {error}"}
+
+
+def rounded(faces: Any) -> list[list[list[float]]]:
+    """Return the points of faces, in arrays or tuples, as lists of numbers."""
+    return [[[round(float(value), 3) for value in point] for point in face] for face in faces]
 
 
 def main(name: str, model: str = "") -> None:
@@ -239,7 +243,7 @@ def main(name: str, model: str = "") -> None:
         sys.modules["cv2"].setNumThreads(1)
     print(json.dumps({"ready": name}), file=answers, flush=True)
     for line in sys.stdin:
-        print(json.dumps(answer(detect, json.loads(line))), file=answers, flush=True)
+        print(json.dumps(answer(detect, *json.loads(line))), file=answers, flush=True)
 
 
 if __name__ == "__main__":

