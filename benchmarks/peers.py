@@ -274,12 +274,12 @@ def run(args: argparse.Namespace) -> int:
         out.mkdir(parents=True, exist_ok=True)
     model = None if args.yunet is None else args.yunet.absolute()
     left_out |= measure([name for name in chosen if name not in left_out], photos, out, model)
-    rows = {}
+    rows: dict[str, list[Row]] = {}
     for name in (name for name in DETECTORS if name not in left_out):
         known = known_answers(name, out)
-        own = [known.get(str(labels.photo)) for labels in photos]
-        if all(row and _answers_for(labels, row) for labels, row in zip(photos, own, strict=True)):
-            rows[name] = [row for row in own if row]
+        found = [known.get(str(labels.photo), {}) for labels in photos]
+        if all(_answers_for(labels, row) for labels, row in zip(photos, found, strict=True)):
+            rows[name] = found
     scores = []
     for name, own in rows.items():
         ratio = time_ratio(own, rows[KIT]) if KIT in rows else None
@@ -299,8 +299,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _answers_for(labels: PhotoLabels, row: Row) -> bool:
-    """Tell whether an answer has the points that its photo's labels have."""
-    return "error" in row or row["points"] is not None or not _has_points(labels)
+    """Tell whether there is an answer, with points where the photo's labels have some."""
+    complete = row.get("points") is not None or ("boxes" in row and not _has_points(labels))
+    return complete or "error" in row
 
 
 def _text(
