@@ -21,7 +21,7 @@ from training.loop import Machine, StepResult, fit  # noqa: E402
 from training.open import recipe as module  # noqa: E402
 from training.open.__main__ import main  # noqa: E402
 from training.open.export import export, fit_sigmoid, load_trained  # noqa: E402
-from training.open.network import OpenNet, calibrate, exportable, save_weights  # noqa: E402
+from training.open.network import OpenNet, exportable, save_weights  # noqa: E402
 from training.open.photos import build_index  # noqa: E402
 from training.open.recipe import OpenOptions, OpenRecipe  # noqa: E402
 from training.open.reliability import reliability  # noqa: E402
@@ -86,8 +86,7 @@ def test_a_round_shows_hard_photos_more_often_in_batches_made_anew(
 @pytest.mark.usefixtures("small")
 def test_a_run_starts_from_the_weights_of_the_repository(tmp_path: Path, cache: Path) -> None:
     state = train(OpenRecipe, tmp_path, cache, steps=1, start=WEIGHTS, rate=1e-9)
-    network, _ = load_trained(WEIGHTS)
-    for name, value in network.named_parameters():
+    for name, value in load_trained(WEIGHTS).named_parameters():
         torch.testing.assert_close(state["model"][name], value.detach(), rtol=0, atol=1e-6)
 
 
@@ -112,10 +111,11 @@ def test_the_weights_export_to_the_tensors_of_facenet(tmp_path: Path) -> None:
     frame = np.random.default_rng(0).random((1, 3, 416, 736), np.float32)
     gray = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), frame[0], 1)[None, None]
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    network, calibration = load_trained(WEIGHTS)
-    calibrate(network, *calibration)
+    network = load_trained(WEIGHTS).eval()
+    scale, shift = network.calibration[0].tolist()
     with torch.no_grad():
-        wanted = network.eval()(torch.from_numpy(gray))
+        bbox, coverage, _ = network.logits(torch.from_numpy(gray))
+    wanted = bbox, torch.sigmoid(coverage * scale + shift)
     for got, want in zip(session.run(None, {"input_1": frame}), wanted, strict=True):
         assert got == pytest.approx(want.numpy(), abs=1e-4)
 
@@ -146,16 +146,15 @@ def test_reliability_is_the_share_of_faces_by_score() -> None:
 def test_weights_keep_their_calibration(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = OpenNet()
-    save_weights(tmp_path / "a.npz", network, (2.0, -1.0))
+    network.calibration = np.array([[2.0, -1.0]], np.float32)
+    save_weights(tmp_path / "a.npz", network)
     export(tmp_path / "a.npz", tmp_path / "b.npz")
     export(tmp_path / "a.npz", tmp_path / "b.npz")
-    again, calibration = load_trained(tmp_path / "b.npz")
-    assert calibration == (2.0, -1.0)
+    again = load_trained(tmp_path / "b.npz")
+    assert again.calibration.tolist() == [[2.0, -1.0]]
     frame = torch.rand(1, 1, 64, 96)
     with torch.no_grad():
         before = network.eval().logits(frame)[1]
-        calibrate(again.eval(), *calibration)
-        torch.testing.assert_close(again.logits(frame)[1], 2.0 * before - 1.0)
         folded = exportable(again).logits(frame.expand(1, 3, 64, 96))[1]
         torch.testing.assert_close(folded, 2.0 * before - 1.0, rtol=1e-4, atol=1e-4)
 

@@ -29,6 +29,13 @@ def _main(arguments: list[str] | None) -> int:
     parsers.train.add_argument(
         "--start", type=Path, metavar="WEIGHTS", help="begin with the weights of a .npz file"
     )
+    parsers.train.add_argument(
+        "--classes",
+        type=lambda text: tuple(text.split(",")),
+        default=(),
+        metavar="NAME,NAME",
+        help="tell these classes of faces apart, such as mask,no-mask",
+    )
     parsers.export.add_argument(
         "--cache", type=Path, help="calibrate the scores on these decoded photos"
     )

@@ -18,11 +18,17 @@ from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.errors import DataError
 from facekit.outputs import check_own
 from training.checkpoints import load_checkpoint
-from training.detector.inference import TorchDetector
+from training.detector.inference import CLASSES_KEY, TorchDetector
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
 from training.export import write_onnx
 from training.open.evaluate import SMALLEST_COUNTED, calibration_truths, find_all
-from training.open.network import OpenNet, calibrate, exportable, load_weights, save_weights
+from training.open.network import (
+    OpenNet,
+    exportable,
+    load_weights,
+    no_calibration,
+    save_weights,
+)
 from training.open.photos import Photos
 from training.open.reliability import outcomes
 
@@ -49,20 +55,21 @@ def fit_sigmoid(pairs: NDArray[np.float64], rounds: int = 50) -> tuple[float, fl
     return float(found[0]), float(found[1])
 
 
-def load_trained(path: Path) -> tuple[OpenNet, tuple[float, float]]:
-    """Return the network of a file of weights, or the average of a checkpoint, and its calibration.
+def load_trained(path: Path) -> OpenNet:
+    """Return the network of a file of weights, or the average of a checkpoint.
 
     Raises:
         DataError: The file is missing, damaged, or of another network.
     """
     if path.suffix == WEIGHTS_SUFFIX:
         return load_weights(path)
-    network, state = OpenNet(), load_checkpoint(path)
+    state = load_checkpoint(path)
     try:
+        network = OpenNet(tuple(state.get("classes", ())))
         network.load_state_dict(state["average"])
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise DataError(path, "is of another network") from error
-    return network, (1.0, 0.0)
+    return network
 
 
 def is_weights(path: Path) -> bool:
@@ -87,19 +94,20 @@ def export(trained: Path, path: Path, cache: Path | None = None) -> float:
     """
     if path.suffix == WEIGHTS_SUFFIX:
         check_own(path, is_weights, [trained])
-    network, calibration = load_trained(trained)
+    network = load_trained(trained)
     if cache:
-        photos = Photos(cache)
-        detector = TorchDetector(exportable(copy.deepcopy(network)), ())
-        calibration = fit_sigmoid(
-            outcomes(find_all(detector, calibration_truths(photos, BY_HAND)), SMALLEST_COUNTED)
-        )
-    LOGGER.info("calibration of the coverage's logit: scale %.3f, shift %.3f", *calibration)
+        network.calibration = no_calibration(network.classes)
+        detector = TorchDetector(exportable(copy.deepcopy(network)), network.classes)
+        found = find_all(detector, calibration_truths(Photos(cache), BY_HAND))
+        labels = range(len(network.calibration))
+        fitted = [fit_sigmoid(outcomes(found, SMALLEST_COUNTED, label)) for label in labels]
+        network.calibration = np.array(fitted, np.float32)
+    LOGGER.info("scale and shift of the scores' logits: %s", network.calibration.round(3).tolist())
     if path.suffix == WEIGHTS_SUFFIX:
-        save_weights(path, network, calibration)
+        save_weights(path, network)
         return 0.0
-    calibrate(network, *calibration)
     shape = (2, 3, NETWORK_HEIGHT, NETWORK_WIDTH)
     example = torch.rand(*shape, generator=torch.Generator().manual_seed(0))
     names = (BBOX_NAME, COVERAGE_NAME)
-    return write_onnx(exportable(network), example, path, INPUT_NAME, names, DESCRIPTION, {})
+    notes = {CLASSES_KEY: ",".join(network.classes)} if network.classes else {}
+    return write_onnx(exportable(network), example, path, INPUT_NAME, names, DESCRIPTION, notes)

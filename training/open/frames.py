@@ -8,9 +8,12 @@ from PIL import Image
 
 from facekit.contract import GRID_STRIDE, NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.errors import DataError
+from facekit.evaluation.class_scores import NO_CLASS
+from facekit.evaluation.label_classes import ClassMap
 from training.detector import targets as rules
 from training.experiment.training import ClassRaster
 from training.open.degrade import degrade
+from training.open.masks import draw_mask
 from training.open.paste import ASPECTS, FRAME_ASPECT, Frame, Paster, log_uniform
 from training.open.photos import Boxes, Photos, Sample, as_boxes
 
@@ -23,6 +26,13 @@ SHARES = {"crowd": 0.40, "people": 0.30, "portrait": 0.07, "partial": 0.05, "emp
 """How often a view is of a photo of each kind, in crops."""
 WHOLE_SHARES = {"crowd": 0.32, "people": 0.30, "portrait": 0.18, "partial": 0.05, "empty": 0.15}
 """The same in whole frames, which alone can show faces as high as the frame."""
+CLASS_SHARES = {
+    **{"crowd": 0.46, "people": 0.20, "portrait": 0.08, "video": 0.07, "partial": 0.04},
+    "empty": 0.15,
+}
+"""The same in both where classes are learned: fewer faces of no known class."""
+MASKED_SHARE = 0.45
+"""How often a mask is drawn onto a face with points, where that is a class."""
 SMALLEST_FACE = 8.0
 """Faces lower than this, in frame pixels, are ignored."""
 EMPTY_PASTED, PASTED = 0.45, 0.08
@@ -46,26 +56,58 @@ def frame_targets(frame: Frame) -> rules.GridTargets:
     return targets
 
 
+def class_weights(frame: Frame, count: int) -> NDArray[np.float32]:
+    """Return how much each cell counts in learning each of the classes, float32 [count, h, w].
+
+    That is as much as it counts in learning its face's box; 0 for the classes it is not of.
+    """
+    grid = frame.image.height // GRID_STRIDE, frame.image.width // GRID_STRIDE
+    labels = np.array(frame.labels, np.int64)
+    # A face of no known class owns its cells, in a channel of its own that is cut off.
+    labels[labels == NO_CLASS] = count
+    boxes, none = as_boxes(frame.boxes), as_boxes([])
+    targets = rules.build_targets(boxes, none, grid, classes=labels, rules=(RULE,) * (count + 1))
+    return targets.box_weight[:count]
+
+
 class FrameMaker:
     """Draws frames of the training photos.
 
     ``shown``, float32, has a number for each photo: how often one without a face is shown beside
-    the others. The caller may change it. ``web_faces`` are those of ``Paster``. Without training
-    photos with faces, a DataError is raised.
+    the others. The caller may change it. ``web_faces`` are those of ``Paster``, ``classes`` the
+    names of those that are learned. Without training photos with faces, or without any of a class,
+    a DataError is raised.
     """
 
     def __init__(
-        self, photos: Photos, shown: NDArray[np.float32], web_faces: NDArray[np.uint8]
+        self,
+        photos: Photos,
+        shown: NDArray[np.float32],
+        web_faces: NDArray[np.uint8],
+        classes: tuple[str, ...] = (),
     ) -> None:
-        self.photos, self.shown = photos, shown
+        self.photos, self.shown, self.classes = photos, shown, classes
         self.paster = Paster(photos, web_faces)
+        names = ClassMap()
+        self.labels = [
+            names.labels(sample.classes or [""] * len(sample.boxes), classes)
+            for sample in photos.samples
+        ]
+        self.masked = int(names.labels(["mask"], classes)[0])
+        self.shares = (CLASS_SHARES, CLASS_SHARES) if classes else (SHARES, WHOLE_SHARES)
         kinds: dict[str, list[int]] = {}
+        known: set[int] = set()
         for index, sample in enumerate(photos.samples):
             if sample.split == "training":
                 kinds.setdefault(sample.kind, []).append(index)
-        self.kinds = {kind: np.array(kinds[kind]) for kind in SHARES if kind in kinds}
+                known |= set(self.labels[index].tolist())
+        self.kinds = {kind: np.array(kinds[kind]) for kind in self.shares[0] if kind in kinds}
         if not set(self.kinds) - {"empty"}:
             raise DataError(photos.path, "contains no training photos with faces")
+        for label, name in enumerate(classes):
+            if label not in known:
+                reason = f"contains no training photos with faces of class {name}"
+                raise DataError(photos.path, f"{reason}; if it is old, remove it to build it again")
 
     def draw(self, rng: np.random.Generator, size: Size) -> Frame:
         """Draw a frame of a width and height: one view, or four around a point."""
@@ -99,8 +141,9 @@ class FrameMaker:
 
         ``zooms`` are the least and the largest scale, 1 where the photo would fill a whole frame.
         """
-        index = self._pick(rng, WHOLE_SHARES if frame.image.width == NETWORK_WIDTH else SHARES)
+        index = self._pick(rng, self.shares[frame.image.width == NETWORK_WIDTH])
         sample = self.photos.samples[index]
+        image, labels = self._dressed(rng, index)
         frame.sources.append(index)
         width, height = cell[2] - cell[0], cell[3] - cell[1]
         scale_x, scale_y = NETWORK_WIDTH / sample.size_wh[0], NETWORK_HEIGHT / sample.size_wh[1]
@@ -117,7 +160,7 @@ class FrameMaker:
         size = np.maximum(np.round(shown * scale), 1).astype(int)
         free = np.array([width, height]) - size
         corner = (np.array(cell[:2]) + (rng.random(2) * free).round()).astype(int)
-        part = self.photos.image(sample).resize(
+        part = image.resize(
             (min(int(size[0]), width), min(int(size[1]), height)),
             Image.Resampling.BILINEAR,
             box=(*start, *(start + shown)),
@@ -126,11 +169,29 @@ class FrameMaker:
         frame.image.paste(part, (int(corner[0]), int(corner[1])))
         limits = np.array([*corner, *(corner + size)], np.float32)
         shift, factor = np.tile(start, 2), np.tile(scale, 2)
-        for boxes, is_face in ((sample.boxes, True), (sample.ignored, False)):
-            for box in ((boxes - shift) * factor + np.tile(corner, 2)).astype(np.float32):
-                _add(frame, box, limits, is_face)
+        unknown = np.full(len(sample.ignored), NO_CLASS)
+        for boxes, is_face, ids in (
+            (sample.boxes, True, labels),
+            (sample.ignored, False, unknown),
+        ):
+            moved = ((boxes - shift) * factor + np.tile(corner, 2)).astype(np.float32)
+            for box, label in zip(moved, ids.tolist(), strict=True):
+                _add(frame, box, limits, is_face, label)
         if not sample.complete:
             frame.doubtful.append(limits)
+
+    def _dressed(
+        self, rng: np.random.Generator, index: int
+    ) -> tuple[Image.Image, NDArray[np.int32]]:
+        """Return a photo and the classes of its faces, some of them with masks drawn on."""
+        sample = self.photos.samples[index]
+        image, labels = self.photos.image(sample), self.labels[index].copy()
+        if self.masked != NO_CLASS:
+            for face, points in enumerate(sample.points):
+                if len(points) and rng.random() < MASKED_SHARE:
+                    draw_mask(image, points, rng)
+                    labels[face] = self.masked
+        return image, labels
 
     def _aim(
         self, rng: np.random.Generator, sample: Sample, scale_y: float, size: Size, zooms: Range
@@ -152,7 +213,7 @@ class FrameMaker:
         return float(np.clip(height / max((y2 - y1) * scale_y, 1.0), *zooms)), center
 
 
-def _add(frame: Frame, box: Boxes, limits: Boxes, is_face: bool) -> None:
+def _add(frame: Frame, box: Boxes, limits: Boxes, is_face: bool, label: int = NO_CLASS) -> None:
     """Add a box cut to what is shown of its photo; ignore it if too little or too small."""
     inner = np.clip(box, np.tile(limits[:2], 2), np.tile(limits[2:], 2))
     size = np.maximum(inner[2:] - inner[:2], 0)
@@ -161,6 +222,8 @@ def _add(frame: Frame, box: Boxes, limits: Boxes, is_face: bool) -> None:
     visible = float(size.prod()) / max(float((box[2:] - box[:2]).prod()), 1e-6)
     counts = is_face and visible >= KEPT_SHARE and size[1] >= SMALLEST_FACE
     (frame.boxes if counts else frame.ignored).append(inner)
+    if counts:
+        frame.labels.append(label)
 
 
 def _mirror(frame: Frame) -> None:

@@ -15,6 +15,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,8 +33,18 @@ With the wide ones a face that fills the frame is seen as a whole.
 """
 NECK, NECK_DEPTH = 64, 2
 """Channels and residual units after the join at stride 16."""
-CALIBRATION = "calibration"
-"""Name in a file of weights: scale and shift of the coverage's logit, float32 [2]."""
+CERTAINTY = 0.5
+"""A face scores, in a class, its coverage times the probability of the class to this power.
+
+At 1 faces of no sure class would score half of what the face network gives them; at 0 no class
+would be told. Chosen on the calibration photos.
+"""
+CALIBRATION, CLASSES = "calibration", "classes"
+"""Names in a file of weights, for the classes in their order (one without any).
+
+Scale and shift of the score's logit, float32 [classes, 2], and the names of the classes.
+"""
+Calibration = NDArray[np.float32]
 
 
 class Unit(nn.Module):
@@ -70,10 +81,15 @@ class Unit(nn.Module):
 
 
 class OpenNet(nn.Module):
-    """Backbone to stride 32, a join at stride 16, and the two heads."""
+    """Backbone to stride 32, a join at stride 16, the two heads, and one of classes if any.
 
-    def __init__(self) -> None:
+    Attributes:
+        classes: Names of the classes that faces are told apart by.
+    """
+
+    def __init__(self, classes: tuple[str, ...] = ()) -> None:
         super().__init__()
+        self.classes = classes
         stem, quarter, eighth, mid, deep = WIDTHS
         self.stem = Unit(1, stem, 3, 2)
         self.stage4 = self._stage(stem, quarter, DILATIONS[0])
@@ -87,6 +103,9 @@ class OpenNet(nn.Module):
         self.neck = nn.Sequential(*units)
         self.bbox = nn.Conv2d(NECK, 4, 1)
         self.coverage = nn.Conv2d(NECK, 1, 1)
+        if classes:
+            self.sorter = nn.Sequential(Unit(NECK, NECK), nn.Conv2d(NECK, len(classes), 1))
+        self.calibration = no_calibration(classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
@@ -100,28 +119,44 @@ class OpenNet(nn.Module):
         units = (Unit(outputs, outputs, residual=True, dilation=each) for each in dilations)
         return nn.Sequential(Unit(inputs, outputs, 3, 2), *units)
 
-    def logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the box offsets and the coverage before its sigmoid, both float32.
+    def logits(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the box offsets, the coverage before its sigmoid, and that of the classes.
 
         Of float [n, 1, h, w] in 0..1 (three channels once exported), h and w multiples of 32, they
-        are [n, 4, h/16, w/16] and [n, 1, h/16, w/16].
+        are float32 [n, 4, h/16, w/16], [n, 1, h/16, w/16] and, before their softmax,
+        [n, classes, h/16, w/16], None without classes.
         """
         fine = self.stage8(self.stage4(self.stem(x)))
         middle = self.stage16(fine)
         context = self.from32(self.stage32(middle))
         context = functional.interpolate(context, scale_factor=2.0, mode="nearest")
         y = self.neck(self.join(torch.cat([middle, self.from8(fine), context], dim=1)))
+        z = self.sorter[0](y) if self.classes else y
         with torch.autocast(x.device.type, enabled=False):
-            return self.bbox(y.float()), self.coverage(y.float())
+            told = self.sorter[1](z.float()) if self.classes else None
+            return self.bbox(y.float()), self.coverage(y.float()), told
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the box offsets and the coverage in 0..1; shapes as in ``logits``."""
-        bbox, coverage = self.logits(x)
+        """Return the box offsets and the coverage in 0..1, that of each class where there are any.
+
+        They are [n, 4 * c, h/16, w/16], the same box for all classes, and [n, c, h/16, w/16]. The
+        latter is calibrated where there are classes; else ``exportable`` does it.
+        """
+        bbox, coverage, told = self.logits(x)
+        if told is not None:
+            bbox = torch.cat([bbox] * len(self.classes), dim=1)
+            score = torch.sigmoid(coverage) * torch.softmax(told, dim=1) ** CERTAINTY
+            score = score.clamp(1e-6, 1 - 1e-6)
+            fitted = torch.from_numpy(self.calibration).to(x.device)[..., None, None]
+            coverage = torch.log(score / (1 - score)) * fitted[:, 0] + fitted[:, 1]
         return bbox, torch.sigmoid(coverage)
 
 
 def exportable(network: OpenNet) -> OpenNet:
-    """Fold a trained network in place and let it take three channels; return it."""
+    """Fold a trained network in place and let it take three channels; return it.
+
+    A network without classes gets its calibration into the weights of its coverage.
+    """
     network.eval()
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
@@ -132,41 +167,55 @@ def exportable(network: OpenNet) -> OpenNet:
     wide = nn.Conv2d(3, first.out_channels, 3, 2, 1)
     wide.weight.data, wide.bias = weight, first.bias
     cast(nn.Sequential, network.stem)[0] = wide
+    if not network.classes:
+        scale, shift = network.calibration[0].tolist()
+        network.coverage.weight.data.mul_(scale)
+        cast(Tensor, network.coverage.bias).data.mul_(scale).add_(shift)
+        network.calibration = no_calibration(())
     return network
 
 
-def calibrate(network: OpenNet, scale: float, shift: float) -> None:
-    """Scale and shift the coverage's logit in place, in the weights of its head."""
-    with torch.no_grad():
-        network.coverage.weight.mul_(scale)
-        cast(Tensor, network.coverage.bias).mul_(scale).add_(shift)
+def no_calibration(classes: tuple[str, ...]) -> Calibration:
+    """Return the calibration that leaves the scores as they are."""
+    return np.tile(np.array([1.0, 0.0], np.float32), (max(1, len(classes)), 1))
 
 
-def save_weights(path: Path, network: OpenNet, calibration: tuple[float, float]) -> None:
+def save_weights(path: Path, network: OpenNet) -> None:
     """Write the weights that are trained as a ``.npz`` file, with the calibration beside them.
 
     Raises:
         DataError: The file cannot be written.
     """
     arrays = {name: value.cpu().numpy() for name, value in network.state_dict().items()}
+    arrays |= {CALIBRATION: network.calibration, CLASSES: np.array(network.classes, np.str_)}
     content = io.BytesIO()
-    np.savez(content, **arrays, **{CALIBRATION: np.array(calibration, np.float32)})
+    np.savez(content, **arrays)
     with writing(path):
         write_whole(path, content.getvalue())
 
 
-def load_weights(path: Path) -> tuple[OpenNet, tuple[float, float]]:
-    """Return the network of a file of ``save_weights``, and its calibration, not yet applied.
+def load_weights(path: Path, classes: tuple[str, ...] | None = None) -> OpenNet:
+    """Return the network of a file of ``save_weights``.
+
+    Where ``classes`` are given, that is one to train them: what the file lacks is left as new.
 
     Raises:
         DataError: The file is missing, damaged, or of another network.
     """
-    network = OpenNet()
     try:
         with reading(path), path.open("rb") as file:
             arrays = dict(np.load(file, allow_pickle=False))
-        scale, shift = arrays.pop(CALIBRATION).tolist()
-        network.load_state_dict({name: torch.from_numpy(each) for name, each in arrays.items()})
+        calibration = arrays.pop(CALIBRATION).astype(np.float32).reshape(-1, 2)
+        known = tuple(arrays.pop(CLASSES, np.array([], np.str_)).tolist())
+        network = OpenNet(known if classes is None else classes)
+        if classes is None:
+            network.calibration = calibration
+        elif known != classes:
+            arrays = {name: each for name, each in arrays.items() if not name.startswith("sorter")}
+        found = {name: torch.from_numpy(each) for name, each in arrays.items()}
+        missing, unknown = network.load_state_dict(found, strict=False)
+        if unknown or any(known == network.classes or "sorter" not in name for name in missing):
+            raise ValueError("other weights")
     except (KeyError, TypeError, ValueError, RuntimeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(path, "is not a file of this network's weights, or damaged") from error
-    return network, (scale, shift)
+    return network

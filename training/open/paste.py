@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from facekit.evaluation.class_scores import NO_CLASS
 from training.facesets import CROP_FACE_BOX
 from training.open.photos import Boxes, Photos
 
@@ -33,6 +34,7 @@ class Frame:
         ignored: Regions that neither count nor cost.
         doubtful: Regions in which faces may be unlabeled.
         sources: Indices of the photos in it, -1 for what was pasted.
+        labels: Class of each face; ``NO_CLASS`` where it is not known.
     """
 
     image: Image.Image
@@ -40,6 +42,7 @@ class Frame:
     ignored: list[Boxes] = field(default_factory=list)
     doubtful: list[Boxes] = field(default_factory=list)
     sources: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
 
     def meets(self, box: Boxes) -> bool:
         """Return whether a box meets a face or an ignored region."""
@@ -115,6 +118,7 @@ class Paster:
         frame.image.paste(part, tuple(np.round(corner).astype(int).tolist()), _edge(rng, part.size))
         if is_face:
             frame.boxes.append(inside)
+            frame.labels.append(NO_CLASS)
 
     def _head(self, rng: np.random.Generator, height: float) -> tuple[Image.Image, Boxes]:
         """Return a head and the box of its face in it."""

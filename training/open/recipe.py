@@ -16,14 +16,14 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
-from training.detector.losses import detection_loss
+from training.detector.losses import LEAST_FACES, detection_loss
 from training.detector.pretrained import to_unit
 from training.detector.targets import decode, stack_targets
 from training.devices import half_precision
 from training.facesets import WEBFACE_FILE, read_webfaces
 from training.loop import Run, StepResult, step_rng
 from training.open.evaluate import calibration_figures
-from training.open.frames import FrameMaker, frame_targets
+from training.open.frames import FrameMaker, class_weights, frame_targets
 from training.open.network import OpenNet, exportable, load_weights
 from training.open.photos import INDEX_FILE, Photos, build_index
 from training.steps import StepOptions, StepRecipe
@@ -34,6 +34,8 @@ WHOLE_EVERY = 4
 """Every fourth step shows whole frames, the others crops, which cost a quarter."""
 ROUND_STEPS = 1000
 """Steps after which the network is measured, and photos that it finds hard are shown more often."""
+CLASS_WEIGHT = 2.0
+"""Of the classes' loss against those of the coverage and the boxes."""
 LOSS_NAMES = ("boxes", "covered", "box_weight", "coverage_weight")
 
 
@@ -42,7 +44,7 @@ class OpenOptions(StepOptions):
     """Options of a run.
 
     ``cache`` is the folder of the decoded photos, by default ``photos`` in ``out``; ``start`` is a
-    file of ``save_weights`` to begin with.
+    file of ``save_weights`` to begin with; ``classes`` are those that faces are told apart by.
     """
 
     steps: int = 25000
@@ -51,6 +53,7 @@ class OpenOptions(StepOptions):
     decay: float = 0.999
     cache: Path | None = None
     start: Path | None = None
+    classes: tuple[str, ...] = ()
 
 
 class Batches(Dataset[dict[str, Tensor]]):
@@ -62,7 +65,8 @@ class Batches(Dataset[dict[str, Tensor]]):
     def __getitem__(self, step: int) -> dict[str, Tensor]:
         """Return ``image`` uint8 [n, 1, h, w], the stacked targets, and ``source`` int64 [n].
 
-        The latter is the photo that a frame shows alone, or -1.
+        The latter is the photo that a frame shows alone, or -1. Where classes are learned, there is
+        ``class_weight`` too, float32 [n, classes, h, w].
         """
         rng = step_rng(self.seed, step)
         size, count = (WHOLE, WHOLE_BATCH) if step % WHOLE_EVERY == 0 else (CROP, CROP_BATCH)
@@ -70,6 +74,10 @@ class Batches(Dataset[dict[str, Tensor]]):
         images = np.stack([np.asarray(frame.image)[None] for frame in frames])
         sources = [frame.sources[0] if len(frame.sources) == 1 else -1 for frame in frames]
         targets = stack_targets([frame_targets(frame) for frame in frames])
+        count = len(self.maker.classes)
+        if count:
+            weights = np.stack([class_weights(frame, count) for frame in frames])
+            targets["class_weight"] = torch.from_numpy(weights)
         return {"image": torch.from_numpy(images), "source": torch.tensor(sources), **targets}
 
 
@@ -82,15 +90,26 @@ def background_cost(logit: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
     return (weight * torch.sigmoid(logit).square() * functional.softplus(logit)).sum((1, 2, 3))
 
 
+def class_loss(told: Tensor, weight: Tensor) -> Tensor:
+    """Return the cross entropy of the classes, a mean over the cells of faces whose class is known.
+
+    Both are float [n, classes, h, w]: the classes before their softmax, and ``class_weights``.
+    """
+    cross = -(weight * functional.log_softmax(told, dim=1)).sum()
+    return CLASS_WEIGHT * cross / weight.sum().clamp(min=LEAST_FACES)
+
+
 class OpenRecipe(StepRecipe):
-    """Trains the next face network."""
+    """Trains the next face network, or one that tells classes of faces apart."""
 
     title = "Next face network"
-    figures = ("AP50", "AP40", "recall", "false boxes")
     figures_label = "calibration photos"
 
     def __init__(self, options: OpenOptions) -> None:
         super().__init__(options)
+        self.classes = options.classes
+        aps = (f"{name} AP50" for name in self.classes)
+        self.figures = ("AP50", "AP40", "recall", *aps, "false boxes")
         self.cache = options.cache or options.out / "photos"
         self.start = options.start
 
@@ -104,17 +123,22 @@ class OpenRecipe(StepRecipe):
         self.next_shown = self.shown.copy()
         path = self.options.data / WEBFACE_FILE
         web_faces = read_webfaces(path) if path.exists() else np.zeros((0, 36, 36), np.uint8)
-        return Batches(FrameMaker(self.photos, self.shown, web_faces), self.seed)
+        maker = FrameMaker(self.photos, self.shown, web_faces, self.classes)
+        return Batches(maker, self.seed)
 
     def network(self, state: Mapping[str, Any] | None, device: torch.device) -> OpenNet:
         """Return the network to begin with, or to load a checkpoint into."""
-        return load_weights(self.start)[0] if self.start and state is None else OpenNet()
+        if self.start and state is None:
+            return load_weights(self.start, self.classes)
+        return OpenNet(self.classes)
 
     def step(self, model: OpenNet, step: int, batch: dict[str, Tensor]) -> StepResult:
         """Return the loss of a batch of ``Batches``."""
         with half_precision(batch["image"].device):
-            bbox, logit = model.logits(to_unit(batch["image"]))
+            bbox, logit, told = model.logits(to_unit(batch["image"]))
         parts = detection_loss(decode(bbox), logit, *(batch[name] for name in LOSS_NAMES))
+        if told is not None:
+            parts["class"] = class_loss(told, batch["class_weight"])
         costs = background_cost(logit.detach(), batch).tolist()
         for index, cost in zip(batch["source"].tolist(), costs, strict=True):
             if index >= 0:
@@ -134,9 +158,10 @@ class OpenRecipe(StepRecipe):
         return calibration_figures(network, self.photos)
 
     def state(self, run: Run) -> dict[str, Any]:
-        """Return how often each photo is shown."""
+        """Return the classes, and how often each photo is shown."""
         # Copies: these change while what is saved must not.
         return {
+            "classes": list(self.classes),
             "shown": torch.from_numpy(self.shown.copy()),
             "next_shown": torch.from_numpy(self.next_shown.copy()),
         }

@@ -27,11 +27,11 @@ class Bin(NamedTuple):
 
 
 def outcomes(
-    photos: Iterable[ScoredPhoto], smallest: float, iou: float = 0.5
+    photos: Iterable[ScoredPhoto], smallest: float, label: int = 0, iou: float = 0.5
 ) -> NDArray[np.float64]:
-    """Return score and success of every box that counts, of faces of a least height: [n, 2]."""
+    """Return score and success of a class's boxes that count, from a least height on: [n, 2]."""
     rule = ClassEvaluation(iou, minimum_height=smallest)
-    pairs = [pair for photo in photos for pair in match(photo.of_class(0, rule), iou)]
+    pairs = [pair for photo in photos for pair in match(photo.of_class(label, rule), iou)]
     return np.array(pairs, np.float64).reshape(-1, 2)
 
 
