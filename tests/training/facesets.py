@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,14 @@ def write_open_sets(root: Path) -> Path:
     extra = {"file": f"masks-ilc/images/{names[1]}.jpg", "faces": [], "ignore": [[40, 5, 50, 15]]}
     (root / "extra_boxes.jsonl").write_text(json.dumps(extra) + "\n")
     return root
+
+
+def write_class_sets(folder: Path) -> Path:
+    """Write the sets into ``data`` and their index into ``cache``; return the former."""
+    from training.open.photos import build_index
+
+    data = write_open_sets(folder / "data")
+    # The made-up portraits all look alike: with these there they would be left out as copies.
+    shutil.rmtree(data / PORTRAIT_TEST_FOLDER)
+    build_index(data, folder / "cache")
+    return data

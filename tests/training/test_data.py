@@ -112,11 +112,11 @@ def test_photos_are_turned_upright_with_their_boxes(tmp_path: Path, labeled_stor
     objects = OBJECT.format(*labeled, name="with_mask")
     text = VOC.format(w=size[0], h=size[1], objects=objects)
     (folder / f"annotations/{stem}.xml").write_text(text)
-    ((photo, boxes, _),) = labeled_photos(folder)
+    ((photo, labels),) = labeled_photos(folder)
     image = load_image(photo)
     assert image.size == (96, 64)
     assert bright_box(image) == list(box)
-    assert boxes.tolist() == [list(box)]
+    assert labels.boxes_xyxy.tolist() == [list(box)]
 
 
 def test_portraits_are_turned_upright_with_their_points(tmp_path: Path) -> None:

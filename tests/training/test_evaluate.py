@@ -42,7 +42,7 @@ def detector_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.zeros_(model.coverage.weight)
     torch.nn.init.constant_(model.bbox.bias, 2.6)
     torch.nn.init.constant_(model.coverage.bias, 2.0)
-    save_weights(folder / "weights.npz", model, (1.0, 0.0))
+    save_weights(folder / "weights.npz", model)
     export_detector(folder / "weights.npz", folder / "model.onnx")
     return folder / "model.onnx"
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -17,19 +15,16 @@ from PIL import Image  # noqa: E402
 
 from facekit.errors import DataError  # noqa: E402
 from facekit.evaluation.class_scores import NO_CLASS  # noqa: E402
-from tests.training.facesets import write_open_sets  # noqa: E402
-from tests.training.test_open_run import WEIGHTS, small, train  # noqa: E402, F401
-from training.facesets import PORTRAIT_TEST_FOLDER  # noqa: E402
+from tests.training.facesets import write_class_sets  # noqa: E402
 from training.open import frames, network  # noqa: E402
-from training.open.__main__ import main  # noqa: E402
-from training.open.export import export, load_trained  # noqa: E402
 from training.open.frames import Frame, FrameMaker, class_weights, frame_targets  # noqa: E402
 from training.open.masks import draw_mask  # noqa: E402
 from training.open.network import OpenNet, load_weights, save_weights  # noqa: E402
-from training.open.photos import Photos, Sample, as_boxes, build_index  # noqa: E402
-from training.open.recipe import OpenRecipe, class_loss  # noqa: E402
+from training.open.photos import Photos, Sample, as_boxes  # noqa: E402
+from training.open.recipe import class_loss  # noqa: E402
 
 CLASSES = ("mask", "no-mask")
+NO_WEB_FACES = np.zeros((0, 36, 36), np.uint8)
 
 
 def face_points(center: tuple[float, float], width: float) -> Any:
@@ -43,15 +38,6 @@ def face_points(center: tuple[float, float], width: float) -> Any:
     points[36:48] = np.repeat([[-0.2, -0.05], [0.2, -0.05]], 6, axis=0)
     points[48:] = [0.0, 0.42]
     return (points * width + center).astype(np.float32)
-
-
-def write_class_sets(folder: Path) -> Path:
-    """Write the sets into ``data`` and their index into ``cache``; return the former."""
-    data = write_open_sets(folder / "data")
-    # The made-up portraits all look alike: with these there they would be left out as copies.
-    shutil.rmtree(data / PORTRAIT_TEST_FOLDER)
-    build_index(data, folder / "cache")
-    return data
 
 
 @pytest.mark.parametrize("seed", range(24))
@@ -92,20 +78,22 @@ def test_about_half_of_the_faces_with_points_get_a_mask_and_its_class(
     shown = np.ones(1, np.float32)
     bare_and_unknown = photos(("without_mask", "with_mask", "x"))
     monkeypatch.setattr(frames, "MASKED_SHARE", 0.0)
-    maker = FrameMaker(bare_and_unknown, shown, CLASSES)
+    maker = FrameMaker(bare_and_unknown, shown, NO_WEB_FACES, CLASSES)
     assert maker._dressed(np.random.default_rng(0), 0)[1].tolist() == [1, 0, NO_CLASS]
     monkeypatch.setattr(frames, "MASKED_SHARE", 1.0)
     image, labels = maker._dressed(np.random.default_rng(0), 0)
     assert labels.tolist() == [0, 0, 0] and np.ptp(np.asarray(image)) > 0
     assert maker.labels[0].tolist() == [1, 0, NO_CLASS]
     # Where faces are not told apart, none gets one.
-    image, labels = FrameMaker(bare_and_unknown, shown)._dressed(np.random.default_rng(0), 0)
+    image, labels = FrameMaker(bare_and_unknown, shown, NO_WEB_FACES)._dressed(
+        np.random.default_rng(0), 0
+    )
     assert np.ptp(np.asarray(image)) == 0 and (labels == NO_CLASS).all()
 
 
 def test_a_class_without_a_photo_is_an_error() -> None:
     with pytest.raises(DataError, match=r"index\.json: .* no training photos .* class no-mask"):
-        FrameMaker(photos(("with_mask",)), np.ones(1, np.float32), CLASSES)
+        FrameMaker(photos(("with_mask",)), np.ones(1, np.float32), NO_WEB_FACES, CLASSES)
 
 
 def test_faces_of_known_class_alone_teach_it() -> None:
@@ -136,41 +124,6 @@ def test_a_class_scores_the_coverage_times_its_share() -> None:
         calibrated = model(frame)[1]
     torch.testing.assert_close(calibrated[:, 0], scores[:, 0])
     torch.testing.assert_close(torch.logit(calibrated[:, 1]), 2 * torch.logit(scores[:, 1]) - 1)
-
-
-def test_classes_are_learned_from_the_face_network(
-    tmp_path: Path,
-    small: None,  # noqa: F811
-) -> None:
-    data = write_class_sets(tmp_path)
-    out, kept, again = (tmp_path / name for name in ("out", "kept.npz", "again.npz"))
-    state = train(
-        OpenRecipe, out, tmp_path / "cache", steps=1, start=WEIGHTS, rate=1e-9, classes=CLASSES
-    )
-    for name, value in load_trained(WEIGHTS).named_parameters():
-        torch.testing.assert_close(state["model"][name], value.detach(), rtol=0, atol=1e-6)
-    assert state["classes"] == list(CLASSES) and "sorter.1.weight" in state["model"]
-    export(out / "checkpoint.pt", kept)
-    export(kept, again)
-    model = load_trained(again)
-    assert model.classes == CLASSES and model.calibration.tolist() == [[1, 0], [1, 0]]
-    assert load_weights(kept, ("a", "b", "c")).sorter[1].out_channels == 3
-    assert not hasattr(load_weights(kept, ()), "sorter")
-    path = tmp_path / "model.onnx"
-    assert export(kept, path, tmp_path / "cache") < 1e-4
-    graph = onnx.load(path)
-    shapes = {
-        each.name: [d.dim_value for d in each.type.tensor_type.shape.dim][1:]
-        for each in (*graph.graph.input, *graph.graph.output)
-    }
-    assert shapes == {
-        "input_1": [3, 416, 736],
-        "output_bbox/BiasAdd": [8, 26, 46],
-        "output_cov/Sigmoid": [2, 26, 46],
-    }
-    assert path.stat().st_size <= 5_000_000
-    measure = ["evaluate", "--data", str(data), "--model", str(path), "--split", "calibration"]
-    assert main(measure) == 0
 
 
 def test_the_index_keeps_classes_and_points(tmp_path: Path) -> None:

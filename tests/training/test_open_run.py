@@ -15,13 +15,13 @@ torch = pytest.importorskip("torch")
 
 from facekit.errors import DataError  # noqa: E402
 from facekit.labels.listing import split_of  # noqa: E402
-from tests.training.facesets import write_open_sets, write_sets  # noqa: E402
+from tests.training.facesets import write_class_sets, write_open_sets, write_sets  # noqa: E402
 from training import checkpoints  # noqa: E402
 from training.loop import Machine, StepResult, fit  # noqa: E402
 from training.open import recipe as module  # noqa: E402
 from training.open.__main__ import main  # noqa: E402
 from training.open.export import export, fit_sigmoid, load_trained  # noqa: E402
-from training.open.network import OpenNet, exportable, save_weights  # noqa: E402
+from training.open.network import OpenNet, exportable, load_weights, save_weights  # noqa: E402
 from training.open.photos import build_index  # noqa: E402
 from training.open.recipe import OpenOptions, OpenRecipe  # noqa: E402
 from training.open.reliability import reliability  # noqa: E402
@@ -157,6 +157,40 @@ def test_weights_keep_their_calibration(tmp_path: Path) -> None:
         before = network.eval().logits(frame)[1]
         folded = exportable(again).logits(frame.expand(1, 3, 64, 96))[1]
         torch.testing.assert_close(folded, 2.0 * before - 1.0, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("small")
+def test_classes_are_learned_from_the_face_network(tmp_path: Path) -> None:
+    classes = ("mask", "no-mask")
+    data = write_class_sets(tmp_path)
+    out, kept, again = (tmp_path / name for name in ("out", "kept.npz", "again.npz"))
+    state = train(
+        OpenRecipe, out, tmp_path / "cache", steps=1, start=WEIGHTS, rate=1e-9, classes=classes
+    )
+    for name, value in load_trained(WEIGHTS).named_parameters():
+        torch.testing.assert_close(state["model"][name], value.detach(), rtol=0, atol=1e-6)
+    assert state["classes"] == list(classes) and "sorter.1.weight" in state["model"]
+    export(out / "checkpoint.pt", kept)
+    export(kept, again)
+    model = load_trained(again)
+    assert model.classes == classes and model.calibration.tolist() == [[1, 0], [1, 0]]
+    assert load_weights(kept, ("a", "b", "c")).sorter[1].out_channels == 3
+    assert not hasattr(load_weights(kept, ()), "sorter")
+    path = tmp_path / "model.onnx"
+    assert export(kept, path, tmp_path / "cache") < 1e-4
+    graph = onnx.load(path)
+    shapes = {
+        each.name: [d.dim_value for d in each.type.tensor_type.shape.dim][1:]
+        for each in (*graph.graph.input, *graph.graph.output)
+    }
+    assert shapes == {
+        "input_1": [3, 416, 736],
+        "output_bbox/BiasAdd": [8, 26, 46],
+        "output_cov/Sigmoid": [2, 26, 46],
+    }
+    assert path.stat().st_size <= 5_000_000
+    measure = ["evaluate", "--data", str(data), "--model", str(path), "--split", "calibration"]
+    assert main(measure) == 0
 
 
 def test_weights_replace_no_other_file_and_not_those_they_are_made_of(tmp_path: Path) -> None:

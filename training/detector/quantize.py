@@ -107,14 +107,14 @@ def quantize(
 
 
 def heads(graph: onnx.ModelProto) -> list[str]:
-    """Return the names of the convolutions that the outputs come from."""
+    """Return the names of the convolutions that the outputs come from, and of what follows them."""
     wanted = {output.name for output in graph.graph.output}
     names = []
     for node in reversed(graph.graph.node):
-        if node.op_type == "Sigmoid" and wanted.intersection(node.output):
-            wanted.update(node.input)
-        elif node.op_type == "Conv" and wanted.intersection(node.output):
+        if wanted.intersection(node.output):
             names.append(node.name)
+            if node.op_type != "Conv":
+                wanted.update(node.input)
     return names
 
 

@@ -39,6 +39,9 @@ def _main(arguments: list[str] | None) -> int:
     parsers.export.add_argument(
         "--cache", type=Path, help="calibrate the scores on these decoded photos"
     )
+    parsers.export.add_argument(
+        "--int8", type=Path, metavar="PHOTOS", help="round to 8 bits by the photos of a folder"
+    )
     parsers.evaluate.add_argument(
         "--split", choices=("evaluation", "calibration"), default="evaluation"
     )
@@ -53,7 +56,7 @@ def _main(arguments: list[str] | None) -> int:
         options,
         OpenOptions,
         OpenRecipe,
-        lambda trained, out: export(trained, out, options.cache),
+        lambda trained, out: export(trained, out, options.cache, options.int8),
         lambda given: evaluate(given.data, given.model, given.split, given.plot),
     )
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from facekit.detection.labels import read_class_names
@@ -64,7 +63,9 @@ class Truth(NamedTuple):
     ignored: Boxes
 
 
-def served_parameters(folder: Path) -> list[ClusteringParameters]:
+def served_parameters(
+    folder: Path = REPOSITORY / "facenet_postprocess",
+) -> list[ClusteringParameters]:
     """Read the clustering the model repository serves, one a class.
 
     The folder of the postprocess model has the label file and ``configs/cpu.pbtxt``, or else

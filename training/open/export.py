@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import copy
 import logging
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
+from facekit.contract import GRID_STRIDE, NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.errors import DataError
 from facekit.outputs import check_own
 from training.checkpoints import load_checkpoint
-from training.detector.inference import CLASSES_KEY, TorchDetector
+from training.detector.inference import CLASSES_KEY, FRAME_WH, TorchDetector
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
-from training.export import write_onnx
+from training.detector.quantize import quantize
+from training.export import check_served, write_onnx
 from training.open.evaluate import SMALLEST_COUNTED, calibration_truths, find_all
 from training.open.network import (
     OpenNet,
@@ -35,6 +37,7 @@ from training.open.reliability import outcomes
 LOGGER = logging.getLogger("training")
 BY_HAND = ("crowd", "empty")
 """Kinds of photos whose labels were made by hand: only these tell what is a face."""
+INT8_PHOTOS = 160
 WEIGHTS_SUFFIX = ".npz"
 DESCRIPTION = "Face detector of facekit with FaceNet's tensors. Research and evaluation only."
 
@@ -81,16 +84,18 @@ def is_weights(path: Path) -> bool:
     return True
 
 
-def export(trained: Path, path: Path, cache: Path | None = None) -> float:
+def export(trained: Path, path: Path, cache: Path | None = None, int8: Path | None = None) -> float:
     """Write a trained network as an ONNX file, or, where ``path`` ends in ``.npz``, its weights.
 
     It is calibrated on the decoded photos of ``cache``; without it a file of weights keeps its
-    calibration, and a checkpoint has none. Returns the largest difference of the ONNX file's
-    outputs (``write_onnx``), 0 for weights.
+    calibration, and a checkpoint has none. ``int8`` is a folder of photos by which it is rounded
+    to 8 bits. Returns the largest difference of the float32 file's outputs (``write_onnx``), 0 for
+    weights.
 
     Raises:
         DataError: A file cannot be read or written, or is of another network; the file of weights
-            is ``trained`` itself, or would replace something else.
+            is ``trained`` itself, or would replace something else; the model repository that an
+            ONNX file lies in has other tensors or classes.
     """
     if path.suffix == WEIGHTS_SUFFIX:
         check_own(path, is_weights, [trained])
@@ -106,8 +111,18 @@ def export(trained: Path, path: Path, cache: Path | None = None) -> float:
     if path.suffix == WEIGHTS_SUFFIX:
         save_weights(path, network)
         return 0.0
-    shape = (2, 3, NETWORK_HEIGHT, NETWORK_WIDTH)
-    example = torch.rand(*shape, generator=torch.Generator().manual_seed(0))
-    names = (BBOX_NAME, COVERAGE_NAME)
-    notes = {CLASSES_KEY: ",".join(network.classes)} if network.classes else {}
-    return write_onnx(exportable(network), example, path, INPUT_NAME, names, DESCRIPTION, notes)
+    classes, count = network.classes, len(network.calibration)
+    frame = (3, NETWORK_HEIGHT, NETWORK_WIDTH)
+    grid = (NETWORK_HEIGHT // GRID_STRIDE, NETWORK_WIDTH // GRID_STRIDE)
+    outputs = {BBOX_NAME: (4 * count, *grid), COVERAGE_NAME: (count, *grid)}
+    check_served(path, {INPUT_NAME: frame}, outputs, classes or None)
+    example = torch.rand(2, *frame, generator=torch.Generator().manual_seed(0))
+    notes = {CLASSES_KEY: ",".join(classes)} if classes else {}
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "float32.onnx" if int8 else path
+        difference = write_onnx(
+            exportable(network), example, plain, INPUT_NAME, tuple(outputs), DESCRIPTION, notes
+        )
+        if int8:
+            quantize(plain, path, int8, INT8_PHOTOS, FRAME_WH, gray=not classes)
+    return difference
