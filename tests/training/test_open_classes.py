@@ -16,7 +16,7 @@ from PIL import Image  # noqa: E402
 from facekit.errors import DataError  # noqa: E402
 from facekit.evaluation.class_scores import NO_CLASS  # noqa: E402
 from tests.training.facesets import write_class_sets  # noqa: E402
-from training.open import frames, network  # noqa: E402
+from training.open import frames  # noqa: E402
 from training.open.frames import Frame, FrameMaker, class_weights, frame_targets  # noqa: E402
 from training.open.masks import draw_mask  # noqa: E402
 from training.open.network import OpenNet, load_weights, save_weights  # noqa: E402
@@ -117,7 +117,7 @@ def test_a_class_scores_the_coverage_times_its_share() -> None:
         bbox, logit, told = model.logits(frame)
         boxes, scores = model(frame)
     assert torch.equal(boxes, torch.cat([bbox, bbox], dim=1))
-    share = torch.softmax(told, dim=1) ** network.CERTAINTY
+    share = torch.softmax(told, dim=1)
     torch.testing.assert_close(scores, torch.sigmoid(logit) * share)
     model.calibration = np.array([[1, 0], [2, -1]], np.float32)
     with torch.no_grad():

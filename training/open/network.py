@@ -33,12 +33,6 @@ With the wide ones a face that fills the frame is seen as a whole.
 """
 NECK, NECK_DEPTH = 64, 2
 """Channels and residual units after the join at stride 16."""
-CERTAINTY = 0.5
-"""A face scores, in a class, its coverage times the probability of the class to this power.
-
-At 1 faces of no sure class would score half of what the face network gives them; at 0 no class
-would be told. Chosen on the calibration photos.
-"""
 CALIBRATION, CLASSES = "calibration", "classes"
 """Names in a file of weights, for the classes in their order (one without any).
 
@@ -145,7 +139,7 @@ class OpenNet(nn.Module):
         bbox, coverage, told = self.logits(x)
         if told is not None:
             bbox = torch.cat([bbox] * len(self.classes), dim=1)
-            score = torch.sigmoid(coverage) * torch.softmax(told, dim=1) ** CERTAINTY
+            score = torch.sigmoid(coverage) * torch.softmax(told, dim=1)
             score = score.clamp(1e-6, 1 - 1e-6)
             fitted = torch.from_numpy(self.calibration).to(x.device)[..., None, None]
             coverage = torch.log(score / (1 - score)) * fitted[:, 0] + fitted[:, 1]
