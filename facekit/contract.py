@@ -132,6 +132,7 @@ _ALL = (
             TensorSpec("scores", "FP32", (-1,)),
             *_LANDMARKS_RESULT,
             TensorSpec("count", "INT32", (1,)),
+            TensorSpec("sharpness", "FP32", (-1,)),
         ),
     ),
     ModelSpec(
@@ -179,6 +180,9 @@ _ALL = (
         "fpenet_postprocess", "python", (*_FPENET_RESULT, _CROP), (*_FPENET_RESULT, _KEYPOINTS)
     ),
 )
+
+LATER_OUTPUTS = ("sharpness",)
+"""Outputs that servers of earlier versions lack, so that a client does without."""
 
 MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in _ALL}
 """Every model of the repository by name."""

@@ -6,11 +6,15 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from facekit.client.photos import PhotoLike, read_photo
 from facekit.errors import InputError, PhotoError
 from facekit.faces import Face, Faces
+from facekit.landmarks.crops import FloatArray
+from facekit.landmarks.eyes import has_eyes
+from facekit.landmarks.pose import rotations_of
 from facekit.landmarks.scheme import POINT_COUNTS, groups, skeleton
 from facekit.photos.check import check_photo, decode_checked
 
@@ -38,6 +42,10 @@ PART_COLORS: dict[str, Color] = {
     "ears": (214, 160, 255),
     "extra_eyes": (160, 222, 255),
 }
+AXIS_COLORS: tuple[Color, Color, Color] = ((255, 84, 84), (84, 230, 110), (84, 150, 255))
+"""Of a head's axes: toward the subject's left ear, the chin and the nose."""
+_AXIS_PART = 0.55
+"""Of the box's longer side."""
 _DARK: Color = (18, 20, 26)
 _LIGHT: Color = (245, 245, 245)
 _DARK_BELOW = 90
@@ -66,7 +74,9 @@ def open_upright(photo: PhotoLike, size_wh: tuple[int, int] | None = None) -> Im
     return image
 
 
-def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.Image:
+def draw_faces(
+    photo: PhotoLike, faces: Faces, *, scores: bool = True, pose: bool = False
+) -> Image.Image:
     """Return a copy of the photo, upright and in RGB, with the faces drawn into it.
 
     Args:
@@ -74,6 +84,8 @@ def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.
         faces: The photo's faces.
         scores: Whether to write each face's class, if any, and score beside its box. Where this
             would cover another face, only the score is written, or nothing.
+        pose: Whether to draw the axes of each head from between its eyes: toward its left ear, its
+            chin and its nose, in red, green and blue.
 
     Raises:
         InputError: The faces are of a photo of another size.
@@ -85,17 +97,18 @@ def draw_faces(photo: PhotoLike, faces: Faces, *, scores: bool = True) -> Image.
             f"these faces are of a photo of {faces.size_wh[0]} x {faces.size_wh[1]} pixels; "
             f"this one has {image.width} x {image.height}"
         )
-    draw_into(image, faces, scores=scores)
+    draw_into(image, faces, scores=scores, pose=pose)
     return image
 
 
-def draw_into(image: Image.Image, faces: Faces, *, scores: bool = True) -> None:
+def draw_into(image: Image.Image, faces: Faces, *, scores: bool = True, pose: bool = False) -> None:
     """Draw faces into a picture in RGB, with lines that fit the picture's size.
 
     Args:
         image: Is changed.
         faces: In pixels of the image.
         scores: As for :func:`draw_faces`.
+        pose: Likewise.
     """
     order = sorted(range(len(faces)), key=lambda i: float(faces.scores[i]))
     tags = place_tags(image, list(faces), order[::-1], scores)
@@ -105,6 +118,9 @@ def draw_into(image: Image.Image, faces: Faces, *, scores: bool = True) -> None:
         if faces.class_names:
             color = CLASS_COLORS[faces.labels[index] % len(CLASS_COLORS)]
         _draw_face(image, faces[index], color, tags.get(index))
+    if pose and has_eyes(faces.points_xy.shape[1]):
+        for index in order:
+            _draw_axes(image, faces[index], faces.poses_deg[index])
 
 
 @dataclass(frozen=True)
@@ -205,6 +221,29 @@ def _draw_face(image: Image.Image, face: Face, color: Color, tag: Tag | None) ->
 
     area = min(xs) - margin, min(ys) - margin, max(xs) + margin, max(ys) + margin
     _draw_layer(image, area, draw)
+
+
+def _draw_axes(image: Image.Image, face: Face, pose_deg: FloatArray) -> None:
+    if not np.isfinite(pose_deg).all():
+        return
+    unit = _unit(image, face)
+    start, length = face.center_xy.astype(np.float64), _AXIS_PART * max(face.width, face.height)
+    # The nose points against the third axis. What comes nearest is drawn last.
+    axes = rotations_of(pose_deg[None])[0].T * [[1], [1], [-1]]
+    ends = [
+        (start + length * axis[:2], -axis[2], color)
+        for axis, color in zip(axes, AXIS_COLORS, strict=True)
+    ]
+
+    def draw(pen: _Pen) -> None:
+        for end, _, color in sorted(ends, key=lambda each: float(each[1])):
+            line = [(float(start[0]), float(start[1])), (float(end[0]), float(end[1]))]
+            pen.line(line, _DARK, 2.6 * unit)
+            pen.line(line, color, 1.6 * unit)
+            pen.dot(*line[1], 1.8 * unit, color)
+
+    reach = length + 4 * unit
+    _draw_layer(image, (*(start - reach).tolist(), *(start + reach).tolist()), draw)
 
 
 def _draw_layer(image: Image.Image, area: Box, draw: Callable[[_Pen], None]) -> None:

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,6 +37,7 @@ class Face:
         points_xy: float32 (K, 2), landmarks in the order of ``facekit.landmarks.scheme``.
         point_scores: float32 (K,), peak of the network's heatmap of each point; not calibrated.
         class_name: Such as ``no-mask``; "" where the model has no classes.
+        sharpness: 0 to 1, see ``facekit.landmarks.sharpness``; NaN if unknown.
     """
 
     box_xyxy: FloatArray
@@ -43,6 +45,7 @@ class Face:
     points_xy: FloatArray
     point_scores: FloatArray
     class_name: str = ""
+    sharpness: float = math.nan
 
     @property
     def width(self) -> float:
@@ -64,7 +67,7 @@ class Face:
 
     @property
     def pose_deg(self) -> FloatArray:
-        """Yaw, pitch and roll in degrees, float32 (3,), NaN if unknown.
+        """Yaw, pitch and roll in degrees, float32 (3,), NaN if unknown or a point is missing.
 
         Positive is turned to the picture's right, up, and clockwise; see
         ``facekit.landmarks.pose``.
@@ -72,7 +75,7 @@ class Face:
         Raises:
             ConfigError: The points are of no known landmark scheme.
         """
-        pose: FloatArray = poses_deg(self.points_xy[None])[0]
+        pose: FloatArray = poses_deg(_known(self.points_xy, self.point_scores)[None])[0]
         return pose
 
     @property
@@ -96,11 +99,16 @@ class Face:
     def to_dict(self) -> dict[str, Any]:
         """Return the face as JSON-ready values, pixels rounded to 0.001 and scores to 0.0001.
 
-        ``rotation_deg`` and ``center_xy`` are null where the landmark scheme is unknown, and
-        ``rotation_deg`` where both eyes coincide. ``class_name`` is left out without classes.
+        Yaw, pitch and roll are ``pose_deg``. It, ``rotation_deg`` and ``center_xy`` are null where
+        the landmark scheme is unknown, and ``rotation_deg`` where both eyes coincide. ``sharpness``
+        is null where it is unknown, and ``class_name`` left out without classes.
         """
         known = has_eyes(len(self.points_xy))
-        rotation = self.rotation_deg if known else float("nan")
+        return self._to_dict(self.pose_deg if known else np.full(3, np.nan, np.float32))
+
+    def _to_dict(self, pose: FloatArray) -> dict[str, Any]:
+        known = has_eyes(len(self.points_xy))
+        rotation = self.rotation_deg if known else math.nan
         named = {"class_name": self.class_name} if self.class_name else {}
         return {
             "box_xyxy": _rounded(self.box_xyxy, 3),
@@ -108,6 +116,8 @@ class Face:
             **named,
             "rotation_deg": round(rotation, 3) if np.isfinite(rotation) else None,
             "center_xy": _rounded(self.center_xy, 3) if known else None,
+            "pose_deg": _rounded(pose, 2) if np.isfinite(pose).all() else None,
+            "sharpness": round(self.sharpness, 4) if np.isfinite(self.sharpness) else None,
             "points_xy": _rounded(self.points_xy, 3),
             "point_scores": _rounded(self.point_scores, 4),
         }
@@ -118,6 +128,7 @@ class Face:
         return (
             self.score == other.score
             and self.class_name == other.class_name
+            and np.array_equal(self.sharpness, other.sharpness, equal_nan=True)
             and _equal(self, other, ("box_xyxy", "points_xy", "point_scores"))
         )
 
@@ -137,6 +148,7 @@ class Faces:
         size_wh: Width and height of the upright photo in pixels.
         labels: int32 (N,), index of each face's class in ``class_names``; (0,) without classes.
         class_names: The model's classes; () for none.
+        sharpness: float32 (N,), as ``Face.sharpness``; all NaN when left out.
         channels: Of the photo as stored: 1 gray, 2 gray and alpha, 3 color, 4 color and alpha, or
             CMYK; 0 if unknown. ``==`` does not compare it.
     """
@@ -149,6 +161,7 @@ class Faces:
     labels: npt.NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
     class_names: tuple[str, ...] = ()
     channels: int = 0
+    sharpness: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def __post_init__(self) -> None:
         """Convert the arrays to float32 and int32, and check their values and shapes.
@@ -188,6 +201,15 @@ class Faces:
             raise InputError(f"size_wh: expected width and height in pixels, got {self.size_wh!r}")
         object.__setattr__(self, "size_wh", size)
         self._check_labels()
+        sharpness = np.asarray(self.sharpness, np.float32)
+        if sharpness.shape == (0,):
+            sharpness = np.full(len(self), np.nan, np.float32)
+        if sharpness.shape != (len(self),) or np.isinf(sharpness).any():
+            raise InputError(
+                f"sharpness: expected a number or NaN for each of {len(self)} faces, got shape "
+                f"{sharpness.shape}"
+            )
+        object.__setattr__(self, "sharpness", sharpness)
 
     def _check_labels(self) -> None:
         given: Any = self.class_names
@@ -238,7 +260,7 @@ class Faces:
         Raises:
             ConfigError: There are faces, and their points are of no known landmark scheme.
         """
-        return poses_deg(self.points_xy)
+        return poses_deg(_known(self.points_xy, self.point_scores))
 
     @property
     def centers_xy(self) -> FloatArray:
@@ -250,7 +272,10 @@ class Faces:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready values: ``size_wh`` and ``faces``, one entry each."""
-        return {"size_wh": list(self.size_wh), "faces": [face.to_dict() for face in self]}
+        known = has_eyes(self.points_xy.shape[1])
+        poses = self.poses_deg if known else np.full((len(self), 3), np.nan, np.float32)
+        rows = [face._to_dict(pose) for face, pose in zip(self, poses, strict=True)]
+        return {"size_wh": list(self.size_wh), "faces": rows}
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -272,7 +297,7 @@ class Faces:
             index = np.zeros(0, np.intp)
         arrays = {name: getattr(self, name)[index] for name in _ARRAYS}
         labels = self.labels[index] if self.class_names else self.labels
-        return replace(self, labels=labels, **arrays)
+        return replace(self, labels=labels, sharpness=self.sharpness[index], **arrays)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Faces):
@@ -281,6 +306,7 @@ class Faces:
             self.size_wh == other.size_wh
             and self.class_names == other.class_names
             and _equal(self, other, (*_ARRAYS, "labels"))
+            and np.array_equal(self.sharpness, other.sharpness, equal_nan=True)
         )
 
     def _face(self, index: int) -> Face:
@@ -290,7 +316,14 @@ class Faces:
             points_xy=self.points_xy[index],
             point_scores=self.point_scores[index],
             class_name=self.class_names[self.labels[index]] if self.class_names else "",
+            sharpness=float(self.sharpness[index]),
         )
+
+
+def _known(points_xy: FloatArray, point_scores: FloatArray) -> FloatArray:
+    """Return points with NaN for those that a dataset of another tool does not have."""
+    missing = (point_scores == 0) & ~points_xy.any(axis=-1)
+    return np.where(missing[..., None], np.float32(np.nan), points_xy)
 
 
 def _equal(one: object, other: object, names: Sequence[str]) -> bool:

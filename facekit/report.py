@@ -20,11 +20,15 @@ is_our_json = begins_as(re.compile(rb'\{\n  "photos": \[(?:\]|\n    \{"photo": "
 
 @dataclass(frozen=True)
 class PhotoResult:
-    """One photo of a run: its name, its faces or error, and the file of its annotated picture."""
+    """One photo of a run: its name, its faces or error, and the files of its pictures.
+
+    ``drawing`` is the annotated picture, ``crops`` are the faces, in their order.
+    """
 
     photo: str
     result: Faces | FacekitError
     drawing: str | None = None
+    crops: tuple[str, ...] = ()
 
     @property
     def failed(self) -> bool:
@@ -40,6 +44,8 @@ class PhotoResult:
             data.update(self.result.to_dict())
         if self.drawing is not None:
             data["drawing"] = self.drawing
+        if self.crops:
+            data["crops"] = list(self.crops)
         return data
 
 

@@ -31,6 +31,7 @@ def faces_answer(count: int = 2, *, points: int = 68, rows: int | None = None) -
         "keypoint_scores": np.full((1, rows, points), 0.25, np.float32),
         "image_size": np.array([[300, 400, 3]], np.int64),
         "count": np.array([[count]], np.int32),
+        "sharpness": np.full((1, rows), 0.375, np.float32),
     }
 
 
@@ -126,7 +127,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         finally:
             with self._lock:
                 self._at_once -= 1
-        wanted = [output.name for output in request.outputs]
+        wanted = [output.name for output in request.outputs] or list(outputs)
         response = service_pb2.ModelInferResponse(model_name=request.model_name)
         for name in wanted:
             if name in outputs:

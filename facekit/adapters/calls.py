@@ -28,6 +28,7 @@ from facekit.errors import (
     ServerUnavailableError,
 )
 from facekit.landmarks.crops import FloatArray, crop_squares, cut_crops, to_photo
+from facekit.landmarks.sharpness import sharpness_of
 from facekit.photos.check import CheckedPhoto
 from facekit.shared_pages import drop_pages, trim_heap
 
@@ -159,23 +160,24 @@ class LandmarkCalls:
 
     async def estimate(
         self, gray: Array, boxes_xyxy: Array, *, size_wh: tuple[int, int], scale: int = 1
-    ) -> tuple[FloatArray, FloatArray]:
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Estimate the landmarks of all faces of a photo, in batches as large as FPENet takes.
 
         ``gray`` is uint8 (H, W), the upright photo, its sides divided by ``scale``; boxes are
         (N, 4) in pixels of the upright photo, whose width and height are ``size_wh``. Returns
-        float32 (N, K, 2) in these pixels, and their scores, float32 (N, K). Raises BoxError as
-        ``facekit.landmarks.crops.crop_squares`` does.
+        float32 (N, K, 2) in these pixels, their scores, float32 (N, K), and how sharp the faces
+        are, float32 (N,). Raises BoxError as ``facekit.landmarks.crops.crop_squares`` does.
         """
         squares = crop_squares(boxes_xyxy, size_wh=size_wh)
         if not len(squares):
             count = await self._points()
-            return np.empty((0, count, 2), np.float32), np.empty((0, count), np.float32)
+            points, peaks = np.empty((0, count, 2), np.float32), np.empty((0, count), np.float32)
+            return points, peaks, np.empty(0, np.float32)
         crops = cut_crops(gray, squares / np.float32(scale))
         starts = range(0, len(crops), MAX_BATCH_SIZE)
         parts = [await self._run(crops[start : start + MAX_BATCH_SIZE]) for start in starts]
         points, peaks = map(np.concatenate, zip(*parts, strict=True))
-        return to_photo(points, squares), peaks
+        return to_photo(points, squares), peaks, sharpness_of(crops)
 
     async def _run(self, crops: FloatArray) -> tuple[FloatArray, FloatArray]:
         points, peaks = await call(

@@ -42,7 +42,7 @@ class TritonPythonModel(PhotoModel):
         """Return the outputs of one request."""
         checked = check_batch(read(request, "image"), max_pixels=MAX_BATCH_PIXELS)
         found = await each_photo(checked, [self._one_photo(photo) for photo in checked])
-        boxes, scores, points, peaks = zip(*found, strict=True)
+        boxes, scores, points, peaks, sharpness = zip(*found, strict=True)
         return {
             "boxes": pad(boxes),
             "scores": pad(scores),
@@ -50,6 +50,7 @@ class TritonPythonModel(PhotoModel):
             "keypoint_scores": pad(peaks),
             "image_size": np.array([photo.size_hwc for photo in checked], np.int64),
             "count": np.array([[len(one)] for one in boxes], np.int32),
+            "sharpness": pad(sharpness),
         }
 
     async def _one_photo(self, photo: CheckedPhoto) -> tuple[Any, ...]:
@@ -64,10 +65,10 @@ class TritonPythonModel(PhotoModel):
             # The faces are too small in the picture that was large enough for the detector.
             scale, picture = finer, await gray_picture(photo, finer)
         height, width, _ = photo.size_hwc
-        points, peaks = await self.landmarks.estimate(
+        points, peaks, sharpness = await self.landmarks.estimate(
             picture, boxes_xyxy, size_wh=(width, height), scale=scale
         )
-        return boxes_xyxy, scores.as_numpy()[0, :, 0], points, peaks
+        return boxes_xyxy, scores.as_numpy()[0, :, 0], points, peaks, sharpness
 
 
 async def gray_picture(photo: CheckedPhoto, scale: int) -> Array:

@@ -40,6 +40,7 @@ class TritonPythonModel(PhotoModel):
         check_boxes(boxes_xyxy, size_wh=(width, height))
         scale = reduction_for_faces(photo, boxes_xyxy) if self.color else 1
         picture = await gray_picture(photo, scale)
-        return await self.landmarks.estimate(
+        points, peaks, _ = await self.landmarks.estimate(
             picture, boxes_xyxy, size_wh=(width, height), scale=scale
         )
+        return points, peaks

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from facekit.annotate.results import Head, Results
 from facekit.errors import FacekitError, StoreError, StoreUnavailableError
+from facekit.selection import FaceLimits
 from facekit.store import Change, Store, check_dataset_name, masked, open_store
 from facekit.text import count
 
+_ALL = FaceLimits()
 _BATCH = 100
 """Photos that are changed at once."""
 _PAGE = 1000
@@ -63,14 +65,14 @@ class Mirror:
     """Copies a run's results to a store, in a thread of its own; only what differs is written.
 
     A store that goes away is tried again, with longer and longer waits, while the run goes on.
-    Faces of a score below ``min_score`` are left out.
+    Faces that do not meet ``limits`` are left out.
     """
 
     def __init__(
-        self, url: str, results: Results, *, folder: Path, dataset: str, min_score: float = 0.0
+        self, url: str, results: Results, *, folder: Path, dataset: str, limits: FaceLimits = _ALL
     ) -> None:
         self._url, self._results, self._folder = url, results, folder
-        self._dataset, self._min_score = dataset, min_score
+        self._dataset, self._limits = dataset, limits
         self._done = 0  # the id up to which photos have been copied
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="store", daemon=True)
@@ -160,10 +162,14 @@ class Mirror:
             self._done = max(self._done, after)
 
     def _digest(self, head: Head) -> str:
-        return head.digest + (f" >= {self._min_score!r}" if self._min_score else "")
+        if self._limits == _ALL:
+            return head.digest
+        if self._limits == FaceLimits(self._limits.min_score):  # as of earlier versions
+            return f"{head.digest} >= {self._limits.min_score!r}"
+        return f"{head.digest} {self._limits!r}"
 
     def _change(self, head: Head) -> Change | None:
         record = self._results.record(head)
         if record is None:
             return None
-        return Change(head.photo, record.above(self._min_score), self._digest(head))
+        return Change(head.photo, record.within(self._limits), self._digest(head))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from facekit.annotations.output import Format, failures_path
 from facekit.errors import ConfigError, writing
 from facekit.files import followed
+from facekit.selection import FaceLimits
 from facekit.text import count
 
 if TYPE_CHECKING:
@@ -82,8 +83,8 @@ class Options:
         timeout_s: Seconds that one photo may take.
         tls_certificate: The PEM file of encrypted servers' certificate.
         hash_content: Whether changes are detected by a photo's content, not by its time.
-        min_score: Faces of a lower score, from 0 to 1, are left out of the datasets; the record
-            has them.
+        min_score, min_size_px, min_sharpness: Faces that do not meet these limits are left out of
+            the datasets, see ``facekit.selection.FaceLimits``; the record has them.
         retry_failed: Whether photos whose failure lasts are looked at again.
         store: URL of the store that is kept up to date; None for none.
         dataset: The folder's name in the store; None for the name of the folder itself.
@@ -102,6 +103,8 @@ class Options:
     tls_certificate: Path | None = None
     hash_content: bool = False
     min_score: float = 0.0
+    min_size_px: float = 0.0
+    min_sharpness: float = 0.0
     retry_failed: bool = False
     store: str | None = None
     dataset: str | None = None
@@ -115,14 +118,18 @@ class Options:
         check_model(self.model)
         if self.concurrency is not None and self.concurrency < 1:
             raise ConfigError(f"concurrency: expected at least 1, got {self.concurrency}")
-        if not 0 <= self.min_score <= 1:
-            raise ConfigError(f"min_score: expected a number from 0 to 1, got {self.min_score}")
+        _ = self.limits  # which checks them
         if not self.server_wait_s >= 0:
             raise ConfigError(f"server_wait_s: expected seconds >= 0, got {self.server_wait_s}")
         if self.dataset is not None and self.store is None:
             raise ConfigError("--dataset names the folder in a store, and needs --store")
         if self.dataset == "":
             raise ConfigError("--dataset: expected a name, got an empty string")
+
+    @property
+    def limits(self) -> FaceLimits:
+        """Which faces the datasets have."""
+        return FaceLimits(self.min_score, self.min_size_px, self.min_sharpness)
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ class _Run:
             self._results,
             folder=self._folder,
             dataset=self._options.dataset or dataset_name(self._folder),
-            min_score=self._options.min_score,
+            limits=self._options.limits,
         )
 
     def _find(self, finder: Finder | None) -> int:
@@ -183,7 +183,7 @@ class _Run:
     def _photos(self) -> Iterator[NumberedPhoto]:
         self._faces = 0
         for photo in self._results.numbered():
-            record = photo.record.above(self._options.min_score)
+            record = photo.record.within(self._options.limits)
             self._faces += 0 if record.faces is None else len(record.faces)
             yield NumberedPhoto(photo.image_id, record)
 

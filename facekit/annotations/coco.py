@@ -4,11 +4,12 @@ They are what pycocotools, DALI's COCO reader and FiftyOne load. Boxes are x, y,
 every point is visible (2), except one that a dataset that was read in does not have (0, at 0, 0).
 ``keypoint_scores``, one a point, is the kit's own field, which other readers pass over, as is
 ``file_name_hex``: the bytes of a file name that is not UTF-8, whose ``file_name`` has escapes.
+``sharpness`` is another, of each face where the model tells it.
 
 With ``seed_fields`` an image also has ``channels`` where they are known, and a face ``rotation`` in
-degrees (null where both eyes lie at one place), ``center`` between the eyes, and ``segmentation``:
-its points in order as one polygon, ``[[x1, y1, x2, y2, ...]]``. Faces of a model without points
-have none of the three.
+degrees (null where both eyes lie at one place), ``center`` between the eyes, ``pose``: yaw, pitch
+and roll in degrees (``facekit.landmarks.pose``), and ``segmentation``: its points in order as one
+polygon, ``[[x1, y1, x2, y2, ...]]``. Faces of a model without points have none of the four.
 """
 
 import json
@@ -29,7 +30,13 @@ from facekit.annotations.dataset import (
     utf8_name,
 )
 from facekit.annotations.output import DESCRIPTION, output_file, scratch_file
-from facekit.annotations.record import PIXEL_DIGITS, SCORE_DIGITS, rounded_list
+from facekit.annotations.record import (
+    ANGLE_DIGITS,
+    PIXEL_DIGITS,
+    SCORE_DIGITS,
+    optional_list,
+    rounded_list,
+)
 from facekit.faces import Faces
 from facekit.landmarks.eyes import has_eyes
 
@@ -47,7 +54,8 @@ def write_coco(
         path: The file; what was there before stays until the new one is whole.
         photos: Called once.
         info: Properties of the whole dataset.
-        seed_fields: Whether to write ``channels``, ``rotation``, ``center`` and ``segmentation``.
+        seed_fields: Whether to write ``channels``, ``rotation``, ``center``, ``pose`` and
+            ``segmentation``.
 
     Raises:
         DataError: The file can't be written, such as on a full disk, or the photos come from
@@ -146,10 +154,11 @@ def annotation_entries(
         face_labels(faces),
         rounded_list(faces.boxes_xyxy, PIXEL_DIGITS),
         rounded_list(faces.scores, SCORE_DIGITS),
+        optional_list(faces.sharpness, SCORE_DIGITS),
         strict=True,
     )
     points = _points(faces, seed_fields)
-    for number, (label, (x1, y1, x2, y2), score) in enumerate(numbers):
+    for number, (label, (x1, y1, x2, y2), score, sharpness) in enumerate(numbers):
         width, height = round(x2 - x1, PIXEL_DIGITS), round(y2 - y1, PIXEL_DIGITS)
         yield {
             "id": first + number,
@@ -159,6 +168,7 @@ def annotation_entries(
             "area": round(width * height, PIXEL_DIGITS),
             "iscrowd": 0,
             "score": score,
+            **({} if sharpness is None else {"sharpness": sharpness}),
             **next(points, {}),
         }
 
@@ -171,6 +181,7 @@ def _points(faces: Faces, seed_fields: bool) -> Iterator[dict[str, Any]]:
     known = seed_fields and has_eyes(count)
     rotations = rounded_list(faces.rotations_deg, PIXEL_DIGITS) if known else []
     centers = rounded_list(faces.centers_xy, PIXEL_DIGITS) if known else []
+    poses = optional_list(faces.poses_deg, ANGLE_DIGITS) if known else []
     flat = rounded_list(faces.points_xy.reshape(len(faces), -1), PIXEL_DIGITS)
     scores = rounded_list(faces.point_scores, SCORE_DIGITS)
     # COCO's mark of a missing point, which the reader turns into these zeros.
@@ -188,6 +199,7 @@ def _points(faces: Faces, seed_fields: bool) -> Iterator[dict[str, Any]]:
             rotation = rotations[face]
             fields["rotation"] = None if math.isnan(rotation) else rotation
             fields["center"] = centers[face]
+            fields["pose"] = poses[face]
         if seed_fields:
             fields["segmentation"] = [polygon]
         yield fields

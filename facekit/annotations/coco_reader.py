@@ -23,6 +23,7 @@ lie in it, be it given or named by the file; else to the deepest folder that con
 whose place a given photo folder stands.
 """
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -300,11 +301,12 @@ def _read_faces(
     path: Path, entries: Iterable[Placed], scheme: _Scheme, size_wh: tuple[int, int], channels: int
 ) -> Faces:
     """Return the faces of one photo, in the file's order; crowds are left out."""
-    boxes, scores, labels, points, point_scores = [], [], [], [], []
+    boxes, scores, labels, points, point_scores, sharpness = [], [], [], [], [], []
     for where, entry in entries:
         boxes.append(_box(path, where, entry, scheme.boxes))
         scores.append(_score(path, where, entry))
         labels.append(_label(path, where, entry, scheme))
+        sharpness.append(_sharpness(path, where, entry))
         xyv = np.array(_read_points(path, (where, entry), scheme.boxes)).reshape(-1, 3)
         if len(xyv) == 0:
             xyv = np.zeros((scheme.point_count, 3))
@@ -321,6 +323,7 @@ def _read_faces(
         labels=np.array(labels if scheme.class_names else [], np.int32),
         class_names=scheme.class_names,
         channels=channels,
+        sharpness=np.array(sharpness, np.float32),
     )
 
 
@@ -338,6 +341,11 @@ def _box(path: Path, where: str, entry: Entry, kind: BoxKind) -> list[float]:
 def _score(path: Path, where: str, entry: Entry) -> float:
     value = entry.get("score")
     return 1.0 if value is None else numbers(path, [value], 1, f"score of {where}")[0]
+
+
+def _sharpness(path: Path, where: str, entry: Entry) -> float:
+    value = entry.get("sharpness")
+    return math.nan if value is None else numbers(path, [value], 1, f"sharpness of {where}")[0]
 
 
 def _label(path: Path, where: str, entry: Entry, scheme: _Scheme) -> int:

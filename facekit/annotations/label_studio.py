@@ -5,10 +5,13 @@ beyond the photo's border are moved onto it and boxes cut at it; all other forma
 point is a region of its own with the point's name as its label, and with its face's box as parent.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
+
+import numpy as np
 
 from facekit.annotations.coco import FACE, to_line
 from facekit.annotations.dataset import (
@@ -21,6 +24,8 @@ from facekit.annotations.dataset import (
 from facekit.annotations.output import config_path, output_file
 from facekit.annotations.record import SCORE_DIGITS
 from facekit.faces import Face, Faces
+from facekit.landmarks.crops import FloatArray
+from facekit.landmarks.eyes import has_eyes
 
 LOCAL_FILES = "/data/local-files/?d="
 """Where Label Studio serves files below its LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT."""
@@ -84,9 +89,11 @@ def _quoted(name: str) -> str:
 
 def _regions(faces: Faces, layout: Layout) -> list[dict[str, Any]]:
     regions: list[dict[str, Any]] = []
-    for number, face in enumerate(faces, 1):
+    known = has_eyes(faces.points_xy.shape[1])
+    poses = faces.poses_deg if known else np.full((len(faces), 3), np.nan, np.float32)
+    for number, (face, pose_deg) in enumerate(zip(faces, poses, strict=True), 1):
         box = f"face{number}"
-        regions.append(_box(box, face, faces.size_wh))
+        regions.append(_box(box, face, pose_deg, faces.size_wh))
         for name, (x, y), score in zip(
             layout.point_names, face.points_xy.tolist(), face.point_scores.tolist(), strict=True
         ):
@@ -103,7 +110,9 @@ def _regions(faces: Faces, layout: Layout) -> list[dict[str, Any]]:
     return regions
 
 
-def _box(region_id: str, face: Face, size_wh: tuple[int, int]) -> dict[str, Any]:
+def _box(
+    region_id: str, face: Face, pose_deg: FloatArray, size_wh: tuple[int, int]
+) -> dict[str, Any]:
     x1, y1, x2, y2 = face.box_xyxy.tolist()
     left, right = _percent(x1, size_wh[0]), _percent(x2, size_wh[0])
     top, bottom = _percent(y1, size_wh[1]), _percent(y2, size_wh[1])
@@ -115,8 +124,19 @@ def _box(region_id: str, face: Face, size_wh: tuple[int, int]) -> dict[str, Any]
         "rotation": 0,
         "rectanglelabels": [face.class_name or FACE],
     }
-    score = {"score": round(face.score, SCORE_DIGITS)}
-    return _region("rectanglelabels", region_id, "box", value, size_wh) | score
+    region = _region("rectanglelabels", region_id, "box", value, size_wh)
+    region["score"] = round(face.score, SCORE_DIGITS)
+    if texts := [*_meta(face, pose_deg)]:
+        region["meta"] = {"text": texts}  # shown with the region, and kept by exports
+    return region
+
+
+def _meta(face: Face, pose_deg: FloatArray) -> Iterator[str]:
+    if np.isfinite(pose_deg).all():
+        for name, angle in zip(("yaw", "pitch", "roll"), pose_deg.tolist(), strict=True):
+            yield f"{name} {angle:.0f}"
+    if np.isfinite(face.sharpness):
+        yield f"sharpness {face.sharpness:.2f}"
 
 
 def _region(

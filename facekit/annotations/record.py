@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,12 +19,14 @@ import numpy as np
 from facekit.errors import InputError
 from facekit.faces import Faces
 from facekit.landmarks.crops import FloatArray
+from facekit.selection import FaceLimits
 
 GONE = "the file is gone"
 """Error of a photo that was listed and no longer exists when it is read; it does not last."""
 PIXEL_DIGITS = 3
 """Decimals of a pixel that are kept; no camera and no network is as exact."""
 SCORE_DIGITS = 4
+ANGLE_DIGITS = 2
 _LAST_NS = 2**63 - 1
 
 
@@ -79,12 +81,19 @@ class PhotoRecord:
         if self.faces is not None and not exact:
             object.__setattr__(self, "faces", _rounded(self.faces))
 
-    def above(self, min_score: float) -> PhotoRecord:
-        """Return the record with those faces whose score is not lower than a limit."""
-        if self.faces is None or not min_score:
+    def within(self, limits: FaceLimits) -> PhotoRecord:
+        """Return the record with those faces that meet the limits.
+
+        Raises:
+            InputError: The sharpness is asked for, and unknown; names the photo.
+        """
+        if self.faces is None:
             return self
-        faces = self.faces[self.faces.scores >= min_score]
-        return PhotoRecord(self.photo, self.stamp, faces, exact=True)
+        try:
+            faces = limits.keep(self.faces)
+        except InputError as error:
+            raise InputError(f"{self.photo}: {error}") from error
+        return self if faces is self.faces else replace(self, faces=faces, exact=True)
 
     def to_json(self) -> str:
         """Return the record as one line of JSON, without a line end."""
@@ -132,6 +141,7 @@ def _rounded(faces: Faces) -> Faces:
         labels=faces.labels,
         class_names=faces.class_names,
         channels=faces.channels,
+        sharpness=_round(faces.sharpness, SCORE_DIGITS),
     )
 
 
@@ -145,6 +155,13 @@ def rounded_list(values: FloatArray, digits: int) -> Any:
     return np.round(values.astype(np.float64), digits).tolist()
 
 
+def optional_list(values: FloatArray, digits: int) -> list[Any]:
+    """Return :func:`rounded_list` with None for what is unknown, NaN."""
+    rows = rounded_list(values, digits)
+    known = np.isfinite(values) if values.ndim == 1 else np.isfinite(values).all(axis=1)
+    return [row if there else None for row, there in zip(rows, known, strict=True)]
+
+
 def _faces_to_dict(faces: Faces) -> dict[str, Any]:
     data: dict[str, Any] = {
         "size_wh": list(faces.size_wh),
@@ -155,6 +172,8 @@ def _faces_to_dict(faces: Faces) -> dict[str, Any]:
         "points_xy": rounded_list(faces.points_xy, PIXEL_DIGITS),
         "point_scores": rounded_list(faces.point_scores, SCORE_DIGITS),
     }
+    if np.isfinite(faces.sharpness).any():  # unknown to earlier versions and to other models
+        data["sharpness"] = optional_list(faces.sharpness, SCORE_DIGITS)
     if faces.class_names:
         data |= {"labels": faces.labels.tolist(), "class_names": list(faces.class_names)}
     return data
@@ -172,4 +191,5 @@ def _faces_from_dict(data: dict[str, Any]) -> Faces:
         labels=np.array(data.get("labels", []), np.int32),
         class_names=names,
         channels=data["channels"],
+        sharpness=np.array(data.get("sharpness", []), np.float32),  # None is NaN
     )

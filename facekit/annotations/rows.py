@@ -31,6 +31,7 @@ from facekit.faces import Faces
 _GROUP_PHOTOS = 1000
 _GROUP_FACES = 10_000
 """About 100 MB of memory while they are written; 1,000 photos of crowds would be many times it."""
+_POSE = ("yaw_deg", "pitch_deg", "roll_deg")
 _ABOUT = {
     "image_id": "number of the photo in the dataset",
     "photo": "path under photo_folder, see the file's metadata; escaped where it is not UTF-8",
@@ -48,6 +49,10 @@ _ABOUT = {
     "rotation_deg": "angle of the eye line in degrees, positive clockwise; null where unknown",
     "center_x": "pixels, midway between the eyes; null where unknown",
     "center_y": "pixels, midway between the eyes; null where unknown",
+    "yaw_deg": "degrees that the head turns to the picture's right; null where unknown",
+    "pitch_deg": "degrees that it looks up; null where unknown",
+    "roll_deg": "degrees that it leans clockwise; null where unknown",
+    "sharpness": "of the face for its size, 0 to 1; null where the model does not tell",
     "points_xy": "x and y of each point in pixels, in the order of facekit.landmarks.scheme",
     "point_scores": "how peaked the network's answer for each point was",
 }
@@ -124,6 +129,7 @@ def _schema(info: DatasetInfo) -> Any:
             column("rotation_deg", chosen_by, nullable=True),
             column("center_x", pixel, nullable=True),
             column("center_y", pixel, nullable=True),
+            *(column(name, chosen_by, nullable=True) for name in (*_POSE, "sharpness")),
             column("points_xy", pa.list_(pa.list_(pixel))),
             column("point_scores", pa.list_(pa.float32())),
         ]
@@ -162,13 +168,18 @@ def _row(image_id: int, name: str, faces: Faces) -> dict[str, Any]:
 def _face(data: dict[str, Any]) -> dict[str, Any]:
     x1, y1, x2, y2 = data["box_xyxy"]
     center_x, center_y = data["center_xy"] or (None, None)
-    same = ("score", "rotation_deg", "points_xy", "point_scores")
-    return {key: data[key] for key in same} | {
-        "class_name": data.get("class_name"),
-        "x1": x1,
-        "y1": y1,
-        "x2": x2,
-        "y2": y2,
-        "center_x": center_x,
-        "center_y": center_y,
-    }
+    pose = dict(zip(_POSE, data["pose_deg"] or (None, None, None), strict=True))
+    same = ("score", "rotation_deg", "sharpness", "points_xy", "point_scores")
+    return (
+        {key: data[key] for key in same}
+        | pose
+        | {
+            "class_name": data.get("class_name"),
+            "x1": x1,
+            "y1": y1,
+            "x2": x2,
+            "y2": y2,
+            "center_x": center_x,
+            "center_y": center_y,
+        }
+    )

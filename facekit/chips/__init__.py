@@ -2,6 +2,7 @@
 
 from facekit.chips.geometry import (
     DegenerateFaceError,
+    arcface_from_photo,
     chip_from_photo,
     cut_chip,
     eyes_center_xy,
@@ -16,6 +17,7 @@ __all__ = [
     "DegenerateFaceError",
     "SkippedFace",
     "align_faces",
+    "arcface_from_photo",
     "chip_from_photo",
     "cut_chip",
     "eyes_center_xy",

@@ -6,10 +6,14 @@ the way down the inner square, which is the chip less its margin on every side. 
 largest at which all landmarks of the face, jaw and brows included, lie in the inner square. A scale
 by the eyes' distance alone would blow up faces in profile, whose eyes are close together.
 
+Embedding networks expect a face where those lay that they were trained on:
+:func:`arcface_from_photo` brings five points to the template of ArcFace, as near as may be.
+
 Pixels count from the corner of the first one, as everywhere in the kit: its center is at 0.5.
 """
 
 import math
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +21,7 @@ from PIL import Image
 
 from facekit.client.photos import PhotoLike
 from facekit.draw import open_upright
-from facekit.errors import InputError
+from facekit.errors import ConfigError, InputError
 from facekit.faces import Face
 from facekit.landmarks.scheme import POINT_COUNTS, groups
 
@@ -35,10 +39,25 @@ NEAREST_EYES = 0.05
 """Smallest distance of the eyes over the box's longer side. Nearer ones, half a pixel apart in a
 face of ten, give a random direction."""
 _FARTHEST_EYES = 2.0
+_EYES = ("right_eye", "left_eye")
 _FACE_POINTS = 68
 """The points of the face itself; pupils and ears behind them change nothing about its size."""
 _REACH = 4
 """Pixels around a chip's outline that bicubic interpolation may look at, and two to spare."""
+
+
+Template = Literal["eyes", "arcface112"]
+TEMPLATE_SIZES: dict[Template, int] = {"eyes": 256, "arcface112": 112}
+"""Where a face goes in its chip, and the chip's side in pixels where none is asked for."""
+
+_ARCFACE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655],
+     [70.7299, 92.2041]]
+)  # fmt: skip
+"""The subject's right eye, left eye, the tip of the nose, the right and left corner of the mouth
+(``arcface_dst`` of insightface, python-package/insightface/utils/face_align.py). There, as in
+OpenCV, pixels count from the center of the first one."""
+_NOSE_TIP, _MOUTH_CORNERS = 30, (48, 54)
 
 
 class DegenerateFaceError(InputError):
@@ -69,16 +88,9 @@ def chip_from_photo(
         DegenerateFaceError: The points are of no known scheme or not finite, or the eyes lie at
             one place, too near to each other for the box, or too far.
     """
-    points = np.asarray(points_xy, np.float64).reshape(-1, 2)
-    if len(points) not in POINT_COUNTS:
-        raise DegenerateFaceError(f"{len(points)} points have no eyes; 68, 80 or 104 have")
-    points = points[:_FACE_POINTS]
-    if not np.isfinite(points).all():
-        raise DegenerateFaceError("landmarks that are missing or not finite")
+    points = _checked_points(points_xy)
     spans = groups(len(points))
-    right, left = (
-        points[spans[eye].start : spans[eye].stop].mean(axis=0) for eye in ("right_eye", "left_eye")
-    )
+    right, left = (points[spans[eye].start : spans[eye].stop].mean(axis=0) for eye in _EYES)
     distance = float(np.hypot(*(left - right)))
     _check_distance(distance, np.asarray(box_xyxy, np.float64))
     cos, sin = (left - right) / distance
@@ -97,6 +109,79 @@ def chip_from_photo(
     return np.column_stack([linear, shift])
 
 
+def arcface_from_photo(points_xy: npt.ArrayLike, box_xyxy: npt.ArrayLike, size: int) -> Affine:
+    """Return the map from pixels of the upright photo to pixels of ArcFace's chip.
+
+    The similarity that brings the centers of the eyes, the tip of the nose and the corners of the
+    mouth nearest to the template, by least squares (Umeyama, 1991). What is beside the photo is
+    black.
+
+    Args:
+        points_xy: As for :func:`chip_from_photo`.
+        box_xyxy: (4,), the face's box.
+        size: The chip's side in pixels; the template is scaled to it.
+
+    Raises:
+        DegenerateFaceError: The points are of no known scheme or not finite, or lie at one place.
+    """
+    points = _checked_points(points_xy)
+    spans = groups(len(points))
+    eyes = [points[spans[eye].start : spans[eye].stop].mean(axis=0) for eye in _EYES]
+    five = np.array([*eyes, points[_NOSE_TIP], *points[list(_MOUTH_CORNERS)]])
+    middle, wanted = five.mean(axis=0), (_ARCFACE + 0.5) * size / TEMPLATE_SIZES["arcface112"]
+    # As complex numbers a similarity is one factor.
+    across, places = ((each - each.mean(axis=0)) @ np.array([1, 1j]) for each in (five, wanted))
+    spread = float(np.vdot(across, across).real)
+    left, top, right, bottom = np.asarray(box_xyxy, np.float64)
+    if not math.sqrt(spread) > NEAREST_EYES * max(right - left, bottom - top):
+        raise DegenerateFaceError("eyes, nose and mouth at one place")
+    factor = np.vdot(across, places) / spread
+    linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
+    return np.column_stack([linear, wanted.mean(axis=0) - linear @ middle])
+
+
+def affine_of(
+    template: Template,
+    points_xy: npt.ArrayLike,
+    box_xyxy: npt.ArrayLike,
+    size: int,
+    margin: float = MARGIN,
+) -> Affine:
+    """Return the map of a template; ``margin`` is that of ``eyes``.
+
+    Raises:
+        DegenerateFaceError: The landmarks don't tell where the face goes.
+    """
+    if template == "eyes":
+        return chip_from_photo(points_xy, box_xyxy, size, margin)
+    return arcface_from_photo(points_xy, box_xyxy, size)
+
+
+def check_template(template: str) -> None:
+    """Check that there is a template of this name.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if template not in TEMPLATE_SIZES:
+        raise ConfigError(f"template: expected {' or '.join(TEMPLATE_SIZES)}, got {template}")
+
+
+def _checked_points(points_xy: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the points of the face itself, float64 (68, 2).
+
+    Raises:
+        DegenerateFaceError: They are of no known scheme or not finite.
+    """
+    points = np.asarray(points_xy, np.float64).reshape(-1, 2)
+    if len(points) not in POINT_COUNTS:
+        raise DegenerateFaceError(f"{len(points)} points have no eyes; 68, 80 or 104 have")
+    points = points[:_FACE_POINTS]
+    if not np.isfinite(points).all():
+        raise DegenerateFaceError("landmarks that are missing or not finite")
+    return points
+
+
 def _check_distance(distance: float, box: npt.NDArray[np.float64]) -> None:
     longer = max(box[2] - box[0], box[3] - box[1])
     if distance == 0:
@@ -112,15 +197,33 @@ def _check_distance(distance: float, box: npt.NDArray[np.float64]) -> None:
         )
 
 
-def read_chip(photo: PhotoLike, face: Face, size: int = 256, margin: float = MARGIN) -> Image.Image:
-    """Return the aligned chip of one face of a photo, in RGB; see :func:`chip_from_photo`.
+def read_chip(
+    photo: PhotoLike,
+    face: Face,
+    size: int | None = None,
+    margin: float = MARGIN,
+    *,
+    template: Template = "eyes",
+) -> Image.Image:
+    """Return the aligned chip of one face of a photo, in RGB.
+
+    Args:
+        photo: The face's photo, as for ``Client.detect``.
+        face: The face.
+        size: The chip's side in pixels; when left out 256, or 112 with ``arcface112``.
+        margin: See :func:`chip_from_photo`; of ``eyes`` alone.
+        template: ``eyes``, see :func:`chip_from_photo`, or ``arcface112``, see
+            :func:`arcface_from_photo`.
 
     Raises:
-        DegenerateFaceError: The landmarks don't tell which way is up.
+        ConfigError: There is no such template.
+        DegenerateFaceError: The landmarks don't tell where the face goes.
         PhotoError: The photo can't be read or used.
     """
-    affine = chip_from_photo(face.points_xy, face.box_xyxy, size, margin)
-    return cut_chip(open_upright(photo), affine, size)
+    check_template(template)
+    side = TEMPLATE_SIZES[template] if size is None else size
+    affine = affine_of(template, face.points_xy, face.box_xyxy, side, margin)
+    return cut_chip(open_upright(photo), affine, side)
 
 
 def cut_chip(image: Image.Image, affine: Affine, size: int) -> Image.Image:

@@ -15,8 +15,15 @@ import numpy as np
 
 from facekit.annotations.dataset import name_fields, name_of
 from facekit.annotations.output import claim_folder
-from facekit.annotations.record import SCORE_DIGITS, PhotoRecord
-from facekit.chips.geometry import MARGIN, DegenerateFaceError, chip_from_photo, cut_chip
+from facekit.annotations.record import PhotoRecord
+from facekit.chips.geometry import (
+    MARGIN,
+    DegenerateFaceError,
+    Template,
+    affine_of,
+    check_template,
+    cut_chip,
+)
 from facekit.draw import open_upright
 from facekit.errors import ConfigError, PhotoError, writing
 from facekit.faces import Face
@@ -24,10 +31,12 @@ from facekit.files import FolderLock, write_whole
 from facekit.landmarks.crops import FloatArray
 from facekit.parallel import in_order
 from facekit.progress import ProgressBar
+from facekit.selection import MAX_YAW_DEG, FaceLimits
 
 LISTING = "chips.jsonl"
 """One line a chip, in the dataset's order: ``chip`` (its file), ``photo``, ``face`` (its place
-among the photo's faces, from 1), ``score``, ``rotation`` (degrees, clockwise as seen) and
+among the photo's faces, from 1), ``score``, ``rotation`` (degrees, clockwise as seen), ``pose``
+(yaw, pitch and roll in degrees; null where unknown, as ``sharpness`` may be), ``sharpness`` and
 ``affine``, the 2 x 3 map from pixels of the upright photo to pixels of the chip. A name that is not
 UTF-8 has escapes, and its bytes stand beside it, as ``chip_hex`` or ``photo_hex``."""
 SKIPPED = "chips.failures.jsonl"
@@ -57,6 +66,9 @@ class ChipOptions:
         format: ``jpg`` or ``png``.
         min_score: Faces of a lower score get no chip.
         min_size: Nor do those whose box has a side of fewer pixels.
+        template: ``eyes`` or ``arcface112``, see ``facekit.chips.geometry.read_chip``.
+        min_sharpness: Nor those that are less sharp,
+        max_yaw_deg: or turn farther to either side.
         jobs: Photos that are worked on at a time; 0 for as many as there are processors.
     """
 
@@ -66,6 +78,9 @@ class ChipOptions:
     min_score: float = 0.0
     min_size: float = 0.0
     jobs: int = 0
+    template: Template = "eyes"
+    min_sharpness: float = 0.0
+    max_yaw_deg: float = MAX_YAW_DEG
 
     def __post_init__(self) -> None:
         """Check the values; raises ConfigError for one out of its range."""
@@ -77,6 +92,13 @@ class ChipOptions:
             raise ConfigError(f"format: expected {' or '.join(_SUFFIXES)}, got {self.format}")
         if self.jobs < 0:
             raise ConfigError(f"jobs: expected 0 or more, got {self.jobs}")
+        check_template(self.template)
+        _ = self.limits  # which checks them
+
+    @property
+    def limits(self) -> FaceLimits:
+        """Which faces get a chip."""
+        return FaceLimits(self.min_score, self.min_size, self.min_sharpness, self.max_yaw_deg)
 
 
 @dataclass(frozen=True)
@@ -163,14 +185,17 @@ def _align_photo(
 ) -> tuple[list[dict[str, Any]], list[SkippedFace]]:
     """Write the chips of one photo; return their rows of the listing, and what was skipped."""
     maps, skipped = [], []
-    for number, face in enumerate(record.faces or (), 1):
-        small = min(face.width, face.height) < options.min_size
-        # As it is written: in float32, 0.9 is below 0.9.
-        if small or round(face.score, SCORE_DIGITS) < options.min_score:
+    wanted = () if record.faces is None else options.limits.meets(record.faces)
+    for number, (face, is_wanted) in enumerate(zip(record.faces or (), wanted, strict=True), 1):
+        if not is_wanted:
             continue
         try:
-            affine = chip_from_photo(
-                _known_points(face), face.box_xyxy, options.size, options.margin
+            affine = affine_of(
+                options.template,
+                _known_points(face),
+                face.box_xyxy,
+                options.size,
+                options.margin,
             )
         except DegenerateFaceError as error:
             skipped.append(SkippedFace(record.photo, number, str(error)))
@@ -198,6 +223,8 @@ def _align_photo(
                 "face": number,
                 "score": values["score"],
                 "rotation": values["rotation_deg"],
+                "pose": values["pose_deg"],
+                "sharpness": values["sharpness"],
                 "affine": affine.round(_DIGITS).tolist(),
             }
         )

@@ -6,6 +6,8 @@ exit status. ``run`` imports what it needs, so that ``--help`` is fast and a mis
 only the commands that need it.
 """
 
+from __future__ import annotations
+
 import argparse
 import importlib
 import math
@@ -13,7 +15,7 @@ import os
 import pkgutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import facekit
 from facekit import text
@@ -22,6 +24,9 @@ from facekit.errors import DataError, writing
 from facekit.files import check_writable, write_whole
 from facekit.limits import MAX_TIMEOUT_S
 from facekit.outputs import check_own
+
+if TYPE_CHECKING:
+    from facekit.selection import FaceLimits
 
 # The keys of `facekit.client.calls.DETECTORS`, which is slow to import.
 _DETECTORS = ("faces", "facemask_ensemble", "facenet_ensemble")
@@ -117,12 +122,32 @@ def add_tls_certificate(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_min_score(parser: argparse.ArgumentParser) -> None:
-    """Declare the option that leaves out faces of a low score."""
+size_px = number("pixels >= 0", lambda value: 0 <= value < math.inf)
+"""Type of an option that is a length in pixels."""
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that leave out faces of a low score, small ones and blurred ones."""
     min_score_help = "leave out faces of a lower score, 0 to 1 (default: none)"
     parser.add_argument(
         "--min-score", metavar="SCORE", type=score, default=0.0, help=min_score_help
     )
+    min_size_help = "leave out faces whose box has a side below this (default: none)"
+    parser.add_argument("--min-size", metavar="PX", type=size_px, default=0.0, help=min_size_help)
+    sharpness_help = (
+        "leave out faces that are less sharp, 0 to 1; sharp portraits have 0.35 to 0.55 "
+        "(default: none)"
+    )
+    parser.add_argument(
+        "--min-sharpness", metavar="S", type=score, default=0.0, help=sharpness_help
+    )
+
+
+def limits_of(args: argparse.Namespace) -> FaceLimits:
+    """Return the limits that the options of :func:`add_limits` set."""
+    from facekit.selection import FaceLimits
+
+    return FaceLimits(args.min_score, args.min_size, args.min_sharpness)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:

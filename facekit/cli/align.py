@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from facekit.cli import add_dataset, add_min_score, number, whole_number
-from facekit.errors import DataError
+from facekit.cli import add_dataset, add_limits, number, whole_number
+from facekit.errors import ConfigError, DataError
 from facekit.progress import ProgressBar
 from facekit.text import count, one_line, show
 
@@ -26,24 +26,31 @@ def add_parser(subparsers: Any) -> None:
     add_dataset(parser)
     out_help = "folder of the chips: new, empty, or with older chips, which are replaced"
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help=out_help)
+    template_help = (
+        "where the face goes: the whole face, its eyes level (eyes, the default), or eyes, nose "
+        "and mouth at the places that ArcFace and most embedding networks expect"
+    )
+    parser.add_argument(
+        "--template", choices=("eyes", "arcface112"), default="eyes", help=template_help
+    )
     whole = whole_number(0)
     parser.add_argument(
-        "--size", metavar="PX", type=whole, default=256, help="side (default: %(default)s)"
+        "--size", metavar="PX", type=whole, help="side (default: 256; 112 with arcface112)"
     )
     margin_help = (
-        "on each side of the landmarks' square, as a part of its side (default: %(default)s)"
+        "with eyes: on each side of the landmarks' square, as a part of its side (default: 0.3)"
     )
-    parser.add_argument("--margin", metavar="PART", type=float, default=0.3, help=margin_help)
+    parser.add_argument("--margin", metavar="PART", type=float, help=margin_help)
     parser.add_argument(
         "--format", choices=("jpg", "png"), default="jpg", help="default: %(default)s"
     )
-    add_min_score(parser)
+    add_limits(parser)
     parser.add_argument(
-        "--min-size",
-        metavar="PX",
-        type=number("pixels >= 0", lambda value: value >= 0),
-        default=0.0,
-        help="leave out faces whose box has a side below this (default: none)",
+        "--max-yaw",
+        metavar="DEGREES",
+        type=number("degrees from 0 to 180", lambda value: 0 <= value <= 180),
+        default=180.0,
+        help="leave out faces that turn farther to either side (default: none)",
     )
     jobs_help = "photos processed at a time (default: the number of processors)"
     parser.add_argument("--jobs", metavar="N", type=whole, default=0, help=jobs_help)
@@ -54,11 +61,22 @@ def run(args: argparse.Namespace) -> int:
     from facekit.annotations import read_dataset
     from facekit.annotations.dataset import check_photo_folder
     from facekit.chips import ChipOptions, align_faces
+    from facekit.chips.geometry import MARGIN, TEMPLATE_SIZES
     from facekit.chips.run import SKIPPED
     from facekit.landmarks.eyes import has_eyes
 
+    if args.margin is not None and args.template != "eyes":
+        raise ConfigError("--margin goes with --template eyes")
     options = ChipOptions(
-        args.size, args.margin, args.format, args.min_score, args.min_size, args.jobs
+        size=TEMPLATE_SIZES[args.template] if args.size is None else args.size,
+        margin=MARGIN if args.margin is None else args.margin,
+        format=args.format,
+        min_score=args.min_score,
+        min_size=args.min_size,
+        jobs=args.jobs,
+        template=args.template,
+        min_sharpness=args.min_sharpness,
+        max_yaw_deg=args.max_yaw,
     )
     dataset = read_dataset(args.dataset, args.photos)
     found = [photo.record.faces for photo in dataset.photos if photo.record.faces]

@@ -27,7 +27,7 @@ def add_parser(subparsers: Any) -> None:
     _add_outputs(parser)
     _add_server(parser)
     cli.add_model(parser)
-    cli.add_min_score(parser)
+    cli.add_limits(parser)
     parser.add_argument(
         "--hash",
         action="store_true",
@@ -115,6 +115,8 @@ def run(args: argparse.Namespace) -> int:
         tls_certificate=args.tls_cert,
         hash_content=args.hash,
         min_score=args.min_score,
+        min_size_px=args.min_size,
+        min_sharpness=args.min_sharpness,
         retry_failed=args.retry_failed,
         store=args.store,
         dataset=args.dataset,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from facekit.cli import add_dataset, add_min_score
+from facekit.cli import add_dataset, add_limits, limits_of
 from facekit.errors import ConfigError
 from facekit.files import followed
 from facekit.text import count, show
@@ -58,7 +58,7 @@ def add_parser(subparsers: Any) -> None:
         "https://photos.example.org/ (default: Label Studio's local files, with the parent of the "
         "photo folder as its document root)",
     )
-    add_min_score(parser)
+    add_limits(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -73,9 +73,11 @@ def run(args: argparse.Namespace) -> int:
         check_replaceable(path, kind)
     dataset = annotations.read_dataset(args.dataset, args.photos, boxes=args.boxes)
 
+    limits = limits_of(args)
+
     def photos() -> Iterator[NumberedPhoto]:
         for photo in dataset.photos:
-            yield replace(photo, record=photo.record.above(args.min_score))
+            yield replace(photo, record=photo.record.within(limits))
 
     own = {"coco": {"seed_fields": args.seed_fields}, "label-studio": {"image_url": args.image_url}}
     for kind, path in outputs.items():

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from facekit.cli import add_json, check_output, number, print_results, score, whole_number
+from facekit.cli import add_json, check_output, number, print_results, score, size_px, whole_number
 from facekit.errors import ConfigError, StoreError
 from facekit.outputs import begins_as
 from facekit.text import count, one_line, table
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from facekit.store.store import Answer
 
 _PHOTOS = ("photo", "width", "height", "faces")
-_FACES = ("photo", "number", "category", "score", "rotation_deg", "box_xywh")
+_FACES = (
+    "photo",
+    "number",
+    "category",
+    "score",
+    "rotation_deg",
+    "pose_deg",
+    "sharpness",
+    "box_xywh",
+)
 _FOLDERS = ("folder", "photos", "faces")
 _CATEGORIES = ("category", "faces")
 _DATASETS = ("dataset", "photos", "faces", "photo_folder")
@@ -28,6 +37,8 @@ _BEGINNING = re.compile(
     rb'\{\n  "store": %s,\n(?:  "dataset": %s,\n)?  "rows": \[' % (_NAME, _NAME)
 )
 """Of the file of ``--json``."""
+_ONLY = ("category", "frontal", "min_size", "min_sharpness")
+"""Options that narrow a question for faces."""
 _TEXTS = {"photo", "category", "folder", "dataset", "photo_folder"}
 
 
@@ -67,8 +78,20 @@ def add_parser(subparsers: Any) -> None:
         "--by-folder", action="store_true", help="photos and faces directly in each folder"
     )
     what.add_argument("--by-category", action="store_true", help="faces of each category")
-    category_help = "only faces of this category, with --min-score or --rotated-beyond, or alone"
+    best_help = (
+        "the sharpest face of each folder, of those that the limits below leave: the best photo "
+        "of each series"
+    )
+    what.add_argument("--best-per-folder", action="store_true", help=best_help)
+    category_help = "only faces of this category, with a question for faces, or alone"
     parser.add_argument("--category", metavar="NAME", help=category_help)
+    degrees = number("degrees from 0 to 180", lambda value: 0 <= value <= 180)
+    frontal_help = "only faces that look past the camera by at most DEG degrees, likewise"
+    parser.add_argument("--frontal", metavar="DEG", type=degrees, help=frontal_help)
+    size_help = "only faces whose box has no side below this, likewise"
+    parser.add_argument("--min-size", metavar="PX", type=size_px, help=size_help)
+    sharpness_help = "only faces that are at least so sharp, 0 to 1, likewise"
+    parser.add_argument("--min-sharpness", metavar="S", type=score, help=sharpness_help)
     parser.add_argument("--limit", metavar="N", type=whole_number(0), help="at most N rows")
     add_json(parser, "the answer")
 
@@ -80,15 +103,19 @@ def run(args: argparse.Namespace) -> int:
     if not args.store:
         raise ConfigError("name a store: --store URL, or the variable FACEKIT_STORE")
     asked = (args.min_faces, args.photo, args.by_folder or None, args.by_category or None)
-    if args.category is not None and any(each is not None for each in asked):
-        raise ConfigError("--category goes with --min-score or --rotated-beyond, or alone")
+    for option in _ONLY:
+        if getattr(args, option) is not None and any(each is not None for each in asked):
+            raise ConfigError(
+                f"--{option.replace('_', '-')} goes with --min-score, --rotated-beyond or "
+                "--best-per-folder, or alone"
+            )
     if args.json is not None:
         check_output(args.json, begins_as(_BEGINNING))
     with open_store(args.store, create=False) as store:
         about, columns, answers = _ask(store, args)
         rows = [_row(answer) for answer in answers][: args.limit]
-        if args.rotated_beyond is not None and not rows:
-            _check_rotations(store, about["dataset"])
+        if not rows:
+            _check_known(store, about, args)
     print_results(_table(columns, rows), lambda: _json(about, rows), args.json)
     return 0
 
@@ -97,9 +124,12 @@ def _ask(
     store: Store, args: argparse.Namespace
 ) -> tuple[dict[str, str], Sequence[str], Iterable[Answer]]:
     """Return the answer's heading for JSON, its columns, and the answer."""
+    from facekit.store import FaceFilter
+
     about = {"store": store.name}
-    asked = (args.min_faces, args.photo, args.min_score, args.rotated_beyond, args.category)
-    if not args.by_folder and not args.by_category and all(each is None for each in asked):
+    asked = (args.min_faces, args.photo, args.min_score, args.rotated_beyond)
+    flags = args.by_folder or args.by_category or args.best_per_folder
+    if not flags and all(each is None for each in (*asked, *(getattr(args, o) for o in _ONLY))):
         datasets = store.datasets()
         if args.dataset is not None:
             name = _dataset(store, args.dataset)
@@ -117,10 +147,12 @@ def _ask(
         return about, _CATEGORIES, store.categories(name)
     if args.category is not None:
         _check_category(store, name, args.category)
-    only = {"category": args.category, "limit": args.limit}
+    such = FaceFilter(args.frontal, args.min_size or 0.0, args.min_sharpness or 0.0)
+    only: dict[str, Any] = {"category": args.category, "such": such, "limit": args.limit}
     if args.rotated_beyond is not None:
         return about, _FACES, store.rotated(name, args.rotated_beyond, **only)
-    return about, _FACES, store.faces(name, args.min_score or 0.0, **only)
+    ask = store.best_per_folder if args.best_per_folder else store.faces
+    return about, _FACES, ask(name, args.min_score or 0.0, **only)
 
 
 def _dataset(store: Store, asked: str | None) -> str:
@@ -150,13 +182,21 @@ def _check_category(store: Store, dataset: str, category: str) -> None:
         )
 
 
-def _check_rotations(store: Store, dataset: str) -> None:
-    """Raise StoreError if an empty answer is due to missing landmarks, and so no rotation."""
-    best = next(iter(store.faces(dataset, limit=1)), None)
-    if best is not None and not best.points_xy:
-        raise StoreError(
-            f"{store.name}: the faces of {dataset} have no landmarks, and so no rotation"
-        )
+def _check_known(store: Store, about: dict[str, str], args: argparse.Namespace) -> None:
+    """Check that an empty answer is not due to what nobody told about the faces.
+
+    Raises:
+        StoreError: The faces have no landmarks, and so no rotation or pose; or no sharpness.
+    """
+    turned = "rotation" if args.rotated_beyond is not None else "pose"
+    if "dataset" not in about or (turned == "pose" and not (args.frontal or args.min_sharpness)):
+        return
+    best = next(iter(store.faces(about["dataset"], limit=1)), None)
+    of = f"{store.name}: the faces of {about['dataset']} have no"
+    if best is not None and not best.points_xy and (turned == "rotation" or args.frontal):
+        raise StoreError(f"{of} landmarks, and so no {turned}")
+    if best is not None and best.sharpness is None and args.min_sharpness:
+        raise StoreError(f"{of} sharpness; they were found by another model, or before it was told")
 
 
 def _row(answer: Answer) -> dict[str, Any]:
@@ -178,8 +218,10 @@ def _table(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
 def _cell(column: str, value: Any) -> str:
     if value is None:
         return "?"
-    if column == "score":
+    if column in ("score", "sharpness"):
         return f"{value:.4f}"
+    if column == "pose_deg":
+        return " ".join(f"{angle:.0f}" for angle in value)
     if column == "rotation_deg":
         return f"{value:.1f}"
     if column == "box_xywh":

@@ -12,7 +12,7 @@ from facekit.progress import ProgressBar
 from facekit.text import show
 
 # Those of `facekit.sheet.pick`, which needs Pillow.
-_PICKS = ("mixture", "spread", "most-faces", "rotation", "lowest-score", "failures")
+_PICKS = ("mixture", "spread", "most-faces", "rotation", "lowest-score", "sharpest", "failures")
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _MOST_PHOTOS = 1000
 _LONGEST_JPEG_PX = 65_500
@@ -34,9 +34,12 @@ def add_parser(subparsers: Any) -> None:
     )
     pick_help = (
         "which photos: a mixture (the default), evenly spread over the dataset, with the most "
-        "faces, with the largest rotation, with the lowest score, or failed ones"
+        "faces, with the largest rotation, with the lowest score, with the sharpest faces, or "
+        "failed ones"
     )
     parser.add_argument("--pick", choices=_PICKS, default=_PICKS[0], help=pick_help)
+    pose_help = "draw the axes of each head, see docs/folders.md"
+    parser.add_argument("--pose", action="store_true", help=pose_help)
     count = whole_number(1, _MOST_PHOTOS)
     parser.add_argument(
         "--count", metavar="N", type=count, default=12, help="how many (default: %(default)s)"
@@ -54,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         _keep_photos(args)
     check_output(args.out, is_our_picture, [args.dataset])
     if args.photo is not None:
-        picture = show_photo(args.dataset, args.photo, args.photos)
+        picture = show_photo(args.dataset, args.photo, args.photos, pose=args.pose)
     else:
         with ProgressBar(args.count, "photos") as bar:
             picture = show_dataset(
@@ -63,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
                 how=args.pick,
                 count_of_photos=args.count,
                 columns=args.columns,
+                pose=args.pose,
                 bar=bar,
             )
     if args.out.suffix.lower() != ".png" and max(picture.size) > _LONGEST_JPEG_PX:

@@ -140,9 +140,7 @@ class AsyncClient(Connected):
         timeout_s = self._connection.timeout_s
         try:
             triton = await self._open()
-            answer = await triton.infer(
-                call.model, call.inputs, outputs=call.outputs, client_timeout=timeout_s
-            )
+            answer = await triton.infer(call.model, call.inputs, client_timeout=timeout_s)
         except InferenceServerException as error:
             raise self._translated(error, call.model) from error
         except grpc.aio.UsageError as error:

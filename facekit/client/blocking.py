@@ -172,9 +172,7 @@ class Client(Connected, Closing):
             raise ServerError("this client has been closed")
         timeout_s = self._connection.timeout_s
         try:
-            answer = self._open().infer(
-                call.model, call.inputs, outputs=call.outputs, client_timeout=timeout_s
-            )
+            answer = self._open().infer(call.model, call.inputs, client_timeout=timeout_s)
         except InferenceServerException as error:
             raise self._translated(error, call.model) from error
         except ValueError as error:

@@ -13,10 +13,10 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from tritonclient.grpc import InferInput, InferRequestedOutput
+from tritonclient.grpc import InferInput
 
 from facekit import limits
-from facekit.contract import CLASS_NAMES, MODELS, TensorSpec
+from facekit.contract import CLASS_NAMES, LATER_OUTPUTS, MODELS, TensorSpec
 from facekit.errors import BoxError, ConfigError, InputError, ResponseError
 from facekit.faces import Faces
 from facekit.landmarks import crops
@@ -27,11 +27,10 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Call(Generic[Result]):
-    """One request; ``read`` turns tritonclient's ``InferResult`` into the result."""
+    """One request of all outputs; ``read`` turns tritonclient's ``InferResult`` into the result."""
 
     model: str
     inputs: list[Any]
-    outputs: list[Any]
     read: Callable[[Any], Result]
 
 
@@ -112,12 +111,14 @@ def model_call(model: str, values: dict[str, Array], read: Callable[[Any], Resul
         item = InferInput(tensor.name, list(value.shape), tensor.dtype)
         item.set_data_from_numpy(value)
         inputs.append(item)
-    outputs = [InferRequestedOutput(tensor.name) for tensor in MODELS[model].outputs]
-    return Call(model, inputs, outputs, read)
+    # No output is named: a server of an earlier version would refuse the names that it lacks.
+    return Call(model, inputs, read)
 
 
 def outputs_of(model: str, answer: Any) -> dict[str, Array]:
     """Return a model's outputs by name for the one photo, without the batch axis.
+
+    Those of ``LATER_OUTPUTS`` may be missing.
 
     Raises:
         ResponseError: One is missing, of another type or shape, or not finite.
@@ -125,6 +126,7 @@ def outputs_of(model: str, answer: Any) -> dict[str, Array]:
     return {
         tensor.name: _tensor(f"{model}: `{tensor.name}`", tensor, answer)
         for tensor in MODELS[model].outputs
+        if tensor.name not in LATER_OUTPUTS or answer.get_output(tensor.name) is not None
     }
 
 
@@ -153,12 +155,14 @@ def _tensor(label: str, tensor: TensorSpec, answer: Any) -> Array:
 def _read_faces(answer: Any) -> Faces:
     tensors = outputs_of("faces", answer)
     points, point_scores = _read_points(tensors)
-    number = _count("faces", tensors, "count", ("boxes", "scores", "keypoints"))
+    later = [name for name in LATER_OUTPUTS if name in tensors]
+    number = _count("faces", tensors, "count", ("boxes", "scores", "keypoints", *later))
     rows = {
         "boxes_xyxy": tensors["boxes"],
         "scores": tensors["scores"],
         "points_xy": points,
         "point_scores": point_scores,
+        **{name: tensors[name] for name in later},
     }
     return _faces("faces", number, tensors["image_size"], rows)
 

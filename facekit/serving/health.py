@@ -110,9 +110,7 @@ class Prober(Closing):
         error: FacekitError | None = None
         try:
             request = _probe_call(name)
-            answer = self._triton.infer(
-                name, request.inputs, outputs=request.outputs, client_timeout=timeout_s
-            )
+            answer = self._triton.infer(name, request.inputs, client_timeout=timeout_s)
             request.read(answer)
         except InferenceServerException as failure:
             error = self._translated(failure, name, timeout_s)

@@ -14,9 +14,10 @@ MIXTURE = "mixture"
 """In turns a photo with many faces, one with a face turned far, one with a low score, as long as
 there are any, and one from anywhere in the dataset; among them up to a sixth that failed."""
 
-PICKS = (MIXTURE, "spread", "most-faces", "rotation", "lowest-score", "failures")
+PICKS = (MIXTURE, "spread", "most-faces", "rotation", "lowest-score", "sharpest", "failures")
 """The ways to choose: ``spread`` takes photos at even distances through the dataset, and
-``rotation`` those of the faces that are turned farthest, to either side."""
+``rotation`` those of the faces that are turned farthest, to either side, and ``sharpest`` those
+whose least sharp face is sharpest."""
 
 _REASONS = {
     "spread": "",
@@ -108,10 +109,15 @@ def _ranked(records: Sequence[PhotoRecord], how: str, count: int) -> list[PhotoR
         "most-faces": lambda faces: -float(len(faces)),
         "rotation": lambda faces: -abs(np.nan_to_num(farthest_rotation(faces))),
         "lowest-score": lowest_score,
+        "sharpest": lambda faces: -float(faces.sharpness.min()),
     }
     found = [
         (keys[how](r.faces), k, r)
         for k, r in enumerate(records)
-        if r.faces is not None and len(r.faces)
+        if r.faces is not None and len(r.faces) and not (how == "sharpest" and _unknown(r.faces))
     ]
     return [record for _, _, record in sorted(found, key=lambda entry: entry[:2])[:count]]
+
+
+def _unknown(faces: Faces) -> bool:
+    return bool(np.isnan(faces.sharpness).any())

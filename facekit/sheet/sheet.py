@@ -42,6 +42,7 @@ def contact_sheet(
     *,
     columns: int | None = None,
     tile_px: int = TILE_PX,
+    pose: bool = False,
     bar: ProgressBar | None = None,
 ) -> Image.Image:
     """Return the sheet, in RGB; one photo is in memory at a time.
@@ -53,6 +54,7 @@ def contact_sheet(
         subtitle: Its second.
         columns: Tiles in a row; when left out, as many as make the sheet a little wider than high.
         tile_px: A tile's width in pixels.
+        pose: Whether to draw the axes of each head.
         bar: Advanced once a photo.
 
     Raises:
@@ -83,7 +85,7 @@ def contact_sheet(
     legend.draw(draw, gap, gap + 4.2 * size.letters)
     for k, each in enumerate(picks):
         at = gap + k % across * (size.width + gap), top + k // across * (size.height + gap)
-        sheet.paste(draw_tile(each, photo_folder, size), at)
+        sheet.paste(draw_tile(each, photo_folder, size, pose=pose), at)
         if bar is not None:
             bar.advance()
     return sheet
@@ -134,6 +136,7 @@ _SAYS = {
     "most-faces": "the most faces first",
     "rotation": "the farthest turned first",
     "lowest-score": "the lowest scores first",
+    "sharpest": "the sharpest first",
     "failures": "those that failed",
 }
 
@@ -146,6 +149,7 @@ def show_dataset(
     count_of_photos: int = COUNT,
     columns: int | None = None,
     tile_px: int = TILE_PX,
+    pose: bool = False,
     bar: ProgressBar | None = None,
 ) -> Image.Image:
     """Return a contact sheet of a dataset.
@@ -157,6 +161,7 @@ def show_dataset(
         count_of_photos: How many at most.
         columns: As for :func:`facekit.sheet.contact_sheet`, as the next two.
         tile_px: A tile's width in pixels.
+        pose: Whether to draw the axes of each head.
         bar: Advanced once a photo.
 
     Raises:
@@ -177,10 +182,14 @@ def show_dataset(
     folder = Path(dataset.info.photo_folder)
     seen = [each.record.photo for each in picks if each.record.faces is not None]
     check_photo_folder(folder, seen)
-    return contact_sheet(picks, folder, title, shown, columns=columns, tile_px=tile_px, bar=bar)
+    return contact_sheet(
+        picks, folder, title, shown, columns=columns, tile_px=tile_px, pose=pose, bar=bar
+    )
 
 
-def show_photo(path: Path | str, name: str, photo_folder: Path | str | None = None) -> Image.Image:
+def show_photo(
+    path: Path | str, name: str, photo_folder: Path | str | None = None, *, pose: bool = False
+) -> Image.Image:
     """Return one photo of a dataset at its full size, with its faces drawn into it.
 
     It is named by its path under the photo folder, or the end of it that no other has. One that
@@ -200,7 +209,7 @@ def show_photo(path: Path | str, name: str, photo_folder: Path | str | None = No
     if not folder.is_dir():
         check_photo_folder(folder, [record.photo])
     try:
-        return draw_faces(folder / record.photo, record.faces)
+        return draw_faces(folder / record.photo, record.faces, pose=pose)
     except InputError as error:
         reason = str(error).removeprefix(f"{folder / record.photo}: ")
         raise InputError(f"{record.photo}: {reason}") from error

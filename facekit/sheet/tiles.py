@@ -52,7 +52,7 @@ class TileSize:
         return self.picture[1] + math.ceil(3.4 * self.letters)
 
 
-def draw_tile(pick: Pick, photo_folder: Path, size: TileSize) -> Image.Image:
+def draw_tile(pick: Pick, photo_folder: Path, size: TileSize, *, pose: bool = False) -> Image.Image:
     """Return a tile; of a photo that can't be read it has the reason, and nothing is raised."""
     record = pick.record
     path = photo_folder / record.photo
@@ -61,7 +61,7 @@ def draw_tile(pick: Pick, photo_folder: Path, size: TileSize) -> Image.Image:
         picture, about = _failure(path, record.error, size), "failed"
     else:
         try:
-            picture = _picture(path, record.faces, size)
+            picture = _picture(path, record.faces, size, pose)
             about = _about(record.faces)
         except PhotoError as error:
             reason = str(error).removeprefix(f"{path}: ")
@@ -83,13 +83,13 @@ def scaled(faces: Faces, size_wh: tuple[int, int]) -> Faces:
     )
 
 
-def _picture(path: Path, faces: Faces, size: TileSize) -> Image.Image:
+def _picture(path: Path, faces: Faces, size: TileSize, pose: bool) -> Image.Image:
     """Return the photo in its frame, its faces drawn at the frame's own resolution.
 
     Raises PhotoError if it can't be read, or has changed since its faces were found.
     """
     small = _fitted_picture(open_upright(path, faces.size_wh), size.picture)
-    draw_into(small, scaled(faces, small.size))
+    draw_into(small, scaled(faces, small.size), pose=pose)
     return _framed(small, size, PANEL)
 
 

@@ -4,6 +4,7 @@ from facekit.store.address import check_dataset_name, dataset_name, masked, open
 from facekit.store.store import (
     CategoryCount,
     Change,
+    FaceFilter,
     FolderCount,
     Store,
     StoredDataset,
@@ -14,6 +15,7 @@ from facekit.store.store import (
 __all__ = [
     "CategoryCount",
     "Change",
+    "FaceFilter",
     "FolderCount",
     "Store",
     "StoredDataset",

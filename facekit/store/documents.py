@@ -20,6 +20,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from facekit.annotations.coco import annotation_entries, category_entries, image_entry
 from facekit.annotations.dataset import DatasetInfo, Layout
 from facekit.annotations.record import PhotoRecord
@@ -47,6 +49,8 @@ def digest(record: PhotoRecord) -> str:
     arrays = (faces.boxes_xyxy, faces.scores, faces.points_xy, faces.point_scores, faces.labels)
     for array in arrays:
         made.update(array.tobytes())
+    if np.isfinite(faces.sharpness).any():  # records of earlier versions keep their digests
+        made.update(faces.sharpness.tobytes())
     return made.hexdigest()
 
 

@@ -9,9 +9,10 @@ from itertools import islice
 from typing import Any
 
 from facekit.annotations.dataset import utf8_name
-from facekit.annotations.record import PhotoRecord
+from facekit.annotations.record import ANGLE_DIGITS, PhotoRecord
 from facekit.closing import Closing
 from facekit.errors import InputError, StoreError
+from facekit.landmarks.pose import off_frontal_deg, poses_deg
 
 _MAX_FACES = 1e9
 """Of a photo; as a limit it is one that every database can compare with."""
@@ -66,6 +67,8 @@ class StoredFace(Answer):
         center_xy: The point between the eyes; None if unknown.
         box_xywh: Left, top, width and height.
         points_xy: The landmarks in the order of ``facekit.landmarks.scheme``; () for none.
+        pose_deg: Yaw, pitch and roll, see ``facekit.landmarks.pose``; None if unknown.
+        sharpness: As in ``facekit.Face``; None if unknown.
     """
 
     photo: str
@@ -76,6 +79,39 @@ class StoredFace(Answer):
     center_xy: tuple[float, float] | None
     box_xywh: tuple[float, float, float, float]
     points_xy: tuple[tuple[float, float], ...]
+    pose_deg: tuple[float, float, float] | None = None
+    sharpness: float | None = None
+
+
+@dataclass(frozen=True)
+class FaceFilter:
+    """What faces have to be like, besides their score; the defaults take all.
+
+    Attributes:
+        frontal_deg: Looking past the camera by at most so many degrees, whichever way; None for
+            any, also for those whose pose is unknown.
+        min_size_px: The shorter side of the box in pixels.
+        min_sharpness: As in ``facekit.selection.FaceLimits``.
+    """
+
+    frontal_deg: float | None = None
+    min_size_px: float = 0.0
+    min_sharpness: float = 0.0
+
+    def takes(self, face: StoredFace) -> bool:
+        """Return whether a face is such a one."""
+        if min(face.box_xywh[2:]) < self.min_size_px:
+            return False
+        if self.min_sharpness and not (face.sharpness or 0.0) >= self.min_sharpness:
+            return False
+        if self.frontal_deg is None:
+            return True
+        return face.pose_deg is not None and (
+            float(off_frontal_deg([face.pose_deg])[0]) <= self.frontal_deg
+        )
+
+
+EVERY_FACE = FaceFilter()
 
 
 @dataclass(frozen=True)
@@ -133,15 +169,40 @@ class Store(Closing):
         min_score: float = 0.0,
         *,
         category: str | None = None,
+        such: FaceFilter = EVERY_FACE,
         limit: int | None = None,
     ) -> Iterator[StoredFace]:
         """Yield the faces of a score that is not lower, of one category or all, best first.
 
-        Raises InputError for ``min_score`` or a ``limit`` that is not a number to compare with.
+        Only those that ``such`` takes. Raises InputError for ``min_score`` or a ``limit`` that is
+        not a number to compare with.
         """
         lowest = _number(min_score)
         only = None if category is None else utf8_name(category)
-        return islice(self._faces_by_score(dataset, lowest, only), _limit(limit))
+        faces = self._faces_by_score(dataset, lowest, only)
+        return islice(filter(such.takes, faces), _limit(limit))
+
+    def best_per_folder(
+        self,
+        dataset: str,
+        min_score: float = 0.0,
+        *,
+        category: str | None = None,
+        such: FaceFilter = EVERY_FACE,
+        limit: int | None = None,
+    ) -> Iterator[StoredFace]:
+        """Yield the sharpest face of each folder, by the bytes of its path; arguments as above.
+
+        A folder whose faces are all left out has none. Of equally sharp ones, or where the
+        sharpness is unknown, it is the one with the highest score.
+        """
+        best: dict[str, StoredFace] = {}
+        for face in self.faces(dataset, min_score, category=category, such=such):
+            folder = face.photo.rpartition("/")[0]
+            if folder not in best or (face.sharpness or 0) > (best[folder].sharpness or 0):
+                best[folder] = face
+        ranked = (best[folder] for folder in sorted(best, key=to_bytes))
+        return islice(ranked, _limit(limit))
 
     def rotated(
         self,
@@ -149,6 +210,7 @@ class Store(Closing):
         beyond_deg: float,
         *,
         category: str | None = None,
+        such: FaceFilter = EVERY_FACE,
         limit: int | None = None,
     ) -> Iterator[StoredFace]:
         """Yield the faces turned by more than an angle either way, the farthest turned first.
@@ -158,7 +220,7 @@ class Store(Closing):
         """
         faces = self._faces_by_turn(dataset, _number(beyond_deg))
         wanted = (face for face in faces if category is None or face.category == category)
-        return islice(wanted, _limit(limit))
+        return islice(filter(such.takes, wanted), _limit(limit))
 
     @abstractmethod
     def faces_of(self, dataset: str, photo: str) -> list[StoredFace]:
@@ -245,6 +307,11 @@ def face_answer(data: dict[str, Any]) -> StoredFace:
     """Return an annotation's document as a face."""
     center = data.get("center")
     keypoints = data.get("keypoints", [])
+    points = tuple(zip(keypoints[::3], keypoints[1::3], strict=True))
+    pose = data.get("pose")
+    if pose is None and center:  # a document of an earlier version
+        found = poses_deg([points])[0].astype(float).round(ANGLE_DIGITS).tolist()
+        pose = None if math.isnan(found[0]) else found
     return StoredFace(
         photo=_photo(data),
         number=data["number"],
@@ -253,7 +320,9 @@ def face_answer(data: dict[str, Any]) -> StoredFace:
         rotation_deg=data.get("rotation"),
         center_xy=tuple(center) if center else None,
         box_xywh=tuple(data["bbox"]),
-        points_xy=tuple(zip(keypoints[::3], keypoints[1::3], strict=True)),
+        points_xy=points,
+        pose_deg=tuple(pose) if pose else None,
+        sharpness=data.get("sharpness"),
     )
 
 

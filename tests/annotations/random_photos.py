@@ -33,6 +33,7 @@ def random_faces(
         labels=rng.integers(0, len(classes), count) if classes else np.zeros(0, np.int32),
         class_names=classes,
         channels=3,
+        sharpness=np.where(rng.random(count) < 0.2, np.nan, rng.uniform(0, 0.6, count)),
     )
 
 

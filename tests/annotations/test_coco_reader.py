@@ -317,3 +317,13 @@ def test_categories_of_one_name_are_refused(tmp_path: Path) -> None:
     data["categories"].append(copy.deepcopy(data["categories"][0]) | {"id": 4})
     with pytest.raises(DataError, match=r"categories\[1\] has the id or the name of another"):
         read(tmp_path, data)
+
+
+def test_a_sharpness_is_read_back_and_checked(tmp_path: Path) -> None:
+    data = persons_file()
+    assert np.isnan(read(tmp_path, data).photos[0].record.faces.sharpness).all()
+    data["annotations"][0]["sharpness"] = 0.25
+    assert read(tmp_path, data).photos[0].record.faces.sharpness.tolist() == [0.25]
+    data["annotations"][0]["sharpness"] = "high"
+    with pytest.raises(DataError, match=r"sharpness of annotations\[0\]"):
+        read(tmp_path, data)

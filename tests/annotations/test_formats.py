@@ -130,6 +130,13 @@ def test_a_row_of_parquet_a_photo(tmp_path: Path, points: int, classes: tuple[st
             assert found["points_xy"] == face.points_xy.tolist()
             assert found["point_scores"] == face.point_scores.tolist()
             assert found["class_name"] == (face.class_name or None)
+            known = not np.isnan(face.sharpness)
+            assert found["sharpness"] == (round(face.sharpness, 4) if known else None)
+            pose = [found[f"{name}_deg"] for name in ("yaw", "pitch", "roll")]
+            if points:
+                np.testing.assert_allclose(pose, face.pose_deg, atol=0.01)
+            else:
+                assert pose == [None, None, None]
             if points:
                 assert found["rotation_deg"] == round(face.rotation_deg, 3)
                 assert found["center_x"] == pytest.approx(float(face.center_xy[0]), abs=1e-3)
@@ -210,6 +217,11 @@ def test_label_studio_gets_tasks_and_a_configuration_that_fit(
             inside = np.clip(face.box_xyxy, 0, sides)
             np.testing.assert_allclose(np.array(corners) * sides / 100, inside, atol=1e-3)
             assert box["score"] == pytest.approx(face.score, abs=1e-4)
+            texts = [f"sharpness {face.sharpness:.2f}"] * (not np.isnan(face.sharpness))
+            if points:
+                pose = zip(("yaw", "pitch", "roll"), face.pose_deg.tolist(), strict=True)
+                texts = [*(f"{name} {angle:.0f}" for name, angle in pose), *texts]
+            assert box.get("meta", {"text": []})["text"] == texts
             own = [region for region in regions if region.get("parentID") == box["id"]]
             assert [region["value"]["keypointlabels"][0] for region in own] == (
                 controls["point"][2] if points else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from facekit.chips.run import LISTING, SKIPPED, chip_name
 from facekit.cli import main
 from facekit.client import Client
 from facekit.errors import ConfigError, DataError
+from facekit.landmarks.pose import MEAN_FACE, rotations_of
 from facekit.serving.embedded import EmbeddedServer
 from tests import photo_files
 from tests.face_shapes import faces_of, points_68, record_of
@@ -307,3 +309,33 @@ def test_command_tells_a_wrong_folder_of_photos_in_one_line(
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1 and "--photos DIR" in error
     assert not out.exists()
+
+
+def test_command_cuts_the_chips_of_embedding_networks(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    angles = np.array([[10.0, 0.0, 15.0], [70.0, 0.0, 0.0]])
+    points = (40 * MEAN_FACE @ rotations_of(angles).transpose(0, 2, 1))[..., :2]
+    faces = replace(
+        faces_of([*(points + [[[130, 120]], [[280, 150]]])], SIZE_WH, [0.9, 0.8]),
+        sharpness=[0.4, 0.3],
+    )
+    coco = tmp_path / "faces.json"
+    photos = [NumberedPhoto(1, record_of("a.jpg", faces))]
+    write_coco(coco, lambda: iter(photos), DatasetInfo(str(folder)))
+    out = tmp_path / "out"
+    command = ["align", str(coco), "--out", str(out), "--template", "arcface112"]
+    assert main([*command, "--max-yaw", "60"]) == 0
+    (row,) = rows(out)
+    assert np.asarray(Image.open(out / str(row["chip"]))).shape == (112, 112, 3)
+    assert row["sharpness"] == 0.4
+    np.testing.assert_allclose(row["pose"], angles[0], atol=0.05)
+    affine = np.array(row["affine"])
+    eyes = np.array([faces[0].part(f"{side}_eye").mean(axis=0) for side in ("right", "left")])
+    np.testing.assert_allclose(
+        eyes @ affine[:, :2].T + affine[:, 2], [[38.8, 52.2], [74.0, 52.0]], atol=4
+    )
+    assert main([*command, "--min-sharpness", "0.35", "--size", "64"]) == 0
+    assert np.asarray(Image.open(out / str(rows(out)[0]["chip"]))).shape == (64, 64, 3)
+    assert main([*command, "--margin", "0.2"]) == 2
+    assert "--margin goes with --template eyes" in capsys.readouterr().err

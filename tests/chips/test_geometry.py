@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from facekit.chips import DegenerateFaceError, chip_from_photo, cut_chip, eyes_center_xy
+from facekit.chips import (
+    DegenerateFaceError,
+    arcface_from_photo,
+    chip_from_photo,
+    cut_chip,
+    eyes_center_xy,
+)
 from tests.face_shapes import points_68
 
 BOX = (100, 100, 300, 300)
@@ -117,3 +123,52 @@ def test_beside_the_photo_a_chip_is_black() -> None:
     points = points_68((900, 900), 60)
     affine = chip_from_photo(points, (*points.min(axis=0), *points.max(axis=0)), 64)
     assert not np.asarray(cut_chip(Image.new("RGB", (120, 120), "white"), affine, 64)).any()
+
+
+INSIGHTFACE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655],
+     [70.7299, 92.2041]]
+)  # fmt: skip
+"""``arcface_dst`` of insightface, in OpenCV's pixels, whose centers are whole numbers."""
+
+
+def umeyama(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """The similarity of Umeyama (1991), by singular values, as skimage and insightface have it."""
+    middle, wanted = source.mean(axis=0), target.mean(axis=0)
+    covariance = (target - wanted).T @ (source - middle) / len(source)
+    left, sizes, right = np.linalg.svd(covariance)
+    signs = np.array([1, np.linalg.det(left) * np.linalg.det(right)])
+    rotation = left @ np.diag(signs) @ right
+    scale = (sizes * signs).sum() / (source - middle).var(axis=0).sum()
+    return np.column_stack([scale * rotation, wanted - scale * rotation @ middle])
+
+
+@pytest.mark.parametrize("rotation", [0, 17.5, -60, 135, 180])
+def test_arcface_chips_are_those_of_the_reference(rotation: float) -> None:
+    rng = np.random.default_rng(1)
+    points = points_68((205, 190), 90, rotation) + rng.normal(0, 3, (68, 2))
+    five = np.array(
+        [points[36:42].mean(axis=0), points[42:48].mean(axis=0), points[30], points[48], points[54]]
+    )
+    theirs = umeyama(five, INSIGHTFACE)  # given pixels of the photo as they come
+    ours = arcface_from_photo(points, BOX, 112)
+    around = rng.uniform(100, 300, (200, 2))
+    # Theirs to the kit's pixels, which count from a corner.
+    shift = np.abs(mapped(ours, around) - 0.5 - mapped(theirs, around))
+    assert shift.max() <= 0.5 + 1e-9
+    # With the photo's pixels in OpenCV's count too, it is the same map.
+    same = mapped(umeyama(five - 0.5, INSIGHTFACE), around - 0.5) + 0.5
+    np.testing.assert_allclose(mapped(ours, around), same, atol=1e-9)
+
+
+def test_arcface_chips_scale_and_need_more_than_one_place() -> None:
+    points = points_68((205, 190), 90, 10)
+    np.testing.assert_allclose(
+        arcface_from_photo(points, BOX, 224), 2 * arcface_from_photo(points, BOX, 112)
+    )
+    with pytest.raises(DegenerateFaceError, match="eyes, nose and mouth at one place"):
+        arcface_from_photo(np.full((68, 2), 150.0), BOX, 112)
+    with pytest.raises(DegenerateFaceError, match="missing or not finite"):
+        arcface_from_photo(np.full((68, 2), np.nan), BOX, 112)
+    with pytest.raises(DegenerateFaceError, match="5 points have no eyes"):
+        arcface_from_photo(np.zeros((5, 2)), BOX, 112)

@@ -210,11 +210,89 @@ def test_detect_json_file_holds_faces_and_errors(
     assert capsys.readouterr().out.splitlines()[-1] == "1 face in 1 photo; 1 photo failed"
 
 
-def test_detect_json_to_standard_output_is_json_alone(
+def test_json_on_standard_output_is_a_line_a_photo(
     url: str, photo: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["detect", str(photo), "--url", url, "--json", "-"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["photos"][0]["faces"]) == 2
+    argv = ["detect", str(photo), "missing.jpg", str(photo), "--url", url, "--json", "-"]
+    assert main(argv) == 1
+    first, second, third = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == third and first["photo"] == str(photo) and len(first["faces"]) == 2
+    assert second["photo"] == "missing.jpg" and second["error"]["type"] == "PhotoError"
+    assert first["faces"][0]["sharpness"] == 0.375 and len(first["faces"][0]["pose_deg"]) == 3
+
+
+def test_a_photo_on_standard_input_is_found_drawn_and_cut(
+    url: str, photo: Path, tmp_path: Path
+) -> None:
+    drawn, crops = tmp_path / "drawn", tmp_path / "crops"
+    argv = ["-", "--url", url, "--json", "-", "--draw", str(drawn), "--crop", str(crops)]
+    done = subprocess.run(
+        [sys.executable, "-m", "facekit.cli", "detect", *argv, "--draw-pose"],
+        input=photo.read_bytes(),
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert found["photo"] == "-" and found["size_wh"] == [360, 300]
+    assert found["drawing"] == str(drawn / "stdin.faces.jpg") and Path(found["drawing"]).exists()
+    names = [str(crops / f"stdin.face{k}.jpg") for k in (1, 2)]
+    assert found["crops"] == names
+    sizes = []
+    for name in names:
+        with Image.open(name) as crop:
+            sizes.append(crop.size)
+    assert sizes == [(148, 148), (56, 56)]
+
+
+def test_nothing_on_standard_input_is_a_failure_of_that_photo(url: str, photo: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "facekit.cli", "detect", "-", str(photo), "--url", url,
+         "--json", "-"],
+        input=b"",
+        capture_output=True,
+        timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    empty, good = map(json.loads, done.stdout.splitlines())
+    assert empty["photo"] == "-" and "empty" in empty["error"]["message"]
+    assert len(good["faces"]) == 2
+
+
+def test_crops_are_the_faces_and_replace_only_crops(
+    url: str, photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "crops"
+    argv = ["detect", str(photo), str(photo), "--url", url, "--crop", str(folder)]
+    for _ in range(2):
+        assert main(argv) == 0
+    names = sorted(path.name for path in folder.glob("*.jpg"))
+    assert names == [f"photo{n}.face{k}.jpg" for n in ("-2", "") for k in (1, 2)]
+    # The middle of the crop is the middle of the box, 177 and 127.
+    crop = np.asarray(Image.open(folder / "photo.face1.jpg").convert("L"), int)
+    there = np.asarray(Image.open(photo).convert("L"), int)[107:147, 157:197]
+    assert np.abs(crop[54:94, 54:94] - there).mean() < 6
+    assert main(["detect", str(photo), "--url", url, "--crop", str(photo.parent)]) == 2
+    assert "contains other things than crops" in capsys.readouterr().err
+    assert main(["detect", str(photo), "--url", url, "--draw-pose"]) == 2
+    assert "--draw-pose goes with --draw" in capsys.readouterr().err
+
+
+def test_small_and_blurred_faces_are_left_out(
+    url: str, photo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask = ["detect", str(photo), "--url", url]
+    for words, number in (
+        (["--min-size", "31"], 1),
+        (["--min-size", "95"], 0),
+        (["--min-sharpness", "0.3"], 2),
+        (["--min-sharpness", "0.4"], 0),
+    ):
+        assert main([*ask, *words]) == 0
+        assert capsys.readouterr().out.splitlines()[2].split()[2] == str(number)
+    boxes_only = ["--model", "facemask_ensemble", "--min-sharpness", "0.3"]
+    assert main([*ask, *boxes_only]) == 2
+    assert "these faces have no sharpness" in capsys.readouterr().err
 
 
 def test_detect_draws_each_photo_under_a_name_of_its_own(

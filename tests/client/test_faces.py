@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from facekit import ConfigError, Face, Faces, InputError
+from facekit.landmarks.pose import MEAN_FACE, rotations_of
 
 
 def make_faces(count: int, points: int = 68, seed: int = 0) -> Faces:
@@ -245,3 +246,32 @@ def test_labels_that_fit_no_class_are_refused(
 def test_faces_class_names_that_tell_nothing_apart_are_refused(names: object) -> None:
     with pytest.raises(InputError, match="class_names: expected texts, no two alike, none empty"):
         replace(make_faces(2), labels=np.zeros(2, np.int32), class_names=names)  # type: ignore[arg-type]
+
+
+def test_poses_are_those_of_each_face_and_unknown_where_a_point_is_missing() -> None:
+    angles = np.array([[30.0, 5.0, 0.0], [-20.0, 0.0, 40.0]])
+    points = (50 * MEAN_FACE @ rotations_of(angles).transpose(0, 2, 1))[..., :2] + 100
+    faces = replace(make_faces(2), points_xy=points, point_scores=np.ones((2, 68)))
+    np.testing.assert_allclose(faces.poses_deg, angles, atol=0.01)
+    assert faces.to_dict()["faces"][1]["pose_deg"] == pytest.approx([-20, 0, 40], abs=0.01)
+    assert faces[1].to_dict() == faces.to_dict()["faces"][1]
+    points[0, 3], scores = 0, np.ones((2, 68))
+    scores[0, 3] = 0
+    partly = replace(faces, points_xy=points, point_scores=scores)
+    assert np.isnan(partly.poses_deg[0]).all() and np.isnan(partly[0].pose_deg).all()
+    assert partly.to_dict()["faces"][0]["pose_deg"] is None
+    np.testing.assert_allclose(partly.poses_deg[1], angles[1], atol=0.01)
+    other = make_faces(1, points=5)
+    assert other[0].to_dict()["pose_deg"] is None
+
+
+def test_sharpness_goes_with_its_face_and_may_be_unknown() -> None:
+    faces = replace(make_faces(3), sharpness=[0.5, np.nan, 0.25])
+    assert faces[::-1].sharpness.tolist()[::2] == [0.25, 0.5]
+    assert faces[0].sharpness == 0.5 and faces[1] == faces[1]
+    assert [face["sharpness"] for face in faces.to_dict()["faces"]] == [0.5, None, 0.25]
+    assert faces == replace(faces, sharpness=[0.5, np.nan, 0.25])
+    assert faces != replace(faces, sharpness=[0.5, 0.1, 0.25])
+    for wrong in ([0.5, 0.1], [0.5, 0.1, np.inf], [[0.5, 0.1, 0.2]]):
+        with pytest.raises(InputError, match="sharpness: expected a number or NaN for each of 3"):
+            replace(faces, sharpness=wrong)

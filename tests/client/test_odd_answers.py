@@ -29,6 +29,8 @@ from tests.fake_triton import FakeTriton, faces_answer, masks_answer
         ({"scores": np.zeros((1, 1), np.float32)}, "`count` is 2, but `scores` has 1"),
         ({"keypoint_scores": np.zeros((1, 2, 67), np.float32)}, "`keypoint_scores`: expected"),
         ({"image_size": np.array([[-5, 4, 3]], np.int64)}, "size_wh"),
+        ({"sharpness": np.zeros((1, 1), np.float32)}, "`count` is 2, but `sharpness` has 1"),
+        ({"sharpness": np.zeros((1, 2), np.int32)}, "`sharpness`: expected FP32, got INT32"),
     ],
 )
 def test_detect_answer_that_breaks_the_contract_is_refused(
@@ -38,6 +40,17 @@ def test_detect_answer_that_breaks_the_contract_is_refused(
     fake.answer = lambda *_: {name: value for name, value in answer.items() if value is not None}
     with pytest.raises(ResponseError, match=message):
         client.detect(b"photo")
+
+
+def test_a_server_of_an_earlier_version_tells_no_sharpness(
+    fake: FakeTriton, client: Client
+) -> None:
+    answer = faces_answer(2)
+    fake.answer = lambda *_: answer
+    assert client.detect(b"photo").sharpness.tolist() == [0.375, 0.375]
+    del answer["sharpness"]
+    found = client.detect(b"photo")
+    assert len(found) == 2 and np.isnan(found.sharpness).all()
 
 
 @pytest.mark.parametrize(

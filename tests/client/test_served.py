@@ -114,7 +114,7 @@ def test_box_outside_the_photo_is_a_box_error(client: Client) -> None:
 def test_unknown_model_is_a_model_missing_error(client: Client) -> None:
     call = detect_call(np.frombuffer(probe_photo(), np.uint8))
     with pytest.raises(ModelMissingError, match="does not serve the model 'nothing'"):
-        client._run(Call("nothing", call.inputs, call.outputs, call.read))
+        client._run(Call("nothing", call.inputs, call.read))
 
 
 def test_http_port_in_place_of_grpcs_is_guessed(server: EmbeddedServer) -> None:

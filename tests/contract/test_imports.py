@@ -17,7 +17,7 @@ facekit.outputs
 facekit.data facekit.text facekit.limits facekit.contract
 facekit.command facekit.progress facekit.detection facekit.landmarks facekit.engines
 facekit.faces facekit.photos facekit.shared_pages
-facekit.backends facekit.adapters
+facekit.backends facekit.adapters facekit.selection
 facekit.client facekit.labels
 facekit.draw facekit.serving facekit.pipelines facekit.annotations facekit.report
 facekit.runs facekit.datasets facekit.evaluation facekit.store facekit.chips facekit.sheet

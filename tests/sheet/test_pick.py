@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,9 +16,12 @@ from tests.face_shapes import faces_of, points_68, record_of
 SIZE_WH = (400, 300)
 
 
-def photo(name: str, scores: list[float], rotation: float = 0.0) -> PhotoRecord:
+def photo(
+    name: str, scores: list[float], rotation: float = 0.0, sharpness: float = 0.2
+) -> PhotoRecord:
     points = [points_68((100 + 50 * k, 100), 20, rotation) for k in range(len(scores))]
-    return record_of(name, faces_of(points, SIZE_WH, scores))
+    faces = faces_of(points, SIZE_WH, scores)
+    return record_of(name, replace(faces, sharpness=np.full(len(faces), sharpness)))
 
 
 PLAIN = [photo(f"plain{k}", [0.9]) for k in range(20)]
@@ -28,6 +33,8 @@ RECORDS = [
     photo("tilted", [0.9], 40),
     photo("weak", [0.95, 0.2]),
     photo("weaker", [0.1]),
+    photo("sharp", [0.9], sharpness=0.5),
+    photo("unknown", [0.9], sharpness=np.nan),
     photo("empty", []),
     *PLAIN[10:],
     *(record_of(f"failed{k}", None, "broken") for k in range(5)),
@@ -44,8 +51,9 @@ def names(how: str, count: int) -> list[str]:
         ("most-faces", ["many", "few", "weak"]),
         ("rotation", ["turned", "tilted"]),
         ("lowest-score", ["weaker", "weak"]),
+        ("sharpest", ["sharp", "plain0"]),
         ("failures", ["failed0", "failed2", "failed4"]),
-        ("spread", ["plain0", "tilted", "plain19"]),
+        ("spread", ["plain0", "weak", "plain19"]),
     ],
 )
 def test_each_way_takes_its_own_first(how: str, expected: list[str]) -> None:

@@ -258,7 +258,7 @@ def test_command_says_what_no_jpeg_can_hold(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(
-        "facekit.sheet.show_photo", lambda *args: Image.new("RGB", (1, 65_501), "white")
+        "facekit.sheet.show_photo", lambda *args, **options: Image.new("RGB", (1, 65_501), "white")
     )
     argv = ["show", str(coco), "--photo", "b.jpg", "--out"]
     assert main([*argv, str(tmp_path / "x.png")]) == 0

@@ -10,6 +10,7 @@ import pytest
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.cli import main
 from facekit.faces import Faces
+from facekit.landmarks.pose import MEAN_FACE, rotations_of
 from facekit.store import dataset_name, masked, open_store
 from tests.store.records import FOLDER, put, results_of
 
@@ -64,10 +65,10 @@ def test_tables(url, capsys):
         "2 rows",
     ]
     assert asked(capsys, "--store", url, "--photo", "a.jpg") == [
-        "photo  number  category   score  rotation          box",
-        "------------------------------------------------------",
-        "a.jpg       1  face      0.9000       0.0  10 20 40 60",
-        "a.jpg       2  face      0.5000       0.0  10 20 40 60",
+        "photo  number  category   score  rotation          pose  sharpness          box",
+        "-------------------------------------------------------------------------------",
+        "a.jpg       1  face      0.9000       0.0  -122 -32 149          ?  10 20 40 60",
+        "a.jpg       2  face      0.5000       0.0  -122 -32 149          ?  10 20 40 60",
         "2 rows",
     ]
     assert asked(capsys, "--store", url, "--by-folder")[2:] == [
@@ -242,3 +243,69 @@ def test_a_folder_names_its_dataset(tmp_path, monkeypatch):
     assert dataset_name(tmp_path / "a\nb\udcff") == "a?b?"
     assert dataset_name(tmp_path / ".") == tmp_path.name
     assert dataset_name(type(tmp_path)("/")) == "photos"
+
+
+def posed(photo: str, yaws: list[float], sharpness: list[float], side: int = 90) -> PhotoRecord:
+    """A photo with a face for each yaw, and for each sharpness."""
+    angles = np.array([[yaw, 0, 0] for yaw in yaws])
+    count = len(yaws)
+    return PhotoRecord(
+        photo,
+        FileStamp(1, 1),
+        Faces(
+            boxes_xyxy=np.tile([10, 20, 10 + side, 20 + side], (count, 1)),
+            scores=np.linspace(0.9, 0.8, count),
+            points_xy=(30 * MEAN_FACE @ rotations_of(angles).transpose(0, 2, 1))[..., :2] + 200,
+            point_scores=np.ones((count, 68)),
+            size_wh=(4000, 3000),
+            sharpness=sharpness,
+        ),
+    )
+
+
+SERIES = [
+    posed("a/1.jpg", [0, 40], [0.2, 0.5]),
+    posed("a/2.jpg", [-15], [0.4]),
+    posed("a/3.jpg", [5], [0.45], side=30),
+    posed("b/1.jpg", [-60], [0.5]),
+    posed("b/2.jpg", [10], [0.3]),
+    posed("top.jpg", [0], [0.1]),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--frontal", "20"], ["a/1.jpg", "a/2.jpg", "a/3.jpg", "b/2.jpg", "top.jpg"]),
+        (["--frontal", "4", "--min-sharpness", "0.15"], ["a/1.jpg"]),
+        (["--min-sharpness", "0.5"], ["b/1.jpg", "a/1.jpg"]),
+        (["--min-size", "90", "--frontal", "12"], ["a/1.jpg", "b/2.jpg", "top.jpg"]),
+        (["--best-per-folder"], ["top.jpg", "a/1.jpg", "b/1.jpg"]),
+        (["--best-per-folder", "--frontal", "20"], ["top.jpg", "a/3.jpg", "b/2.jpg"]),
+        (
+            ["--best-per-folder", "--frontal", "20", "--min-size", "40", "--min-sharpness", "0.2"],
+            ["a/2.jpg", "b/2.jpg"],
+        ),
+        (["--best-per-folder", "--limit", "1"], ["top.jpg"]),
+    ],
+)
+def test_the_best_photo_of_each_series_is_one_query(tmp_path, capsys, words, expected):
+    url = f"sqlite:///{tmp_path}/a.db"
+    with open_store(url) as store:
+        put(store, SERIES, "holiday")
+    rows = json.loads("\n".join(asked(capsys, "--store", url, *words, "--json", "-")))["rows"]
+    assert [row["photo"] for row in rows] == expected
+    face = next(each for each in rows if each["photo"] in ("a/1.jpg", "b/2.jpg", "top.jpg"))
+    assert len(face["pose_deg"]) == 3 and 0.1 <= face["sharpness"] <= 0.5
+    assert abs(face["pose_deg"][1]) < 0.1
+
+
+def test_results_without_a_sharpness_have_a_pose_and_say_what_they_lack(url, capsys):
+    (row,) = json.loads("\n".join(asked(capsys, "--store", url, "--limit", "1", "--frontal", "180",
+                                        "--json", "-")))["rows"]  # fmt: skip
+    assert len(row["pose_deg"]) == 3 and row["sharpness"] is None
+    assert main(["query", "--store", url, "--min-sharpness", "0.1"]) == 2
+    assert "the faces of holiday have no sharpness; they were" in capsys.readouterr().err
+    for words in (["--photo", "a.jpg"], ["--by-folder"]):
+        assert main(["query", "--store", url, "--frontal", "10", *words]) == 2
+        assert "--frontal goes with --min-score, --rotated-beyond or" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import pytest
 from facekit.annotate.mirror import Mirror
 from facekit.annotate.results import Results
 from facekit.errors import StoreError, StoreUnavailableError
+from facekit.selection import FaceLimits
 from facekit.store import open_store
 from tests.store.records import FOLDER, check, random_record, random_records, results_of
 
@@ -120,11 +121,11 @@ def test_only_what_differs_is_written(kind, empty_redis, tmp_path, monkeypatch):
         for changed in (True, False):
             written.clear()
             with results_of(tmp_path / "r", kept.values()) as results:
-                with mirror_of(url, results, min_score=min_score) as mirror:
+                with mirror_of(url, results, limits=FaceLimits(min_score)) as mirror:
                     assert mirror.finish().ok
             assert bool(written) == changed
         with open_store(url) as store:
-            check(store, "d", [record.above(min_score) for record in kept.values()])
+            check(store, "d", [record.within(FaceLimits(min_score)) for record in kept.values()])
 
 
 def test_a_store_that_is_not_there_is_told_before_the_run(empty_redis, tmp_path):
