@@ -133,6 +133,8 @@ _ALL = (
             *_LANDMARKS_RESULT,
             TensorSpec("count", "INT32", (1,)),
             TensorSpec("sharpness", "FP32", (-1,)),
+            # Shorter side of the smallest faces that could be seen, in pixels of the photo.
+            TensorSpec("least_side", "FP32", (1,)),
         ),
     ),
     ModelSpec(
@@ -181,7 +183,7 @@ _ALL = (
     ),
 )
 
-LATER_OUTPUTS = ("sharpness",)
+LATER_OUTPUTS = ("sharpness", "least_side")
 """Outputs that servers of earlier versions lack, so that a client does without."""
 
 MODELS: dict[str, ModelSpec] = {spec.name: spec for spec in _ALL}

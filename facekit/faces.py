@@ -150,7 +150,9 @@ class Faces:
         class_names: The model's classes; () for none.
         sharpness: float32 (N,), as ``Face.sharpness``; all NaN when left out.
         channels: Of the photo as stored: 1 gray, 2 gray and alpha, 3 color, 4 color and alpha, or
-            CMYK; 0 if unknown. ``==`` does not compare it.
+            CMYK; 0 if unknown. ``==`` does not compare it, nor those below.
+        least_side: Shorter side in pixels of the smallest faces that could be seen; 0 if unknown.
+        notes: What may have been missed, such as "faces under 34 px can't be seen at this size".
     """
 
     boxes_xyxy: FloatArray
@@ -162,6 +164,8 @@ class Faces:
     class_names: tuple[str, ...] = ()
     channels: int = 0
     sharpness: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+    least_side: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Convert the arrays to float32 and int32, and check their values and shapes.
@@ -271,11 +275,12 @@ class Faces:
         return centers_xy(self.points_xy)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready values: ``size_wh`` and ``faces``, one entry each."""
+        """Return JSON-ready values: ``size_wh``, ``notes`` if any, ``faces`` with an entry each."""
         known = has_eyes(self.points_xy.shape[1])
         poses = self.poses_deg if known else np.full((len(self), 3), np.nan, np.float32)
         rows = [face._to_dict(pose) for face, pose in zip(self, poses, strict=True)]
-        return {"size_wh": list(self.size_wh), "faces": rows}
+        noted = {"notes": list(self.notes)} if self.notes else {}
+        return {"size_wh": list(self.size_wh), **noted, "faces": rows}
 
     def __len__(self) -> int:
         return len(self.scores)

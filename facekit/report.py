@@ -99,14 +99,18 @@ def _row(entry: PhotoResult, names: Sequence[str]) -> tuple[str, ...]:
         return (name, "", "", *none, "", "", f"failed: {message}")
     size = f"{result.size_wh[0]}x{result.size_wh[1]}"
     if len(result) == 0:
-        return (name, size, "0", *none, "", "", "no face")
+        return (name, size, "0", *none, "", "", _noted("no face", result))
     low, high = float(result.scores.min()), float(result.scores.max())
     largest = max(result, key=lambda face: face.width * face.height)
     scores = f"{high:.2f}" if len(result) == 1 else f"{low:.2f}-{high:.2f}"
     size_of_largest = f"{largest.width:.0f}x{largest.height:.0f}"
     classes = [str(_of_class(result, each)) for each in names]
-    note = one_line(entry.drawing or "")
+    note = _noted(one_line(entry.drawing or ""), result)
     return (name, size, str(len(result)), *classes, scores, size_of_largest, note)
+
+
+def _noted(note: str, faces: Faces) -> str:
+    return "; ".join(filter(None, (note, *faces.notes)))
 
 
 def _shortened(text: str, width: int) -> str:

@@ -116,14 +116,18 @@ def detect_all(
     *,
     keep: FaceLimits | None = None,
     model: str = "faces",
+    tiles: str | int | None = None,
+    rotations: str | int | None = None,
 ) -> Iterator[PhotoResult]:
     """Yield the results of all photos in order, with a progress bar; a failed one passes through.
 
-    Faces that do not meet ``keep`` are left out. ``model`` is as for :meth:`Client.detect`. A
-    ModelMissingError says what to do.
+    Faces that do not meet ``keep`` are left out. ``model``, ``tiles`` and ``rotations`` are as for
+    :meth:`Client.detect`. A ModelMissingError says what to do.
     """
     paths = (source(photo) for photo in photos if isinstance(photo, Path))
-    answers = client.detect_many(paths, concurrency=_CONCURRENCY, model=model)
+    answers = client.detect_many(
+        paths, concurrency=_CONCURRENCY, model=model, tiles=tiles, rotations=rotations
+    )
     with ProgressBar(len(photos), "photos") as bar:
         for photo in photos:
             if isinstance(photo, Path):

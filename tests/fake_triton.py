@@ -32,6 +32,7 @@ def faces_answer(count: int = 2, *, points: int = 68, rows: int | None = None) -
         "image_size": np.array([[300, 400, 3]], np.int64),
         "count": np.array([[count]], np.int32),
         "sharpness": np.full((1, rows), 0.375, np.float32),
+        "least_side": np.array([[20]], np.float32),
     }
 
 
@@ -79,6 +80,7 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         self.answer = answer
         self.ready = True
         self.received: list[tuple[str, Inputs]] = []
+        self.parameters: list[dict[str, str]] = []
         self.most_at_once = 0
         self._at_once = 0
         self._lock = threading.Lock()
@@ -120,6 +122,10 @@ class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         }
         with self._lock:
             self.received.append((request.model_name, inputs))
+            given = request.parameters.items()
+            self.parameters.append(
+                {name: value.string_param for name, value in given if value.string_param}
+            )
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:

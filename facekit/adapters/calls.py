@@ -95,6 +95,22 @@ async def call_dali(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -
             await asyncio.sleep(random.uniform(0, pause_s))
 
 
+async def detect_in_frames(input_1: Any, true_image_size: Any, outputs: Sequence[str]) -> list[Any]:
+    """Run the detector on frames of its input, and return tensors of its postprocessing.
+
+    Args:
+        input_1: Triton tensor FP32 [N, 3, 416, 736].
+        true_image_size: Triton tensor INT64 [N, 3], the size of the picture in each frame.
+        outputs: Names of outputs of ``facenet_postprocess``.
+
+    Raises:
+        ServerError: See ``call``.
+    """
+    grids = await call("facenet", [input_1], GRIDS)
+    drop_pages(input_1)
+    return await call("facenet_postprocess", [*grids, true_image_size], outputs)
+
+
 async def answer_all(
     requests: Sequence[Request],
     answer: Callable[[Request], Awaitable[dict[str, Array]]],

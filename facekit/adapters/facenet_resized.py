@@ -1,10 +1,9 @@
 """``facenet_resized``: the network's input in, boxes in photo pixels out."""
 
-from facekit.adapters.calls import GRIDS, answer_all, call
+from facekit.adapters.calls import answer_all, detect_in_frames
 from facekit.adapters.detection_postprocess import check_sizes
 from facekit.adapters.requests import Array, Request, Response, read, read_tensor
 from facekit.contract import MODELS
-from facekit.shared_pages import drop_pages
 
 _OUTPUTS = tuple(tensor.name for tensor in MODELS["facenet_resized"].outputs)
 
@@ -19,9 +18,7 @@ class TritonPythonModel:
     async def _answer(self, request: Request) -> dict[str, Array]:
         # Checked here too: a refusal by another model loses its status on the way through Triton.
         check_sizes(read(request, "true_image_size"))
-        sizes = read_tensor(request, "true_image_size")
-        network_input = read_tensor(request, "input_1")
-        grids = await call("facenet", [network_input], GRIDS)
-        drop_pages(network_input)
-        outputs = await call("facenet_postprocess", [*grids, sizes], _OUTPUTS)
+        outputs = await detect_in_frames(
+            read_tensor(request, "input_1"), read_tensor(request, "true_image_size"), _OUTPUTS
+        )
         return {name: output.as_numpy() for name, output in zip(_OUTPUTS, outputs, strict=True)}

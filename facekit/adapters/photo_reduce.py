@@ -19,15 +19,15 @@ REDUCED_DECODE = "reduced_decode"
 """Parameter by which large JPEGs are decoded smaller; its value is the color FaceNet is fed."""
 
 
-def read_reduced_decode(files: ModelFiles) -> str | None:
-    """Return the color in which large JPEGs are decoded smaller; None where none are.
+def read_color(files: ModelFiles, name: str) -> str | None:
+    """Return the color that a parameter names; None where it is not set.
 
     Raises ConfigError if it is neither ``gray`` nor ``rgb``.
     """
-    color = files.parameters.get(REDUCED_DECODE)
+    color = files.parameters.get(name)
     if color is not None and color not in reduced.COLORS:
         raise ConfigError(
-            f"parameter {REDUCED_DECODE}: expected {' or '.join(reduced.COLORS)}, got {color!r}"
+            f"parameter {name}: expected {' or '.join(reduced.COLORS)}, got {color!r}"
         )
     return color
 
@@ -38,8 +38,8 @@ class TritonPythonModel(EachRequest):
     drops = "image"
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read the configuration; see ``read_reduced_decode`` for its errors."""
-        color = read_reduced_decode(ModelFiles(args))
+        """Read the configuration; see ``read_color`` for its errors."""
+        color = read_color(ModelFiles(args), REDUCED_DECODE)
         # The mask detector is always fed colors.
         self._colors = {"reduced_photo": color, "reduced_color_photo": color and "rgb"}
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
+from facekit.detection.search import Search
 from facekit.errors import FacekitError, InputError, ServerUnavailableError
 from facekit.shared_pages import drop_pages, trim_heap
 
@@ -28,6 +29,15 @@ def read(request: Request, name: str) -> Array:
 def read_tensor(request: Request, name: str) -> Any:
     """Return one input as Triton's tensor, which is passed on to another model without a copy."""
     return pb_utils.get_input_tensor_by_name(request, name)
+
+
+def read_search(request: Request) -> Search:
+    """Return how closely a request wants its photos searched.
+
+    Raises:
+        InputError: See ``Search.parse``.
+    """
+    return Search.parse(json.loads(request.parameters() or "{}"))
 
 
 def tensor(name: str, array: Array) -> Any:

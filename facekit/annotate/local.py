@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Any
 
 from facekit.annotate.options import Options
 from facekit.annotate.photo import Detector, PendingPhoto, annotate_photo
@@ -62,8 +63,8 @@ def local_finder(folder: Path, options: Options, say: Say | None = None) -> Iter
                 pool,
                 folder,
                 concurrency=concurrency,
-                model=options.model,
                 hash_content=options.hash_content,
+                **options.how,
             )
 
         yield find
@@ -75,8 +76,8 @@ def find_faces(
     folder: Path,
     *,
     concurrency: int,
-    model: str = "faces",
     hash_content: bool = False,
+    **how: Any,
 ) -> Generator[PhotoRecord, None, None]:
     """Find the faces of many photos, several at a time, reading some more ahead.
 
@@ -89,7 +90,7 @@ def find_faces(
 
     def work(photo: PendingPhoto) -> None:
         try:
-            record = annotate_photo(slots, folder, photo, model=model, hash_content=hash_content)
+            record = annotate_photo(slots, folder, photo, hash_content=hash_content, **how)
             done.put((photo.stamp.size, record))
         except BaseException as error:
             done.put((photo.stamp.size, error))
@@ -124,6 +125,6 @@ class _Slots:
         self._detector = detector
         self._slots = threading.Semaphore(count)
 
-    def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
+    def detect(self, photo: PhotoLike, **how: Any) -> Faces:
         with self._slots:
-            return self._detector.detect(photo, model=model)
+            return self._detector.detect(photo, **how)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from facekit.annotations.output import Format, failures_path
 from facekit.errors import ConfigError, writing
@@ -78,7 +78,9 @@ class Options:
 
     Attributes:
         urls: ``host:port`` of the servers' gRPC endpoints; () for an embedded server.
-        model: As for ``Client.detect``.
+        model: As for ``Client.detect``, and so are the next two.
+        tiles: For faces too small in the whole photo.
+        rotations: For faces that do not stand upright.
         concurrency: Requests in flight at one time over all servers; None for 8 a server.
         timeout_s: Seconds that one photo may take.
         tls_certificate: The PEM file of encrypted servers' certificate.
@@ -98,6 +100,8 @@ class Options:
 
     urls: tuple[str, ...] = ()
     model: str = "faces"
+    tiles: str | int | None = None
+    rotations: str | int | None = None
     concurrency: int | None = None
     timeout_s: float = 30.0
     tls_certificate: Path | None = None
@@ -115,7 +119,7 @@ class Options:
         """Check the ranges; the clients check the rest."""
         from facekit.client.calls import check_model
 
-        check_model(self.model)
+        check_model(self.model, self.tiles, self.rotations)
         if self.concurrency is not None and self.concurrency < 1:
             raise ConfigError(f"concurrency: expected at least 1, got {self.concurrency}")
         _ = self.limits  # which checks them
@@ -130,6 +134,18 @@ class Options:
     def limits(self) -> FaceLimits:
         """Which faces the datasets have."""
         return FaceLimits(self.min_score, self.min_size_px, self.min_sharpness)
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """How each photo is searched: keyword arguments of ``Client.detect``."""
+        return {"model": self.model, "tiles": self.tiles, "rotations": self.rotations}
+
+    @property
+    def found_by(self) -> str:
+        """What the results depend on, such as ``faces with tiles=auto``."""
+        given = {"tiles": self.tiles, "rotations": self.rotations}
+        chosen = [f"{name}={value}" for name, value in given.items() if value not in (None, "off")]
+        return self.model + (f" with {' and '.join(chosen)}" if chosen else "")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,14 @@ class PendingPhoto:
 class Detector(Protocol):
     """Finds faces: a ``Client`` or a ``ServerPool``."""
 
-    def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
+    def detect(
+        self,
+        photo: PhotoLike,
+        *,
+        model: str = "faces",
+        tiles: str | int | None = None,
+        rotations: str | int | None = None,
+    ) -> Faces:
         """Find all faces of one photo."""
         ...
 
@@ -50,12 +57,12 @@ def annotate_photo(
     folder: Path,
     pending: PendingPhoto,
     *,
-    model: str = "faces",
     hash_content: bool = False,
+    **how: Any,
 ) -> PhotoRecord:
     """Find the faces of one photo of a folder; what is wrong with it is in the record.
 
-    ``model`` is as for ``Client.detect``; with ``hash_content`` the record gets the content's
+    ``how`` are options of ``Client.detect``; with ``hash_content`` the record gets the content's
     digest.
 
     Raises:
@@ -81,7 +88,7 @@ def annotate_photo(
         reason = "has changed since it was listed; the next run looks at it again"
         return PhotoRecord(photo, stamp, error=reason, lasting=False)
     try:
-        return PhotoRecord(photo, stamp, detector.detect(data, model=model))
+        return PhotoRecord(photo, stamp, detector.detect(data, **how))
     except InputError as error:
         return PhotoRecord(photo, stamp, error=one_line(str(error)))
     except (ModelMissingError, ServersAwayError):

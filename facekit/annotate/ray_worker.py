@@ -77,8 +77,8 @@ def _records(shard: dict[str, Any], task: Task) -> Iterator[str]:
         _connect(task),
         Path(task.folder),
         concurrency=task.options.concurrency or _CONCURRENCY,
-        model=task.options.model,
         hash_content=task.options.hash_content,
+        **task.options.how,
     )
     for record in records:
         yield record.to_json()

@@ -73,7 +73,7 @@ def annotate(
         stack.enter_context(FolderLock(place, f".{outputs.coco.name}.lock"))
         results = Results(
             outputs.results,
-            model=options.model,
+            model=options.found_by,
             dataset=options.dataset or dataset_name(folder),
             folder=folder,
             hash_content=options.hash_content,

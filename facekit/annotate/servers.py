@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from facekit.annotate.photo import ServersAwayError
 from facekit.client import Client, PhotoLike
@@ -118,7 +119,7 @@ class ServerPool(Closing):
         for server, why in errors.items():
             self._leave(server, why)
 
-    def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
+    def detect(self, photo: PhotoLike, **how: Any) -> Faces:
         """Find all faces of one photo, as ``Client.detect`` does, on any of the servers.
 
         Raises:
@@ -128,13 +129,13 @@ class ServerPool(Closing):
             ServersAwayError: No server was there for too long, or the pool has been closed.
             ServerError: The photo failed time after time on servers that work.
         """
-        faces = self._try(photo, model)
+        faces = self._try(photo, how)
         if isinstance(faces, ServerError):
             # It may have been this photo that brought the server down, and with it the requests of
             # others. One of them at a time is tried again, so that the others get their answers.
             with self._suspects:
                 for _ in range(_TRIES - 1):
-                    faces = self._try(photo, model)
+                    faces = self._try(photo, how)
                     if isinstance(faces, Faces):
                         break
         if isinstance(faces, ServerError):
@@ -166,11 +167,11 @@ class ServerPool(Closing):
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
 
-    def _try(self, photo: PhotoLike, model: str) -> Faces | ServerError:
+    def _try(self, photo: PhotoLike, how: dict[str, Any]) -> Faces | ServerError:
         """Ask one server; an error that another try may not meet is returned."""
         server = self._take()
         try:
-            faces = server.client.detect(photo, model=model)
+            faces = server.client.detect(photo, **how)
             server.proven = True
             return faces
         except ServerError as error:
@@ -179,7 +180,7 @@ class ServerPool(Closing):
             # A server that is starting again does not serve its models for a while.
             if isinstance(error, ModelMissingError) and not server.proven:
                 raise
-            self._leave(server, error, model)
+            self._leave(server, error, how)
             if isinstance(error, DeadlineError):
                 raise
             return error
@@ -210,7 +211,9 @@ class ServerPool(Closing):
                 self._changed.wait(left)
         raise ServersAwayError("the servers' connections have been closed")
 
-    def _leave(self, server: _Server, error: ServerError, model: str | None = None) -> None:
+    def _leave(
+        self, server: _Server, error: ServerError, how: dict[str, Any] | None = None
+    ) -> None:
         """Send nothing more to a server until it has answered the probe photo, or is ready."""
         with self._changed:
             if not server.there:
@@ -223,12 +226,12 @@ class ServerPool(Closing):
         if isinstance(error, ServerUnavailableError):
             what = f"{others} other{'s' * (others != 1)} at work" if others else "waiting for it"
             self._say(f"{server.url} is away, {what}: {error}")
-        thread = threading.Thread(target=self._recover, args=(server, model), daemon=True)
+        thread = threading.Thread(target=self._recover, args=(server, how), daemon=True)
         with self._changed:
             self._threads = [each for each in self._threads if each.is_alive()] + [thread]
         thread.start()
 
-    def _recover(self, server: _Server, model: str | None) -> None:
+    def _recover(self, server: _Server, how: dict[str, Any] | None) -> None:
         pause_s, photo, said = 0.0, probe_photo(), time.monotonic()
         while True:
             with self._changed:
@@ -236,8 +239,8 @@ class ServerPool(Closing):
                     return
             try:
                 server.client.check_ready()
-                if model is not None:
-                    server.client.detect(photo, model=model)
+                if how is not None:
+                    server.client.detect(photo, **how)
                 break
             except FacekitError as error:
                 self._last_error = error

@@ -159,6 +159,22 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", choices=_DETECTORS, default=_DETECTORS[0], help=model_help)
 
 
+def add_search(parser: argparse.ArgumentParser) -> None:
+    """Declare the options for faces that the whole upright photo does not show."""
+    parser.add_argument(
+        "--tiles",
+        metavar="off|auto|N",
+        help="look for small faces in tiles of the photo: auto, where they are likely, or at most "
+        "N tiles, 2 to 64 (default: off)",
+    )
+    parser.add_argument(
+        "--rotations",
+        metavar="off|auto|DEGREES",
+        help="look for faces that do not stand upright: auto, where little is found upright, or "
+        "those turned clockwise by 90, 180 or 270, with commas between them (default: off)",
+    )
+
+
 def add_dataset(parser: argparse.ArgumentParser) -> None:
     """Declare a dataset to read, and the option for the folder of its photos."""
     parser.add_argument("dataset", metavar="IN.json", type=Path, help="the COCO file to read")

@@ -27,6 +27,7 @@ def add_parser(subparsers: Any) -> None:
     _add_outputs(parser)
     _add_server(parser)
     cli.add_model(parser)
+    cli.add_search(parser)
     cli.add_limits(parser)
     parser.add_argument(
         "--hash",
@@ -110,6 +111,8 @@ def run(args: argparse.Namespace) -> int:
     options = Options(
         urls=tuple(url for urls in args.url for url in urls),
         model=args.model,
+        tiles=args.tiles,
+        rotations=args.rotations,
         concurrency=args.concurrency,
         timeout_s=args.timeout,
         tls_certificate=args.tls_cert,

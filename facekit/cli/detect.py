@@ -11,6 +11,7 @@ from typing import Any
 from facekit.cli import (
     add_limits,
     add_model,
+    add_search,
     add_server,
     check_output,
     file_name,
@@ -38,6 +39,7 @@ def add_parser(subparsers: Any) -> None:
     )
     add_server(parser, "gRPC address of a running server (default: an embedded one is started)")
     add_model(parser)
+    add_search(parser)
     parser.add_argument(
         "--json",
         metavar="FILE",
@@ -94,7 +96,8 @@ def run(args: argparse.Namespace) -> int:
 
     if any(isinstance(each, Path) for each in photos):
         with connect(args.url, timeout_s=args.timeout, tls_certificate=args.tls_cert) as client:
-            for result in detect_all(client, photos, keep=limits_of(args), model=args.model):
+            how = {"model": args.model, "tiles": args.tiles, "rotations": args.rotations}
+            for result in detect_all(client, photos, keep=limits_of(args), **how):
                 add(result)
     else:
         for each in photos:

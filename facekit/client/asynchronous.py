@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import numpy as np
@@ -33,10 +33,18 @@ Result = TypeVar("Result")
 class AsyncClient(Connected):
     """A connection to a server for one event loop; arguments and errors as for ``Client``."""
 
-    async def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
+    async def detect(
+        self,
+        photo: PhotoLike,
+        *,
+        model: str = "faces",
+        tiles: str | int | None = None,
+        rotations: str | int | None = None,
+    ) -> Faces:
         """Find all faces of one photo, as :meth:`Client.detect` does."""
-        check_model(model)
-        return await self._run(detect_call(await asyncio.to_thread(read_photo, photo), model))
+        parameters = check_model(model, tiles, rotations)
+        data = await asyncio.to_thread(read_photo, photo)
+        return await self._run(detect_call(data, model, parameters))
 
     async def landmarks(
         self, photo: PhotoLike, boxes_xyxy: npt.ArrayLike
@@ -53,17 +61,20 @@ class AsyncClient(Connected):
         concurrency: int = 4,
         *,
         model: str = "faces",
+        tiles: str | int | None = None,
+        rotations: str | int | None = None,
     ) -> AsyncIterator[Faces | FacekitError]:
         """Find the faces of many photos and yield the results in order.
 
         As :meth:`Client.detect_many`; ``photos`` may be an asynchronous iterable too.
 
         Raises:
-            ConfigError: ``concurrency`` is less than 1, or ``model`` does not find faces.
+            ConfigError: ``concurrency`` is less than 1, or see :meth:`Client.detect`.
         """
-        check_model(model)
+        check_model(model, tiles, rotations)
         check_concurrency(concurrency)
-        return self._detect_many(photos, concurrency, model)
+        how = {"model": model, "tiles": tiles, "rotations": rotations}
+        return self._detect_many(photos, concurrency, how)
 
     async def server_ready(self) -> bool:
         """Return Triton's own ready flag, as :meth:`Client.server_ready` does."""
@@ -99,13 +110,16 @@ class AsyncClient(Connected):
         await self.close()
 
     async def _detect_many(
-        self, photos: Iterable[PhotoLike] | AsyncIterable[PhotoLike], concurrency: int, model: str
+        self,
+        photos: Iterable[PhotoLike] | AsyncIterable[PhotoLike],
+        concurrency: int,
+        how: dict[str, Any],
     ) -> AsyncIterator[Faces | FacekitError]:
         slots = asyncio.Semaphore(concurrency)
         waiting: deque[asyncio.Task[Faces | FacekitError]] = deque()
         try:
             async for photo in _each(photos):
-                waiting.append(asyncio.create_task(self._detect_or_error(photo, slots, model)))
+                waiting.append(asyncio.create_task(self._detect_or_error(photo, slots, how)))
                 if len(waiting) >= 2 * concurrency:
                     yield await waiting[0]
                     waiting.popleft()
@@ -119,11 +133,11 @@ class AsyncClient(Connected):
             await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _detect_or_error(
-        self, photo: PhotoLike, slots: asyncio.Semaphore, model: str
+        self, photo: PhotoLike, slots: asyncio.Semaphore, how: dict[str, Any]
     ) -> Faces | FacekitError:
         async with slots:
             try:
-                return await self.detect(photo, model=model)
+                return await self.detect(photo, **how)
             except FacekitError as error:
                 return error
 
@@ -140,7 +154,13 @@ class AsyncClient(Connected):
         timeout_s = self._connection.timeout_s
         try:
             triton = await self._open()
-            answer = await triton.infer(call.model, call.inputs, client_timeout=timeout_s)
+            answer = await triton.infer(
+                call.model,
+                call.inputs,
+                outputs=call.outputs,
+                client_timeout=timeout_s,
+                parameters=call.parameters,
+            )
         except InferenceServerException as error:
             raise self._translated(error, call.model) from error
         except grpc.aio.UsageError as error:

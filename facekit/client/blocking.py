@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,14 @@ class Client(Connected, Closing):
         ConfigError: An option is wrong, or a certificate file cannot be read.
     """
 
-    def detect(self, photo: PhotoLike, *, model: str = "faces") -> Faces:
+    def detect(
+        self,
+        photo: PhotoLike,
+        *,
+        model: str = "faces",
+        tiles: str | int | None = None,
+        rotations: str | int | None = None,
+    ) -> Faces:
         """Find all faces of one photo; no face gives an empty result.
 
         Args:
@@ -59,14 +66,20 @@ class Client(Connected, Closing):
                 RGB.
             model: ``faces`` for boxes and landmarks, ``facemask_ensemble`` for boxes and whether a
                 mask is worn (``Faces.labels``), ``facenet_ensemble`` for boxes only.
+            tiles: For faces too small in the whole photo: ``off``, ``auto``, or how many tiles of
+                it may be looked at, 2 to 64. None leaves it to the server, which takes ``off``.
+            rotations: For faces that do not stand upright: ``off``, ``auto`` (only where little is
+                found upright), or angles such as ``90`` or ``90,270`` by which they are turned
+                clockwise. None as ``off``. Boxes and points are those of the photo as it stands.
 
         Raises:
-            ConfigError: ``model`` is none of these.
+            ConfigError: ``model`` is none of these, or ``tiles`` or ``rotations`` is wrong, or
+                given with ``facemask_ensemble``.
             PhotoError: The photo can't be read or used.
             ServerError: The server could not answer; see ``facekit.errors`` for its kinds.
         """
-        check_model(model)
-        return self._run(detect_call(read_photo(photo), model))
+        parameters = check_model(model, tiles, rotations)
+        return self._run(detect_call(read_photo(photo), model, parameters))
 
     def landmarks(
         self, photo: PhotoLike, boxes_xyxy: npt.ArrayLike
@@ -92,7 +105,13 @@ class Client(Connected, Closing):
         return self._run(landmarks_call(read_photo(photo), boxes))
 
     def detect_many(
-        self, photos: Iterable[PhotoLike], concurrency: int = 4, *, model: str = "faces"
+        self,
+        photos: Iterable[PhotoLike],
+        concurrency: int = 4,
+        *,
+        model: str = "faces",
+        tiles: str | int | None = None,
+        rotations: str | int | None = None,
     ) -> Iterator[Faces | FacekitError]:
         """Find the faces of many photos concurrently, and yield the results in order.
 
@@ -103,16 +122,19 @@ class Client(Connected, Closing):
             photos: Each as for :meth:`detect`.
             concurrency: Requests in flight at one time.
             model: As for :meth:`detect`.
+            tiles: As for :meth:`detect`.
+            rotations: As for :meth:`detect`.
 
         Yields:
             The photo's faces, or the error that :meth:`detect` would have raised for it.
 
         Raises:
-            ConfigError: ``concurrency`` is less than 1, or ``model`` does not find faces.
+            ConfigError: ``concurrency`` is less than 1, or see :meth:`detect`.
         """
-        check_model(model)
+        check_model(model, tiles, rotations)
         check_concurrency(concurrency)
-        return self._detect_many(photos, concurrency, model)
+        how = {"model": model, "tiles": tiles, "rotations": rotations}
+        return self._detect_many(photos, concurrency, how)
 
     def server_ready(self) -> bool:
         """Return Triton's own ready flag, or False when the server can't be reached.
@@ -145,19 +167,19 @@ class Client(Connected, Closing):
             self._triton.close()
 
     def _detect_many(
-        self, photos: Iterable[PhotoLike], concurrency: int, model: str
+        self, photos: Iterable[PhotoLike], concurrency: int, how: dict[str, Any]
     ) -> Iterator[Faces | FacekitError]:
         pool = ThreadPoolExecutor(concurrency, thread_name_prefix="facekit")
         try:
-            detect = functools.partial(self._detect_or_error, model=model)
+            detect = functools.partial(self._detect_or_error, how=how)
             yield from in_order(pool, detect, photos, ahead=2 * concurrency)
         finally:
             # The caller may stop early: what has not been sent is dropped.
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _detect_or_error(self, photo: PhotoLike, model: str) -> Faces | FacekitError:
+    def _detect_or_error(self, photo: PhotoLike, how: dict[str, Any]) -> Faces | FacekitError:
         try:
-            return self.detect(photo, model=model)
+            return self.detect(photo, **how)
         except FacekitError as error:
             return error
 
@@ -172,7 +194,13 @@ class Client(Connected, Closing):
             raise ServerError("this client has been closed")
         timeout_s = self._connection.timeout_s
         try:
-            answer = self._open().infer(call.model, call.inputs, client_timeout=timeout_s)
+            answer = self._open().infer(
+                call.model,
+                call.inputs,
+                outputs=call.outputs,
+                client_timeout=timeout_s,
+                parameters=call.parameters,
+            )
         except InferenceServerException as error:
             raise self._translated(error, call.model) from error
         except ValueError as error:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from tritonclient.grpc import InferInput
+from tritonclient.grpc import InferInput, InferRequestedOutput
 
 from facekit import limits
 from facekit.contract import CLASS_NAMES, LATER_OUTPUTS, MODELS, TensorSpec
+from facekit.detection import tiling
+from facekit.detection.search import search_parameters
 from facekit.errors import BoxError, ConfigError, InputError, ResponseError
 from facekit.faces import Faces
 from facekit.landmarks import crops
@@ -32,16 +34,27 @@ class Call(Generic[Result]):
     model: str
     inputs: list[Any]
     read: Callable[[Any], Result]
+    outputs: list[Any] | None = None
+    parameters: dict[str, str] = field(default_factory=dict)
 
 
-def check_model(model: str) -> None:
-    """Check that a model is one of ``DETECTORS``.
+def check_model(
+    model: str, tiles: str | int | None = None, rotations: str | int | None = None
+) -> dict[str, str]:
+    """Check that a model is one of ``DETECTORS``, and return its request's parameters.
 
     Raises:
-        ConfigError: It is not.
+        ConfigError: It is not, ``tiles`` or ``rotations`` is wrong, or this model has none.
     """
     if not isinstance(model, str) or model not in DETECTORS:
         raise ConfigError(f"model: expected one of {', '.join(DETECTORS)}, got {model!r}")
+    parameters = search_parameters(tiles, rotations)
+    if parameters and model not in _SEARCHING:
+        raise ConfigError(
+            f"{' and '.join(parameters)}: only with the model {' or '.join(_SEARCHING)}, "
+            f"not with {model}"
+        )
+    return parameters
 
 
 def check_concurrency(concurrency: int) -> None:
@@ -77,10 +90,39 @@ def check_boxes(boxes_xyxy: npt.ArrayLike) -> npt.NDArray[np.float32]:
     return boxes
 
 
-def detect_call(photo: npt.NDArray[np.uint8], model: str = "faces") -> Call[Faces]:
-    """Return the call that finds all faces of one photo, given as encoded bytes uint8 (n,)."""
+def detect_call(
+    photo: npt.NDArray[np.uint8], model: str = "faces", parameters: dict[str, str] | None = None
+) -> Call[Faces]:
+    """Return the call that finds all faces of one photo, given as encoded bytes uint8 (n,).
+
+    ``parameters`` are those of ``check_model``.
+    """
+    read_answer, wanted = DETECTORS[model], None
+    if parameters and model == "facenet_ensemble":
+        # An ensemble has no parameters; ``faces`` asked for boxes alone does the same work.
+        read_answer, wanted, model = _read_boxes, _BOXES, "faces"
+    turned = (parameters or {}).get("rotations", "off") != "off"
+
+    def read(answer: Any) -> Faces:
+        faces = read_answer(answer)
+        return replace(faces, notes=_notes(faces, turned))
+
     (image,) = MODELS[model].inputs
-    return model_call(model, {image.name: photo}, DETECTORS[model])
+    return model_call(model, {image.name: photo}, read, wanted, parameters)
+
+
+def _notes(faces: Faces, turned: bool) -> tuple[str, ...]:
+    """Say what a result may have missed; ``turned`` is whether turned faces were looked for."""
+    notes = []
+    # What one frame shows of a small photo is all that there is to see.
+    smaller = faces.least_side >= tiling.MIN_GAIN * tiling.VISIBLE_SIDE
+    sides = (faces.boxes_xyxy[:, 2:] - faces.boxes_xyxy[:, :2]).min(axis=1, initial=np.inf)
+    clear = faces.least_side * tiling.CLEAR_SIDE / tiling.VISIBLE_SIDE
+    if smaller and (not len(faces) or sides.min() < clear):
+        notes.append(f"faces under {faces.least_side:.0f} px can't be seen at this size")
+    if not (turned or (faces.scores >= tiling.UPRIGHT_SCORE).any()):
+        notes.append("turned faces were not looked for")
+    return tuple(notes)
 
 
 def landmarks_call(
@@ -103,19 +145,30 @@ def no_landmarks() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     return faces.points_xy, faces.point_scores
 
 
-def model_call(model: str, values: dict[str, Array], read: Callable[[Any], Result]) -> Call[Result]:
-    """Return the request of one sample; ``values`` are a model's inputs without the batch axis."""
+def model_call(
+    model: str,
+    values: dict[str, Array],
+    read: Callable[[Any], Result],
+    wanted: Sequence[str] | None = None,
+    parameters: dict[str, str] | None = None,
+) -> Call[Result]:
+    """Return the request of one sample; ``values`` are a model's inputs without the batch axis.
+
+    ``wanted`` are the outputs that are asked for; None for all.
+    """
     inputs = []
     for tensor in MODELS[model].inputs:
         value = values[tensor.name][None]
         item = InferInput(tensor.name, list(value.shape), tensor.dtype)
         item.set_data_from_numpy(value)
         inputs.append(item)
-    # No output is named: a server of an earlier version would refuse the names that it lacks.
-    return Call(model, inputs, read)
+    # All outputs are asked for without naming them: a server of an earlier version would refuse the
+    # names that it lacks.
+    outputs = None if wanted is None else [InferRequestedOutput(name) for name in wanted]
+    return Call(model, inputs, read, outputs, parameters or {})
 
 
-def outputs_of(model: str, answer: Any) -> dict[str, Array]:
+def outputs_of(model: str, answer: Any, wanted: Sequence[str] | None = None) -> dict[str, Array]:
     """Return a model's outputs by name for the one photo, without the batch axis.
 
     Those of ``LATER_OUTPUTS`` may be missing.
@@ -126,7 +179,8 @@ def outputs_of(model: str, answer: Any) -> dict[str, Array]:
     return {
         tensor.name: _tensor(f"{model}: `{tensor.name}`", tensor, answer)
         for tensor in MODELS[model].outputs
-        if tensor.name not in LATER_OUTPUTS or answer.get_output(tensor.name) is not None
+        if (wanted is None or tensor.name in wanted)
+        and (tensor.name not in LATER_OUTPUTS or answer.get_output(tensor.name) is not None)
     }
 
 
@@ -164,7 +218,25 @@ def _read_faces(answer: Any) -> Faces:
         "point_scores": point_scores,
         **{name: tensors[name] for name in later},
     }
-    return _faces("faces", number, tensors["image_size"], rows)
+    return _faces(
+        "faces", number, tensors["image_size"], rows, least_side=tensors.get("least_side")
+    )
+
+
+def _read_boxes(answer: Any) -> Faces:
+    """Read the answer of ``faces`` that was asked for boxes alone; its faces have no points."""
+    tensors = outputs_of("faces", answer, _BOXES)
+    number = _count("faces", tensors, "count", ("boxes", "scores"))
+    points = np.zeros((number, 0, 2), np.float32)
+    rows = {
+        "boxes_xyxy": tensors["boxes"],
+        "scores": tensors["scores"],
+        "points_xy": points,
+        "point_scores": points[:, :, 0],
+    }
+    return _faces(
+        "faces", number, tensors["image_size"], rows, least_side=tensors.get("least_side")
+    )
 
 
 def _read_ensemble(model: str, class_names: tuple[str, ...], answer: Any) -> Faces:
@@ -191,6 +263,12 @@ DETECTORS: dict[str, Callable[[Any], Faces]] = {
 }
 """Models that find faces, and how the answer of each is read."""
 
+_SEARCHING = ("faces", "facenet_ensemble")
+"""Those that can look at tiles and at a turned photo."""
+
+_BOXES = ("boxes", "scores", "image_size", "count", "least_side")
+"""Outputs of ``faces`` without landmarks."""
+
 
 def _count(model: str, tensors: dict[str, Array], name: str, rows: Sequence[str]) -> int:
     """Return the number of faces, and check that every tensor of ``rows`` has a row for each."""
@@ -208,15 +286,22 @@ def _faces(
     image_size: Array,
     rows: dict[str, Array],
     class_names: tuple[str, ...] = (),
+    least_side: Array | None = None,
 ) -> Faces:
     """Return the first ``number`` rows as the faces of a photo; the others pad a batch.
 
-    They are copied, so that they do not share memory with the message.
+    They are copied, so that they do not share memory with the message. Without ``least_side`` the
+    whole photo was looked at as one frame.
     """
     height, width, channels = image_size.tolist()
     kept: dict[str, Any] = {name: array[:number].copy() for name, array in rows.items()}
+    if least_side is None:
+        side = tiling.VISIBLE_SIDE * tiling.shrink(tiling.whole((width, height)))
+    else:
+        side = float(least_side[0])
+    kept |= {"class_names": class_names, "channels": channels, "least_side": side}
     try:
-        return Faces(size_wh=(width, height), class_names=class_names, channels=channels, **kept)
+        return Faces(size_wh=(width, height), **kept)
     except InputError as error:
         raise ResponseError(f"{model}: {error}") from error
 

@@ -39,8 +39,7 @@ def demo_photos(folder: Path) -> list[Path]:
     DataError if the folder has another file of one of these names, or OSError if not writable.
     """
     portraits = []
-    crops = []
-    for name, package, inside, crop in _PORTRAITS:
+    for name, package, inside, _ in _PORTRAITS:
         path = _packaged(package, inside)
         if path is None:
             continue
@@ -48,14 +47,13 @@ def demo_photos(folder: Path) -> list[Path]:
         copy = folder / f"{name}{path.suffix}"
         _write_photo(copy, path.read_bytes())
         portraits.append(copy)
-        crops.append(Image.open(path).convert("RGB").crop(crop))
     if not portraits:
         path = folder / "probe.jpg"
         _write_photo(path, probe_photo())
         return [path]
     group = folder / "group.jpg"
     check_own(group, is_our_picture)
-    group.write_bytes(picture_bytes(hang(crops), group.suffix))
+    group.write_bytes(picture_bytes(hang(heads()), group.suffix))
     return [*portraits, group]
 
 
@@ -63,6 +61,34 @@ def _write_photo(path: Path, data: bytes) -> None:
     """Write one of the demo's photos; another file of its name is not replaced."""
     check_own(path, lambda there: there.read_bytes() == data)
     path.write_bytes(data)
+
+
+def heads() -> list[Image.Image]:
+    """Return head and shoulders of the portraits whose packages are installed, each a square."""
+    packaged = [(_packaged(package, inside), crop) for _, package, inside, crop in _PORTRAITS]
+    return [Image.open(path).convert("RGB").crop(crop) for path, crop in packaged if path]
+
+
+def line_up(
+    columns: int, rows: int, side: int, height: int | None = None
+) -> tuple[Image.Image, list[tuple[int, int, int]]]:
+    """Return a wall of :func:`heads` in rows, and left, top and side of each in pixels.
+
+    A head takes up to ``side`` pixels; the rows stand in the middle of ``height``. Of the heads, in
+    turn, every third and fourth are mirrored.
+    """
+    wall = Image.new("RGB", (columns * side, height or rows * side), _WALL_COLOR)
+    above = (wall.height - rows * side) // 2
+    portraits, squares = heads(), []
+    for i in range(columns * rows):
+        own = int(side * (0.78 + 0.04 * (i % 5)))
+        picture = portraits[i % len(portraits)].resize((own, own), Image.Resampling.LANCZOS)
+        if i // 2 % 2:
+            picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        left, top = (at * side + (side - own) // 2 for at in (i % columns, i // columns))
+        wall.paste(picture, (left, above + top))
+        squares.append((left, above + top, own))
+    return wall, squares
 
 
 def hang(portraits: Sequence[Image.Image]) -> Image.Image:

@@ -12,9 +12,10 @@ from PIL import Image, UnidentifiedImageError
 from facekit.datasets.source import COUNTED, Box, SourceFace, SourcePhoto, box_text, to_box
 from facekit.errors import DataError
 from facekit.labels.kitti import DONT_CARE, kitti_line, written_box
-from facekit.labels.photo_labels import labeled_upright, stored_view, upright_boxes
+from facekit.labels.photo_labels import labeled_upright, stored_view
 from facekit.photos.check import check_photo, decode_checked
 from facekit.photos.formats import HEAD_BYTES, kind_of
+from facekit.photos.header import upright_boxes
 
 JPEG_QUALITY = 95
 

@@ -11,10 +11,11 @@ from facekit.datasets.source import NO_MASK, Box, SourceFace, SourcePhoto, faces
 from facekit.errors import DataError
 from facekit.labels.listed import Report
 from facekit.labels.listing import list_files
-from facekit.labels.photo_labels import stored_view, upright_points
+from facekit.labels.photo_labels import stored_view
 from facekit.labels.pts import face_box, photo_stem, read_pts
 from facekit.landmarks.scheme import POINT_COUNTS
 from facekit.photos.formats import PHOTO_SUFFIXES
+from facekit.photos.header import upright_points
 
 LEAST_FACES_HIGH, MOST_FACES_HIGH = 1.5, 2.5
 """Height of a portrait's window in longer sides of its face."""

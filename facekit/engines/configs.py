@@ -53,15 +53,15 @@ def in_color(config: Any, color: str) -> str | None:
     Returns the pipeline's file name; "" if only the color of large JPEGs was changed, None if the
     model has no color, and nothing was changed.
     """
-    reduced = "reduced_decode" in config.parameters
-    if reduced:
-        # Decoded before DALI sees them, in the color that FaceNet is fed.
-        config.parameters["reduced_decode"].string_value = color
+    # What Python models decode or cut for FaceNet has the color that it is fed.
+    colored = {"reduced_decode", "tile_color"}.intersection(config.parameters)
+    for name in colored:
+        config.parameters[name].string_value = color
     pipeline = config.default_model_filename
     if pipeline.endswith(".dali") and pipeline.count(".") == 2:  # COLOR.DEVICE.dali
         config.default_model_filename = f"{color}{pipeline[pipeline.index('.') :]}"
         return str(config.default_model_filename)
-    return "" if reduced else None
+    return "" if colored else None
 
 
 def active_configs(repository: Path, config: str) -> dict[str, Any]:

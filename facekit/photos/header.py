@@ -15,6 +15,9 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from facekit.photos import blocks, tiff_directory
 from facekit.photos.formats import BMP_HEADERS, HEAD_BYTES, Kind, kind_of
 
@@ -135,6 +138,31 @@ _SIZES = {
     "BMP": _bmp_size,
     "TIFF": _tiff_size,
 }
+
+
+def upright_points(
+    points_xy: NDArray[np.float32], size_wh: tuple[int, int], orientation: int
+) -> NDArray[np.float32]:
+    """Turn points of the stored pixels upright, as ``facekit.photos`` turns the pixels.
+
+    They are float32 [..., 2] in pixels of the photo as stored, of size ``size_wh``, from the outer
+    corner of its first pixel; NaN stays NaN. ``orientation`` is EXIF's, 1..8.
+    """
+    x, y = points_xy[..., 0], points_xy[..., 1]
+    right, below = size_wh[0] - x, size_wh[1] - y
+    turned = {
+        1: (x, y), 2: (right, y), 3: (right, below), 4: (x, below),
+        5: (y, x), 6: (below, x), 7: (below, right), 8: (y, right),
+    }[orientation]  # fmt: skip
+    return np.stack(turned, axis=-1, dtype=np.float32)
+
+
+def upright_boxes(
+    boxes_xyxy: NDArray[np.float32], size_wh: tuple[int, int], orientation: int
+) -> NDArray[np.float32]:
+    """Turn boxes float32 [n, 4] (x1, y1, x2, y2) upright, as :func:`upright_points` does."""
+    corners = upright_points(boxes_xyxy.reshape(-1, 2, 2), size_wh, orientation)
+    return np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
 
 
 def turn_upright(image: Image.Image, orientation: int) -> Image.Image:

@@ -14,7 +14,15 @@ from PIL import Image
 
 from facekit.contract import CROP_SIDE, NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.landmarks.crops import FloatArray
-from facekit.photos.check import CheckedPhoto, is_jpeg, naming_damage, open_jpeg, to_pnm
+from facekit.photos.check import (
+    CheckedPhoto,
+    decode_checked,
+    is_jpeg,
+    naming_damage,
+    open_jpeg,
+    to_pnm,
+)
+from facekit.photos.header import turn_upright
 
 OVERSAMPLING = 2.0
 """Least side of the reduced picture over the frame's. With 1.25, a quarter of 4032x3024, 10 % of
@@ -79,6 +87,23 @@ def reduction_for_faces(photo: CheckedPhoto, boxes_xyxy: FloatArray) -> int:
     # Without a face any picture will do.
     least = MIN_FACE_SIDE / max(float(sides.min()), 1.0) if len(sides) else 0.01
     return _reduction(photo, (least * width, least * height))
+
+
+def reduction_for(photo: CheckedPhoto, scale: float) -> int:
+    """Return by how much a photo may be decoded smaller, but no more than ``scale``: 8, 4, 2, 1."""
+    height, width, _ = photo.size_hwc
+    return _reduction(photo, (width / scale, height / scale))
+
+
+def upright_picture(photo: CheckedPhoto, scale: int, color: str) -> Image.Image:
+    """Decode a checked photo at 1/``scale`` of its size, and turn it upright.
+
+    Raises:
+        PhotoError: The coded pixels are damaged.
+    """
+    if scale == 1:
+        return decode_checked(photo).convert(_MODES[color])
+    return turn_upright(decode_reduced(photo, scale, color), photo.orientation)
 
 
 def decode_reduced(photo: CheckedPhoto, scale: int, color: str) -> Image.Image:

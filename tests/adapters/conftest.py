@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,11 +15,20 @@ import pytest
 
 
 class Request(dict[str, np.ndarray]):
-    """Inputs by name, and the outputs that are asked for."""
+    """Inputs by name, the outputs that are asked for, and the request's parameters."""
 
-    def __init__(self, inputs: dict[str, np.ndarray], outputs: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        inputs: dict[str, np.ndarray],
+        outputs: Iterable[str] = (),
+        parameters: dict[str, object] | None = None,
+    ) -> None:
         super().__init__(inputs)
         self._outputs = list(outputs)
+        self._parameters = parameters or {}
+
+    def parameters(self) -> str:
+        return json.dumps(self._parameters)
 
     def requested_output_names(self) -> list[str]:
         return self._outputs

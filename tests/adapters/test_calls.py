@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from facekit.contract import MODELS
 from facekit.data import probe_photo
 from facekit.photos.check import check_photo
+from tests.adapters.conftest import Request
 from tests.photo_files import encode, picture
 from tests.triton import batch
 
@@ -75,7 +77,8 @@ def execute(module: str, requests: list[dict[str, np.ndarray]], **parameters: st
     if hasattr(model, "initialize"):
         config = {"parameters": {key: {"string_value": text} for key, text in parameters.items()}}
         model.initialize({"model_config": json.dumps(config), "model_repository": ""})
-    return asyncio.run(model.execute(requests))
+    outputs = [tensor.name for tensor in MODELS[module].outputs]
+    return asyncio.run(model.execute([Request(one, outputs) for one in requests]))
 
 
 def test_faces_answers_each_request_and_a_poisoned_one_fails_alone(models: dict[str, Any]) -> None:

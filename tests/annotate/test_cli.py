@@ -120,3 +120,21 @@ def test_without_a_url_an_embedded_server_runs_meanwhile(tmp_path: Path) -> None
     assert run(tmp_path) == 0
     assert coco_photos(tmp_path / "i.json") == {1: "face.jpg"}
     assert read(tmp_path / "i.json")["annotations"]
+
+
+def test_tiles_and_rotations_are_asked_for_and_part_of_the_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(tmp_path / "photos", 3)
+    with FakeTriton(by_content()) as triton:
+        closer = ("--url", triton.url, "--tiles", "auto", "--rotations", "90,180")
+        assert run(tmp_path, *closer) == 0
+        sent = {"tiles": "auto", "rotations": "90,180"}
+        assert [given for given in triton.parameters if given] == [sent] * 3
+        # The same again goes on; another search would mix results.
+        assert run(tmp_path, *closer) == 0
+        assert run(tmp_path, "--url", triton.url) == 2
+        said = capsys.readouterr().err
+        assert "of the model faces with tiles=auto and rotations=90,180, not of faces" in said
+        assert run(tmp_path, "--url", triton.url, "--tiles", "none") == 2
+    assert "tiles: expected off, auto or a number" in capsys.readouterr().err

@@ -95,3 +95,84 @@ def test_one_client_serves_many_threads(fake: FakeTriton, client: Client) -> Non
     for thread in threads:
         thread.join()
     assert wrong == [] and len(fake.received) == 160
+
+
+def test_search_parameters_are_sent_only_where_they_are_given(
+    fake: FakeTriton, client: Client
+) -> None:
+    client.detect(b"photo")
+    client.detect(b"photo", tiles=16, rotations="90,270")
+    list(client.detect_many([b"photo"], tiles="auto"))
+    assert fake.parameters == [{}, {"tiles": "16", "rotations": "90,270"}, {"tiles": "auto"}]
+
+
+def test_boxes_in_tiles_come_from_faces_without_landmarks(fake: FakeTriton, client: Client) -> None:
+    fake.answer = lambda *_: faces_answer(2)
+    faces = client.detect(b"photo", model="facenet_ensemble", tiles="auto")
+    [(model, _)] = fake.received
+    assert model == "faces"
+    assert len(faces) == 2 and faces.points_xy.shape == (2, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"tiles": "many"}, "tiles: expected off, auto or a number from 2 to 64, got 'many'"),
+        ({"rotations": 45}, "rotations: expected off, auto, or some of 90, 180, 270 with"),
+        (
+            {"tiles": 4, "model": "facemask_ensemble"},
+            "tiles: only with the model faces or facenet_ensemble, not with facemask_ensemble",
+        ),
+    ],
+)
+def test_wrong_search_is_refused_without_a_call(
+    fake: FakeTriton, client: Client, given: dict[str, object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        client.detect(b"photo", **given)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=words):
+        client.detect_many([b"photo"], **given)  # type: ignore[arg-type]
+    assert fake.received == []
+
+
+UNSEEN = "faces under 40 px can't be seen at this size"
+UPRIGHT = "turned faces were not looked for"
+
+
+@pytest.mark.parametrize(
+    ("count", "side", "least_side", "rotations", "notes"),
+    [
+        (2, 80, 40, None, ()),
+        (2, 79, 40, None, (UNSEEN,)),
+        # All pixels of a small photo have been looked at.
+        (2, 25, 20, None, ()),
+        (0, 0, 40, None, (UNSEEN, UPRIGHT)),
+        (0, 0, 20, None, (UPRIGHT,)),
+        (0, 0, 20, "auto", ()),
+    ],
+)
+def test_notes_say_what_may_have_been_missed(
+    fake: FakeTriton,
+    client: Client,
+    count: int,
+    side: int,
+    least_side: float,
+    rotations: str | None,
+    notes: tuple[str, ...],
+) -> None:
+    boxes = np.array([[[0, 0, 100, 120], [0, 0, side, 100]]], np.float32)[:, :count]
+    answer = {**faces_answer(count), "boxes": boxes}
+    answer["least_side"] = np.array([[least_side]], np.float32)
+    fake.answer = lambda *_: answer
+    faces = client.detect(b"photo", rotations=rotations)
+    assert faces.notes == notes and faces.least_side == least_side
+    assert faces.to_dict().get("notes", []) == list(notes)
+    assert faces[:1].notes == notes
+
+
+def test_notes_of_boxes_alone_are_those_of_one_frame(fake: FakeTriton, client: Client) -> None:
+    fake.answer = lambda *_: {
+        **boxes_answer(0), "true_image_size": np.array([[2080, 2208, 3]], np.int64)
+    }  # fmt: skip
+    faces = client.detect(b"photo", model="facenet_ensemble")
+    assert faces.notes[0] == "faces under 100 px can't be seen at this size"

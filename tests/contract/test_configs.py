@@ -149,7 +149,7 @@ def test_large_jpegs_are_decoded_smaller_on_the_cpu_alone_and_in_facenets_color(
     for name in ("photo_reduce", "faces", "landmarks"):
         cpu = read_config(REPOSITORY / name / "configs" / "cpu.pbtxt").parameters
         assert cpu["reduced_decode"].string_value == color.partition(".")[0]
-        assert not read_config(REPOSITORY / name / "config.pbtxt").parameters
+        assert "reduced_decode" not in read_config(REPOSITORY / name / "config.pbtxt").parameters
 
 
 def test_open_config_gives_the_open_networks_points_and_else_equals_the_gpu_one() -> None:
@@ -233,3 +233,10 @@ def test_warmup_feeds_every_input_of_its_true_length(path: Path) -> None:
                 file = REPOSITORY / model_of(path) / "warmup" / fed.input_data_file
                 assert file.stat().st_size == fed.dims[0]
     assert config.model_warmup or config.backend in ("python", "")
+
+
+def test_tiles_are_cut_in_the_color_that_facenet_is_fed() -> None:
+    for path in ("config.pbtxt", "configs/cpu.pbtxt"):
+        fed = read_config(REPOSITORY / "faces_preprocess" / path).default_model_filename
+        cut = read_config(REPOSITORY / "faces" / path).parameters["tile_color"]
+        assert cut.string_value == fed.partition(".")[0]

@@ -16,7 +16,7 @@ from facekit.datasets.portraits import portrait_window, read_empty, read_portrai
 from facekit.datasets.source import SourceFace, SourcePhoto
 from facekit.errors import DataError
 from facekit.labels.kitti import read_kitti
-from facekit.labels.photo_labels import upright_points
+from facekit.photos.header import upright_points
 from tests.datasets.face_sets import (
     box_points,
     write_photo,

@@ -10,14 +10,8 @@ import pytest
 from PIL import Image
 
 from facekit.errors import DataError
-from facekit.labels.photo_labels import (
-    PhotoLabels,
-    stored_view,
-    upright_boxes,
-    upright_labels,
-    upright_points,
-)
-from facekit.photos.header import upright_size
+from facekit.labels.photo_labels import PhotoLabels, stored_view, upright_labels
+from facekit.photos.header import upright_boxes, upright_points, upright_size
 from tests.photo_files import oriented_jpeg, stored
 
 SIZE_WH = (40, 30)

@@ -1,0 +1,89 @@
+"""How closely a photo is searched for faces: the request parameters ``tiles`` and ``rotations``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from facekit.errors import ConfigError, InputError
+
+MAX_TILES = 64
+"""Tiles of one photo: 64 frames of the network are 1.4 s of one core."""
+
+AUTO_TILES = (4, 16)
+"""Tiles of the two steps of ``auto``; each is taken only if the one before gives a reason."""
+
+ROTATIONS_DEG = (90, 180, 270)
+"""Angles by which a face may be turned, clockwise as seen, as in ``Face.rotation_deg``."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is looked at besides the whole upright photo.
+
+    Attributes:
+        tile_counts: Most tiles of each step; () for none.
+        adaptive_tiles: Whether a step depends on what was found before.
+        rotations_deg: Angles of ``ROTATIONS_DEG`` by which the photo is turned back.
+        adaptive_rotations: Whether it is turned only where little is found upright.
+    """
+
+    tile_counts: tuple[int, ...] = ()
+    adaptive_tiles: bool = False
+    rotations_deg: tuple[int, ...] = ()
+    adaptive_rotations: bool = False
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, object]) -> Search:
+        """Read the parameters of a request; others than ``tiles`` and ``rotations`` are ignored.
+
+        Raises:
+            InputError: A value is not one of those that are accepted.
+        """
+        tiles = str(parameters.get("tiles", "off"))
+        rotations = str(parameters.get("rotations", "off"))
+        return cls(
+            _tile_counts(tiles), tiles == "auto", _rotations_deg(rotations), rotations == "auto"
+        )
+
+
+def search_parameters(
+    tiles: str | int | None = None, rotations: str | int | None = None
+) -> dict[str, str]:
+    """Return the parameters of a request; None leaves the choice to the server.
+
+    Raises:
+        ConfigError: A value is not one of those that are accepted.
+    """
+    given = {"tiles": tiles, "rotations": rotations}
+    parameters = {name: str(value) for name, value in given.items() if value is not None}
+    try:
+        Search.parse(parameters)
+    except InputError as error:
+        raise ConfigError(str(error)) from error
+    return parameters
+
+
+def _tile_counts(text: str) -> tuple[int, ...]:
+    if text == "off":
+        return ()
+    if text == "auto":
+        return AUTO_TILES
+    if text.isascii() and text.isdigit() and len(text) < 4 and 2 <= int(text) <= MAX_TILES:
+        return (int(text),)
+    raise InputError(f"tiles: expected off, auto or a number from 2 to {MAX_TILES}, got {text!r}")
+
+
+def _rotations_deg(text: str) -> tuple[int, ...]:
+    if text == "off":
+        return ()
+    if text == "auto":
+        return ROTATIONS_DEG
+    angles = {str(angle): angle for angle in ROTATIONS_DEG}
+    names = [name.strip() for name in text.split(",")]
+    if not set(names) <= set(angles):
+        raise InputError(
+            f"rotations: expected off, auto, or some of {', '.join(angles)} with commas between "
+            f"them, got {text!r}"
+        )
+    return tuple(angle for name, angle in angles.items() if name in names)
