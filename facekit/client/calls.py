@@ -209,7 +209,7 @@ def _tensor(label: str, tensor: TensorSpec, answer: Any) -> Array:
 def _read_faces(answer: Any) -> Faces:
     tensors = outputs_of("faces", answer)
     points, point_scores = _read_points(tensors)
-    later = [name for name in LATER_OUTPUTS if name in tensors]
+    later = [name for name in ("sharpness",) if name in tensors]
     number = _count("faces", tensors, "count", ("boxes", "scores", "keypoints", *later))
     rows = {
         "boxes_xyxy": tensors["boxes"],
