@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 import tritonclient.http as httpclient
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from facekit.contract import MODELS, TensorSpec
 from facekit.data import probe_photo
+from facekit.landmarks.sharpness import face_sharpness
 from facekit.serving.embedded import EmbeddedServer
 from facekit.shared_pages import LEAST_BYTES, LEAST_FRAME_BYTES
 from tests import photo_files
@@ -237,3 +238,17 @@ def test_photo_without_a_face_is_an_empty_result(call: Call) -> None:
     assert found["keypoints"].shape == (1, 0, 68, 2)
     boxes = call("facenet_ensemble", {"input_image_data": batch([gray])})["true_boxes"]
     assert boxes.shape == (1, 0, 4)
+
+
+def test_sharpness_is_that_of_the_pixels_and_falls_with_blur(call: Call) -> None:
+    blurred = [PROBE.filter(ImageFilter.GaussianBlur(blur)) for blur in (0, 1, 3)]
+    photos = [photo_files.encode(image, "PNG") for image in blurred]
+    found = call("faces", {"image": batch(photos)})
+    assert (found["count"] >= 1).all()
+    served = found["sharpness"][:, 0]
+    own = [
+        face_sharpness(np.asarray(image), boxes[:1])[0]
+        for image, boxes in zip(blurred, found["boxes"], strict=True)
+    ]
+    np.testing.assert_allclose(served, own, atol=0.02)
+    assert served[0] > served[1] > served[2] > 0

@@ -12,7 +12,8 @@ from facekit.annotate.results import Results
 from facekit.annotate.walk import Found
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.faces import Faces
-from facekit.store import Change, Store
+from facekit.landmarks.pose import off_frontal_deg
+from facekit.store import Change, FaceFilter, Store
 from facekit.store.documents import digest
 
 FOLDER = Path("/photos/of the family")
@@ -71,6 +72,7 @@ def random_record(path: str, rng: random.Random, classes: tuple[str, ...] = ()) 
             labels=np.array([rng.randrange(3) for _ in range(count)] if classes else [], np.int32),
             class_names=classes,
             channels=rng.choice((1, 3)),
+            sharpness=np.array([rng.choice((0.1, 0.25, 0.5, np.nan)) for _ in range(count)]),
         ),
     )
 
@@ -120,6 +122,8 @@ QUERIES: dict[str, Query] = {
     "rotated": lambda s, d: [each.to_dict() for each in s.rotated(d, 45.0)],
     "rotated a little": lambda s, d: [each.to_dict() for each in s.rotated(d, 0.0, limit=9)],
     "rotated of category": lambda s, d: [each.to_dict() for each in s.rotated(d, 9, category="x")],
+    "such": lambda s, d: [each.to_dict() for each in s.faces(d, such=FaceFilter(60, 25, 0.2))],
+    "best per folder": lambda s, d: [each.to_dict() for each in s.best_per_folder(d, 0.1)],
     "folders": lambda s, d: [each.to_dict() for each in s.folders(d)],
     "categories": lambda s, d: [each.to_dict() for each in s.categories(d)],
     "of photo": lambda s, d: [
@@ -164,6 +168,8 @@ def expected(records: Iterable[PhotoRecord]) -> dict[str, object]:
                     "center_xy": tuple(data["center_xy"]) if known else None,
                     "box_xywh": (x1, y1, round(x2 - x1, 3), round(y2 - y1, 3)),
                     "points_xy": tuple(tuple(point) for point in data["points_xy"]),
+                    "pose_deg": tuple(data["pose_deg"]) if data["pose_deg"] else None,
+                    "sharpness": data["sharpness"],
                 }
             )
 
@@ -189,6 +195,23 @@ def expected(records: Iterable[PhotoRecord]) -> dict[str, object]:
         "rotated": [row for row in turned if abs(row["rotation_deg"]) > 45],
         "rotated a little": [row for row in turned if abs(row["rotation_deg"]) > 0][:9],
         "rotated of category": [],
+        "such": [
+            row
+            for row in faces
+            if row["pose_deg"] is not None
+            and off_frontal_deg([row["pose_deg"]])[0] <= 60
+            and min(row["box_xywh"][2:]) >= 25
+            and (row["sharpness"] or 0) >= 0.2
+        ],
+        "best per folder": [
+            max(
+                (r for r in faces if r["photo"].rpartition("/")[0] == name and r["score"] >= 0.1),
+                key=lambda r: r["sharpness"] or 0,
+            )
+            for name in sorted(
+                {r["photo"].rpartition("/")[0] for r in faces if r["score"] >= 0.1}, key=in_bytes
+            )
+        ],
         "folders": [
             {"folder": name, "photos": folders[name][0], "faces": folders[name][1]}
             for name in sorted(folders, key=lambda name: in_bytes(name) if name != "." else b"")
