@@ -22,6 +22,7 @@ from facekit.text import show
 
 _BOX_COLOR = (255, 40, 40)
 _GAP_PX = 8
+_WIDTH = 700
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,11 +39,11 @@ def run(out: Path) -> int:
     (panorama, _), (crowd, _) = line_up(12, 1, 300, height=900), line_up(16, 12, 180)
     with connect(None, timeout_s=60) as client:
         rows = [
-            _drawn(client, panorama, 900, "off"),
-            _drawn(client, panorama, 900, "auto"),
-            _beside(_drawn(client, crowd, 900, "off"), _drawn(client, crowd, 900, "auto")),
+            _drawn(client, panorama, _WIDTH, "off"),
+            _drawn(client, panorama, _WIDTH, "auto"),
+            _beside(_drawn(client, crowd, _WIDTH, "off"), _drawn(client, crowd, _WIDTH, "auto")),
         ]
-    sheet = Image.new("RGB", (900, sum(row.height + _GAP_PX for row in rows) - _GAP_PX), "white")
+    sheet = Image.new("RGB", (_WIDTH, sum(row.height + _GAP_PX for row in rows) - _GAP_PX), "white")
     top = 0
     for row in rows:
         sheet.paste(row, (0, top))
