@@ -101,7 +101,9 @@ def test_faces_of_known_class_alone_teach_it() -> None:
     frame = Frame(Image.new("L", (384, 224)), boxes, labels=[1, NO_CLASS])
     weights, targets = class_weights(frame, 2), frame_targets(frame)
     assert weights.shape == (2, 14, 24) and not weights[0].any()
-    assert np.array_equal(weights[1, :, :8], targets.box_weight[0, :, :8])
+    assert np.array_equal(weights[1, :, :8], targets.box_weight[0, :, :8] ** 2)
+    covered = targets.covered[0, :, :8] == 1
+    assert weights[1, :, :8][covered].sum() == pytest.approx(1)
     assert weights[1].any() and not weights[:, :, 8:].any()
     told = torch.zeros(1, 2, 14, 24, requires_grad=True)
     class_loss(told, torch.from_numpy(weights[None])).backward()

@@ -59,7 +59,8 @@ def frame_targets(frame: Frame) -> rules.GridTargets:
 def class_weights(frame: Frame, count: int) -> NDArray[np.float32]:
     """Return how much each cell counts in learning each of the classes, float32 [count, h, w].
 
-    That is as much as it counts in learning its face's box; 0 for the classes it is not of.
+    All cells of a face together count about 1, however large it is, and those around it less; a
+    cell counts 0 for the classes that its face is not of.
     """
     grid = frame.image.height // GRID_STRIDE, frame.image.width // GRID_STRIDE
     labels = np.array(frame.labels, np.int64)
@@ -67,7 +68,8 @@ def class_weights(frame: Frame, count: int) -> NDArray[np.float32]:
     labels[labels == NO_CLASS] = count
     boxes, none = as_boxes(frame.boxes), as_boxes([])
     targets = rules.build_targets(boxes, none, grid, classes=labels, rules=(RULE,) * (count + 1))
-    return targets.box_weight[:count]
+    # A covered cell's weight for its box is the root of its share of the face.
+    return targets.box_weight[:count] ** 2
 
 
 class FrameMaker:
