@@ -22,7 +22,7 @@ from tests.training.facesets import (  # noqa: E402
     write_sets,
 )
 from training import checkpoints  # noqa: E402
-from training.facesets import PORTRAIT_TEST_FOLDER, pts_photos  # noqa: E402
+from training.facesets import PORTRAIT_TEST_FOLDER, Photo, pts_photos  # noqa: E402
 from training.landmarks import evaluate as landmark_evaluate  # noqa: E402
 from training.landmarks.frames import FRAME_FOLDER  # noqa: E402
 from training.landmarks.network import LandmarkNet  # noqa: E402
@@ -49,8 +49,11 @@ def detector_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def landmark_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("landmarks")
-    state = {"average": LandmarkNet().state_dict(), "step": 1, "seed": 0}
+    return write_landmark_file(tmp_path_factory.mktemp("landmarks"), 68)
+
+
+def write_landmark_file(folder: Path, points: int) -> Path:
+    state = {"average": LandmarkNet(points).state_dict(), "step": 1, "seed": 0}
     checkpoints.save_checkpoint(folder / "checkpoint.pt", state)
     export_landmarks(folder / "checkpoint.pt", folder / "model.onnx")
     return folder / "model.onnx"
@@ -118,7 +121,7 @@ def test_landmark_figures(tmp_path: Path, detector_file: Path, landmark_file: Pa
 
 
 def test_frames_of_people_for_evaluation_are_measured_by_yaw(
-    tmp_path: Path, landmark_file: Path
+    tmp_path: Path, landmark_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = write_frames(write_sets(tmp_path))
     folder = data / FRAME_FOLDER
@@ -133,6 +136,17 @@ def test_frames_of_people_for_evaluation_are_measured_by_yaw(
         for region in ("all", "jaw", "eyes"):
             assert figures[f"frames, yaw from {yaw}: {region}, crop pixels"] > 1
     assert faces == {"true boxes: faces": 3}
+    # A face without all of its points has no yaw; the points past the 68th need not be there.
+    more = np.full((80, 2), np.nan, np.float32)
+    more[:68] = straight
+    image, box = Image.new("RGB", (120, 140)), np.array([[30, 40, 90, 110]], np.float32)
+    photos = [Photo("whole", image, box, points=(more.copy(),))]
+    more[5] = np.nan
+    photos.append(Photo("part", image, box, points=(more,)))
+    whole = write_landmark_file(tmp_path, 80)
+    found = landmark_evaluate.by_yaw(landmark_evaluate.Landmarker(whole), photos)
+    assert found["yaw from 0: faces"] == 1
+    assert "part: not all of its 68 points are annotated" in caplog.text
 
 
 def eye_distance() -> float:

@@ -57,8 +57,10 @@ def test_a_face_at_the_edge_or_outside_gets_what_is_visible_of_its_mask(center: 
     for width in (0.0, 1.0, 60.0):
         for seed in range(8):
             image = Image.new("L", (100, 150), 128)
-            draw_mask(image, face_points(center, width), np.random.default_rng(seed))
+            shows = draw_mask(image, face_points(center, width), np.random.default_rng(seed))
             assert image.size == (100, 150)
+            assert shows == (0 <= center[0] < 100 and center[1] < 150)
+            assert shows or np.ptp(np.asarray(image)) == 0
 
 
 def photos(classes: tuple[str, ...], points: bool = True) -> Any:

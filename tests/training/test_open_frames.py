@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 from PIL import Image  # noqa: E402
 
+from facekit.errors import DataError  # noqa: E402
 from training.detector.losses import detection_loss  # noqa: E402
 from training.detector.targets import decode, stack_targets  # noqa: E402
 from training.open import frames  # noqa: E402
@@ -78,6 +79,28 @@ def test_pasted_heads_are_faces_and_hide_none() -> None:
     assert min(counts) < 5 < 20 < max(counts)
     for seed in range(3000):  # with wide gaps no place may be left
         paster.paste(np.random.default_rng(seed), Frame(Image.new("L", (96, 224))))
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_without_heads_or_backgrounds_badges_are_pasted(
+    complete: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "PASTED", 1)
+    none = np.zeros((0, 36, 36), np.uint8)
+    crowd = photos([[150, 100, 230, 200]], complete)
+    maker = FrameMaker(crowd, np.ones(1, np.float32), none)
+    pasted = 0
+    for seed in range(10):
+        frame = maker.draw(np.random.default_rng(seed), SIZE)
+        pasted += -1 in frame.sources
+        assert len(frame.boxes) <= 4
+    assert pasted == 10
+
+
+def test_photos_without_faces_alone_are_an_error() -> None:
+    none = np.zeros((0, 36, 36), np.uint8)
+    with pytest.raises(DataError, match=r"index\.json: contains no training photos with faces"):
+        FrameMaker(photos([]), np.ones(1, np.float32), none)
 
 
 def test_a_face_that_is_mostly_cut_off_is_ignored() -> None:

@@ -67,9 +67,10 @@ def test_a_copy_of_an_evaluation_photo_is_left_out(tmp_path: Path) -> None:
 
 def test_a_damaged_index_is_an_error(tmp_path: Path) -> None:
     build_index(write_sets(tmp_path / "data"), tmp_path / "cache")
-    (tmp_path / "cache/pixels.u8").write_bytes(b"few")
-    with pytest.raises(DataError, match=r"index\.json: is damaged: pixels are missing; remove it"):
-        Photos(tmp_path / "cache")
+    for content in (b"few", b""):
+        (tmp_path / "cache/pixels.u8").write_bytes(content)
+        with pytest.raises(DataError, match=r"index\.json: is damaged: .*; remove it to build it"):
+            Photos(tmp_path / "cache")
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match="contains no photos of the face sets"):
         build_index(tmp_path / "none", tmp_path / "cache2")

@@ -169,6 +169,8 @@ def test_classes_are_learned_from_the_face_network(tmp_path: Path) -> None:
     )
     for name, value in load_trained(WEIGHTS).named_parameters():
         torch.testing.assert_close(state["model"][name], value.detach(), rtol=0, atol=1e-6)
+    with pytest.raises(DataError, match="with classes mask, no-mask, not no-mask, mask: name ano"):
+        train(OpenRecipe, out, tmp_path / "cache", classes=classes[::-1])
     assert state["classes"] == list(classes) and "sorter.1.weight" in state["model"]
     export(out / "checkpoint.pt", kept)
     export(kept, again)

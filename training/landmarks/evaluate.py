@@ -14,6 +14,7 @@ from PIL import Image
 from facekit.contract import CROP_SIDE
 from facekit.errors import BoxError, DataError
 from facekit.evaluation.landmark_errors import FAILURE, LandmarkErrors, faces_on
+from facekit.labels.pts import POINT_COUNT
 from facekit.landmarks.crops import crop_squares, cut_crops, to_photo
 from facekit.landmarks.pose import poses_deg
 from facekit.landmarks.scheme import POINT_COUNTS
@@ -124,12 +125,16 @@ def figures_of(errors: LandmarkErrors) -> dict[str, float]:
 def by_yaw(landmarker: Landmarker, photos: Iterable[Photo]) -> dict[str, float]:
     """Measure faces from their true boxes by how far the head is turned, as the labels have it.
 
-    Photos have one face each. Errors are in pixels of the 80x80 crop: the distance of the eyes
-    shrinks where a head is turned.
+    Photos have one face each; one that lacks some of the 68 points has no yaw, and is left out.
+    Errors are in pixels of the 80x80 crop: the distance of the eyes shrinks where a head is turned.
     """
     bins: dict[int, list[Photo]] = {low: [] for low in YAW_BINS}
     for photo in photos:
-        yaw = abs(float(poses_deg(photo.points[:1])[0, 0]))
+        yaw = abs(float(poses_deg(photo.points[0][None, :POINT_COUNT])[0, 0]))
+        if not np.isfinite(yaw):
+            reason = f"not all of its {POINT_COUNT} points are annotated"
+            LOGGER.warning("not measured by yaw: %s: %s", photo.name, reason)
+            continue
         bins[max(low for low in YAW_BINS if low <= yaw)].append(photo)
     figures: dict[str, float] = {}
     for low, turned in bins.items():

@@ -195,8 +195,10 @@ def evaluate_classes(
 
     for folder in (VOC_FOLDER, ILC_FOLDER, "both sets"):
         if folder != "both sets":
-            truths = list(labeled(data, folder, split, extra=True))
-            found, chosen = find_all(detector, truths), find_all(detector, truths, served)
+            found, chosen = (
+                find_all(detector, labeled(data, folder, split, extra=True), clustering)
+                for clustering in (None, served)
+            )
             whole, kept = whole + found, kept + chosen
         else:
             found, chosen = whole, kept

@@ -100,11 +100,11 @@ class FrameMaker:
         kinds: dict[str, list[int]] = {}
         known: set[int] = set()
         for index, sample in enumerate(photos.samples):
-            if sample.split == "training":
+            if sample.split == "training" and sample.kind in self.shares[0]:
                 kinds.setdefault(sample.kind, []).append(index)
                 known |= set(self.labels[index].tolist())
         self.kinds = {kind: np.array(kinds[kind]) for kind in self.shares[0] if kind in kinds}
-        if not set(self.kinds) - {"empty"}:
+        if not known:
             raise DataError(photos.path, "contains no training photos with faces")
         for label, name in enumerate(classes):
             if label not in known:
@@ -190,8 +190,8 @@ class FrameMaker:
         image, labels = self.photos.image(sample), self.labels[index].copy()
         if self.masked != NO_CLASS:
             for face, points in enumerate(sample.points):
-                if len(points) and rng.random() < MASKED_SHARE:
-                    draw_mask(image, points, rng)
+                drawn = len(points) and rng.random() < MASKED_SHARE
+                if drawn and draw_mask(image, points, rng):
                     labels[face] = self.masked
         return image, labels
 

@@ -19,10 +19,11 @@ TONES = ((185.0, 250.0), (95.0, 185.0), (10.0, 70.0))
 """Ranges of gray of white or light blue, colored, and dark cloth."""
 
 
-def draw_mask(image: Image.Image, points: Points, rng: np.random.Generator) -> None:
-    """Draw a mask over mouth and nose onto a photo of mode L, in place.
+def draw_mask(image: Image.Image, points: Points, rng: np.random.Generator) -> bool:
+    """Draw a mask over mouth and nose onto a photo of mode L, in place; return whether it shows.
 
-    ``points`` are the face's 68, float32 [68, 2] in pixels of the photo.
+    ``points`` are the face's 68, float32 [68, 2] in pixels of the photo. A mask that would lie
+    outside the photo is not drawn.
     """
     face = points.astype(np.float64)
     kind = KINDS[int(rng.integers(len(KINDS)))]
@@ -33,7 +34,7 @@ def draw_mask(image: Image.Image, points: Points, rng: np.random.Generator) -> N
     low = np.maximum(np.floor(outline.min(axis=0) - margin), 0).astype(int)
     high = np.minimum(np.ceil(outline.max(axis=0) + margin), image.size).astype(int)
     if ((high - low) < 3).any():
-        return
+        return False
     corners = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
     below = image.crop(corners)
     if kind != "scarf":
@@ -46,6 +47,7 @@ def draw_mask(image: Image.Image, points: Points, rng: np.random.Generator) -> N
     lit = (lit / max(float((lit * alpha).sum() / max(alpha.sum(), 1e-6)), 1.0)) ** rng.uniform(0, 1)
     mixed = np.asarray(below, np.float64) * (1 - alpha) + (cloth * lit).clip(0, 255) * alpha
     image.paste(Image.fromarray(mixed.round().astype(np.uint8)), corners[:2])
+    return True
 
 
 def _outline(face: Floats, kind: str, down: Floats, rng: np.random.Generator) -> Floats:

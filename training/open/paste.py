@@ -58,12 +58,13 @@ def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
 
 
 class Paster:
-    """Pastes heads of training photos and web faces, uint8 [n, 36, 36] (n may be 0)."""
+    """Pastes heads of training photos and web faces, uint8 [n, 36, 36]; there may be none."""
 
     def __init__(self, photos: Photos, web_faces: NDArray[np.uint8]) -> None:
         self.photos, self.web_faces = photos, web_faces
         training = [sample for sample in photos.samples if sample.split == "training"]
         self.heads = [each for each in training if each.kind in KINDS and len(each.boxes)]
+        self.any_head = bool(self.heads) or len(web_faces) > 0
         self.complete = [each for each in training if each.complete]
 
     def paste(self, rng: np.random.Generator, frame: Frame) -> None:
@@ -96,7 +97,7 @@ class Paster:
         body: bool,
     ) -> None:
         """Paste something whose face would have a center and a height, unless it hides a face."""
-        is_face = rng.random() >= OTHER_SHARE
+        is_face = rng.random() >= OTHER_SHARE and self.any_head
         image, face = self._head(rng, height) if is_face else self._other(rng)
         scale_y = height / float(face[3] - face[1])
         scale = np.array([scale_y * stretch, scale_y])
@@ -136,7 +137,7 @@ class Paster:
 
     def _other(self, rng: np.random.Generator) -> tuple[Image.Image, Boxes]:
         """Return a badge of shapes, or a square of a photo without a face, and where it shows."""
-        for _ in range(3):
+        for _ in range(3 if self.complete else 0):
             sample = self.complete[int(rng.integers(len(self.complete)))]
             side = log_uniform(rng, 0.08, 0.6) * min(sample.size_wh)
             corner = rng.uniform(0, np.array(sample.size_wh) - side)

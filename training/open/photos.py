@@ -256,10 +256,10 @@ class Photos:
         self.path = path = cache / INDEX_FILE
         with reading(path):
             text = path.read_text("utf-8")
-        with reading(cache / PIXELS_FILE):
-            self._pixels = np.memmap(cache / PIXELS_FILE, np.uint8, "r")
         self.samples: list[Sample] = []
         try:
+            with reading(cache / PIXELS_FILE):
+                self._pixels = np.memmap(cache / PIXELS_FILE, np.uint8, "r")
             for row in json.loads(text):
                 size = (int(row["size_wh"][0]), int(row["size_wh"][1]))
                 boxes = {key: as_boxes(row[key]) for key in ("boxes", "ignored")}

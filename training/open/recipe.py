@@ -21,7 +21,7 @@ from training.detector.pretrained import to_unit
 from training.detector.targets import decode, stack_targets
 from training.devices import half_precision
 from training.facesets import WEBFACE_FILE, read_webfaces
-from training.loop import Run, StepResult, step_rng
+from training.loop import Run, StepResult, other_run, step_rng
 from training.open.evaluate import calibration_figures
 from training.open.frames import FrameMaker, class_weights, frame_targets
 from training.open.network import OpenNet, exportable, load_weights
@@ -112,6 +112,14 @@ class OpenRecipe(StepRecipe):
         self.figures = ("AP50", "AP40", "recall", *aps, "false boxes")
         self.cache = options.cache or options.out / "photos"
         self.start = options.start
+
+    def check(self, path: Path, state: Mapping[str, Any]) -> None:
+        """Check classes and seed of a checkpoint; the first ones had no classes."""
+        found = tuple(state.get("classes", ()))
+        if found != self.classes:
+            names = (", ".join(classes) or "none" for classes in (found, self.classes))
+            raise other_run(path, "classes", *names)
+        super().check(path, state)
 
     def read(self) -> Batches:
         """Open the decoded photos, which are decoded once."""
