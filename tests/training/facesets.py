@@ -114,7 +114,7 @@ def write_open_sets(root: Path) -> Path:
 
 def write_class_sets(folder: Path) -> Path:
     """Write the sets into ``data`` and their index into ``cache``; return the former."""
-    from training.open.photos import build_index
+    from training.facenet.photos import build_index
 
     data = write_open_sets(folder / "data")
     # The made-up portraits all look alike: with these there they would be left out as copies.

@@ -13,6 +13,7 @@ from facekit.labels.listing import split_of
 from facekit.labels.pts import read_pts
 from facekit.labels.voc import read_voc
 from tests.training.facesets import OBJECT, VOC, face_points, write_pts, write_sets
+from training.facenet.photos import labeled_photos
 from training.facesets import (
     PORTRAIT_FOLDER,
     WEBFACE_FILE,
@@ -20,7 +21,6 @@ from training.facesets import (
     pts_photos,
     read_webfaces,
 )
-from training.open.photos import labeled_photos
 
 
 def test_split_follows_the_rule_and_never_overlaps() -> None:

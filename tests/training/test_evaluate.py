@@ -22,15 +22,15 @@ from tests.training.facesets import (  # noqa: E402
     write_sets,
 )
 from training import checkpoints  # noqa: E402
+from training.facenet import evaluate as face_evaluate  # noqa: E402
+from training.facenet.__main__ import main as face_command  # noqa: E402
+from training.facenet.export import export as export_detector  # noqa: E402
+from training.facenet.network import OpenNet, save_weights  # noqa: E402
 from training.facesets import PORTRAIT_TEST_FOLDER, Photo, pts_photos  # noqa: E402
 from training.landmarks import evaluate as landmark_evaluate  # noqa: E402
 from training.landmarks.frames import FRAME_FOLDER  # noqa: E402
 from training.landmarks.network import LandmarkNet  # noqa: E402
 from training.landmarks.recipe import export as export_landmarks  # noqa: E402
-from training.open import evaluate as face_evaluate  # noqa: E402
-from training.open.__main__ import main as face_command  # noqa: E402
-from training.open.export import export as export_detector  # noqa: E402
-from training.open.network import OpenNet, save_weights  # noqa: E402
 
 
 @pytest.fixture(scope="module")

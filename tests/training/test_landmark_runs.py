@@ -13,11 +13,11 @@ torch = pytest.importorskip("torch")
 from tests.training.detectors import write_network  # noqa: E402
 from tests.training.facesets import write_pts, write_sets  # noqa: E402
 from training import checkpoints  # noqa: E402
+from training.facenet.__main__ import main as facenet  # noqa: E402
 from training.facesets import PORTRAIT_FOLDER, PORTRAIT_TEST_FOLDER  # noqa: E402
 from training.landmarks.__main__ import main  # noqa: E402
 from training.landmarks.recipe import LandmarkOptions, LandmarkRecipe  # noqa: E402
 from training.loop import Machine, StepResult, fit  # noqa: E402
-from training.open.__main__ import main as facenet  # noqa: E402
 from training.record import read_rows  # noqa: E402
 
 

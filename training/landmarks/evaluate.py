@@ -19,10 +19,10 @@ from facekit.landmarks.crops import crop_squares, cut_crops, to_photo
 from facekit.landmarks.pose import poses_deg
 from facekit.landmarks.scheme import POINT_COUNTS
 from training.detector.inference import Detector, OnnxDetector, find_boxes, median_ms, open_session
+from training.facenet.evaluate import served_parameters
 from training.facesets import PORTRAIT_TEST_FOLDER, Photo, pts_photos
 from training.landmarks.frames import FRAME_FOLDER, frames
 from training.landmarks.network import INPUT_NAME, PEAKS_NAME, POINTS_NAME
-from training.open.evaluate import served_parameters
 
 LOGGER = logging.getLogger("training")
 YAW_BINS = (0, 10, 20, 30)

@@ -1,5 +1,5 @@
 # mypy: allow-subclassing-any
-"""The recipe of the next face network: its batches, its losses, and which photos it finds hard."""
+"""The recipe of the open face network: its batches, its losses, and which photos it finds hard."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from training.detector.losses import LEAST_FACES, detection_loss
 from training.detector.pretrained import to_unit
 from training.detector.targets import decode, stack_targets
 from training.devices import half_precision
+from training.facenet.evaluate import calibration_figures
+from training.facenet.frames import FrameMaker, class_weights, frame_targets
+from training.facenet.network import OpenNet, exportable, load_weights
+from training.facenet.photos import INDEX_FILE, Photos, build_index
 from training.facesets import WEBFACE_FILE, read_webfaces
 from training.loop import Run, StepResult, other_run, step_rng
-from training.open.evaluate import calibration_figures
-from training.open.frames import FrameMaker, class_weights, frame_targets
-from training.open.network import OpenNet, exportable, load_weights
-from training.open.photos import INDEX_FILE, Photos, build_index
 from training.steps import StepOptions, StepRecipe
 
 CROP, CROP_BATCH = (384, 224), 16
@@ -100,9 +100,9 @@ def class_loss(told: Tensor, weight: Tensor) -> Tensor:
 
 
 class OpenRecipe(StepRecipe):
-    """Trains the next face network, or one that tells classes of faces apart."""
+    """Trains the open face network, or one that tells classes of faces apart."""
 
-    title = "Next face network"
+    title = "Face network"
     figures_label = "calibration photos"
 
     def __init__(self, options: OpenOptions) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from training.open.photos import Points
+from training.facenet.photos import Points
 
 Floats = NDArray[np.float64]
 KINDS = ("surgical", "cloth", "cup", "scarf")

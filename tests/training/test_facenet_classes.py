@@ -1,4 +1,4 @@
-"""``training.open`` with classes: masks drawn on, the class head, and its file."""
+"""``training.facenet`` with classes: masks drawn on, the class head, and its file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from PIL import Image  # noqa: E402
 from facekit.errors import DataError  # noqa: E402
 from facekit.evaluation.class_scores import NO_CLASS  # noqa: E402
 from tests.training.facesets import write_class_sets  # noqa: E402
-from training.open import frames  # noqa: E402
-from training.open.frames import Frame, FrameMaker, class_weights, frame_targets  # noqa: E402
-from training.open.masks import draw_mask  # noqa: E402
-from training.open.network import OpenNet, load_weights, save_weights  # noqa: E402
-from training.open.photos import Photos, Sample, as_boxes  # noqa: E402
-from training.open.recipe import class_loss  # noqa: E402
+from training.facenet import frames  # noqa: E402
+from training.facenet.frames import Frame, FrameMaker, class_weights, frame_targets  # noqa: E402
+from training.facenet.masks import draw_mask  # noqa: E402
+from training.facenet.network import OpenNet, load_weights, save_weights  # noqa: E402
+from training.facenet.photos import Photos, Sample, as_boxes  # noqa: E402
+from training.facenet.recipe import class_loss  # noqa: E402
 
 CLASSES = ("mask", "no-mask")
 NO_WEB_FACES = np.zeros((0, 36, 36), np.uint8)

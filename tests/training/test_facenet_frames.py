@@ -14,11 +14,11 @@ from PIL import Image  # noqa: E402
 from facekit.errors import DataError  # noqa: E402
 from training.detector.losses import detection_loss  # noqa: E402
 from training.detector.targets import decode, stack_targets  # noqa: E402
-from training.open import frames  # noqa: E402
-from training.open.frames import Frame, FrameMaker, frame_targets  # noqa: E402
-from training.open.paste import Paster  # noqa: E402
-from training.open.photos import Sample, as_boxes  # noqa: E402
-from training.open.recipe import background_cost  # noqa: E402
+from training.facenet import frames  # noqa: E402
+from training.facenet.frames import Frame, FrameMaker, frame_targets  # noqa: E402
+from training.facenet.paste import Paster  # noqa: E402
+from training.facenet.photos import Sample, as_boxes  # noqa: E402
+from training.facenet.recipe import background_cost  # noqa: E402
 
 SIZE = (384, 224)
 

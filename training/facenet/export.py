@@ -1,4 +1,4 @@
-"""Writing the next face network as an ONNX file, or as a file of weights to train on from.
+"""Writing the open face network as an ONNX file, or as a file of weights to train on from.
 
 Its scores are calibrated on the photos kept to choose by, so that of the boxes that score 0.7 about
 70 % are faces.
@@ -23,16 +23,16 @@ from training.detector.inference import CLASSES_KEY, FRAME_WH, TorchDetector
 from training.detector.network import BBOX_NAME, COVERAGE_NAME, INPUT_NAME
 from training.detector.quantize import quantize
 from training.export import check_served, write_onnx
-from training.open.evaluate import SMALLEST_COUNTED, calibration_truths, find_all
-from training.open.network import (
+from training.facenet.evaluate import SMALLEST_COUNTED, calibration_truths, find_all
+from training.facenet.network import (
     OpenNet,
     exportable,
     load_weights,
     no_calibration,
     save_weights,
 )
-from training.open.photos import Photos
-from training.open.reliability import outcomes
+from training.facenet.photos import Photos
+from training.facenet.reliability import outcomes
 
 LOGGER = logging.getLogger("training")
 BY_HAND = ("crowd", "empty")

@@ -1,5 +1,5 @@
 # mypy: allow-subclassing-any
-"""The layout of the next face network: narrow plain convolutions, with context of stride 32.
+"""The layout of the open face network: narrow plain convolutions, with context of stride 32.
 
 While it is trained, the network takes one channel. Exported, its first convolution takes three and
 weighs them as Rec. 601 does, so that a color photo gives what its gray one gives; batch norms and

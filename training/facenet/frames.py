@@ -12,10 +12,10 @@ from facekit.evaluation.class_scores import NO_CLASS
 from facekit.evaluation.label_classes import ClassMap
 from training.detector import targets as rules
 from training.experiment.training import ClassRaster
-from training.open.degrade import degrade
-from training.open.masks import draw_mask
-from training.open.paste import ASPECTS, FRAME_ASPECT, Frame, Paster, log_uniform
-from training.open.photos import Boxes, Photos, Sample, as_boxes
+from training.facenet.degrade import degrade
+from training.facenet.masks import draw_mask
+from training.facenet.paste import ASPECTS, FRAME_ASPECT, Frame, Paster, log_uniform
+from training.facenet.photos import Boxes, Photos, Sample, as_boxes
 
 Size = tuple[int, int]
 Range = tuple[float, float]

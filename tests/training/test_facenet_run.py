@@ -17,14 +17,14 @@ from facekit.errors import DataError  # noqa: E402
 from facekit.labels.listing import split_of  # noqa: E402
 from tests.training.facesets import write_class_sets, write_open_sets, write_sets  # noqa: E402
 from training import checkpoints  # noqa: E402
+from training.facenet import recipe as module  # noqa: E402
+from training.facenet.__main__ import main  # noqa: E402
+from training.facenet.export import export, fit_sigmoid, load_trained  # noqa: E402
+from training.facenet.network import OpenNet, exportable, load_weights, save_weights  # noqa: E402
+from training.facenet.photos import build_index  # noqa: E402
+from training.facenet.recipe import OpenOptions, OpenRecipe  # noqa: E402
+from training.facenet.reliability import reliability  # noqa: E402
 from training.loop import Machine, StepResult, fit  # noqa: E402
-from training.open import recipe as module  # noqa: E402
-from training.open.__main__ import main  # noqa: E402
-from training.open.export import export, fit_sigmoid, load_trained  # noqa: E402
-from training.open.network import OpenNet, exportable, load_weights, save_weights  # noqa: E402
-from training.open.photos import build_index  # noqa: E402
-from training.open.recipe import OpenOptions, OpenRecipe  # noqa: E402
-from training.open.reliability import reliability  # noqa: E402
 
 WEIGHTS = Path(module.__file__).with_name("weights.npz")
 

@@ -11,7 +11,7 @@ pytest.importorskip("torch")
 from facekit.errors import DataError  # noqa: E402
 from facekit.labels.listing import split_of, stem_number  # noqa: E402
 from tests.training.facesets import write_open_sets, write_sets  # noqa: E402
-from training.open.photos import LABELED, Photos, build_index, move_boxes  # noqa: E402
+from training.facenet.photos import LABELED, Photos, build_index, move_boxes  # noqa: E402
 
 # Distances of the sets' top and bottom edges from one detector's boxes, in heights of the face.
 MEDIANS = {

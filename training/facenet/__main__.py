@@ -1,4 +1,4 @@
-"""Command line: ``python -m training.open train|export|evaluate``."""
+"""Command line: ``python -m training.facenet train|export|evaluate``."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from facekit.outputs import check_own, is_our_picture
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return the exit status."""
-    return run_command(lambda: _main(arguments), "training.open", extra="train")
+    return run_command(lambda: _main(arguments), "training.facenet", extra="train")
 
 
 def _main(arguments: list[str] | None) -> int:
     # A library that is missing is named by run_command.
     from facekit.evaluation.plot import check_suffix
-    from training.open.evaluate import evaluate
-    from training.open.export import export
-    from training.open.recipe import OpenOptions, OpenRecipe
+    from training.facenet.evaluate import evaluate
+    from training.facenet.export import export
+    from training.facenet.recipe import OpenOptions, OpenRecipe
     from training.steps import make_parsers, run_parsed
 
-    parsers = make_parsers("training.open", __doc__, OpenOptions)
+    parsers = make_parsers("training.facenet", __doc__, OpenOptions)
     parsers.train.add_argument(
         "--cache", type=Path, help="folder of the decoded photos; by default OUT/photos"
     )

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from facekit.evaluation.class_scores import NO_CLASS
+from training.facenet.photos import Boxes, Photos
 from training.facesets import CROP_FACE_BOX
-from training.open.photos import Boxes, Photos
 
 ASPECTS = (16 / 9, 3 / 2, 4 / 3, 1.2, 1.0, 3 / 4, 2 / 3)
 """Shapes of photos to stretch a view as, where not as its own photo's."""

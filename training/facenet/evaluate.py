@@ -23,9 +23,8 @@ from facekit.evaluation.class_scores import ScoredPhoto, frame_scale, height_cur
 from facekit.evaluation.label_classes import ClassMap
 from facekit.labels.listing import split_of
 from training.detector.inference import Detector, OnnxDetector, TorchDetector, find_boxes, frame_ms
-from training.facesets import PORTRAIT_TEST_FOLDER, VOC_FOLDER, load_image
-from training.open.network import OpenNet
-from training.open.photos import (
+from training.facenet.network import OpenNet
+from training.facenet.photos import (
     EMPTY_FOLDERS,
     ILC_FOLDER,
     Boxes,
@@ -34,7 +33,8 @@ from training.open.photos import (
     labeled_photos,
     read_extra,
 )
-from training.open.reliability import outcomes, plot_reliability, reliability
+from training.facenet.reliability import outcomes, plot_reliability, reliability
+from training.facesets import PORTRAIT_TEST_FOLDER, VOC_FOLDER, load_image
 
 BANDS = (20, 40, 80, 160, float("inf"))
 """Heights of faces that are measured apart, in pixels of the frame."""

@@ -1,1 +1,0 @@
-"""The next face network: trained on every face set at once, in gray, with its own layout."""
