@@ -74,3 +74,28 @@ def test_setup_in_a_folder_that_pip_cannot_take_says_so_at_once(tmp_path: Path, 
     assert f"setup: {root}/.venv: a path with" in done.stderr
     assert "move the clone" in done.stderr
     assert not (root / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "workers"),
+    [
+        ([], True),
+        (["-x", "-k", "y z"], True),
+        (["tests/a.py::test_b[c d]", "-x"], False),
+        (["-v", "tests"], False),
+    ],
+)
+def test_test_passes_options_on_and_runs_what_is_named_without_workers(
+    clone: Path, options: list[str], workers: bool
+) -> None:
+    (clone / "tests").mkdir()
+    (clone / "tests/a.py").touch()
+    (clone / ".venv/bin").mkdir(parents=True)
+    for path, text in (("scripts/setup", ""), (".venv/bin/python", 'printf "%s\\n" "$@"\n')):
+        (clone / path).write_text(f"#!/bin/sh\n{text}")
+        (clone / path).chmod(0o755)
+
+    done = ask(clone / "scripts/test", *options)
+
+    given = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"] if workers else []
+    assert done.stdout.splitlines() == ["-m", "pytest", *given, *options], done.stderr

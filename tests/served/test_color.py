@@ -14,13 +14,14 @@ from facekit.data import probe_photo
 from facekit.serving.embedded import EmbeddedServer
 from tests.photo_files import encode, picture
 from tests.served.conftest import Call
+from tests.shared import shared
 from tests.triton import batch, infer
 
 
 @pytest.fixture(scope="module")
 def rgb() -> Iterator[grpcclient.InferenceServerClient]:
     with (
-        EmbeddedServer(color="rgb") as server,
+        shared(EmbeddedServer(color="rgb")) as server,
         grpcclient.InferenceServerClient(server.grpc_url) as client,
     ):
         yield client
@@ -56,3 +57,17 @@ def test_both_colors_find_the_face(
     theirs = infer(rgb, grpcclient, model, photo).as_numpy(boxes)[0, 0]
     side = Image.open(io.BytesIO(probe_photo())).width
     np.testing.assert_allclose(ours, theirs, atol=0.05 * side)
+
+
+def test_mask_network_is_fed_the_photo_s_colors_whatever_facenet_is_fed(
+    call: Call, rgb: grpcclient.InferenceServerClient
+) -> None:
+    photo = {
+        "photo": batch([encode(picture(), "JPEG", quality=95)]),
+        "orientation": np.ones((1, 1), np.int32),
+    }
+    ours = call("facemask_preprocess", photo)["input_1"]
+    assert np.abs(ours[0, 0] - ours[0, 2]).max() > 0.2
+    for model in ("facemask_preprocess", "facenet_preprocess"):
+        theirs = infer(rgb, grpcclient, model, photo).as_numpy("input_1")
+        np.testing.assert_array_equal(ours, theirs, err_msg=model)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tritonclient.grpc as grpcclient
 
 from benchmarks.postprocess import face_grids
 from facekit import Client
@@ -19,7 +18,7 @@ from facekit.serving.health import check
 from tests import reference
 from tests.photo_files import encode, picture
 from tests.served.conftest import Call
-from tests.triton import batch, infer
+from tests.triton import batch
 
 CONFIG = Path(__file__).parents[2] / "model_repository" / "facemask_postprocess" / "config.pbtxt"
 SIZE_WH = (1280, 853)
@@ -51,22 +50,6 @@ def test_ensemble_is_its_steps_one_after_the_other(call: Call) -> None:
     found = call("facemask_ensemble", {"input_image_data": photo})
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
-
-
-def test_network_is_fed_the_photo_s_colors_whatever_facenet_is_fed(call: Call) -> None:
-    photo = {
-        "photo": batch([encode(picture(), "JPEG", quality=95)]),
-        "orientation": np.ones((1, 1), np.int32),
-    }
-    ours = call("facemask_preprocess", photo)["input_1"]
-    assert np.abs(ours[0, 0] - ours[0, 2]).max() > 0.2
-    with (
-        EmbeddedServer(color="rgb") as server,
-        grpcclient.InferenceServerClient(server.grpc_url) as client,
-    ):
-        for model in ("facemask_preprocess", "facenet_preprocess"):
-            theirs = infer(client, grpcclient, model, photo).as_numpy("input_1")
-            np.testing.assert_array_equal(ours, theirs, err_msg=model)
 
 
 @pytest.mark.parametrize("faces", [0, 1, 10, 40])

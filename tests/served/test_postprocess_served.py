@@ -17,6 +17,7 @@ from facekit.detection.parameters import ALGORITHMS, ClusteringParameters
 from facekit.errors import SetupError
 from facekit.serving.embedded import EmbeddedServer
 from tests import reference
+from tests.shared import shared
 from tests.triton import infer
 
 MODEL = Path(__file__).parents[2] / "model_repository" / "facenet_postprocess"
@@ -60,7 +61,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[grpcclient.Infe
         labels="mask\nno_mask\n",
         classes=2,
     )
-    with EmbeddedServer(repository) as server:
+    with shared(EmbeddedServer(repository)) as server:
         with grpcclient.InferenceServerClient(server.grpc_url) as client:
             yield client
 
