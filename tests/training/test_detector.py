@@ -26,7 +26,6 @@ from training.detector.network import (  # noqa: E402
 )
 from training.detector.recipe import learning_rate  # noqa: E402
 from training.detector.targets import (  # noqa: E402
-    FACE_RULE,
     CoverageRule,
     build_targets,
     coverage_rules,
@@ -42,11 +41,13 @@ from training.experiment.training import (  # noqa: E402
 )
 
 GRID = (26, 46)
+RASTER = ClassRaster(cov_radius_x=0.54, cov_radius_y=0.54, bbox_min_radius=11.5 / 16)
+ONE_CLASS = (CoverageRule(RASTER, ring=1.35),)
 
 
 def test_targets_decode_to_the_faces_they_came_from() -> None:
     faces = np.array([[100, 60, 180, 170], [400, 200, 412, 214], [600, 20, 640, 60]], np.float32)
-    targets = build_targets(faces, np.zeros((0, 4), np.float32), GRID)
+    targets = build_targets(faces, np.zeros((0, 4), np.float32), GRID, ONE_CLASS)
     every = np.arange(targets.covered.size)
     offsets = encode_boxes(targets.boxes.reshape(4, -1).T, every, GRID[1]).reshape(4, *GRID)
     decoded = decode(torch.from_numpy(offsets)[None])[0, 0].numpy()
@@ -61,24 +62,19 @@ def test_even_the_smallest_face_covers_a_cell() -> None:
     rng = np.random.default_rng(0)
     for x, y in rng.uniform(10, 380, size=(50, 2)):
         face = np.array([[x, y, x + 8, y + 8]], np.float32)
-        assert build_targets(face, np.zeros((0, 4), np.float32), GRID).covered.sum() >= 1
+        assert build_targets(face, np.zeros((0, 4), np.float32), GRID, ONE_CLASS).covered.sum() >= 1
 
 
-def test_ignored_and_doubtful_background() -> None:
+def test_ignored_background() -> None:
     none = np.zeros((0, 4), np.float32)
     ignored = np.array([[160, 160, 200, 200]], np.float32)
-    weight = build_targets(none, ignored, GRID).coverage_weight[0]
+    weight = build_targets(none, ignored, GRID, ONE_CLASS).coverage_weight[0]
     assert weight[11, 11] == 0
     assert weight[0, 0] == 1
-    face = np.array([[100, 100, 160, 160]], np.float32)
-    partial = build_targets(face, none, GRID, complete=False).coverage_weight[0]
-    assert partial[0, 0] < 0
-    assert partial[8, 8] > 0
 
 
 def two_classes(deadzone: float = 0.67) -> tuple[CoverageRule, CoverageRule]:
-    raster = ClassRaster(cov_radius_x=0.54, cov_radius_y=0.54, bbox_min_radius=11.5 / 16)
-    first, second = coverage_rules((raster,) * 2, deadzone)
+    first, second = coverage_rules((RASTER,) * 2, deadzone)
     return first, second
 
 
@@ -98,10 +94,9 @@ def test_a_face_is_background_to_the_other_class() -> None:
         assert targets.box_weight[other][cells].max() == 0
 
 
-def test_the_spec_gives_the_face_recipes_rule() -> None:
-    rule = two_classes(0.41)[0]
-    assert rule.ring == pytest.approx(FACE_RULE.ring, abs=1e-3)
-    assert rule.raster.model_dump() == FACE_RULE.raster.model_dump()
+def test_the_dead_zone_gives_the_ring_as_a_factor_of_the_radius() -> None:
+    # 0.54 and 0.41 of the way from there to the box's edge are 1.35 times 0.54.
+    assert two_classes(0.41)[0].ring == pytest.approx(1.35, abs=1e-3)
 
 
 def test_tlts_losses_by_hand() -> None:
@@ -267,7 +262,7 @@ def test_the_network_learns_two_frames_by_heart() -> None:
         x1, y1, x2, y2 = box.astype(int)
         image[:, y1:y2, x1:x2] = 1.0
     none = np.zeros((0, 4), np.float32)
-    targets = [build_targets(face, none, (8, 8)) for face in faces]
+    targets = [build_targets(face, none, (8, 8), ONE_CLASS) for face in faces]
     names = ("boxes", "covered", "box_weight", "coverage_weight")
     grids = [torch.from_numpy(np.stack([getattr(t, n) for t in targets])) for n in names]
     model = DetectNet(resnet_layout(18, 1, (8, 8, 8, 16, 16)))

@@ -87,10 +87,6 @@ def resnet_layout(
     return Layout(stem, tuple(stages), classes)
 
 
-FACENET_LAYOUT = resnet_layout(18, 1, (16, 16, 32, 64, 128), dilate=True)
-"""The kit's open face network: a quarter of a ResNet-18's width."""
-
-
 class Projection(nn.Conv2d):
     """The 1x1 convolution of a residual branch.
 
@@ -172,7 +168,7 @@ class BasicBlock(nn.Module):
 class DetectNet(nn.Module):
     """Backbone of four stages, total stride 16, and the coverage and box heads."""
 
-    def __init__(self, layout: Layout = FACENET_LAYOUT) -> None:
+    def __init__(self, layout: Layout) -> None:
         """Make the network of a layout, with weights to train from."""
         super().__init__()
         self.layout = layout

@@ -51,12 +51,6 @@ class CoverageRule:
         return max(radius_x, minimum), max(radius_y, minimum)
 
 
-FACE_RULE = CoverageRule(
-    ClassRaster(cov_radius_x=0.54, cov_radius_y=0.54, bbox_min_radius=11.5 / 16), ring=1.35
-)
-"""The face recipe's: a face always covers a cell of the 16-pixel grid, often two."""
-
-
 def coverage_rules(rasters: Sequence[ClassRaster], deadzone: float) -> tuple[CoverageRule, ...]:
     """Return the kit's rule of each class, from a spec's numbers."""
     # The same interpolation towards the box as TLT's, but as a factor for faces of any size.
@@ -124,9 +118,8 @@ def build_targets(
     boxes: NDArray[np.float32],
     ignored: NDArray[np.float32],
     grid: tuple[int, int],
-    complete: bool = True,
+    rules: Sequence[CoverageRule],
     classes: NDArray[np.int64] | None = None,
-    rules: Sequence[CoverageRule] = (FACE_RULE,),
 ) -> GridTargets:
     """Rasterize the faces of a frame by the kit's rule.
 
@@ -137,16 +130,14 @@ def build_targets(
         boxes: float32 [n, 4], faces in frame pixels.
         ignored: float32 [m, 4], regions where coverage is not trained.
         grid: Rows and columns of cells.
-        complete: False where faces may be unannotated: then background away from the annotated
-            faces is doubtful.
-        classes: int64 [n], the class of each face; None: all of the first.
         rules: The rule of each class.
+        classes: int64 [n], the class of each face; None: all of the first.
     """
     rows, columns = grid
     y, x = cell_positions(rows)[:, None], cell_positions(columns)[None, :]
     nearest = np.full(grid, np.inf, dtype=np.float32)
     owner = np.full(grid, -1, dtype=np.int64)
-    weight = np.full(grid, 1.0 if complete else DOUBTFUL, dtype=np.float32)
+    weight = np.ones(grid, dtype=np.float32)
     weight[ignored_cells(ignored, grid)] = 0.0
     if classes is None:
         classes = np.zeros(len(boxes), dtype=np.int64)
@@ -159,8 +150,6 @@ def build_targets(
         distance = np.sqrt((dx / radius_x) ** 2 + (dy / radius_y) ** 2).astype(np.float32)
         closest = np.unravel_index(np.argmin(distance), grid)
         distance[closest] = min(float(distance[closest]), 0.5)
-        if not complete:
-            weight[distance < 2.2] = 1.0
         closer = (distance < nearest) & (distance <= rule.ring)
         owner[closer], nearest[closer] = index, distance[closer]
     return _by_class(boxes, classes, owner, nearest, weight, len(rules))
@@ -186,8 +175,7 @@ def _by_class(
     for index in range(class_count):
         own = owned & (classes[owner] == index) if len(boxes) else owned
         inside = own & (nearest <= 1.0)
-        # A face of another class is background even where other faces may be unannotated, and
-        # counts no more than it does in its own class.
+        # A face of another class counts as background, and no more than it does in its own class.
         other = owned & ~own & (weight != 0)
         coverage_weight[index][other] = share[owner[other]]
         covered[index][inside] = 1.0
