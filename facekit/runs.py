@@ -155,8 +155,8 @@ def shown_name(photo: Path) -> str:
 
 @functools.cache
 def _standard_input() -> bytes:
-    # It can be read once, and is drawn after it was sent.
-    return sys.stdin.buffer.read(limits.MAX_PHOTO_BYTES + 1)
+    # It can be read once, and is drawn after it was sent. It is None where it has been closed.
+    return b"" if sys.stdin is None else sys.stdin.buffer.read(limits.MAX_PHOTO_BYTES + 1)
 
 
 class _UniqueNames:
@@ -178,7 +178,7 @@ class _UniqueNames:
 class Crops:
     """Writes each face as a square picture into a folder: ``PHOTO.face1.jpg`` for the best.
 
-    The face's box with some room, not turned, at the photo's own size; gray beyond its border.
+    The face's box with some room, not turned, at the photo's own size; black beyond its border.
     Raises DataError if the folder contains other things than crops or can't be written to.
     """
 

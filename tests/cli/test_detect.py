@@ -245,14 +245,16 @@ def test_a_photo_on_standard_input_is_found_drawn_and_cut(
     assert sizes == [(148, 148), (56, 56)]
 
 
-def test_nothing_on_standard_input_is_a_failure_of_that_photo(url: str, photo: Path) -> None:
+@pytest.mark.parametrize("standard_input", ["</dev/null", "<&-"], ids=["empty", "closed"])
+def test_nothing_on_standard_input_is_a_failure_of_that_photo(
+    url: str, photo: Path, standard_input: str
+) -> None:
+    argv = [sys.executable, "-m", "facekit.cli", "detect", "-", str(photo), "--url", url]
     done = subprocess.run(
-        [sys.executable, "-m", "facekit.cli", "detect", "-", str(photo), "--url", url,
-         "--json", "-"],
-        input=b"",
+        ["sh", "-c", f'exec "$@" {standard_input}', "sh", *argv, "--json", "-"],
         capture_output=True,
         timeout=120,
-    )  # fmt: skip
+    )
     assert done.returncode == 1
     empty, good = map(json.loads, done.stdout.splitlines())
     assert empty["photo"] == "-" and "empty" in empty["error"]["message"]
