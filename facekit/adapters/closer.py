@@ -12,7 +12,6 @@ from facekit.adapters.requests import Array, tensor
 from facekit.detection import tiling
 from facekit.detection.clustering import Float64Array, IntArray
 from facekit.detection.search import Search
-from facekit.limits import MAX_BOXES
 from facekit.photos.frames import network_frames, turned_back, turned_size
 
 FRAMES_AT_A_TIME = 8
@@ -170,7 +169,7 @@ class CloserLook:
         boxes = [turned_back(each.boxes_xyxy, self._size_wh, each.rotation_deg) for each in joined]
         owners = np.repeat(np.arange(len(joined)), [len(each.scores) for each in joined])
         order = np.argsort(-np.concatenate([each.scores for each in joined]), kind="stable")
-        kept = tiling.one_a_face(np.concatenate(boxes), owners[:, None], order)[:MAX_BOXES]
+        kept = tiling.one_a_face(np.concatenate(boxes), owners[:, None], order)
         starts = np.searchsorted(owners, np.arange(len(joined)))
         return [
             each.chosen(kept[owners[kept] == i] - start)

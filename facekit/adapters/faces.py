@@ -98,7 +98,9 @@ class TritonPythonModel(PhotoModel):
     async def answer(self, request: Request) -> dict[str, Array]:
         """Return the requested outputs of one request."""
         search, wanted = read_search(request), set(request.requested_output_names())
-        checked = check_batch(read(request, "image"), max_pixels=MAX_BATCH_PIXELS)
+        image = read(request, "image")
+        search.check_photos(len(image))
+        checked = check_batch(image, max_pixels=MAX_BATCH_PIXELS)
         # Who asks for boxes alone does not wait for landmarks.
         estimated = not wanted.isdisjoint(_LANDMARKS)
         answers = [self._one_photo(photo, search, estimated) for photo in checked]

@@ -101,9 +101,15 @@ def detect_call(
     if parameters and model == "facenet_ensemble":
         # An ensemble has no parameters; ``faces`` asked for boxes alone does the same work.
         read_answer, wanted, model = _read_boxes, _BOXES, "faces"
-    turned = (parameters or {}).get("rotations", "off") != "off"
+    chosen = {name for name, value in (parameters or {}).items() if value != "off"}
+    turned = "rotations" in chosen
 
     def read(answer: Any) -> Faces:
+        if chosen and answer.get_output("least_side") is None:
+            raise ResponseError(
+                f"{model}: this server is of an earlier version, which ignores "
+                f"{' and '.join(sorted(chosen))}: update it, or leave them out"
+            )
         faces = read_answer(answer)
         return replace(faces, notes=_notes(faces, turned))
 

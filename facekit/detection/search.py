@@ -10,6 +10,9 @@ from facekit.errors import ConfigError, InputError
 MAX_TILES = 64
 """Tiles of one photo: 64 frames of the network are 1.4 s of one core."""
 
+MAX_FRAMES = 1024
+"""Frames that one request may ask for, of all its photos: about 22 s of one core."""
+
 AUTO_TILES = (4, 16)
 """Tiles of the two steps of ``auto``; each is taken only if the one before gives a reason."""
 
@@ -45,6 +48,17 @@ class Search:
         return cls(
             _tile_counts(tiles), tiles == "auto", _rotations_deg(rotations), rotations == "auto"
         )
+
+    def check_photos(self, count: int) -> None:
+        """Raise InputError if so many photos of one request may take too many frames."""
+        angles = 1 + len(self.rotations_deg)
+        # Of an adaptive choice one angle is searched in tiles.
+        frames = angles + sum(self.tile_counts) * (1 if self.adaptive_rotations else angles)
+        if count * frames > MAX_FRAMES:
+            raise InputError(
+                f"tiles, rotations: {count} photos of up to {frames} frames each; the limit of one "
+                f"request is {MAX_FRAMES:,} frames, so send at most {MAX_FRAMES // frames} photos"
+            )
 
 
 def search_parameters(

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.detection.clustering import Float64Array, IntArray
+from facekit.limits import MAX_BOXES
 
 OVERLAP = 0.25
 """Part of a tile's side that its neighbor shows too: faces up to that size are whole in one."""
@@ -171,20 +172,22 @@ def one_a_face(
     """Choose one box a face of those that were found in several ways.
 
     ``order`` are the indices of boxes float32 (N, 4), those first that are preferred. Boxes whose
-    row of ``found_in`` (N, K) is the same are of different faces. Returns the indices kept.
+    row of ``found_in`` (N, K) is the same are of different faces. Returns the indices kept, of
+    which there are ``MAX_BOXES`` at most: a photo full of faces, in many tiles, takes long else.
     """
-    rest = order
+    _, frames = np.unique(found_in, axis=0, return_inverse=True)
     x1, y1, x2, y2 = boxes_xyxy.astype(np.float64).T
-    area = (x2 - x1) * (y2 - y1)
-    kept = []
-    while len(rest):
-        best, rest = rest[0], rest[1:]
-        kept.append(best)
-        across = np.minimum(x2[best], x2[rest]) - np.maximum(x1[best], x1[rest])
-        down = np.minimum(y2[best], y2[rest]) - np.maximum(y1[best], y1[rest])
+    rows = np.stack([x1, y1, x2, y2, (x2 - x1) * (y2 - y1), frames.ravel(), np.arange(len(x1))])
+    rest = rows[:, order]
+    kept: list[int] = []
+    while rest.shape[1] and len(kept) < MAX_BOXES:
+        best, rest = rest[:, :1], rest[:, 1:]
+        kept.append(int(best[6, 0]))
+        across, down = np.minimum(best[2:4], rest[2:4]) - np.maximum(best[:2], rest[:2])
         shared = np.maximum(across, 0.0) * np.maximum(down, 0.0)
-        same = shared > MAX_IOU * (area[best] + area[rest] - shared)
-        same |= shared > MAX_INSIDE * np.minimum(area[best], area[rest])
-        same &= (found_in[best] != found_in[rest]).any(axis=1)
-        rest = rest[~same]
+        same = shared > MAX_IOU * (best[4] + rest[4] - shared)
+        same |= shared > MAX_INSIDE * np.minimum(best[4], rest[4])
+        same &= best[5] != rest[5]
+        if same.any():
+            rest = rest[:, ~same]
     return np.array(kept, np.intp)

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from facekit import Client, ConfigError, PhotoError
+from facekit import Client, ConfigError, PhotoError, ResponseError
 from tests.fake_triton import FakeTriton, boxes_answer, faces_answer, masks_answer
 
 
@@ -104,6 +104,17 @@ def test_search_parameters_are_sent_only_where_they_are_given(
     client.detect(b"photo", tiles=16, rotations="90,270")
     list(client.detect_many([b"photo"], tiles="auto"))
     assert fake.parameters == [{}, {"tiles": "16", "rotations": "90,270"}, {"tiles": "auto"}]
+
+
+def test_a_server_that_ignores_tiles_is_told_from_one_that_looks_closer(
+    fake: FakeTriton, client: Client
+) -> None:
+    answer = faces_answer(2)
+    del answer["least_side"]
+    fake.answer = lambda *_: answer
+    assert len(client.detect(b"photo", tiles="off")) == 2
+    with pytest.raises(ResponseError, match=r"earlier version, which ignores rotations and tiles"):
+        client.detect(b"photo", tiles=4, rotations="auto")
 
 
 def test_boxes_in_tiles_come_from_faces_without_landmarks(fake: FakeTriton, client: Client) -> None:

@@ -17,6 +17,7 @@ from facekit.detection.tiling import (
     whole,
 )
 from facekit.errors import ConfigError, InputError
+from facekit.limits import MAX_BOXES
 
 SIZES = [(1280, 720), (5120, 1280), (300, 3600), (4032, 3024), (20_000, 10_000), (1, 30_000)]
 
@@ -129,6 +130,16 @@ def test_faces_of_one_frame_are_not_joined() -> None:
     assert join(boxes[:0], np.empty(0, "f"), windows[:0], (1472, 832)).tolist() == []
 
 
+def test_a_photo_full_of_faces_is_joined_in_bounded_time() -> None:
+    size_wh = (14_000, 14_000)
+    tiles = plan_tiles(size_wh, MAX_TILES, 99.0)
+    corners = np.random.default_rng(1).uniform(0, 1960, (len(tiles), 300, 2)) + tiles[:, None, :2]
+    boxes = np.concatenate([corners, corners + 30], axis=2).reshape(-1, 4).astype(np.float32)
+    scores = np.linspace(1, 0.6, len(boxes), dtype=np.float32)
+    kept = join(boxes, scores, tiles.repeat(300, axis=0), size_wh)
+    assert len(kept) == MAX_BOXES
+
+
 @pytest.mark.parametrize(
     ("given", "search"),
     [
@@ -164,6 +175,22 @@ def test_wrong_parameters_are_refused(given: dict[str, object], message: str) ->
         Search.parse(given)
     with pytest.raises(ConfigError, match=message):
         search_parameters(**given)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "most"),
+    [
+        ({}, 1024),
+        ({"tiles": "auto", "rotations": "auto"}, 42),
+        ({"tiles": 64}, 15),
+        ({"tiles": 64, "rotations": "90,180,270"}, 3),
+    ],
+)
+def test_a_request_may_ask_for_so_many_photos(given: dict[str, object], most: int) -> None:
+    search = Search.parse(given)
+    search.check_photos(most)
+    with pytest.raises(InputError, match=f"so send at most {most} photos"):
+        search.check_photos(most + 1)
 
 
 def test_what_is_not_given_is_not_sent() -> None:
