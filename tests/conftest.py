@@ -37,7 +37,7 @@ def servers_live() -> Iterator[None]:
 def public_path(tmp_path: Path) -> Path:
     """The test's own folder, which other users may enter too."""
     for folder in (tmp_path, *tmp_path.parents):
-        if folder.stat().st_mode & 0o001:
-            break
-        folder.chmod(0o755)
+        # Any of them may be shut again: another run of pytest shuts the folder of all runs.
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(0o755)
     return tmp_path
