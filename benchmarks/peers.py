@@ -134,7 +134,7 @@ def measure(
     The result says why a detector has no answers, by name.
     """
     left_out: dict[str, str] = {}
-    found: dict[str, list[Row]] = {name: [] for name in names}
+    found = {name: known_answers(name, out) for name in names}
     run = datetime.now(timezone.utc).isoformat(timespec="seconds")
     with ExitStack() as stack:
         peers = []
@@ -151,13 +151,13 @@ def measure(
                 except (SetupError, OSError) as error:
                     left_out[peer.name] = one_line(f"{labels.photo}: {error}")
                     continue
-                found[peer.name].append({"photo": str(labels.photo), "run": run, **answer})
+                photo = str(labels.photo)
+                found[peer.name][photo] = {"photo": photo, "run": run, **answer}
             bar.advance()
     for name in found.keys() - left_out.keys():
-        kept = {**known_answers(name, out), **{row["photo"]: row for row in found[name]}}
         path = out / f"{name}.jsonl"
         with writing(path):
-            write_whole(path, "".join(json.dumps(row) + "\n" for row in kept.values()))
+            write_whole(path, "".join(json.dumps(row) + "\n" for row in found[name].values()))
     return left_out
 
 
@@ -172,7 +172,10 @@ def known_answers(name: str, out: Path) -> dict[str, Row]:
         return {}
     with reading(path):
         lines = path.read_text("utf-8").splitlines()
-    return {row["photo"]: row for row in map(json.loads, lines)}
+    try:
+        return {row["photo"]: row for row in map(json.loads, lines)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(path, "is damaged; remove it, and run the detector again") from error
 
 
 def labeled(args: argparse.Namespace) -> tuple[list[PhotoLabels], list[str]]:

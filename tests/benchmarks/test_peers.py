@@ -156,6 +156,11 @@ def test_wrong_options_are_told(
     assert "no detector 'yolo': expected some of facekit, yunet" in capsys.readouterr().err
     assert peers.main(["--labels", str(data), "--yunet", str(tmp_path / "none.onnx")]) == 2
     assert "none.onnx: no such file" in capsys.readouterr().err
+    (tmp_path / "deface.jsonl").write_text('{"boxes"')
+    for chosen in ("deface", ""):
+        argv = ["--labels", str(data), "--out", str(tmp_path), "--detectors", chosen]
+        assert peers.main(argv) == 2
+        assert "deface.jsonl: is damaged; remove it, and run the" in capsys.readouterr().err
     bad = tmp_path / "bad.jsonl"
     bad.write_text('{"file": "a.png"}\n')
     assert peers.main(["--labels", str(data), "--ignore", str(bad), "--detectors", ""]) == 2
@@ -175,6 +180,7 @@ def test_the_kit_finds_what_it_serves(
         body = "\n".join(f"{x} {y}" for x, y in face.points_xy)
         (data / f"a_{number}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{body}\n}}\n")
     code, values, _ = run(data, tmp_path, capsys, "--detectors", "facekit")
+    assert values["left_out"] == []
     (row,) = values["detectors"]
     assert code == 0 and row["faces"] == len(found)
     assert (row["AP40"], row["missed"], row["time_ratio"]) == (1, 0, 1)
