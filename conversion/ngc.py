@@ -64,7 +64,7 @@ class Artifact:
 
 
 def base_url(environment: Mapping[str, str] = os.environ) -> str:
-    """Return the server that is asked; raises FetchError if ``FACEKIT_NGC_URL`` is no address."""
+    """Return the server that is asked; a FetchError names a bad ``FACEKIT_NGC_URL``."""
     text = environment.get(URL_VARIABLE, "") or NGC_URL
     try:
         parts = urlsplit(text)

@@ -54,7 +54,7 @@ class Photo:
 def load_image(path: Path) -> Image.Image:
     """Decode a photo as the server does: upright, in RGB, transparent pixels over white.
 
-    Raises DataError if the file is missing, damaged, no picture, or over a limit of
+    Raises DataError if the file is missing, damaged, not a picture, or over a limit of
     ``facekit.limits``.
     """
     try:

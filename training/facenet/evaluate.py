@@ -55,7 +55,7 @@ ALL = replace(NEARLY_ALL, cross_class_iou_threshold=0.5)
 
 
 class Truth(NamedTuple):
-    """A photo, its faces with their classes as their set writes them, and what does not count."""
+    """A photo, its faces with their classes as their set writes them, and regions to ignore."""
 
     image: Image.Image
     boxes: Boxes

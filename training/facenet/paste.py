@@ -1,4 +1,4 @@
-"""Pasting heads, and things that are no face, into frames: crowds that no photo of the sets shows.
+"""Pasting heads, and things that are not faces, into frames: crowds that the sets do not show.
 
 The heads are gray web faces, which no set shows in a scene, and those of the photos.
 """
@@ -19,7 +19,7 @@ ASPECTS = (16 / 9, 3 / 2, 4 / 3, 1.2, 1.0, 3 / 4, 2 / 3)
 """Shapes of photos to stretch a view as, where not as its own photo's."""
 FRAME_ASPECT = 736 / 416
 OTHER_SHARE = 0.2
-"""How often what is pasted is no face."""
+"""Share of the pasted things that are not faces."""
 KINDS = ("portrait", "partial", "people")
 """Kinds of photos whose heads are pasted."""
 
@@ -68,7 +68,7 @@ class Paster:
         self.complete = [each for each in training if each.complete]
 
     def paste(self, rng: np.random.Generator, frame: Frame) -> None:
-        """Paste rows of heads, or a few, over what is no face; smaller than 11 pixels none."""
+        """Paste rows of heads, or a few, of about 11 pixels and more, beside a frame's faces."""
         size = np.array(frame.image.size)
         height = log_uniform(rng, 11, 0.3 * size[1])
         stretch = FRAME_ASPECT / float(rng.choice(ASPECTS)) * float(np.exp(rng.normal(0, 0.08)))
