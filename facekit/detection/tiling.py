@@ -31,6 +31,10 @@ all faces that were found have it, smaller ones are not looked for."""
 MAX_DISTORTION = 2.0
 """Ratio of a frame's two scales above which faces are so squeezed that all may be missed."""
 
+MAX_SQUEEZE, MAX_STRETCH = 1.5, 3.5
+"""Ratio of a frame's scale down to that across, and the reverse, above which only some faces are
+found, even large ones: the network was trained on photos of 16:9 to 2:3, in a frame of 16:9."""
+
 SURE_SCORE = 0.7
 FURTHER_SCORE = 0.6
 """Every further frame brings its share of false faces, most of which score lower than the first.
@@ -88,7 +92,9 @@ def plan_tiles(size_wh: tuple[int, int], most: int, below: float) -> Float64Arra
     sides = np.ceil(np.array(size_wh)[:, None] / (1 + (counts - 1) * (1 - OVERLAP)))
     across, down = sides / _FRAME_WH[:, None]
     # A frame is wide: undistorted, a tile of a thin upright photo would be too low for its faces.
-    finest = min(MAX_DISTORTION * across[0], down[0], 1.0)
+    # A wide photo little higher than a frame stays whole in height: two rows would halve its faces.
+    one_row = down[0] <= MIN_GAIN and across[0] > MAX_SQUEEZE * down[0]
+    finest = min(MAX_DISTORTION * across[0], down[0] if one_row else min(down[0], 1.0))
     shrinks = np.maximum(np.maximum(across[:, None], down[None, :]), finest)
     tiles = np.multiply.outer(counts, counts)
     shrinks[tiles > most] = np.inf
@@ -107,16 +113,18 @@ def plan_tiles(size_wh: tuple[int, int], most: int, below: float) -> Float64Arra
 def call_for_tiles(sides: Float64Array, windows_xyxy: Float64Array) -> bool:
     """Return whether smaller tiles are likely to show faces that have been missed.
 
-    They are where a face was so small in its frame that others may have been too small; and where
-    none was found in the whole photo, or in frames that distort.
+    They are where a face was so small in its frame that others may have been too small, or where
+    frames distort so much that some are missed; and where none was found in the whole photo, or in
+    frames that distort.
 
     Args:
         sides: float64 (N,), ``shortest_sides`` of the faces that were found.
         windows_xyxy: float64 (T, 4), what was looked at.
     """
-    if len(sides):
-        return bool(sides.min() < CLEAR_SIDE)
     across, down = _shrinks(windows_xyxy[:1])[0]
+    if len(sides):
+        distorted = across > MAX_SQUEEZE * down or down > MAX_STRETCH * across
+        return bool(distorted or sides.min() < CLEAR_SIDE)
     return len(windows_xyxy) == 1 or max(across, down) > MAX_DISTORTION * min(across, down)
 
 

@@ -72,6 +72,17 @@ def test_auto_goes_on_where_faces_are_small_or_the_frame_distorts() -> None:
     assert not call_for_tiles(np.empty(0), tiles)
     panorama = plan_tiles((12_000, 300), 4, 99.0)
     assert call_for_tiles(np.empty(0), panorama)
+    # Large faces in a frame that squeezes are no sign that none was missed; in a portrait they are.
+    assert call_for_tiles(np.array([CLEAR_SIDE + 50]), panorama)
+    assert call_for_tiles(np.array([CLEAR_SIDE + 50]), whole((300, 3600)))
+    assert not call_for_tiles(np.array([CLEAR_SIDE + 50]), whole((1080, 1920)))
+
+
+def test_a_long_photo_little_higher_than_a_frame_is_cut_into_one_row() -> None:
+    for size_wh in ((2725, 500), (7266, 480), (6000, 600)):
+        tiles = plan_tiles(size_wh, MAX_TILES, 99.0)
+        assert set(tiles[:, 3] - tiles[:, 1]) == {size_wh[1]}
+    assert len(set(plan_tiles((900, 600), MAX_TILES, 99.0)[:, 1])) == 2
 
 
 def seen_in(window: np.ndarray, faces: np.ndarray) -> np.ndarray:
