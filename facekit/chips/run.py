@@ -40,7 +40,7 @@ among the photo's faces, from 1), ``score``, ``rotation`` (degrees, clockwise as
 ``affine``, the 2 x 3 map from pixels of the upright photo to pixels of the chip. A name that is not
 UTF-8 has escapes, and its bytes stand beside it, as ``chip_hex`` or ``photo_hex``."""
 SKIPPED = "chips.failures.jsonl"
-"""One line for each face or photo without a chip; there is no such file where there is none."""
+"""One line for each face or photo without a chip; absent where every one has a chip."""
 SIZES = (16, 2048)
 """Smallest and largest side of a chip in pixels."""
 

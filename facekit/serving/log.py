@@ -128,7 +128,7 @@ class LogPipe:
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """Return the last ``lines`` lines of a file; none if there is no such file."""
+    """Return the last ``lines`` lines of a file; none if it does not exist."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

@@ -89,10 +89,10 @@ class SqliteStore(Store):
         self._lock = threading.RLock()
         with self._errors():
             if path.is_dir() or not path.parent.is_dir():
-                what = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
+                what = "is a folder" if path.is_dir() else f"its folder is missing: {path.parent}"
                 raise self._failure(what)
             if not create and not path.is_file():
-                raise self._failure("there is no such file")
+                raise self._failure("the file does not exist")
             try:
                 check_sqlite_path(path)
             except ConfigError as error:

@@ -36,7 +36,7 @@ def imdecode(data, how):
 """
 RETINAFACE = """
 from types import SimpleNamespace as Names
-print("a line that is no answer")
+print("a line that is not an answer")
 def detect_faces(image, score_threshold):
     assert image.shape[2] == 3 and score_threshold < 0.1
     points = [Names(x=100 + 10 * k, y=130) for k in range(5)]

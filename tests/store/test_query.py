@@ -164,7 +164,7 @@ def test_what_can_not_be_answered(url, capsys, tmp_path, monkeypatch):
         (["--store", "a.db"], "is not an address of a store"),
         (["--store", "sqlite://a.db"], "expected three slashes"),
         (["--store", "mysql://me:secret@host/db"], "mysql:// is not supported"),
-        (["--store", f"{url}2"], "there is no such file"),
+        (["--store", f"{url}2"], "the file does not exist"),
         (
             ["--store", url, "--dataset", "x", "--by-folder"],
             "has no dataset x, but holiday",

@@ -17,7 +17,7 @@ class TestSqlite(StoreCases):
 
 
 def test_a_missing_file_is_not_made_by_a_question(tmp_path):
-    with pytest.raises(StoreError, match="there is no such file"):
+    with pytest.raises(StoreError, match="the file does not exist"):
         open_store(f"sqlite:///{tmp_path}/a.db", create=False)
     assert not (tmp_path / "a.db").exists()
 
@@ -34,7 +34,7 @@ def test_files_that_are_not_stores(tmp_path):
         ("other", "another program's database"),
         ("empty", "is empty"),
         ("record", "is the record of a run"),
-        ("no/folder", "there is no folder"),
+        ("no/folder", "its folder is missing"),
         ("", "is a folder"),
     ):
         with pytest.raises(StoreError, match=reason):

@@ -89,7 +89,7 @@ def write_frames(root: Path) -> Path:
     return root
 
 
-def write_open_sets(root: Path) -> Path:
+def write_all_sets(root: Path) -> Path:
     """Write photos of every set and split, of which no two look alike."""
     write_sets(root, 2)
     rng = np.random.default_rng(1)
@@ -116,7 +116,7 @@ def write_class_sets(folder: Path) -> Path:
     """Write the sets into ``data`` and their index into ``cache``; return the former."""
     from training.facenet.photos import build_index
 
-    data = write_open_sets(folder / "data")
+    data = write_all_sets(folder / "data")
     # The made-up portraits all look alike: with these there they would be left out as copies.
     shutil.rmtree(data / PORTRAIT_TEST_FOLDER)
     build_index(data, folder / "cache")

@@ -16,8 +16,8 @@ from facekit.labels.listing import split_of  # noqa: E402
 from facekit.landmarks.pose import MEAN_FACE, rotations_of  # noqa: E402
 from tests.training.facesets import (  # noqa: E402
     face_points,
+    write_all_sets,
     write_frames,
-    write_open_sets,
     write_pts,
     write_sets,
 )
@@ -25,7 +25,7 @@ from training import checkpoints  # noqa: E402
 from training.facenet import evaluate as face_evaluate  # noqa: E402
 from training.facenet.__main__ import main as face_command  # noqa: E402
 from training.facenet.export import export as export_detector  # noqa: E402
-from training.facenet.network import OpenNet, save_weights  # noqa: E402
+from training.facenet.network import FaceNetwork, save_weights  # noqa: E402
 from training.facesets import PORTRAIT_TEST_FOLDER, Photo, pts_photos  # noqa: E402
 from training.landmarks import evaluate as landmark_evaluate  # noqa: E402
 from training.landmarks.frames import FRAME_FOLDER  # noqa: E402
@@ -37,7 +37,7 @@ from training.landmarks.recipe import export as export_landmarks  # noqa: E402
 def detector_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Export a detector that is sure of a face of 182 pixels at every cell."""
     folder = tmp_path_factory.mktemp("detector")
-    model = OpenNet()
+    model = FaceNetwork()
     torch.nn.init.zeros_(model.bbox.weight)
     torch.nn.init.zeros_(model.coverage.weight)
     torch.nn.init.constant_(model.bbox.bias, 2.6)
@@ -81,7 +81,7 @@ def test_served_parameters_are_those_of_the_configuration(tmp_path: Path) -> Non
 
 
 def test_detector_figures(tmp_path: Path, detector_file: Path) -> None:
-    data = write_open_sets(tmp_path)
+    data = write_all_sets(tmp_path)
     figures = face_evaluate.evaluate(data, detector_file)
     assert 0 < figures["masks-ilc: AP50"] <= figures["masks-ilc: AP40"] < 1
     assert 0 < figures["masks-ilc, served: precision"] < 0.2
@@ -96,7 +96,7 @@ def test_detector_figures(tmp_path: Path, detector_file: Path) -> None:
 def test_thresholds_are_chosen_on_the_calibration_split(
     tmp_path: Path, detector_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = write_open_sets(tmp_path)
+    data = write_all_sets(tmp_path)
     arguments = ["evaluate", "--data", str(data), "--model", str(detector_file)]
     assert face_command([*arguments, "--split", "calibration"]) == 0
     shown = capsys.readouterr().out

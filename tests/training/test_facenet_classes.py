@@ -19,7 +19,7 @@ from tests.training.facesets import write_class_sets  # noqa: E402
 from training.facenet import frames  # noqa: E402
 from training.facenet.frames import Frame, FrameMaker, class_weights, frame_targets  # noqa: E402
 from training.facenet.masks import draw_mask  # noqa: E402
-from training.facenet.network import OpenNet, load_weights, save_weights  # noqa: E402
+from training.facenet.network import FaceNetwork, load_weights, save_weights  # noqa: E402
 from training.facenet.photos import Photos, Sample, as_boxes  # noqa: E402
 from training.facenet.recipe import class_loss  # noqa: E402
 
@@ -115,7 +115,7 @@ def test_faces_of_known_class_alone_teach_it() -> None:
 
 def test_a_class_scores_the_coverage_times_its_share() -> None:
     torch.manual_seed(0)
-    model = OpenNet(CLASSES).eval()
+    model = FaceNetwork(CLASSES).eval()
     frame = torch.rand(2, 1, 64, 96)
     with torch.no_grad():
         bbox, logit, told = model.logits(frame)
@@ -139,7 +139,7 @@ def test_the_index_keeps_classes_and_points(tmp_path: Path) -> None:
 
 
 def test_weights_of_other_classes_are_named(tmp_path: Path) -> None:
-    save_weights(tmp_path / "a.npz", OpenNet(CLASSES))
+    save_weights(tmp_path / "a.npz", FaceNetwork(CLASSES))
     arrays = dict(np.load(tmp_path / "a.npz"))
     del arrays["sorter.1.weight"]
     np.savez(tmp_path / "a.npz", **arrays)

@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 
 from facekit.errors import DataError  # noqa: E402
 from facekit.labels.listing import split_of, stem_number  # noqa: E402
-from tests.training.facesets import write_open_sets, write_sets  # noqa: E402
+from tests.training.facesets import write_all_sets, write_sets  # noqa: E402
 from training.facenet.photos import LABELED, Photos, build_index, move_boxes  # noqa: E402
 
 # Distances of the sets' top and bottom edges from one detector's boxes, in heights of the face.
@@ -35,7 +35,7 @@ def test_every_set_is_moved_to_the_convention_of_people() -> None:
 
 
 def test_the_index_has_no_evaluation_photo(tmp_path: Path) -> None:
-    data = write_open_sets(tmp_path / "data")
+    data = write_all_sets(tmp_path / "data")
     build_index(data, tmp_path / "cache")
     photos = Photos(tmp_path / "cache")
     measured = [s for s in photos.samples if not s.name.startswith("300w/")]
@@ -53,7 +53,7 @@ def test_the_index_has_no_evaluation_photo(tmp_path: Path) -> None:
 
 
 def test_a_copy_of_an_evaluation_photo_is_left_out(tmp_path: Path) -> None:
-    data = write_open_sets(tmp_path / "data")
+    data = write_all_sets(tmp_path / "data")
     names = [path.stem for path in (data / "masks-ilc/images").glob("*.jpg")]
     hidden = next(name for name in names if split_of(name) == "evaluation")
     other = next(name for name in names if split_of(name) == "training")

@@ -15,14 +15,14 @@ torch = pytest.importorskip("torch")
 
 from facekit.errors import DataError  # noqa: E402
 from facekit.labels.listing import split_of  # noqa: E402
-from tests.training.facesets import write_class_sets, write_open_sets, write_sets  # noqa: E402
+from tests.training.facesets import write_all_sets, write_class_sets, write_sets  # noqa: E402
 from training import checkpoints  # noqa: E402
 from training.facenet import recipe as module  # noqa: E402
 from training.facenet.__main__ import main  # noqa: E402
 from training.facenet.export import export, fit_sigmoid, load_trained  # noqa: E402
-from training.facenet.network import OpenNet, exportable, load_weights, save_weights  # noqa: E402
+from training.facenet.network import FaceNetwork, exportable, load_weights, save_weights  # noqa: E402
 from training.facenet.photos import build_index  # noqa: E402
-from training.facenet.recipe import OpenOptions, OpenRecipe  # noqa: E402
+from training.facenet.recipe import FaceOptions, FaceRecipe  # noqa: E402
 from training.facenet.reliability import reliability  # noqa: E402
 from training.loop import Machine, StepResult, fit  # noqa: E402
 
@@ -45,24 +45,24 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "ROUND_STEPS", 2)
 
 
-def train(kind: type[OpenRecipe], out: Path, cache: Path, **options: Any) -> dict[str, Any]:
+def train(kind: type[FaceRecipe], out: Path, cache: Path, **options: Any) -> dict[str, Any]:
     options = {"steps": 3, "cache": cache, **options}
-    path = fit(kind(OpenOptions(cache, out, **options)), out, Machine(workers=0, device="cpu"))
+    path = fit(kind(FaceOptions(cache, out, **options)), out, Machine(workers=0, device="cpu"))
     return checkpoints.load_checkpoint(path)
 
 
 @pytest.mark.usefixtures("small")
 def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path: Path, cache: Path) -> None:
-    class Killed(OpenRecipe):
-        def step(self, model: OpenNet, step: int, batch: dict[str, Any]) -> StepResult:
+    class Killed(FaceRecipe):
+        def step(self, model: FaceNetwork, step: int, batch: dict[str, Any]) -> StepResult:
             if step == 2:
                 raise KeyboardInterrupt
             return super().step(model, step, batch)
 
-    whole = train(OpenRecipe, tmp_path / "whole", cache)
+    whole = train(FaceRecipe, tmp_path / "whole", cache)
     with pytest.raises(KeyboardInterrupt):
         train(Killed, tmp_path / "killed", cache)
-    resumed = train(OpenRecipe, tmp_path / "killed", cache)
+    resumed = train(FaceRecipe, tmp_path / "killed", cache)
     assert resumed["step"] == whole["step"] == 3
     assert not (whole["shown"] == 1).all()
     for name in ("shown", "next_shown"):
@@ -75,17 +75,17 @@ def test_a_round_shows_hard_photos_more_often_in_batches_made_anew(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "calibration_figures", lambda network, photos: {"AP50": 0.5})
-    recipe = OpenRecipe(OpenOptions(cache, cache, cache=cache))
+    recipe = FaceRecipe(FaceOptions(cache, cache, cache=cache))
     recipe.read()
     recipe.next_shown[0] = 4.0
-    run: Any = SimpleNamespace(last=False, stale=False, kept=OpenNet())
+    run: Any = SimpleNamespace(last=False, stale=False, kept=FaceNetwork())
     assert recipe.end_epoch(run, 0) == {"AP50": 0.5}
     assert run.stale and recipe.shown[0] == 4.0
 
 
 @pytest.mark.usefixtures("small")
 def test_a_run_starts_from_the_weights_of_the_repository(tmp_path: Path, cache: Path) -> None:
-    state = train(OpenRecipe, tmp_path, cache, steps=1, start=WEIGHTS, rate=1e-9)
+    state = train(FaceRecipe, tmp_path, cache, steps=1, start=WEIGHTS, rate=1e-9)
     for name, value in load_trained(WEIGHTS).named_parameters():
         torch.testing.assert_close(state["model"][name], value.detach(), rtol=0, atol=1e-6)
 
@@ -121,7 +121,7 @@ def test_the_weights_export_to_the_tensors_of_facenet(tmp_path: Path) -> None:
 
 
 def test_the_commands_export_and_measure(tmp_path: Path) -> None:
-    data = write_open_sets(tmp_path / "data")
+    data = write_all_sets(tmp_path / "data")
     path, figures = tmp_path / "model.onnx", tmp_path / "figures.json"
     assert main(["export", "--checkpoint", str(WEIGHTS), "--out", str(path)]) == 0
     measure = ["evaluate", "--data", str(data), "--model", str(path), "--split", "calibration"]
@@ -145,7 +145,7 @@ def test_reliability_is_the_share_of_faces_by_score() -> None:
 
 def test_weights_keep_their_calibration(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = OpenNet()
+    network = FaceNetwork()
     network.calibration = np.array([[2.0, -1.0]], np.float32)
     save_weights(tmp_path / "a.npz", network)
     export(tmp_path / "a.npz", tmp_path / "b.npz")
@@ -165,12 +165,12 @@ def test_classes_are_learned_from_the_face_network(tmp_path: Path) -> None:
     data = write_class_sets(tmp_path)
     out, kept, again = (tmp_path / name for name in ("out", "kept.npz", "again.npz"))
     state = train(
-        OpenRecipe, out, tmp_path / "cache", steps=1, start=WEIGHTS, rate=1e-9, classes=classes
+        FaceRecipe, out, tmp_path / "cache", steps=1, start=WEIGHTS, rate=1e-9, classes=classes
     )
     for name, value in load_trained(WEIGHTS).named_parameters():
         torch.testing.assert_close(state["model"][name], value.detach(), rtol=0, atol=1e-6)
     with pytest.raises(DataError, match="with classes mask, no-mask, not no-mask, mask: name ano"):
-        train(OpenRecipe, out, tmp_path / "cache", classes=classes[::-1])
+        train(FaceRecipe, out, tmp_path / "cache", classes=classes[::-1])
     assert state["classes"] == list(classes) and "sorter.1.weight" in state["model"]
     export(out / "checkpoint.pt", kept)
     export(kept, again)

@@ -19,10 +19,10 @@ def _main(arguments: list[str] | None) -> int:
     from facekit.evaluation.plot import check_suffix
     from training.facenet.evaluate import evaluate
     from training.facenet.export import export
-    from training.facenet.recipe import OpenOptions, OpenRecipe
+    from training.facenet.recipe import FaceOptions, FaceRecipe
     from training.steps import make_parsers, run_parsed
 
-    parsers = make_parsers("training.facenet", __doc__, OpenOptions)
+    parsers = make_parsers("training.facenet", __doc__, FaceOptions)
     parsers.train.add_argument(
         "--cache", type=Path, help="folder of the decoded photos; by default OUT/photos"
     )
@@ -54,8 +54,8 @@ def _main(arguments: list[str] | None) -> int:
         check_own(options.plot, is_our_picture)
     return run_parsed(
         options,
-        OpenOptions,
-        OpenRecipe,
+        FaceOptions,
+        FaceRecipe,
         lambda trained, out: export(trained, out, options.cache, options.int8),
         lambda given: evaluate(given.data, given.model, given.split, given.plot),
     )

@@ -23,7 +23,7 @@ from facekit.evaluation.class_scores import ScoredPhoto, frame_scale, height_cur
 from facekit.evaluation.label_classes import ClassMap
 from facekit.labels.listing import split_of
 from training.detector.inference import Detector, OnnxDetector, TorchDetector, find_boxes, frame_ms
-from training.facenet.network import OpenNet
+from training.facenet.network import FaceNetwork
 from training.facenet.photos import (
     EMPTY_FOLDERS,
     ILC_FOLDER,
@@ -142,7 +142,7 @@ def calibration_truths(photos: Photos, kinds: tuple[str, ...]) -> Iterator[Truth
             yield Truth(photos.image(sample), sample.boxes, names, sample.ignored)
 
 
-def calibration_figures(network: OpenNet, photos: Photos) -> dict[str, float]:
+def calibration_figures(network: FaceNetwork, photos: Photos) -> dict[str, float]:
     """Measure an exportable network on crowds and photos without faces kept to choose by."""
     detector = TorchDetector(network, network.classes)
     empty = find_all(detector, calibration_truths(photos, ("empty",)))

@@ -25,7 +25,7 @@ from training.detector.quantize import quantize
 from training.export import check_served, write_onnx
 from training.facenet.evaluate import SMALLEST_COUNTED, calibration_truths, find_all
 from training.facenet.network import (
-    OpenNet,
+    FaceNetwork,
     exportable,
     load_weights,
     no_calibration,
@@ -58,7 +58,7 @@ def fit_sigmoid(pairs: NDArray[np.float64], rounds: int = 50) -> tuple[float, fl
     return float(found[0]), float(found[1])
 
 
-def load_trained(path: Path) -> OpenNet:
+def load_trained(path: Path) -> FaceNetwork:
     """Return the network of a file of weights, or the average of a checkpoint.
 
     Raises:
@@ -68,7 +68,7 @@ def load_trained(path: Path) -> OpenNet:
         return load_weights(path)
     state = load_checkpoint(path)
     try:
-        network = OpenNet(tuple(state.get("classes", ())))
+        network = FaceNetwork(tuple(state.get("classes", ())))
         network.load_state_dict(state["average"])
     except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise DataError(path, "is of another network") from error

@@ -74,7 +74,7 @@ class Unit(nn.Module):
         return nn.Sequential(conv, nn.ReLU())
 
 
-class OpenNet(nn.Module):
+class FaceNetwork(nn.Module):
     """Backbone to stride 32, a join at stride 16, the two heads, and one of classes if any.
 
     Attributes:
@@ -146,7 +146,7 @@ class OpenNet(nn.Module):
         return bbox, torch.sigmoid(coverage)
 
 
-def exportable(network: OpenNet) -> OpenNet:
+def exportable(network: FaceNetwork) -> FaceNetwork:
     """Fold a trained network in place and let it take three channels; return it.
 
     A network without classes gets its calibration into the weights of its coverage.
@@ -174,7 +174,7 @@ def no_calibration(classes: tuple[str, ...]) -> Calibration:
     return np.tile(np.array([1.0, 0.0], np.float32), (max(1, len(classes)), 1))
 
 
-def save_weights(path: Path, network: OpenNet) -> None:
+def save_weights(path: Path, network: FaceNetwork) -> None:
     """Write the weights that are trained as a ``.npz`` file, with the calibration beside them.
 
     Raises:
@@ -188,7 +188,7 @@ def save_weights(path: Path, network: OpenNet) -> None:
         write_whole(path, content.getvalue())
 
 
-def load_weights(path: Path, classes: tuple[str, ...] | None = None) -> OpenNet:
+def load_weights(path: Path, classes: tuple[str, ...] | None = None) -> FaceNetwork:
     """Return the network of a file of ``save_weights``.
 
     Where ``classes`` are given, that is one to train them: what the file lacks is left as new.
@@ -201,7 +201,7 @@ def load_weights(path: Path, classes: tuple[str, ...] | None = None) -> OpenNet:
             arrays = dict(np.load(file, allow_pickle=False))
         calibration = arrays.pop(CALIBRATION).astype(np.float32).reshape(-1, 2)
         known = tuple(arrays.pop(CLASSES, np.array([], np.str_)).tolist())
-        network = OpenNet(known if classes is None else classes)
+        network = FaceNetwork(known if classes is None else classes)
         if classes is None:
             network.calibration = calibration
         elif known != classes:

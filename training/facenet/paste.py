@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
+from facekit.contract import NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.evaluation.class_scores import NO_CLASS
 from training.facenet.photos import Boxes, Photos
 from training.facesets import CROP_FACE_BOX
 
 ASPECTS = (16 / 9, 3 / 2, 4 / 3, 1.2, 1.0, 3 / 4, 2 / 3)
 """Shapes of photos to stretch a view as, where not as its own photo's."""
-FRAME_ASPECT = 736 / 416
+FRAME_ASPECT = NETWORK_WIDTH / NETWORK_HEIGHT
 OTHER_SHARE = 0.2
 """Share of the pasted things that are not faces."""
 KINDS = ("portrait", "partial", "people")

@@ -22,7 +22,7 @@ from training.detector.targets import decode, stack_targets
 from training.devices import half_precision
 from training.facenet.evaluate import calibration_figures
 from training.facenet.frames import FrameMaker, class_weights, frame_targets
-from training.facenet.network import OpenNet, exportable, load_weights
+from training.facenet.network import FaceNetwork, exportable, load_weights
 from training.facenet.photos import INDEX_FILE, Photos, build_index
 from training.facesets import WEBFACE_FILE, read_webfaces
 from training.loop import Run, StepResult, other_run, step_rng
@@ -40,7 +40,7 @@ LOSS_NAMES = ("boxes", "covered", "box_weight", "coverage_weight")
 
 
 @dataclass(frozen=True)
-class OpenOptions(StepOptions):
+class FaceOptions(StepOptions):
     """Options of a run.
 
     ``cache`` is the folder of the decoded photos, by default ``photos`` in ``out``; ``start`` is a
@@ -99,13 +99,13 @@ def class_loss(told: Tensor, weight: Tensor) -> Tensor:
     return CLASS_WEIGHT * cross / weight.sum().clamp(min=LEAST_FACES)
 
 
-class OpenRecipe(StepRecipe):
+class FaceRecipe(StepRecipe):
     """Trains the open face network, or one that tells classes of faces apart."""
 
     title = "Face network"
     figures_label = "calibration photos"
 
-    def __init__(self, options: OpenOptions) -> None:
+    def __init__(self, options: FaceOptions) -> None:
         super().__init__(options)
         self.classes = options.classes
         aps = (f"{name} AP50" for name in self.classes)
@@ -134,13 +134,13 @@ class OpenRecipe(StepRecipe):
         maker = FrameMaker(self.photos, self.shown, web_faces, self.classes)
         return Batches(maker, self.seed)
 
-    def network(self, state: Mapping[str, Any] | None, device: torch.device) -> OpenNet:
+    def network(self, state: Mapping[str, Any] | None, device: torch.device) -> FaceNetwork:
         """Return the network to begin with, or to load a checkpoint into."""
         if self.start and state is None:
             return load_weights(self.start, self.classes)
-        return OpenNet(self.classes)
+        return FaceNetwork(self.classes)
 
-    def step(self, model: OpenNet, step: int, batch: dict[str, Tensor]) -> StepResult:
+    def step(self, model: FaceNetwork, step: int, batch: dict[str, Tensor]) -> StepResult:
         """Return the loss of a batch of ``Batches``."""
         with half_precision(batch["image"].device):
             bbox, logit, told = model.logits(to_unit(batch["image"]))
