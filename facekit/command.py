@@ -19,6 +19,7 @@ _EXIT_SIGNAL = 128
 
 _EXTRAS: dict[str, tuple[str, ...]] = {
     "PIL": ("draw", "data", "evaluate", "train"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11"), ("gateway", "server")),
     "pyarrow": ("parquet",),
     "redis": ("redis",),
     "ray": ("ray",),

@@ -28,9 +28,33 @@ def choose_ports(address: str, wanted: dict[str, int]) -> dict[str, int]:
     with contextlib.ExitStack() as held:
         # All are held open together, so that no free port is handed out twice.
         return {
-            option: int(held.enter_context(_bind(address, port, option)).getsockname()[1])
+            option: int(held.enter_context(listen(address, port, option)).getsockname()[1])
             for option, port in wanted.items()
         }
+
+
+def listen(address: str, port: int, option: str) -> socket.socket:
+    """Return a socket that listens on an IP address, as ``resolve`` returns it.
+
+    ``option`` set the port; 0 is any free one. Raises SetupError if that can't be done.
+    """
+    try:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with contextlib.ExitStack() as on_error:
+            listener = on_error.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            # As the server does: connections of its predecessor in TIME_WAIT do not count.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if address == "::":
+                # So that a port counts as free only if nobody has it over IPv4 either, whatever
+                # the system's default is: gRPC listens on both, and callers of a name may try both.
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listener.bind((address, port))
+            listener.listen(1)
+            on_error.pop_all()
+            return listener
+    except OSError as error:
+        where = f"{host_in_url(address)}:{port} ({option})"
+        raise SetupError(f"Cannot listen on {where}: {_reason(error, address)}") from None
 
 
 def resolve(address: str) -> str:
@@ -60,7 +84,7 @@ def resolve(address: str) -> str:
         )
     if parsed.is_unspecified:
         # Probes come by the loopback address, which containers without IPv6 lack.
-        _bind("::1", 0, "--address ::").close()
+        listen("::1", 0, "--address ::").close()
     return str(parsed)
 
 
@@ -87,26 +111,6 @@ def address_arguments(address: str) -> list[str]:
         f"--grpc-address={host_in_url(address)}",
         f"--metrics-address={http}",
     ]
-
-
-def _bind(address: str, port: int, option: str) -> socket.socket:
-    try:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with contextlib.ExitStack() as on_error:
-            listener = on_error.enter_context(socket.socket(family, socket.SOCK_STREAM))
-            # As the server does: connections of its predecessor in TIME_WAIT do not count.
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if address == "::":
-                # So that a port counts as free only if nobody has it over IPv4 either, whatever
-                # the system's default is: gRPC listens on both, and callers of a name may try both.
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-            listener.bind((address, port))
-            listener.listen(1)
-            on_error.pop_all()
-            return listener
-    except OSError as error:
-        where = f"{host_in_url(address)}:{port} ({option})"
-        raise SetupError(f"Cannot listen on {where}: {_reason(error, address)}") from None
 
 
 def _reason(error: OSError, address: str) -> str:

@@ -20,6 +20,7 @@ facekit.faces facekit.photos facekit.shared_pages
 facekit.backends facekit.adapters facekit.selection
 facekit.client facekit.labels
 facekit.draw facekit.serving facekit.pipelines facekit.annotations facekit.report
+facekit.gateway
 facekit.runs facekit.datasets facekit.evaluation facekit.store facekit.chips facekit.sheet
 facekit.annotate
 facekit.cli

@@ -1,0 +1,86 @@
+"""``facekit gateway``: the HTTP front alone, before one or several servers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facekit.cli import timeout
+from facekit.cli._listening import add_access, add_tls, listed, tls_files
+
+if TYPE_CHECKING:
+    from facekit.gateway.settings import GatewaySettings
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the subcommand and its options."""
+    parser = subparsers.add_parser(
+        "gateway",
+        help="HTTP in front of servers: KServe's protocol, REST, a page",
+        description="Listen for HTTP and pass requests on to one or several Triton servers by "
+        "gRPC. `facekit serve` runs one by itself; this is for servers elsewhere.",
+        epilog="Options that name an environment variable take it as their default.",
+    )
+    url_help = "gRPC of the servers, with commas between them (localhost:8001)"
+    parser.add_argument("--url", default="localhost:8001", metavar="HOST:PORT,...", help=url_help)
+    parser.add_argument(
+        "--server-tls-cert",
+        type=Path,
+        metavar="FILE",
+        help="the servers' PEM certificate: their gRPC is encrypted, and this one is trusted",
+    )
+    parser.add_argument("--http-port", type=int, default=8000, metavar="N", help="port (8000)")
+    parser.add_argument(
+        "--address", default="127.0.0.1", metavar="IP", help="address to listen on (127.0.0.1)"
+    )
+    parser.add_argument(
+        "--timeout",
+        type=timeout,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long a server may take for one request (30)",
+    )
+    add_tls(parser)
+    add_access(parser)
+    parser.add_argument(
+        "--trusted-proxies",
+        default="",
+        metavar="IP,...",
+        help="proxies whose X-Forwarded-For names the client",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal, and return the exit status."""
+    from facekit.gateway.server import serve
+    from facekit.serving import ports
+    from facekit.text import show
+
+    address = ports.resolve(args.address)
+    listener = ports.listen(address, args.http_port, "--http-port")
+    settings = settings_of(args, address)
+    serve(settings, listener, partial(show, stream=sys.stderr))
+    return 0
+
+
+def settings_of(args: argparse.Namespace, address: str) -> GatewaySettings:
+    """Return what the options say."""
+    from facekit.gateway.settings import GatewaySettings
+
+    certificate, key = tls_files(args) or (None, None)
+    return GatewaySettings(
+        urls=listed(args.url),
+        address=address,
+        port=args.http_port,
+        timeout_s=args.timeout,
+        server_certificate=args.server_tls_cert,
+        certificate=certificate,
+        key=key,
+        tokens=args.tokens,
+        origins=listed(args.cors),
+        rate_per_s=args.rate,
+        trusted_proxies=listed(args.trusted_proxies),
+    )

@@ -1,0 +1,85 @@
+"""The gateway's application: its routes, and what stands before them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+import facekit
+from facekit.errors import FacekitError
+from facekit.gateway.access import Rates, Tokens
+from facekit.gateway.bodies import Bodies
+from facekit.gateway.counts import Counts
+from facekit.gateway.front import Front
+from facekit.gateway.problems import ProblemError, problem_of
+from facekit.gateway.settings import GatewaySettings
+from facekit.gateway.upstream import Upstream
+
+
+def create_app(settings: GatewaySettings, counts: Counts, say: Callable[[str], None]) -> FastAPI:
+    """Return the application; routes find ``upstream``, ``bodies``, ``counts`` in its state.
+
+    Raises DataError if the file of tokens can't be used, and ConfigError for a wrong address.
+    """
+    upstream = Upstream(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await upstream.close()
+
+    app = FastAPI(
+        title="facekit",
+        version=facekit.__version__,
+        description="Boxes and landmarks of faces in photos.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.state.upstream = upstream
+    app.state.bodies = Bodies(settings.limits)
+    app.state.counts = counts
+    _handle_errors(app, counts)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["Inference-Header-Content-Length", "Retry-After"],
+        )
+    app.add_middleware(
+        Front,
+        limits=settings.limits,
+        counts=counts,
+        tokens=None if settings.tokens is None else Tokens(settings.tokens, say),
+        rates=None if settings.rate_per_s is None else Rates(settings.rate_per_s),
+    )
+    return app
+
+
+def _handle_errors(app: FastAPI, counts: Counts) -> None:
+    def answer(problem: ProblemError) -> Response:
+        counts.refuse(problem.reason)
+        return problem.response()
+
+    def of_http(_request: Request, error: Any) -> Response:
+        return answer(ProblemError(error.status_code, str(error.detail), headers=error.headers))
+
+    def of_validation(_request: Request, error: Any) -> Response:
+        where = "; ".join(
+            f"{'.'.join(map(str, each['loc'][1:] or each['loc']))}: {each['msg']}"
+            for each in error.errors()
+        )
+        return answer(ProblemError(422, where, reason="input"))
+
+    app.add_exception_handler(ProblemError, lambda _request, error: answer(error))
+    app.add_exception_handler(FacekitError, lambda _request, error: answer(problem_of(error)))
+    app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(RequestValidationError, of_validation)

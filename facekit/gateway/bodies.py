@@ -1,0 +1,120 @@
+"""Reads the body of a request, within limits on bytes, time and memory."""
+
+import asyncio
+import time
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.requests import ClientDisconnect, Request
+
+from facekit.gateway.problems import ProblemError
+from facekit.gateway.settings import GatewayLimits
+
+_WINDOW_BITS = {"gzip": 31, "deflate": 15}
+"""Of zlib, by the name of the encoding in HTTP: ``deflate`` there is zlib's format."""
+
+
+class Bodies:
+    """The bodies of all requests of a gateway, which share its memory."""
+
+    def __init__(self, limits: GatewayLimits) -> None:
+        self._limits = limits
+        self._held_bytes = 0
+
+    @asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[bytes]:
+        """Read a whole body, decompressed; its memory counts until the block ends.
+
+        Raises ProblemError: 400 for a wrong length or broken compression, 408 for one that comes
+        too slowly, 413 for one that is too long, 415 for an unknown encoding, 503 while the bodies
+        of others fill the memory.
+        """
+        taken = _Taken(self)
+        try:
+            data = await self._collect(request, taken)
+            encoding = request.headers.get("content-encoding", "identity").strip().lower()
+            if encoding != "identity":
+                data = self._decompressed(data, encoding, taken)
+            yield data
+        finally:
+            self._held_bytes -= taken.bytes
+
+    async def _collect(self, request: Request, taken: "_Taken") -> bytes:
+        limits = self._limits
+        length = request.headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > limits.body_bytes:
+            raise _too_long(f"{int(length):,} bytes", limits.body_bytes)
+        parts: list[bytes] = []
+        started = time.monotonic()
+        stream = request.stream().__aiter__()
+        while True:
+            try:
+                part = await asyncio.wait_for(stream.__anext__(), limits.idle_timeout_s)
+            except StopAsyncIteration:
+                break
+            except asyncio.TimeoutError:
+                raise _too_slow(f"nothing came for {limits.idle_timeout_s:g} s") from None
+            except ClientDisconnect:
+                raise ProblemError(
+                    400, "the connection ended within the body", reason="gone"
+                ) from None
+            parts.append(part)
+            taken.add(len(part))
+            if taken.bytes > limits.body_bytes:
+                raise _too_long("it", limits.body_bytes)
+            elapsed_s = time.monotonic() - started
+            if elapsed_s > limits.idle_timeout_s:
+                rate = taken.bytes / elapsed_s
+                if rate < limits.slowest_bytes_per_s:
+                    raise _too_slow(f"{rate:,.0f} bytes/s")
+        return b"".join(parts)
+
+    def _decompressed(self, data: bytes, encoding: str, taken: "_Taken") -> bytes:
+        if encoding not in _WINDOW_BITS:
+            known = ", ".join(_WINDOW_BITS)
+            raise ProblemError(
+                415,
+                f"Content-Encoding: expected {known} or none, got {encoding[:40]!r}",
+                headers={"Accept-Encoding": known},
+            )
+        decoder = zlib.decompressobj(_WINDOW_BITS[encoding])
+        most = self._limits.body_bytes
+        try:
+            whole = decoder.decompress(data, most + 1)
+        except zlib.error as error:
+            raise ProblemError(400, f"the body is not {encoding}: {error}") from None
+        if len(whole) > most:
+            raise _too_long("decompressed it", most)
+        if not decoder.eof or decoder.unused_data:
+            raise ProblemError(400, f"the body is not one whole {encoding} stream")
+        taken.add(len(whole))
+        return whole
+
+    def hold(self, count: int) -> None:
+        """Count bytes that are held; raises ProblemError if all bodies together are too large."""
+        if self._held_bytes + count > self._limits.bodies_bytes:
+            raise ProblemError(
+                503, "the requests under way fill the memory; try again", reason="memory"
+            )
+        self._held_bytes += count
+
+
+class _Taken:
+    """What one request holds of the memory of all."""
+
+    def __init__(self, bodies: Bodies) -> None:
+        self._bodies = bodies
+        self.bytes = 0
+
+    def add(self, count: int) -> None:
+        self._bodies.hold(count)
+        self.bytes += count
+
+
+def _too_long(what: str, most: int) -> ProblemError:
+    return ProblemError(413, f"the body: {what} is over the limit of {most:,} bytes", reason="size")
+
+
+def _too_slow(what: str) -> ProblemError:
+    return ProblemError(408, f"the body came too slowly: {what}", reason="slow")

@@ -1,0 +1,126 @@
+"""What every request passes: access, counts, safe headers, and an end to each connection."""
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from facekit.gateway.access import Rates, Tokens
+from facekit.gateway.counts import Counts
+from facekit.gateway.problems import ProblemError
+from facekit.gateway.settings import GatewayLimits
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+"""Of every answer that does not set its own."""
+
+OPEN_PATHS = frozenset(
+    {"/", "/page.css", "/page.js", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
+)
+"""What is answered without a token: probes, and the page that asks for one."""
+
+# After an error in mid-body the rest is read for so long, since a client that still sends would
+# see a broken connection in place of the answer.
+_LINGER_S = 2.0
+
+
+class Front:
+    """Pure ASGI middleware around the application."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        limits: GatewayLimits,
+        counts: Counts,
+        tokens: Tokens | None,
+        rates: Rates | None,
+    ) -> None:
+        self._app = app
+        self._limits = limits
+        self._counts = counts
+        self._tokens = tokens
+        self._rates = rates
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        self._counts.begin()
+        exchange = _Exchange(scope, receive, send, self._limits.idle_timeout_s)
+        try:
+            try:
+                self._admit(scope)
+                await self._app(scope, exchange.receive, exchange.send)
+            except ProblemError as problem:
+                self._counts.refuse(problem.reason)
+                await problem.response()(scope, exchange.receive, exchange.send)
+        finally:
+            self._counts.end()
+
+    def _admit(self, scope: Scope) -> None:
+        path: str = scope["path"]
+        if path in OPEN_PATHS or path.startswith("/docs/"):
+            return
+        client = scope["client"][0] if scope["client"] else ""
+        if self._tokens is not None and scope["method"] != "OPTIONS":
+            client = self._tokens.name_of(Headers(scope=scope).get("authorization", ""))
+        if self._rates is not None:
+            self._rates.take(client)
+
+
+class _Exchange:
+    """One request and its answer, as the application sees them."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, idle_timeout_s: float) -> None:
+        self._receive = receive
+        self._send = send
+        self._idle_timeout_s = idle_timeout_s
+        self._abort = scope.get("state", {}).get("abort")
+        headers = Headers(scope=scope)
+        self._unread = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] != "http.request" or not message.get("more_body", False):
+            self._unread = False
+        return message
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+            if self._unread:
+                headers["Connection"] = "close"
+        elif self._unread and not message.get("more_body", False):
+            await self._sent({**message, "more_body": True})
+            await self._linger()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._sent(message)
+
+    async def _sent(self, message: MutableMapping[str, Any]) -> None:
+        try:
+            await asyncio.wait_for(self._send(message), self._idle_timeout_s)
+        except asyncio.TimeoutError:  # the caller does not read its answer
+            if self._abort is not None:
+                self._abort()
+
+    async def _linger(self) -> None:
+        async def drain() -> None:
+            while self._unread:
+                await self.receive()
+
+        try:
+            await asyncio.wait_for(drain(), _LINGER_S)
+        except asyncio.TimeoutError:
+            pass
