@@ -16,6 +16,7 @@ from facekit.gateway.access import Rates, Tokens
 from facekit.gateway.bodies import Bodies
 from facekit.gateway.counts import Counts
 from facekit.gateway.front import Front
+from facekit.gateway.pages import router as pages
 from facekit.gateway.problems import ProblemError, problem_of
 from facekit.gateway.settings import GatewaySettings
 from facekit.gateway.upstream import Upstream
@@ -46,6 +47,7 @@ def create_app(settings: GatewaySettings, counts: Counts, say: Callable[[str], N
     app.state.bodies = Bodies(settings.limits)
     app.state.counts = counts
     _handle_errors(app, counts)
+    app.include_router(pages)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facekit.gateway.access import Rates, Tokens
 from facekit.gateway.counts import Counts
+from facekit.gateway.pages import FILES
 from facekit.gateway.problems import ProblemError
 from facekit.gateway.settings import GatewayLimits
 
@@ -22,9 +23,7 @@ HEADERS = {
 }
 """Of every answer that does not set its own."""
 
-OPEN_PATHS = frozenset(
-    {"/", "/page.css", "/page.js", "/docs", "/openapi.json", "/v2/health/live", "/v2/health/ready"}
-)
+OPEN_PATHS = frozenset({*FILES, "/openapi.json", "/v2/health/live", "/v2/health/ready"})
 """What is answered without a token: probes, and the page that asks for one."""
 
 # After an error in mid-body the rest is read for so long, since a client that still sends would
@@ -69,7 +68,7 @@ class Front:
 
     def _admit(self, scope: Scope) -> None:
         path: str = scope["path"]
-        if path in OPEN_PATHS or path.startswith("/docs/"):
+        if path in OPEN_PATHS:
             return
         client = scope["client"][0] if scope["client"] else ""
         if self._tokens is not None and scope["method"] != "OPTIONS":

@@ -1,0 +1,3 @@
+// The description of the calls, by Swagger UI.
+
+SwaggerUIBundle({ url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null });
