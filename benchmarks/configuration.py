@@ -121,7 +121,7 @@ class ServerInfo:
 
     def __init__(self, url: str) -> None:
         # With the options of every client of the kit, such as no proxy to this machine's servers.
-        self._client = triton.InferenceServerClient(**Connection(url, MAX_TIMEOUT_S).arguments())
+        self._client = Connection(url, MAX_TIMEOUT_S).opened(triton.InferenceServerClient)
 
     def close(self) -> None:
         """Close the connection."""

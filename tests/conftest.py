@@ -21,7 +21,7 @@ def pytest_sessionstart() -> None:
 @pytest.fixture(scope="session")
 def server() -> Iterator[EmbeddedServer]:
     """The real embedded Triton on the kit's own model repository."""
-    with shared(EmbeddedServer()) as running:
+    with shared(EmbeddedServer(http_port=0)) as running:
         yield running
 
 

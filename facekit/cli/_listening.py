@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from facekit.cli import positive_number
 from facekit.errors import SetupError
 
 
@@ -37,7 +38,7 @@ def add_access(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--rate",
-        type=float,
+        type=positive_number,
         metavar="N",
         help="HTTP requests a second that one client may send (default: any number)",
     )
@@ -47,6 +48,18 @@ def add_access(parser: argparse.ArgumentParser) -> None:
         metavar="ORIGIN,...",
         help="other sites whose pages may call this server, such as https://example.org",
     )
+    parser.add_argument(
+        "--trusted-proxies",
+        default="",
+        metavar="IP,...",
+        help="proxies whose X-Forwarded-For names the client",
+    )
+
+
+def access_arguments(args: argparse.Namespace) -> list[str]:
+    """Return the options of :func:`add_access`, but for the tokens, as they were given."""
+    given = [f"--cors={args.cors}", f"--trusted-proxies={args.trusted_proxies}"]
+    return given if args.rate is None else [*given, f"--rate={args.rate}"]
 
 
 def variable(name: str) -> str | None:

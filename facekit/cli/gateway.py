@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from facekit.cli import timeout
-from facekit.cli._listening import add_access, add_tls, listed, tls_files
+from facekit.cli._listening import add_access, add_tls, listed, tls_files, variable
 
 if TYPE_CHECKING:
     from facekit.gateway.settings import GatewaySettings
@@ -46,11 +46,14 @@ def add_parser(subparsers: Any) -> None:
     add_tls(parser)
     add_access(parser)
     parser.add_argument(
-        "--trusted-proxies",
-        default="",
-        metavar="IP,...",
-        help="proxies whose X-Forwarded-For names the client",
+        "--grpc-port",
+        type=int,
+        metavar="N",
+        help="with --tokens: let their holders in by gRPC too (default: no gRPC)",
     )
+    # What `facekit serve` tells the gateway that it starts.
+    parser.add_argument("--metrics-url", help=argparse.SUPPRESS)
+    parser.add_argument("--metrics-port", type=int, default=0, help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -60,21 +63,27 @@ def run(args: argparse.Namespace) -> int:
     from facekit.text import show
 
     address = ports.resolve(args.address)
-    listener = ports.listen(address, args.http_port, "--http-port")
     settings = settings_of(args, address)
-    serve(settings, listener, partial(show, stream=sys.stderr))
+    listener = ports.listen(address, args.http_port, "--http-port")
+    metrics = None
+    if settings.metrics_url is not None:
+        metrics = ports.listen(address, args.metrics_port, "--metrics-port")
+    serve(settings, listener, metrics, partial(show, stream=sys.stderr))
     return 0
 
 
 def settings_of(args: argparse.Namespace, address: str) -> GatewaySettings:
     """Return what the options say."""
     from facekit.gateway.settings import GatewaySettings
+    from facekit.serving.gateway import SECRET_VARIABLE
 
     certificate, key = tls_files(args) or (None, None)
     return GatewaySettings(
         urls=listed(args.url),
         address=address,
-        port=args.http_port,
+        grpc_port=args.grpc_port,
+        metrics_url=args.metrics_url,
+        secret=variable(SECRET_VARIABLE) if args.tokens else None,
         timeout_s=args.timeout,
         server_certificate=args.server_tls_cert,
         certificate=certificate,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import signal
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from facekit.cli._listening import access_arguments, add_access, add_tls, tls_files, variable
 from facekit.errors import SetupError
 
 if TYPE_CHECKING:
@@ -73,21 +73,8 @@ def add_parser(subparsers: Any) -> None:
         help="refuse loading models, shared memory, trace and log settings; only inference is "
         "allowed",
     )
-    parser.add_argument(
-        "--tls-cert",
-        type=Path,
-        default=_variable("FACEKIT_TLS_CERT"),
-        metavar="FILE",
-        help="PEM certificate: with --tls-key gRPC is encrypted; HTTP and metrics never are (also "
-        "FACEKIT_TLS_CERT)",
-    )
-    parser.add_argument(
-        "--tls-key",
-        type=Path,
-        default=_variable("FACEKIT_TLS_KEY"),
-        metavar="FILE",
-        help="PEM key of --tls-cert, without a password (also FACEKIT_TLS_KEY)",
-    )
+    add_tls(parser)
+    add_access(parser)
     parser.add_argument(
         "--log-file",
         metavar="FILE",
@@ -131,20 +118,15 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _server(args: argparse.Namespace) -> TritonServer:
+    from facekit.gateway.access import Tokens
     from facekit.serving.embedded import EmbeddedServer
     from facekit.serving.repository import COLORS, default_model_repository
     from facekit.serving.stock import DEFAULT_ROOT, StockServer
     from facekit.serving.tls import Tls
 
-    tls = None
-    if args.tls_cert is not None or args.tls_key is not None:
-        if args.tls_cert is None or args.tls_key is None:
-            given, missing = ("cert", "key") if args.tls_key is None else ("key", "cert")
-            raise SetupError(
-                f"--tls-{given} is given and --tls-{missing} is not: TLS needs both "
-                "(FACEKIT_TLS_CERT and FACEKIT_TLS_KEY)."
-            )
-        tls = Tls(Path(args.tls_cert).absolute(), Path(args.tls_key).absolute())
+    files = tls_files(args)
+    if args.tokens is not None:
+        Tokens(args.tokens, lambda line: None)  # a file that can't be used ends the start here
     _check_config_name(args.model_repository or default_model_repository(), args.config_name)
     options: dict[str, Any] = {
         "http_port": args.http_port,
@@ -152,7 +134,9 @@ def _server(args: argparse.Namespace) -> TritonServer:
         "metrics_port": args.metrics_port,
         "address": args.address,
         "log_file": args.log_file,
-        "tls": tls,
+        "tls": None if files is None else Tls(*files),
+        "tokens": None if args.tokens is None else Path(args.tokens).absolute(),
+        "gateway_args": access_arguments(args),
         "color": _chosen("FACEKIT_COLOR", args.color, COLORS),
         "restrict_management": args.restrict_management,
     }
@@ -176,13 +160,8 @@ def _check_config_name(repository: Path, name: str | None) -> None:
         )
 
 
-def _variable(name: str) -> str | None:
-    """Return an environment variable; an empty one, as Compose sets it, counts as unset."""
-    return os.environ.get(name) or None
-
-
 def _chosen(name: str, given: str | None, known: tuple[str, ...]) -> str | None:
-    value = given or _variable(name)
+    value = given or variable(name)
     if value is not None and value not in known:
         raise SetupError(f"{name}: expected {' or '.join(known)}, got {value!r}.")
     return value

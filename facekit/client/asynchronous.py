@@ -145,7 +145,7 @@ class AsyncClient(Connected):
         if self._triton is None:
             arguments = await asyncio.to_thread(self._connection.arguments)
             # Another task may have been faster.
-            self._triton = self._triton or InferenceServerClient(**arguments)
+            self._triton = self._triton or self._connection.opened(InferenceServerClient, arguments)
         return self._triton
 
     async def _run(self, call: Call[Result]) -> Result:

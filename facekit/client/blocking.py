@@ -46,6 +46,8 @@ class Client(Connected, Closing):
         server_name: Name in the server's certificate, where it is not the host of ``url``.
         tls_certificate: PEM file of the server's own certificate: the connection is encrypted, and
             only this certificate is trusted, whatever its name. Instead of ``ssl`` and its files.
+        token: What a server asks for that lets in only callers it knows; by default that of the
+            environment's ``FACEKIT_TOKEN``.
 
     Raises:
         ConfigError: An option is wrong, or a certificate file cannot be read.
@@ -186,7 +188,7 @@ class Client(Connected, Closing):
     def _open(self) -> InferenceServerClient:
         with self._opening:
             if self._triton is None:
-                self._triton = InferenceServerClient(**self._connection.arguments())
+                self._triton = self._connection.opened(InferenceServerClient)
             return self._triton
 
     def _run(self, call: Call[Result]) -> Result:

@@ -7,9 +7,10 @@ import os
 import re
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tritonclient.grpc import MAX_GRPC_MESSAGE_SIZE
 from tritonclient.utils import InferenceServerException
@@ -28,6 +29,10 @@ NO_PROXY: tuple[tuple[str, int | str], ...] = (
 
 # An IPv6 address is in brackets, so that its colons are not taken for the port's.
 _HOST_AND_PORT = re.compile(r"([^\s:/\[\]]+|\[[0-9A-Fa-f:.]+(?:%[\w.-]+)?\]):([0-9]{1,5})|unix:\S+")
+_TOKEN = re.compile(r"[!-~]+")
+
+Client = TypeVar("Client", bound=Any)
+Self = TypeVar("Self", bound="Connected")
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Connection:
     certificate_chain: str | os.PathLike[str] | None = None
     server_name: str | None = None
     tls_certificate: str | os.PathLike[str] | None = None
+    token: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if self.url.startswith(("http://", "https://", "grpc://", "grpcs://")):
@@ -65,7 +72,26 @@ class Connection:
             raise ConfigError(
                 f"timeout_s: expected seconds > 0 and <= {MAX_TIMEOUT_S:,}, got {self.timeout_s}"
             )
+        token = self.token or os.environ.get("FACEKIT_TOKEN") or None
+        object.__setattr__(self, "token", token)
+        if token is not None and not _TOKEN.fullmatch(token):
+            raise ConfigError("token: expected printable ASCII without spaces (or FACEKIT_TOKEN)")
         self._check_encryption()
+
+    def opened(
+        self, kind: Callable[..., Client], arguments: dict[str, Any] | None = None
+    ) -> Client:
+        """Return one of tritonclient's gRPC clients, which sends token and headers with each call.
+
+        ``arguments`` are those that ``arguments()`` gave before; errors are as there.
+        """
+        client = kind(**(arguments or self.arguments()))
+        sent = dict(self.headers)
+        if self.token is not None:
+            sent["authorization"] = f"Bearer {self.token}"
+        if sent:
+            client.register_plugin(lambda request: request.headers.update(sent))
+        return client
 
     def _check_encryption(self) -> None:
         files = ("root_certificates", "private_key", "certificate_chain", "tls_certificate")
@@ -148,6 +174,7 @@ class Connected:
         certificate_chain: str | os.PathLike[str] | None = None,
         server_name: str | None = None,
         tls_certificate: str | os.PathLike[str] | None = None,
+        token: str | None = None,
     ) -> None:
         self._closed = False
         self._connection = Connection(
@@ -159,11 +186,19 @@ class Connected:
             certificate_chain,
             server_name,
             tls_certificate,
+            token,
         )
         # The first call creates tritonclient's own client: gRPC's asyncio binds it to the running
         # event loop, and a pinned certificate is fetched from the server.
         self._triton: Any = None
         self._opening = threading.Lock()
+
+    @classmethod
+    def over(cls: type[Self], connection: Connection) -> Self:
+        """Return the client of a connection whose options were checked already."""
+        client = cls(connection.url)
+        client._connection = connection
+        return client
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.url!r})"

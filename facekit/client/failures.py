@@ -8,6 +8,7 @@ from tritonclient.utils import InferenceServerException
 
 from facekit.errors import (
     BoxError,
+    ConfigError,
     DeadlineError,
     FacekitError,
     InputError,
@@ -56,6 +57,8 @@ def translate(
         return ServerUnavailableError(f"{url} could not answer, try again: {text}{hint}")
     if code == "INVALID_ARGUMENT":
         return _refused(text, lower, model)
+    if code == "UNAUTHENTICATED":
+        return ConfigError(f"{url} lets in only callers with a token (FACEKIT_TOKEN): {text}")
     if code == "UNIMPLEMENTED":
         return ResponseError(f"{url} speaks gRPC but is not a Triton server: {text}")
     return ServerError(f"{model}: {text}" + (f" ({code})" if code else ""))

@@ -43,14 +43,16 @@ def new_token(path: Path, name: str) -> str:
 class Tokens:
     """The tokens of a file, which is read again whenever it has changed.
 
-    A file that is missing or can't be read lets nobody in; ``say`` is told why.
+    A file that is missing or can't be read lets nobody in; ``say`` is told why. ``own`` is a token
+    of the server itself, in no file.
 
     Raises:
         DataError: At the start, the file can't be read or a line of it is wrong.
     """
 
-    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, say: Callable[[str], None], own: str | None = None) -> None:
         self._path = path
+        self._own = {} if own is None else {_hash(own): "facekit"}
         self._say = say
         self._names = _read(path)
         self._state = self._now()
@@ -65,7 +67,11 @@ class Tokens:
         scheme, _, token = authorization.partition(" ")
         given = _hash(token.strip()) if scheme.lower() == "bearer" and token.strip() else ""
         # Every hash is compared, each in constant time.
-        found = [name for known, name in self._names.items() if hmac.compare_digest(known, given)]
+        found = [
+            name
+            for known, name in {**self._names, **self._own}.items()
+            if hmac.compare_digest(known, given)
+        ]
         if not found:
             what = "this token is not known" if given else "this server asks for a token"
             raise ProblemError(

@@ -15,6 +15,7 @@ from facekit.errors import FacekitError
 from facekit.gateway.access import Rates, Tokens
 from facekit.gateway.bodies import Bodies
 from facekit.gateway.counts import Counts
+from facekit.gateway.door import Door, open_door
 from facekit.gateway.front import Front
 from facekit.gateway.pages import router as pages
 from facekit.gateway.problems import ProblemError, problem_of
@@ -29,9 +30,19 @@ def create_app(settings: GatewaySettings, counts: Counts, say: Callable[[str], N
     """
     upstream = Upstream(settings)
 
+    tokens = None
+    if settings.tokens is not None:
+        tokens = Tokens(settings.tokens, say, settings.secret)
+    rates = None if settings.rate_per_s is None else Rates(settings.rate_per_s)
+
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        door = None
+        if tokens is not None and settings.grpc_port is not None:
+            door = await open_door(settings, Door(upstream, tokens, rates))
         yield
+        if door is not None:
+            await door.stop(grace=None)
         await upstream.close()
 
     app = FastAPI(
@@ -60,8 +71,8 @@ def create_app(settings: GatewaySettings, counts: Counts, say: Callable[[str], N
         Front,
         limits=settings.limits,
         counts=counts,
-        tokens=None if settings.tokens is None else Tokens(settings.tokens, say),
-        rates=None if settings.rate_per_s is None else Rates(settings.rate_per_s),
+        tokens=tokens,
+        rates=rates,
     )
     return app
 

@@ -5,10 +5,13 @@ import socket
 from collections.abc import Callable
 
 import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from facekit.errors import SetupError
 from facekit.gateway.app import create_app
 from facekit.gateway.counts import Counts
+from facekit.gateway.front import Front
+from facekit.gateway.metrics import metrics_app
 from facekit.gateway.protocol import limited_protocol
 from facekit.gateway.settings import GatewaySettings
 
@@ -18,16 +21,23 @@ _KEEP_ALIVE_S = 60
 _BACKLOG = 512
 
 
-def serve(settings: GatewaySettings, listener: socket.socket, say: Callable[[str], None]) -> None:
-    """Serve on a socket that is bound already, until SIGTERM or SIGINT.
+def serve(
+    settings: GatewaySettings,
+    listener: socket.socket,
+    metrics: socket.socket | None,
+    say: Callable[[str], None],
+) -> None:
+    """Serve on sockets that are bound already, until SIGTERM or SIGINT.
 
-    Raises DataError, ConfigError or SetupError for settings that can't be used.
+    Those who come by the second one get ``settings.metrics_url`` and nothing else. Raises
+    DataError, ConfigError or SetupError for settings that can't be used.
     """
     counts = Counts()
     # What a caller sends is no event of the server's; errors of our own are.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    app = create_app(settings, counts, say)
     config = uvicorn.Config(
-        create_app(settings, counts, say),
+        _by_port(app, metrics, settings, counts),
         http=limited_protocol(settings.limits, counts),
         ws="none",
         loop="asyncio",
@@ -46,4 +56,26 @@ def serve(settings: GatewaySettings, listener: socket.socket, say: Callable[[str
         config.load()
     except OSError as error:
         raise SetupError(f"TLS: {settings.certificate} cannot be used: {error}") from error
-    uvicorn.Server(config).run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=[listener] if metrics is None else [listener, metrics])
+
+
+def _by_port(
+    app: ASGIApp, metrics: socket.socket | None, settings: GatewaySettings, counts: Counts
+) -> ASGIApp:
+    """Return the application that is another one for those who came by the metrics' port."""
+    if metrics is None or settings.metrics_url is None:
+        return app
+    other = Front(
+        metrics_app(settings.metrics_url, counts),
+        limits=settings.limits,
+        counts=Counts(),
+        tokens=None,
+        rates=None,
+    )
+    port = metrics.getsockname()[1]
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        came_by_it = scope["type"] == "http" and scope["server"][1] == port
+        await (other if came_by_it else app)(scope, receive, send)
+
+    return answer

@@ -44,6 +44,9 @@ class GatewaySettings:
     Attributes:
         urls: ``host:port`` of each server's gRPC endpoint; all serve the same models.
         address: The IP address to listen on.
+        grpc_port: Of gRPC for callers with a token; None for no gRPC.
+        metrics_url: Triton's metrics, which are published at a port of their own.
+        secret: What the servers ask for with every call (``serving.endpoints``).
         timeout_s: How long a server may take to answer one request.
         server_certificate: PEM file; the servers' gRPC is encrypted, and shows this certificate.
         certificate: PEM file; with ``key`` HTTP is encrypted.
@@ -55,7 +58,9 @@ class GatewaySettings:
 
     urls: tuple[str, ...] = ("localhost:8001",)
     address: str = "127.0.0.1"
-    port: int = 8000
+    grpc_port: int | None = None
+    metrics_url: str | None = None
+    secret: str | None = None
     timeout_s: float = 30.0
     server_certificate: Path | None = None
     certificate: Path | None = None

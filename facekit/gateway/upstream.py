@@ -17,6 +17,7 @@ from facekit.client.failures import translate
 from facekit.errors import ServerUnavailableError
 from facekit.gateway.problems import ProblemError
 from facekit.gateway.settings import GatewaySettings
+from facekit.serving.endpoints import triton_headers
 
 Result = TypeVar("Result")
 
@@ -27,13 +28,19 @@ _AWAY_S = 1.0
 class Server:
     """One Triton server, in two forms: the kit's client, and the bare protocol."""
 
-    def __init__(self, url: str, timeout_s: float, certificate: Path | None) -> None:
-        self._connection = Connection(url, timeout_s, tls_certificate=certificate)
+    def __init__(self, url: str, settings: GatewaySettings) -> None:
+        self._headers = () if settings.secret is None else triton_headers(settings.secret)
+        self._connection = Connection(
+            url,
+            settings.timeout_s,
+            tls_certificate=settings.server_certificate,
+            headers=self._headers,
+        )
         self.url = url
-        self.timeout_s = timeout_s
+        self.timeout_s = settings.timeout_s
         self.in_flight = 0
         self.away_until = 0.0
-        self.client = AsyncClient(url, timeout_s=timeout_s, tls_certificate=certificate)
+        self.client = AsyncClient.over(self._connection)
         self._channel: Any = None
 
     async def rpc(self, method: str, message: Any, model: str = "") -> Any:
@@ -41,16 +48,28 @@ class Server:
 
         Raises the errors of the kit's client.
         """
+        channel = await self.channel()
+        call = getattr(service_pb2_grpc.GRPCInferenceServiceStub(channel), method)
         try:
-            if self._channel is None:
-                arguments = await asyncio.to_thread(self._connection.arguments)
-                # Another task may have been faster.
-                self._channel = self._channel or _channel(arguments)
-            stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
-            return await getattr(stub, method)(message, timeout=self.timeout_s)
+            return await call(message, timeout=self.timeout_s, metadata=self._headers)
         except grpc.aio.AioRpcError as error:
             failure = InferenceServerException(error.details() or "", str(error.code()))
             raise translate(failure, model=model, url=self.url, timeout_s=self.timeout_s) from error
+
+    async def relay(self, method: str, request: bytes, timeout_s: float | None) -> bytes:
+        """Make a call whose messages are passed on as they are; raises ``AioRpcError``."""
+        call = (await self.channel()).unary_unary(method)
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        answer: bytes = await call(request, timeout=timeout_s, metadata=self._headers)
+        return answer
+
+    async def channel(self) -> grpc.aio.Channel:
+        """Return the channel, which is opened at the first call."""
+        if self._channel is None:
+            arguments = await asyncio.to_thread(self._connection.arguments)
+            # Another task may have been faster.
+            self._channel = self._channel or _channel(arguments)
+        return self._channel
 
     async def close(self) -> None:
         """Close both connections; calls under way fail."""
@@ -64,9 +83,7 @@ class Upstream:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._limits = settings.limits
-        self.servers = [
-            Server(url, settings.timeout_s, settings.server_certificate) for url in settings.urls
-        ]
+        self.servers = [Server(url, settings) for url in settings.urls]
         self._free = asyncio.Semaphore(settings.limits.requests_per_server * len(self.servers))
         self.waiting = 0
 

@@ -94,7 +94,7 @@ class Prober(Closing):
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._triton = InferenceServerClient(**connection.arguments())
+        self._triton = connection.opened(InferenceServerClient)
 
     def served(self, timeout_s: float) -> tuple[str, ...]:
         """Return the names of the models that are served and can be probed.

@@ -7,9 +7,6 @@ import socket
 
 from facekit.errors import SetupError
 
-IPV6_ONLY = "Triton's HTTP and metrics listen on IPv6 alone, and gRPC on IPv4 as well"
-"""What a server that listens on ``::`` does."""
-
 
 def choose_ports(address: str, wanted: dict[str, int]) -> dict[str, int]:
     """Replace every 0 by a free port and check that the others are free.
@@ -60,7 +57,7 @@ def listen(address: str, port: int, option: str) -> socket.socket:
 def resolve(address: str) -> str:
     """Return the IP address that a host name or address, IPv6 in brackets or not, stands for.
 
-    Triton's front ends listen on one address each, so a name that has both gives its IPv4 address.
+    Each front end listens on one address, so a name that has both gives its IPv4 address.
     Raises SetupError if there is none that this machine and Triton can listen on.
     """
     bare = address[1:-1] if address.startswith("[") and address.endswith("]") else address
@@ -77,10 +74,9 @@ def resolve(address: str) -> str:
     if parsed.ipv4_mapped is not None:
         return str(parsed.ipv4_mapped)
     if parsed.is_link_local:
-        # Triton's HTTP and metrics would take one with a scope for "every address".
         raise SetupError(
-            f"Cannot listen on the link-local address {address}: Triton's HTTP front end does not "
-            f"know of interfaces. Give another address of this machine, or :: for all of them."
+            f"Cannot listen on the link-local address {address}: Triton does not know of "
+            f"interfaces. Give another address of this machine, or :: for all of them."
         )
     if parsed.is_unspecified:
         # Probes come by the loopback address, which containers without IPv6 lack.
@@ -98,19 +94,9 @@ def reached_at(address: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
 
 
-def address_arguments(address: str) -> list[str]:
-    """Return the options that make ``tritonserver`` listen on an IP address.
-
-    gRPC wants IPv6 in brackets, and its ``[::]`` takes IPv4 connections too. HTTP and metrics want
-    ``ipv6:`` before it and take it literally; without, they read no IPv6 address but listen
-    somewhere else.
-    """
-    http = f"ipv6:{address}" if ":" in address else address
-    return [
-        f"--http-address={http}",
-        f"--grpc-address={host_in_url(address)}",
-        f"--metrics-address={http}",
-    ]
+def loopback(address: str) -> str:
+    """Return the address of this machine alone, of the family of ``address``."""
+    return "::1" if ":" in address else "127.0.0.1"
 
 
 def _reason(error: OSError, address: str) -> str:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,8 +166,8 @@ def adopt_orphans() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def reap_orphans(keep: int | None) -> None:
-    """Reap the zombies among this process's children, except the child ``keep``."""
+def reap_orphans(keep: Collection[int | None] = ()) -> None:
+    """Reap the zombies among this process's children, except those of the ids ``keep``."""
     try:
         # Usually there is none, and to look through all processes for it would cost much more.
         if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
@@ -175,6 +175,6 @@ def reap_orphans(keep: int | None) -> None:
     except ChildProcessError:
         return
     for process in children(os.getpid()):
-        if process.pid != keep and not process.alive:
+        if process.pid not in keep and not process.alive:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(process.pid, os.WNOHANG)

@@ -1,64 +1,35 @@
 """A Triton server as a child process; the subclasses choose the program."""
 
 import os
-import secrets
 import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from facekit.client.connection import Connection
 from facekit.engines.optional import SkippedModels
 from facekit.errors import SetupError
-from facekit.serving import ports, processes
+from facekit.serving import processes
+from facekit.serving.endpoints import Endpoints, ServerOptions
+from facekit.serving.gateway import GatewayProcess
 from facekit.serving.installation import check_shared_memory
 from facekit.serving.limits import ProcessLimits, process_limits
 from facekit.serving.log import ServerLog, foreign_lines, reasons
 from facekit.serving.repository import check_repository, default_model_repository, lay_out
 from facekit.serving.runtime import Runtime
 from facekit.serving.starting import BackendWatch, answers_ready
-from facekit.serving.tls import Tls, TlsState
+from facekit.serving.tls import TlsState
 
 # Seconds that requests under way get at a stop.
 _EXIT_TIMEOUT_S = 10
 _POLL_S = 0.02
-# What can read or change more of the machine than an inference does. "health", "metadata",
-# "inference", "model-config" and "statistics" stay open: callers and probes need them.
-_MANAGEMENT = "model-repository,shared-memory,trace,logging"
+_READY_TIMEOUT_S = 5.0
+_GATEWAY_START_S = 60.0
 _Self = TypeVar("_Self", bound="TritonServer")
-
-
-@dataclass(frozen=True)
-class ServerOptions:
-    """Options of every kind of server.
-
-    Attributes:
-        http_port: 0 for any free one, as for the other two ports.
-        address: The IPv4 or IPv6 address to listen on, or a host name.
-        log_file: File that the server's log is appended to; ``-`` is standard error; by default a
-            temporary file.
-        tls: Encrypts gRPC; HTTP stays plain.
-        color: What FaceNet is fed, ``gray`` or ``rgb``; by default what the repository's
-            configurations say.
-        restrict_management: Refuses callers everything but inference: loading models, shared
-            memory, trace and log settings.
-        extra_args: More options for the ``tritonserver`` program.
-    """
-
-    http_port: int = 0
-    grpc_port: int = 0
-    metrics_port: int = 0
-    address: str = "127.0.0.1"
-    log_file: str | os.PathLike[str] | None = None
-    tls: Tls | None = None
-    color: str | None = None
-    restrict_management: bool = False
-    extra_args: Sequence[str] = ()
 
 
 class TritonServer(ABC):
@@ -84,8 +55,8 @@ class TritonServer(ABC):
         self.model_repository = Path(model_repository or default_model_repository()).absolute()
         self.checking = False
         self._options = ServerOptions(**options)
-        self._address = self._options.address
-        self._ports: dict[str, int] = {}
+        self._endpoints = Endpoints(self._options)
+        self.gateway: GatewayProcess | None = None
         self._log = ServerLog(self._options.log_file)
         self._tls_name: str | None = None
         self._trusted: Path | None = None
@@ -98,26 +69,28 @@ class TritonServer(ABC):
 
     @property
     def http_url(self) -> str:
-        """``host:port`` of the HTTP endpoint; an IPv6 address in brackets."""
-        return self._url("--http-port")
+        """``host:port`` of the HTTP endpoint; an IPv6 address in brackets.
+
+        Raises SetupError if there is none, as without the option ``http_port``.
+        """
+        return self._endpoints.http_url
 
     @property
     def grpc_url(self) -> str:
         """``host:port`` of the gRPC endpoint; an IPv6 address in brackets."""
-        return self._url("--grpc-port")
+        return self._endpoints.grpc_url
 
     @property
     def metrics_url(self) -> str:
         """URL of the metrics page."""
-        return f"http://{self._url('--metrics-port')}/metrics"
+        return self._endpoints.metrics_url
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines about what is served otherwise than asked for, or where resources are short."""
         skipped = self._skipped.message if self._skipped else ""
-        ipv6 = ports.IPV6_ONLY if self._address == "::" else ""
         stack = self._limits.note if self._limits else ""
-        return tuple(line for line in (skipped, ipv6, stack, self._shared_memory_note) if line)
+        return tuple(line for line in (skipped, stack, self._shared_memory_note) if line)
 
     @property
     def pid(self) -> int | None:
@@ -134,18 +107,19 @@ class TritonServer(ABC):
 
     @property
     def encrypted(self) -> bool:
-        """Whether gRPC is encrypted, so that TLS files can be renewed."""
+        """Whether what is published is encrypted, so that TLS files can be renewed."""
         return self._options.tls is not None
 
     def connection(self, timeout_s: float) -> Connection:
-        """Return how this process reaches the gRPC endpoint.
+        """Return how this process reaches Triton's gRPC.
 
         Raises ConfigError if the certificate has been removed meanwhile.
         """
-        if self._options.tls is None:
-            return Connection(self.grpc_url, timeout_s)
+        endpoints = self._endpoints
+        if self._options.tls is None or endpoints.triton_url != endpoints.grpc_url:
+            return Connection(endpoints.triton_url, timeout_s, headers=endpoints.headers())
         return Connection(
-            self.grpc_url,
+            endpoints.grpc_url,
             timeout_s,
             ssl=True,
             root_certificates=self._trusted or self._options.tls.certificate,
@@ -177,16 +151,8 @@ class TritonServer(ABC):
         self._release()
         self._check()
         options = self._options
-        self._address = ports.resolve(options.address)
-        self._ports = ports.choose_ports(
-            self._address,
-            self._ports
-            or {
-                "--http-port": options.http_port,
-                "--grpc-port": options.grpc_port,
-                "--metrics-port": options.metrics_port,
-            },
-        )
+        gateway_runs = self.gateway is not None and self.gateway.pid is not None
+        self._endpoints.choose(gateway_runs=gateway_runs)
         try:
             self._runtime = self._new_runtime()
             if options.tls is not None:
@@ -229,7 +195,7 @@ class TritonServer(ABC):
             raise SetupError("The server is not started.")
         deadline = time.monotonic() + timeout_s
         backends = BackendWatch(process.pid)
-        while not answers_ready(self.http_url):
+        while not self._answers():
             if process.poll() is not None:
                 reason = processes.exit_reason(process.returncode)
                 self._fail(f"The server {reason} at its start")
@@ -246,8 +212,21 @@ class TritonServer(ABC):
                 return
             time.sleep(_POLL_S)
 
+    def start_gateway(self) -> None:
+        """Start the gateway again that has ended; raises SetupError if it does not come up."""
+        gateway = self.gateway
+        assert gateway is not None
+        gateway.start()
+        deadline = time.monotonic() + _GATEWAY_START_S
+        while not self._gateway_listens():
+            if time.monotonic() > deadline:
+                raise SetupError(f"The HTTP gateway was not ready after {_GATEWAY_START_S:g} s.")
+            time.sleep(_POLL_S)
+
     def stop(self) -> None:
-        """Stop the server and its backend processes; requests under way end first."""
+        """Stop the server with all its processes; requests under way end first."""
+        if self.gateway is not None:
+            self.gateway.stop()
         process = self._process
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -260,10 +239,17 @@ class TritonServer(ABC):
                 time.sleep(_POLL_S)
         self.kill()
 
-    def kill(self) -> None:
-        """End the server and its backend processes at once, and wait until they have ended."""
+    def kill(self, *, gateway: bool = True) -> None:
+        """End the server with all its processes at once, and wait until they have ended.
+
+        Without ``gateway`` that one goes on, if it can, and tells callers that the server is away.
+        """
+        # One that trusts the certificate of this run can't go on.
+        if self.gateway is not None and (gateway or self._trusted is not None):
+            self.gateway.kill()
+            self.gateway = None
         backends = [] if self._process is None else processes.children(self._process.pid)
-        self.abort()
+        self._abort()
         if self._process is not None:
             self._process.wait()
         # A killed process takes a moment to go on a busy machine; one that hangs in the kernel
@@ -274,7 +260,12 @@ class TritonServer(ABC):
         self._release()
 
     def abort(self) -> None:
-        """Kill the process group of the server and return, as a signal handler may."""
+        """Kill the server with all its processes and return, as a signal handler may."""
+        if self.gateway is not None:
+            self.gateway.abort()
+        self._abort()
+
+    def _abort(self) -> None:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
@@ -316,11 +307,16 @@ class TritonServer(ABC):
         command = [*self._command(runtime), *self._arguments(runtime), *self._options.extra_args]
         with self._log.writer(runtime.default_log) as output:
             self._process = processes.spawn(command, environment, output, limits)
+        if self._options.http_port is not None:
+            if self.gateway is None:
+                arguments = self._endpoints.gateway_arguments(self._trusted)
+                self.gateway = GatewayProcess(arguments, self._endpoints.secret, limits)
+            self.gateway.start()
 
     def _arguments(self, runtime: Runtime) -> list[str]:
-        arguments = [
+        return [
             f"--model-repository={runtime.models}",
-            *ports.address_arguments(self._address),
+            *self._endpoints.triton_arguments(),
             f"--exit-timeout-secs={_EXIT_TIMEOUT_S}",
             # The configurations are complete; to complete them the server would start every
             # backend process twice.
@@ -330,24 +326,13 @@ class TritonServer(ABC):
             "--backend-config=python,stub-timeout-seconds=120",
             f"--backend-config=python,shm-region-prefix-name={runtime.shm_prefix}",
         ]
-        if self._options.tls is not None:
-            arguments += self._options.tls.arguments()
-        if self._options.restrict_management:
-            # Nobody is told the word that would open it again, and every start has another. A
-            # Triton without one of these options refuses to start.
-            rule = f"{_MANAGEMENT}:facekit-management={secrets.token_hex(16)}"
-            arguments += [
-                "--model-control-mode=none",
-                f"--grpc-restricted-protocol={rule}",
-                f"--http-restricted-api={rule}",
-            ]
-        return arguments + [f"{option}={port}" for option, port in self._ports.items()]
 
-    def _url(self, option: str) -> str:
-        if option not in self._ports:
-            raise SetupError("The server is not started: its ports are not chosen yet.")
-        host = ports.host_in_url(ports.reached_at(self._address))
-        return f"{host}:{self._ports[option]}"
+    def _answers(self) -> bool:
+        return answers_ready(self.connection(_READY_TIMEOUT_S)) and self._gateway_listens()
+
+    def _gateway_listens(self) -> bool:
+        gateway = self.gateway
+        return gateway is None or all(map(gateway.listens, self._endpoints.gateway_sockets()))
 
     def _fail(self, what: str, lines: list[str] | None = None) -> None:
         if self.pid is None:

@@ -3,16 +3,19 @@
 Triton itself waits for such a process for minutes, and logs nothing.
 """
 
-import http.client
 import os
 import re
+import socket
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from facekit.client.connection import Connection
 from facekit.serving import processes
 
-_READY_TIMEOUT_S = 5
 _LOOK_S = 0.1
 # Triton takes away at once a process that it ended itself, as after a model's error: the reason
 # comes from the server then.
@@ -20,16 +23,16 @@ _GRACE_S = 0.4
 _INSTANCE = re.compile(r"TRITONBACKEND_ModelInstanceInitialize: (\w+) ")
 
 
-def answers_ready(address: str) -> bool:
-    """Return whether the server with HTTP at ``host:port`` reports that every model is loaded."""
-    connection = http.client.HTTPConnection(address, timeout=_READY_TIMEOUT_S)
+def answers_ready(connection: Connection) -> bool:
+    """Return whether the server reports that every model is loaded."""
+    host, _, port = connection.url.rpartition(":")
     try:
-        connection.request("GET", "/v2/health/ready")
-        return connection.getresponse().status == http.HTTPStatus.OK
-    except (OSError, http.client.HTTPException):
+        # A channel that is refused waits longer and longer before it tries again.
+        socket.create_connection((host.strip("[]"), int(port)), connection.timeout_s).close()
+        with connection.opened(InferenceServerClient) as triton:
+            return bool(triton.is_server_ready(client_timeout=connection.timeout_s))
+    except (OSError, InferenceServerException):
         return False
-    finally:
-        connection.close()
 
 
 class BackendWatch:

@@ -36,6 +36,7 @@ _STABLE_S = 60.0
 
 _RENEWED = "the TLS certificate was renewed"
 _SERVER_DIED = "the server process died"
+_GATEWAY_DIED = "the HTTP gateway died"
 
 
 class _Stopped(BaseException):
@@ -82,7 +83,7 @@ class Supervisor:
                     self._say("stopping")
             finally:
                 self._server.stop()
-                processes.reap_orphans(keep=None)
+                processes.reap_orphans()
                 signal.set_wakeup_fd(wakeup)
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
@@ -125,18 +126,22 @@ class Supervisor:
                     failures = 0
             wait_s = _BACK_OFF_S[min(failures, len(_BACK_OFF_S) - 1)]
             when = f"in {wait_s:g} s" if wait_s else "now"
-            self._say(f"{problem}; the server is restarted {when}")
+            what = "it" if problem == _GATEWAY_DIED else "the server"
+            self._say(f"{problem}; {what} is restarted {when}")
             noticed = time.monotonic()
             if problem == _RENEWED:
                 self._server.stop()
-            else:
-                self._server.kill()
+            elif problem != _GATEWAY_DIED:
+                self._server.kill(gateway=False)
             self._pause(wait_s)
             failures += 1
             if self._stopping():
                 return
             try:
-                self._start()
+                if problem == _GATEWAY_DIED:
+                    self._server.start_gateway()
+                else:
+                    self._start()
             except (FacekitError, OSError) as error:
                 problem = _line(error)
             except _Stopped:
@@ -157,13 +162,18 @@ class Supervisor:
         server, itself = processes.read(pid), processes.read(os.getpid())
         if server is None or itself is None:
             return _SERVER_DIED
+        gateway = None
+        if self._server.gateway is not None:
+            gateway = processes.read(self._gateway_pid() or 0)
+            if gateway is None:
+                return _GATEWAY_DIED
         works = [*stubs, server] if self._server.computes else stubs
         try:
             connection = self._server.connection(_PROBE_TIMEOUT_S)
         except ConfigError as error:
             return f"the server cannot be reached: {error}"
         with (
-            EndWatch([server, *stubs], self._bell) as watch,
+            EndWatch(list(filter(None, [server, *stubs, gateway])), self._bell) as watch,
             BackgroundProber(
                 connection,
                 _PROBE_INTERVAL_S,
@@ -179,11 +189,13 @@ class Supervisor:
                 if failure is not None and not ended:
                     # The connections of a process that dies end before the process does.
                     ended = watch.wait(_DYING_S)
-                processes.reap_orphans(keep=pid)
+                processes.reap_orphans(keep=(pid, self._gateway_pid()))
                 if self._stopping():
                     break
                 if server in ended:
                     return _SERVER_DIED
+                if gateway in ended:
+                    return _GATEWAY_DIED
                 for stub in ended:
                     return f"the backend process of {names[stub.pid]} died"
                 if self._server.renewed():
@@ -200,14 +212,16 @@ class Supervisor:
         with EndWatch((), self._bell) as nothing:
             while (left_s := deadline - time.monotonic()) > 0 and not self._stopping():
                 nothing.wait(left_s)
-                processes.reap_orphans(keep=None)
+                processes.reap_orphans(keep=(self._gateway_pid(),))
+
+    def _gateway_pid(self) -> int | None:
+        return None if self._server.gateway is None else self._server.gateway.pid
 
     def _where(self, state: str) -> str:
         server = self._server
-        return (
-            f"{state}: gRPC {server.grpc_url}, HTTP http://{server.http_url}, "
-            f"metrics {server.metrics_url}"
-        )
+        scheme = "https" if server.encrypted else "http"
+        http = f"HTTP {scheme}://{server.http_url}, " if server.gateway else ""
+        return f"{state}: gRPC {server.grpc_url}, {http}metrics {server.metrics_url}"
 
 
 def _line(error: Exception) -> str:

@@ -40,7 +40,9 @@ def test_server_answers_and_leaves_nothing_behind(repository: Path) -> None:
         connection.request("GET", "/metrics")
         assert b"nv_inference_request_success" in connection.getresponse().read()
         connection.close()
-        assert any("Started HTTPService" in line for line in server.log_tail())
+        assert not any("Started HTTPService" in line for line in server.log_tail())
+        with pytest.raises(SetupError, match="no HTTP: give it an http_port"):
+            _ = server.http_url
 
     assert server.pid is None
     assert stubs
@@ -49,7 +51,7 @@ def test_server_answers_and_leaves_nothing_behind(repository: Path) -> None:
 
 
 def test_server_started_again_keeps_its_ports(repository: Path, tmp_path: Path) -> None:
-    server = EmbeddedServer(repository, log_file=tmp_path / "logs" / "server.log")
+    server = EmbeddedServer(repository, http_port=0, log_file=tmp_path / "logs" / "server.log")
     urls = []
     for _ in range(2):
         server.start()
@@ -86,7 +88,7 @@ def test_server_without_a_repository_says_so(tmp_path: Path) -> None:
 
 
 def test_server_on_a_used_port_says_which(tiny_server: EmbeddedServer, repository: Path) -> None:
-    port = int(tiny_server.http_url.split(":")[1])
+    port = int(tiny_server.grpc_url.split(":")[1])
     with pytest.raises(SetupError, match=r"\(--http-port\).*in use"):
         EmbeddedServer(repository, http_port=port).start()
 

@@ -32,7 +32,7 @@ def test_still_runs_of_a_zombie_is_false_and_reaping_takes_it_away() -> None:
 
     assert wait_for(lambda: not processes.still_runs(before))
     assert processes.read(child) is not None
-    processes.reap_orphans(keep=None)
+    processes.reap_orphans()
 
     assert processes.read(child) is None
     assert processes.arguments(child) == []
@@ -44,7 +44,7 @@ def test_reap_orphans_leaves_the_kept_child() -> None:
     assert before is not None
     assert wait_for(lambda: not processes.still_runs(before))
 
-    processes.reap_orphans(keep=child)
+    processes.reap_orphans(keep=(child,))
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
 

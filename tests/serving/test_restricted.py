@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -55,30 +54,6 @@ def test_restricted_server_refuses_management_over_grpc(
         call(client)
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/v2/repository/index"),
-        ("POST", "/v2/repository/models/faces/unload"),
-        ("GET", "/v2/systemsharedmemory/status"),
-        ("GET", "/v2/cudasharedmemory/status"),
-        ("GET", "/v2/trace/setting"),
-        ("GET", "/v2/logging"),
-    ],
-)
-def test_restricted_server_refuses_management_over_http(
-    restricted: EmbeddedServer, method: str, path: str
-) -> None:
-    assert status(restricted, method, path) == http.HTTPStatus.FORBIDDEN
-
-
-@pytest.mark.parametrize("path", ["/v2/health/ready", "/v2/models/stats", "/v2/models/faces"])
-def test_restricted_server_tells_its_health_over_http(
-    restricted: EmbeddedServer, path: str
-) -> None:
-    assert status(restricted, "GET", path) == http.HTTPStatus.OK
-
-
 def test_restricted_server_whose_program_tells_no_options_is_given_all_of_them(
     tmp_path: Path,
 ) -> None:
@@ -96,14 +71,5 @@ def test_restricted_server_whose_program_tells_no_options_is_given_all_of_them(
     given = " ".join(server.log_tail())
     closed = "model-repository,shared-memory,trace,logging:facekit-management="
     assert f"--grpc-restricted-protocol={closed}" in given
-    assert f"--http-restricted-api={closed}" in given
+    assert "--allow-http=false" in given
     assert "--model-control-mode=none" in given
-
-
-def status(server: EmbeddedServer, method: str, path: str) -> int:
-    connection = http.client.HTTPConnection(server.http_url, timeout=10)
-    try:
-        connection.request(method, path)
-        return connection.getresponse().status
-    finally:
-        connection.close()

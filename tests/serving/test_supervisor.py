@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import shutil
@@ -56,9 +57,17 @@ class Served:
         return wait_for(lambda: words in self.said)
 
     def server(self) -> processes.Process:
-        children = processes.children(self.process.pid)
-        (server,) = [child for child in children if child.alive]
-        return server
+        return self._child("tritonserver")
+
+    def gateway(self) -> processes.Process:
+        return self._child(Path(sys.executable).name)
+
+    def _child(self, program: str) -> processes.Process:
+        alive = [child for child in processes.children(self.process.pid) if child.alive]
+        (found,) = [
+            child for child in alive if Path(processes.arguments(child.pid)[0]).name == program
+        ]
+        return found
 
     def stubs(self) -> list[processes.Process]:
         return processes.children(self.server().pid)
@@ -69,6 +78,14 @@ class Served:
                 return len(client.detect(probe_photo())) == 2
             except ServerUnavailableError:
                 return False
+
+    def http(self, path: str) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self.ports["--http-port"], timeout=20)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        finally:
+            connection.close()
 
     def finish(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
@@ -88,7 +105,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_everything_with_exit_code_zero(served: Served, number: int) -> None:
-    everything = [served.server(), *served.stubs()]
+    everything = [served.server(), served.gateway(), *served.stubs()]
     assert served.answers()
 
     assert served.finish(number) == 0
@@ -129,6 +146,33 @@ def test_killed_server_is_mended_by_a_supervisor_that_slept(served: Served) -> N
 
     assert served.answers()
     assert "the server process died; the server is restarted now" in served.said
+
+
+def test_killed_gateway_is_started_again_and_the_server_stays(served: Served) -> None:
+    before = [served.server(), *served.stubs()]
+    os.kill(served.gateway().pid, signal.SIGKILL)
+
+    assert served.ready(2), served.said
+
+    assert "the HTTP gateway died; it is restarted now" in served.said
+    assert all(map(processes.still_runs, before))
+    assert served.http("/v2/health/live") == 200
+    assert served.finish() == 0
+
+
+def test_gateway_says_that_a_server_is_away_which_is_started_again(served: Served) -> None:
+    gateway = served.gateway()
+    broken = served.folder / "faces" / "broken"
+    broken.touch()
+    os.kill(served.server().pid, signal.SIGKILL)
+    assert wait_for(lambda: "the label file has 3 lines" in served.said), served.said
+
+    assert served.http("/v2/health/ready") == 503
+    broken.unlink()
+
+    assert served.ready(2), served.said
+    assert served.http("/v2/health/ready") == 200
+    assert processes.still_runs(gateway)
 
 
 def test_failing_inference_is_mended(served: Served) -> None:
