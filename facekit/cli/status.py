@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from facekit.cli import add_tls_certificate, timeout
@@ -35,8 +36,15 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check, print the report, and return the exit status."""
     from facekit.serving.health import check
+    from facekit.serving.own_token import read_own_token
 
-    health = check(args.url, timeout_s=args.timeout, once=args.once, tls_certificate=args.tls_cert)
+    health = check(
+        args.url,
+        timeout_s=args.timeout,
+        once=args.once,
+        tls_certificate=args.tls_cert,
+        token=os.environ.get("FACEKIT_TOKEN") or read_own_token(args.url),
+    )
     show(json.dumps(health.to_dict(), indent=2) if args.json else describe(health))
     return 0 if health.ok else 1
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 import re
 import secrets
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from facekit.errors import DataError, writing
 from facekit.gateway.problems import ProblemError
+from facekit.text import count
 
 # Of the tokens that `new_token` makes: 256 random bits can't be guessed from their hash, so a fast
 # one is enough.
@@ -92,7 +94,7 @@ class Tokens:
             self._state = state
             try:
                 self._names = _read(self._path)
-                self._say(f"{self._path}: {len(self._names)} tokens")
+                self._say(f"{self._path}: {count(len(self._names), 'token')}")
             except DataError as error:
                 self._names = {}
                 self._say(f"{error}: nobody is let in")
@@ -123,7 +125,7 @@ class Rates:
         if len(self._left) > _CLIENTS:
             self._left.popitem(last=False)
         if not allowed:
-            wait_s = max(1, round((1 - left) / self._per_s + 0.5))
+            wait_s = max(1, math.ceil((1 - left) / self._per_s))
             raise ProblemError(
                 429,
                 f"more than {self._per_s:g} requests a second from one client",

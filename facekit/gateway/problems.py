@@ -74,7 +74,8 @@ def problem_of(error: FacekitError) -> ProblemError:
     elif isinstance(error, ModelMissingError):
         status, reason = HTTPStatus.NOT_FOUND, "model"
     elif isinstance(error, ServerUnavailableError):
-        status, reason = HTTPStatus.SERVICE_UNAVAILABLE, "server away"
+        detail = "the server is away or still starts: try again"
+        return ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, reason="server away")
     elif isinstance(error, DeadlineError):
         status, reason = HTTPStatus.GATEWAY_TIMEOUT, "timeout"
     return ProblemError(status, str(error), reason=reason)

@@ -14,7 +14,7 @@ from tritonclient.utils import InferenceServerException
 from facekit.client.asynchronous import AsyncClient
 from facekit.client.connection import Connection
 from facekit.client.failures import translate
-from facekit.errors import ServerUnavailableError
+from facekit.errors import FacekitError, ServerUnavailableError
 from facekit.gateway.problems import ProblemError
 from facekit.gateway.settings import GatewaySettings
 from facekit.serving.endpoints import triton_headers
@@ -99,7 +99,11 @@ class Upstream:
                 server.in_flight += 1
                 try:
                     return await call(server)
-                except ServerUnavailableError as error:
+                except FacekitError as error:
+                    # Where a server listens is nothing for callers.
+                    error.args = (str(error).replace(server.url, "the server"),)
+                    if not isinstance(error, ServerUnavailableError):
+                        raise
                     server.away_until = time.monotonic() + _AWAY_S
                     failure = error
                 finally:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from facekit.errors import SetupError
 from facekit.serving import ports
+from facekit.serving.own_token import remove_own_token, write_own_token
 from facekit.serving.tls import Tls
 
 # What can read or change more of the machine than an inference does.
@@ -165,6 +166,16 @@ class Endpoints:
         elif trusted is not None:
             arguments += [f"--server-tls-cert={trusted}"]
         return [*arguments, *options.gateway_args]
+
+    def leave_own_token(self) -> None:
+        """Let ``facekit status`` of this user in, where callers need a token."""
+        if self._options.tokens is not None:
+            write_own_token(self._published["--grpc-port"], self.secret)
+
+    def remove_own_token(self) -> None:
+        """End what ``leave_own_token`` did."""
+        if self._options.tokens is not None:
+            remove_own_token(self._published["--grpc-port"])
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """Return what Triton's gRPC asks for with every call."""

@@ -248,6 +248,7 @@ class TritonServer(ABC):
         if self.gateway is not None and (gateway or self._trusted is not None):
             self.gateway.kill()
             self.gateway = None
+            self._endpoints.remove_own_token()
         backends = [] if self._process is None else processes.children(self._process.pid)
         self._abort()
         if self._process is not None:
@@ -312,6 +313,7 @@ class TritonServer(ABC):
                 arguments = self._endpoints.gateway_arguments(self._trusted)
                 self.gateway = GatewayProcess(arguments, self._endpoints.secret, limits)
             self.gateway.start()
+            self._endpoints.leave_own_token()
 
     def _arguments(self, runtime: Runtime) -> list[str]:
         return [
