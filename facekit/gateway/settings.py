@@ -27,7 +27,7 @@ class GatewayLimits:
 
     body_bytes: int = 256 * MIB
     json_bytes: int = 96 * MIB
-    bodies_bytes: int = 1024 * MIB
+    bodies_bytes: int = 512 * MIB
     header_bytes: int = 16 * 1024
     connections: int = 512
     requests_per_server: int = 64

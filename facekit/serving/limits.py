@@ -8,10 +8,9 @@ from pathlib import Path
 from facekit.errors import SetupError
 
 MIB = 2**20
-# Triton's HTTP front end copies a form-encoded body to the stack of its thread, twice, and a list
-# of the chunks of a chunked body (16 bytes each); it recurses into nested JSON. What does not fit
-# ends the whole server. Half a gigabyte takes a form body of 256 MiB, the size of 32 large photos.
-# It is address space: only what a request touches becomes memory.
+# Triton's HTTP front ends, of which the metrics' is open to this machine, copy a form-encoded body to
+# the stack of their thread, twice, and a list of the chunks of a chunked body (16 bytes each). What
+# does not fit ends the whole server. It is address space: only what a request touches is memory.
 STACK_BYTES = 512 * MIB
 # Stacks below this are too small for one photo of the largest size sent as a form.
 _STACK_WANTED = 80 * MIB
