@@ -42,10 +42,10 @@ def face_points(center: tuple[float, float], width: float) -> Any:
 
 @pytest.mark.parametrize("seed", range(24))
 def test_a_mask_covers_mouth_and_nose_and_no_eye(seed: int) -> None:
-    before = Image.fromarray(np.random.default_rng(0).integers(90, 160, (300, 300), np.uint8))
+    before = Image.fromarray(np.random.default_rng(0).integers(90, 160, (300, 300, 3), np.uint8))
     after = before.copy()
     draw_mask(after, face_points((150, 130), 140), np.random.default_rng(seed))
-    changed = np.asarray(before) != np.asarray(after)
+    changed = (np.asarray(before) != np.asarray(after)).any(axis=2)
     assert changed[175:195, 135:165].mean() > 0.9  # the mouth
     assert changed[160:166, 147:154].mean() > 0.8  # below the tip of the nose
     assert not changed[113:122, 112:130].any() and not changed[113:122, 170:188].any()
@@ -56,7 +56,7 @@ def test_a_mask_covers_mouth_and_nose_and_no_eye(seed: int) -> None:
 def test_a_face_at_the_edge_or_outside_gets_what_is_visible_of_its_mask(center: Any) -> None:
     for width in (0.0, 1.0, 60.0):
         for seed in range(8):
-            image = Image.new("L", (100, 150), 128)
+            image = Image.new("RGB", (100, 150), "gray")
             shows = draw_mask(image, face_points(center, width), np.random.default_rng(seed))
             assert image.size == (100, 150)
             assert shows == (0 <= center[0] < 100 and center[1] < 150)
@@ -70,7 +70,7 @@ def photos(classes: tuple[str, ...], points: bool = True) -> Any:
         classes=classes,
         points=(face_points((100, 85), 80),) * len(classes) if points else (),
     )
-    image = Image.new("L", (200, 200), 128)
+    image = Image.new("RGB", (200, 200), "gray")
     return SimpleNamespace(path=Path("index.json"), samples=[sample], image=lambda _: image.copy())
 
 
@@ -116,7 +116,7 @@ def test_faces_of_known_class_alone_teach_it() -> None:
 def test_a_class_scores_the_coverage_times_its_share() -> None:
     torch.manual_seed(0)
     model = FaceNetwork(CLASSES).eval()
-    frame = torch.rand(2, 1, 64, 96)
+    frame = torch.rand(2, 3, 64, 96)
     with torch.no_grad():
         bbox, logit, told = model.logits(frame)
         boxes, scores = model(frame)

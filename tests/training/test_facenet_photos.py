@@ -48,7 +48,7 @@ def test_the_index_has_no_evaluation_photo(tmp_path: Path) -> None:
     crowd = next(s for s in measured if s.name.startswith("masks-ilc/"))
     assert crowd.boxes == pytest.approx(np.array([[10, 5.02, 30, 25.58]]), abs=0.01)
     for sample in photos.samples:
-        stored = Image.open(data / sample.name).convert("L")
+        stored = Image.open(data / sample.name).convert("RGB")
         assert np.array_equal(np.asarray(photos.image(sample)), np.asarray(stored))
 
 

@@ -1,4 +1,4 @@
-"""Photometric changes of gray frames: tone, blur, grain, JPEG."""
+"""Photometric changes of frames: color, tone, blur, grain, JPEG."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter
 
 _GRAIN = np.random.default_rng(7).standard_normal((640, 1024), dtype=np.float32)
 _COARSE = np.asarray(
@@ -45,15 +45,23 @@ def _soften(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def degrade(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Return a changed copy of a frame of mode L; a third look like an old photo."""
+    """Return a changed copy of a frame of mode L or RGB; a third look like an old photo."""
     old = rng.random() < 0.35
+    gains = np.ones(1)
+    if image.mode == "RGB":
+        # A tenth are gray: as a server with gray photos, and old ones, would give them.
+        saturation = 0.0 if rng.random() < 0.1 else rng.uniform(0.4, 1.5)
+        image = ImageEnhance.Color(image).enhance(saturation)
+        gains = np.exp(rng.normal(0, 0.07 * (saturation > 0), 3))
     if rng.random() < (0.6 if old else 0.15):
         image = _soften(image, rng)
     if rng.random() < 0.8:
-        image = image.point(_tone(rng).tolist())
+        curve = np.minimum(gains[:, None] * _tone(rng), 255)
+        image = image.point(curve.astype(int).ravel().tolist())
     if rng.random() < (0.7 if old else 0.2):
         strength = np.float32(rng.uniform(2.0, 16.0 if old else 7.0))
-        pixels = np.asarray(image) + strength * _grain(rng, image.height, image.width)
+        grain = strength * _grain(rng, image.height, image.width)
+        pixels = (np.asarray(image).T + grain.T).T
         image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     if rng.random() < 0.3:
         buffer = io.BytesIO()

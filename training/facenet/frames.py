@@ -14,7 +14,7 @@ from training.detector import targets as rules
 from training.experiment.training import ClassRaster
 from training.facenet.degrade import degrade
 from training.facenet.masks import draw_mask
-from training.facenet.paste import ASPECTS, FRAME_ASPECT, Frame, Paster, log_uniform
+from training.facenet.paste import ASPECTS, FRAME_ASPECT, Frame, Paster, any_color, log_uniform
 from training.facenet.photos import Boxes, Photos, Sample, as_boxes
 
 Size = tuple[int, int]
@@ -27,10 +27,10 @@ SHARES = {"crowd": 0.40, "people": 0.30, "portrait": 0.07, "partial": 0.05, "emp
 WHOLE_SHARES = {"crowd": 0.32, "people": 0.30, "portrait": 0.18, "partial": 0.05, "empty": 0.15}
 """The same in whole frames, which alone can show faces as high as the frame."""
 CLASS_SHARES = {
-    **{"crowd": 0.46, "people": 0.20, "portrait": 0.08, "video": 0.07, "partial": 0.04},
-    "empty": 0.15,
+    **{"crowd": 0.58, "people": 0.15, "portrait": 0.06, "video": 0.05, "partial": 0.03},
+    "empty": 0.13,
 }
-"""The same in both where classes are learned: fewer faces of no known class."""
+"""The same in both where classes are learned: most are of sets that have both."""
 MASKED_SHARE = 0.45
 """How often a mask is drawn onto a face with points, where that is a class."""
 SMALLEST_FACE = 8.0
@@ -73,7 +73,7 @@ def class_weights(frame: Frame, count: int) -> NDArray[np.float32]:
 
 
 class FrameMaker:
-    """Draws frames of the training photos.
+    """Draws frames of the training photos: gray ones, colored ones where classes are learned.
 
     ``shown``, float32, has a number for each photo: how often one without a face is shown beside
     the others. The caller may change it. ``web_faces`` are those of ``Paster``, ``classes`` the
@@ -90,6 +90,7 @@ class FrameMaker:
     ) -> None:
         self.photos, self.shown, self.classes = photos, shown, classes
         self.paster = Paster(photos, web_faces)
+        self.mode = "RGB" if classes else "L"
         names = ClassMap()
         self.labels = [
             names.labels(sample.classes or [""] * len(sample.boxes), classes)
@@ -113,7 +114,7 @@ class FrameMaker:
 
     def draw(self, rng: np.random.Generator, size: Size) -> Frame:
         """Draw a frame of a width and height: one view, or four around a point."""
-        frame = Frame(Image.new("L", size, int(rng.integers(256))))
+        frame = Frame(Image.new(self.mode, size, any_color(rng, self.mode)))
         whole = size[0] == NETWORK_WIDTH
         if rng.random() < (0.3 if whole else 0.15):
             x, y = (int(rng.uniform(0.3, 0.7) * side) for side in size)

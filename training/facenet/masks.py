@@ -15,12 +15,14 @@ from training.facenet.photos import Points
 Floats = NDArray[np.float64]
 KINDS = ("surgical", "cloth", "cup", "scarf")
 """Pleated and wide; plain and wide; stiff and narrow with a seam or valve; open at the neck."""
-TONES = ((185.0, 250.0), (95.0, 185.0), (10.0, 70.0))
-"""Ranges of gray of white or light blue, colored, and dark cloth."""
+TONES = ((185.0, 250.0, 0.1), (95.0, 185.0, 0.35), (10.0, 70.0, 0.15))
+"""Ranges of gray of pale, colored, and dark cloth, and how far their colors are from gray."""
+BLUE = np.array([0.75, 1.0, 1.1])
+"""Tint of the usual surgical mask."""
 
 
 def draw_mask(image: Image.Image, points: Points, rng: np.random.Generator) -> bool:
-    """Draw a mask over mouth and nose onto a photo of mode L, in place; return whether it shows.
+    """Draw a mask over mouth and nose onto an RGB photo, in place; return whether it shows.
 
     ``points`` are the face's 68, float32 [68, 2] in pixels of the photo. A mask that would lie
     outside the photo is not drawn.
@@ -39,13 +41,17 @@ def draw_mask(image: Image.Image, points: Points, rng: np.random.Generator) -> b
     below = image.crop(corners)
     if kind != "scarf":
         _straps(below, face - low, outline - low, rng)
-    tone = float(rng.uniform(*TONES[int(rng.integers(len(TONES)))]))
+    lowest, highest, spread = TONES[int(rng.integers(len(TONES)))]
+    tone = rng.uniform(lowest, highest) * np.exp(rng.normal(0, spread, 3))
+    if spread == TONES[0][2] and rng.random() < 0.5:
+        tone *= BLUE
     alpha = _filled(outline - low, below.size)
-    cloth = tone * _cloth(below.size, face - low, right, down, kind, rng)
-    light = np.asarray(below.filter(ImageFilter.GaussianBlur(0.12 * float(np.hypot(*down)))))
-    lit = np.maximum(light.astype(np.float64), 1.0)
+    cloth = _cloth(below.size, face - low, right, down, kind, rng)
+    blur = ImageFilter.GaussianBlur(0.12 * float(np.hypot(*down)))
+    lit = np.maximum(np.asarray(below.convert("L").filter(blur), np.float64), 1.0)
     lit = (lit / max(float((lit * alpha).sum() / max(alpha.sum(), 1e-6)), 1.0)) ** rng.uniform(0, 1)
-    mixed = np.asarray(below, np.float64) * (1 - alpha) + (cloth * lit).clip(0, 255) * alpha
+    alpha, colored = alpha[..., None], (cloth * lit)[..., None] * tone
+    mixed = np.asarray(below, np.float64) * (1 - alpha) + colored.clip(0, 255) * alpha
     image.paste(Image.fromarray(mixed.round().astype(np.uint8)), corners[:2])
     return True
 
@@ -90,7 +96,7 @@ def _straps(image: Image.Image, face: Floats, outline: Floats, rng: np.random.Ge
     draw = ImageDraw.Draw(image)
     for ear, low in ((face[0], face[4]), (face[16], face[12])):
         top = outline[np.hypot(*(outline - ear).T).argmin()]
-        draw.line([tuple(top), tuple(ear), tuple(low)], fill=tone, width=width)
+        draw.line([tuple(top), tuple(ear), tuple(low)], fill=(tone,) * 3, width=width)
 
 
 def _cloth(

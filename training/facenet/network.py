@@ -1,9 +1,10 @@
 # mypy: allow-subclassing-any
 """The layout of the open face network: narrow plain convolutions, with context of stride 32.
 
-While it is trained, the network takes one channel. Exported, its first convolution takes three and
-weighs them as Rec. 601 does, so that a color photo gives what its gray one gives; batch norms and
-the residual branches around single convolutions are folded into the convolutions.
+While it is trained, a network without classes takes one channel. Exported, its first convolution
+takes three and weighs them as Rec. 601 does, so that a color photo gives what its gray one gives.
+One with classes sees color. Exported, batch norms and the residual branches around single
+convolutions are folded into the convolutions.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class FaceNetwork(nn.Module):
         super().__init__()
         self.classes = classes
         stem, quarter, eighth, mid, deep = WIDTHS
-        self.stem = Unit(1, stem, 3, 2)
+        self.stem = Unit(3 if classes else 1, stem, 3, 2)
         self.stage4 = self._stage(stem, quarter, DILATIONS[0])
         self.stage8 = self._stage(quarter, eighth, DILATIONS[1])
         self.stage16 = self._stage(eighth, mid, DILATIONS[2])
@@ -116,7 +117,7 @@ class FaceNetwork(nn.Module):
     def logits(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the box offsets, the coverage before its sigmoid, and that of the classes.
 
-        Of float [n, 1, h, w] in 0..1 (three channels once exported), h and w multiples of 32, they
+        Of float [n, 1 or 3, h, w] in 0..1 (see the module), h and w multiples of 32, they
         are float32 [n, 4, h/16, w/16], [n, 1, h/16, w/16] and, before their softmax,
         [n, classes, h/16, w/16], None without classes.
         """
@@ -156,17 +157,21 @@ def exportable(network: FaceNetwork) -> FaceNetwork:
         for name, child in list(module.named_children()):
             if isinstance(child, Unit):
                 module.add_module(name, child.folded())
-    first = cast(nn.Conv2d, cast(nn.Sequential, network.stem)[0])
-    weight = first.weight.data * first.weight.new_tensor(LUMA)[None, :, None, None]
-    wide = nn.Conv2d(3, first.out_channels, 3, 2, 1)
-    wide.weight.data, wide.bias = weight, first.bias
-    cast(nn.Sequential, network.stem)[0] = wide
     if not network.classes:
+        first = cast(nn.Conv2d, cast(nn.Sequential, network.stem)[0])
+        wide = nn.Conv2d(3, first.out_channels, 3, 2, 1)
+        wide.weight.data, wide.bias = in_color(first.weight.data), first.bias
+        cast(nn.Sequential, network.stem)[0] = wide
         scale, shift = network.calibration[0].tolist()
         network.coverage.weight.data.mul_(scale)
         cast(Tensor, network.coverage.bias).data.mul_(scale).add_(shift)
         network.calibration = no_calibration(())
     return network
+
+
+def in_color(weight: Tensor) -> Tensor:
+    """Return the weights of a first convolution of one channel as those of red, green and blue."""
+    return weight * weight.new_tensor(LUMA)[None, :, None, None]
 
 
 def no_calibration(classes: tuple[str, ...]) -> Calibration:
@@ -191,7 +196,8 @@ def save_weights(path: Path, network: FaceNetwork) -> None:
 def load_weights(path: Path, classes: tuple[str, ...] | None = None) -> FaceNetwork:
     """Return the network of a file of ``save_weights``.
 
-    Where ``classes`` are given, that is one to train them: what the file lacks is left as new.
+    Where ``classes`` are given, that is one to train them: what the file lacks is left as new, and
+    the network starts by computing what the file's one does of gray photos.
 
     Raises:
         DataError: The file is missing, damaged, or of another network.
@@ -207,6 +213,11 @@ def load_weights(path: Path, classes: tuple[str, ...] | None = None) -> FaceNetw
         elif known != classes:
             arrays = {name: each for name, each in arrays.items() if not name.startswith("sorter")}
         found = {name: torch.from_numpy(each) for name, each in arrays.items()}
+        first = found["stem.conv.weight"]
+        if network.classes and first.shape[1] == 1:
+            found["stem.conv.weight"] = in_color(first)
+        elif not network.classes:
+            found["stem.conv.weight"] = first.sum(dim=1, keepdim=True)
         missing, unknown = network.load_state_dict(found, strict=False)
         if unknown or any(known == network.classes or "sorter" not in name for name in missing):
             raise ValueError("other weights")

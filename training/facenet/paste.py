@@ -30,7 +30,7 @@ class Frame:
     """A frame and its faces.
 
     Attributes:
-        image: Mode L.
+        image: Mode L or RGB.
         boxes: x1, y1, x2, y2 of every face in frame pixels.
         ignored: Regions that neither count nor cost.
         doubtful: Regions in which faces may be unlabeled.
@@ -51,6 +51,11 @@ class Frame:
             bool((np.minimum(box[2:], other[2:]) > np.maximum(box[:2], other[:2])).all())
             for other in (*self.boxes, *self.ignored)
         )
+
+
+def any_color(rng: np.random.Generator, mode: str = "RGB") -> tuple[int, ...]:
+    """Draw a color for an image of mode L or RGB."""
+    return tuple(rng.integers(256, size=len(mode)).tolist())
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -115,7 +120,8 @@ class Paster:
             return
         if body and not frame.meets(np.array(torso, np.float32)):
             draw = ImageDraw.Draw(frame.image)
-            draw.rounded_rectangle(torso, radius=0.5 * height, fill=int(rng.integers(256)))
+            color = any_color(rng, frame.image.mode)
+            draw.rounded_rectangle(torso, radius=0.5 * height, fill=color)
         part = image.resize(tuple(size.tolist()), Image.Resampling.BILINEAR, reducing_gap=2.0)
         frame.image.paste(part, tuple(np.round(corner).astype(int).tolist()), _edge(rng, part.size))
         if is_face:
@@ -147,12 +153,12 @@ class Paster:
             if side >= 8 and rng.random() < 0.75 and not known.meets(square):
                 part = self.photos.image(sample).crop(tuple(square.astype(int).tolist()))
                 return part, np.array([0, 0, *part.size], np.float32)
-        badge = Image.new("L", (48, 48), int(rng.integers(256)))
+        badge = Image.new("RGB", (48, 48), any_color(rng))
         draw = ImageDraw.Draw(badge)
         for _ in range(int(rng.integers(2, 9))):
             ends = np.sort(rng.uniform(0, 48, (2, 2)), axis=0)
             shape = draw.ellipse if rng.random() < 0.5 else draw.rectangle
-            shape((*ends[0], *ends[1]), fill=int(rng.integers(256)))
+            shape((*ends[0], *ends[1]), fill=any_color(rng))
         return badge, np.array([0, 0, 48, 48], np.float32)
 
 

@@ -1,4 +1,4 @@
-"""All photos of the face sets in one index: gray, with boxes of one convention.
+"""All photos of the face sets in one index: in color, with boxes of one convention.
 
 The photos lie decoded in one file that is mapped into memory, so that a frame decodes no JPEG.
 """
@@ -84,7 +84,7 @@ class Sample:
         boxes: float32 [n, 4], faces in pixels of the photo as kept, in the common convention.
         ignored: float32 [m, 4], regions that neither count nor cost.
         complete: Every face is labeled or lies in an ignored region.
-        offset: Its first byte in the file of pixels.
+        offset: Its first pixel in the file of pixels.
         classes: Class of each face as its set writes it, "" where that is not known.
         points: 68 points of each face in pixels of the photo as kept, or none.
     """
@@ -213,12 +213,12 @@ def build_index(data: Path, cache: Path) -> None:
         raise DataError(data, "contains no photos of the face sets")
     guarded = [data / sample.name for sample in found if sample.split == "evaluation"]
     guarded += (data / PORTRAIT_TEST_FOLDER).glob("*.jpg")
-    copies = np.array([_thumb(load_image(path).convert("L")) for path in guarded])
+    copies = np.array([_thumb(load_image(path)) for path in guarded])
     kept: list[dict[str, Any]] = []
     offset = 0
     with writing(cache / PIXELS_FILE), whole_file(cache / PIXELS_FILE, sync=False) as file:
         for sample in samples:
-            image = load_image(data / sample.name).convert("L")
+            image = load_image(data / sample.name)
             if len(copies) and (copies @ _thumb(image)).max() >= ALIKE:
                 LOGGER.info("%s is left out: it looks like an evaluation photo", sample.name)
                 continue
@@ -237,8 +237,9 @@ def build_index(data: Path, cache: Path) -> None:
 
 
 def _thumb(image: Image.Image) -> NDArray[np.float32]:
-    """Return a 16x16 picture as a vector of length 1 around its mean, to tell copies by."""
-    small = np.asarray(image.resize((16, 16), Image.Resampling.BOX), np.float32).ravel()
+    """Return a gray 16x16 picture as a vector of length 1 around its mean, to tell copies by."""
+    gray = image.convert("L").resize((16, 16), Image.Resampling.BOX)
+    small = np.asarray(gray, np.float32).ravel()
     small = small - small.mean()
     result: NDArray[np.float32] = small / max(float(np.linalg.norm(small)), 1e-6)
     return result
@@ -259,7 +260,7 @@ class Photos:
         self.samples: list[Sample] = []
         try:
             with reading(cache / PIXELS_FILE):
-                self._pixels = np.memmap(cache / PIXELS_FILE, np.uint8, "r")
+                self._pixels = np.memmap(cache / PIXELS_FILE, np.uint8, "r").reshape(-1, 3)
             for row in json.loads(text):
                 size = (int(row["size_wh"][0]), int(row["size_wh"][1]))
                 boxes = {key: as_boxes(row[key]) for key in ("boxes", "ignored")}
@@ -274,7 +275,7 @@ class Photos:
             raise DataError(path, f"is damaged: {error}; remove it to build it again") from error
 
     def image(self, sample: Sample) -> Image.Image:
-        """Return a sample's photo, mode L."""
+        """Return a sample's photo, mode RGB."""
         width, height = sample.size_wh
         part = self._pixels[sample.offset : sample.offset + width * height]
-        return Image.fromarray(np.array(part).reshape(height, width))
+        return Image.fromarray(np.array(part).reshape(height, width, 3))

@@ -63,7 +63,7 @@ class Batches(Dataset[dict[str, Tensor]]):
         self.maker, self.seed = maker, seed
 
     def __getitem__(self, step: int) -> dict[str, Tensor]:
-        """Return ``image`` uint8 [n, 1, h, w], the stacked targets, and ``source`` int64 [n].
+        """Return ``image`` uint8 [n, 1 or 3, h, w], the targets, and ``source`` int64 [n].
 
         The latter is the photo that a frame shows alone, or -1. Where classes are learned, there is
         ``class_weight`` too, float32 [n, classes, h, w].
@@ -71,14 +71,15 @@ class Batches(Dataset[dict[str, Tensor]]):
         rng = step_rng(self.seed, step)
         size, count = (WHOLE, WHOLE_BATCH) if step % WHOLE_EVERY == 0 else (CROP, CROP_BATCH)
         frames = [self.maker.draw(rng, size) for _ in range(count)]
-        images = np.stack([np.asarray(frame.image)[None] for frame in frames])
+        pixels = np.stack([np.atleast_3d(np.asarray(frame.image)) for frame in frames])
+        images = torch.from_numpy(pixels).permute(0, 3, 1, 2)
         sources = [frame.sources[0] if len(frame.sources) == 1 else -1 for frame in frames]
         targets = stack_targets([frame_targets(frame) for frame in frames])
         count = len(self.maker.classes)
         if count:
             weights = np.stack([class_weights(frame, count) for frame in frames])
             targets["class_weight"] = torch.from_numpy(weights)
-        return {"image": torch.from_numpy(images), "source": torch.tensor(sources), **targets}
+        return {"image": images, "source": torch.tensor(sources), **targets}
 
 
 def background_cost(logit: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
