@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,11 +164,11 @@ def test_metrics_page_has_what_the_documented_queries_ask_for(
         ("POST", "/v2/logging"),
     ],
 )
-def test_management_over_http_is_refused(
+def test_management_over_http_does_not_exist(
     compose: Compose, container: str, method: str, path: str
 ) -> None:
     url = f"http://127.0.0.1:{compose.http_port}{path}"
-    assert requests.request(method, url, json={}, timeout=10).status_code == 403
+    assert requests.request(method, url, json={}, timeout=10).status_code in (404, 405)
 
 
 @pytest.mark.parametrize(
@@ -187,6 +189,25 @@ def test_management_over_grpc_is_refused(
     with triton.InferenceServerClient(compose.grpc_url) as client:
         with pytest.raises(InferenceServerException, match="(?i)restricted|access"):
             getattr(client, call)(**arguments)
+
+
+@pytest.mark.parametrize("port", ["http_port", "metrics_port"])
+def test_a_body_of_very_many_chunks_is_refused_and_the_server_lives(
+    compose: Compose, container: str, port: str
+) -> None:
+    """The request that ends Triton's own HTTP front ends (CVE-2025-23310)."""
+    before = [pid for pid, _, command in engine.processes(container) if "tritonserver" in command]
+    with socket.create_connection(("127.0.0.1", getattr(compose, port)), timeout=30) as caller:
+        head = (
+            b"POST /v2/models/faces/infer HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        )
+        with contextlib.suppress(OSError):  # it may close before it has read all of them
+            caller.sendall(head + b"1\r\na\r\n" * 700_000 + b"0\r\n\r\n")
+            assert caller.recv(12).startswith(b"HTTP/1.1 4")
+    after = [pid for pid, _, command in engine.processes(container) if "tritonserver" in command]
+    assert before == after != []
+    live = requests.get(f"http://127.0.0.1:{compose.http_port}/v2/health/live", timeout=10)
+    assert live.status_code == 200
 
 
 def test_container_has_no_zombie_process(container: str) -> None:
