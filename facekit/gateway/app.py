@@ -12,15 +12,21 @@ from starlette.responses import Response
 
 import facekit
 from facekit.errors import FacekitError
+from facekit.gateway import rest, status
 from facekit.gateway.access import Rates, Tokens
 from facekit.gateway.bodies import Bodies
 from facekit.gateway.counts import Counts
 from facekit.gateway.door import Door, open_door
 from facekit.gateway.front import Front
+from facekit.gateway.openapi import describe
 from facekit.gateway.pages import router as pages
 from facekit.gateway.problems import ProblemError, problem_of
 from facekit.gateway.settings import GatewaySettings
+from facekit.gateway.status import Servers
 from facekit.gateway.upstream import Upstream
+
+# Letters of what a caller sent that an error repeats.
+_SHOWN = 40
 
 
 def create_app(settings: GatewaySettings, counts: Counts, say: Callable[[str], None]) -> FastAPI:
@@ -57,8 +63,11 @@ def create_app(settings: GatewaySettings, counts: Counts, say: Callable[[str], N
     app.state.upstream = upstream
     app.state.bodies = Bodies(settings.limits)
     app.state.counts = counts
+    app.state.servers = Servers(upstream.servers)
     _handle_errors(app, counts)
-    app.include_router(pages)
+    for router in (rest.router, status.router, pages):
+        app.include_router(router)
+    describe(app, tokens=settings.tokens is not None)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -86,13 +95,18 @@ def _handle_errors(app: FastAPI, counts: Counts) -> None:
         return answer(ProblemError(error.status_code, str(error.detail), headers=error.headers))
 
     def of_validation(_request: Request, error: Any) -> Response:
-        where = "; ".join(
-            f"{'.'.join(map(str, each['loc'][1:] or each['loc']))}: {each['msg']}"
-            for each in error.errors()
-        )
-        return answer(ProblemError(422, where, reason="input"))
+        detail = "; ".join(map(_described, error.errors()))
+        return answer(ProblemError(422, detail, reason="input"))
 
     app.add_exception_handler(ProblemError, lambda _request, error: answer(error))
     app.add_exception_handler(FacekitError, lambda _request, error: answer(problem_of(error)))
     app.add_exception_handler(HTTPException, of_http)
     app.add_exception_handler(RequestValidationError, of_validation)
+
+
+def _described(wrong: Any) -> str:
+    """Say what is wrong with one parameter, from FastAPI's error."""
+    name = ".".join(map(str, wrong["loc"][1:] or wrong["loc"]))[:_SHOWN]
+    if wrong["type"] == "extra_forbidden":
+        return f"{name}: not a parameter of this call; /docs names those"
+    return f"{name}: {wrong['msg']}, got {str(wrong['input'])[:_SHOWN]!r}"
