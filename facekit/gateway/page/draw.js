@@ -55,7 +55,7 @@ function drawn(face, index, size, px, colorOf) {
   if (face.points_xy.length) {
     // A line without a length and with round ends is a dot.
     const dots = face.points_xy.map(([x, y]) => `M${x} ${y}h0`).join("");
-    const thick = Math.min(Math.max(Math.min(width, height) * 0.02, px), 5 * px);
+    const thick = Math.min(Math.max(Math.min(width, height) * 0.022, 1.2 * px), 5 * px);
     // Dots of a face that is small on the screen have no edge, which would darken the face.
     if (thick > 1.5 * px) {
       group.append(shape("path", { d: dots, class: "edge", "stroke-width": thick + px }));
@@ -109,7 +109,7 @@ export function drawCrop(canvas, image, face, ratio) {
 }
 
 /** Return the faces that score at least this. */
-export function atLeast(faces, score) {
+export function thatScore(faces, score) {
   return faces.filter((face) => face.score >= score);
 }
 

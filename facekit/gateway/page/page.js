@@ -2,7 +2,7 @@
 
 import { askToken, call, hasToken, storage } from "./calls.js";
 import { connectCamera } from "./camera.js";
-import { atLeast, decimals, drawCrop, drawFaces, element, figuresOf, jsonText, sizeOf } from "./draw.js";
+import { thatScore, decimals, drawCrop, drawFaces, element, figuresOf, jsonText, sizeOf } from "./draw.js";
 import { connectStatus } from "./status.js";
 
 const MODELS = {
@@ -146,7 +146,7 @@ function render() {
   const there = current && found(current);
   const { answer, problem } = there ?? {};
   const faces = answer?.faces ?? [];
-  shown = atLeast(faces, settings.score);
+  shown = thatScore(faces, settings.score);
   byId("score-shown").textContent = decimals(settings.score);
   for (const label of document.querySelectorAll(".colors label")) {
     label.hidden = (label.dataset.of === "masks") !== (settings.model === "masks");
@@ -176,7 +176,7 @@ function renderThumbnail(photo) {
   const { answer, problem } = found(photo) ?? {};
   photo.bar.hidden = !photo.busy;
   if (!photo.busy) {
-    const faces = answer && atLeast(answer.faces, settings.score);
+    const faces = answer && thatScore(answer.faces, settings.score);
     photo.state.textContent = faces ? counted(faces.length, "face") : problem ? problem.title : "Waiting";
   }
   photo.item.classList.toggle("failed", !photo.busy && problem !== undefined);
@@ -187,7 +187,7 @@ function renderThumbnail(photo) {
 function renderProgress() {
   const ended = photos.map(found).filter(Boolean);
   const answers = ended.filter((each) => each.answer).map((each) => each.answer);
-  const faces = answers.reduce((sum, each) => sum + atLeast(each.faces, settings.score).length, 0);
+  const faces = answers.reduce((sum, each) => sum + thatScore(each.faces, settings.score).length, 0);
   const failed = ended.length - answers.length;
   const going = photos.some((each) => each.busy || waits(each));
   say(!photos.length ? "" : [
@@ -296,7 +296,7 @@ function download(name, value) {
 function resultOf(photo) {
   const { answer, problem } = found(photo) ?? {};
   const named = { photo: photo.file.name };
-  return answer ? { ...named, ...answer, faces: atLeast(answer.faces, settings.score) } : { ...named, error: problem ?? null };
+  return answer ? { ...named, ...answer, faces: thatScore(answer.faces, settings.score) } : { ...named, error: problem ?? null };
 }
 
 // ---- what is heard

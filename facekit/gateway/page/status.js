@@ -17,8 +17,8 @@ export function connectStatus(then) {
     if (open) refresh(then);
   };
   button.onclick = () => turn(panel.hidden);
-  panel.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || panel.hidden || document.querySelector("dialog[open]")) return;
     turn(false);
     button.focus();
   });
