@@ -24,6 +24,8 @@ from facekit import limits
 from facekit.contract import MODELS
 from facekit.data import probe_photo
 from facekit.detection.parameters import ClusteringParameters
+from facekit.gateway.answers import MAX_DRAWN_PIXELS
+from facekit.gateway.photos import MAX_PHOTOS
 from facekit.serving.embedded import EmbeddedServer
 from tests.photo_files import encode, picture
 
@@ -73,38 +75,97 @@ def test_python_block_runs(page: str, code: str, server: EmbeddedServer, tmp_pat
     assert re.search(r"\b68, 2\)", done.stdout), done.stdout
 
 
-def curl(page: str, server: EmbeddedServer, folder: Path) -> bytes:
-    """Run a page's block with `curl` and return what it prints."""
-    (block,) = (text for text in blocks(page, "sh") if "curl" in text)
-    # curl's own content type is a form, which Triton takes apart on a thread's stack.
-    assert block.count("Content-Type: application/octet-stream") == block.count("curl") == 1
-    (folder / "photo.jpg").write_bytes(probe_photo())
-    command = ["bash", "-euc", local(block, server)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, timeout=60, check=True)
-    return done.stdout
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with the photos that the pages name."""
+    for name in ("photo.jpg", "other.jpg"):
+        (tmp_path / name).write_bytes(probe_photo())
+    return tmp_path
+
+
+def curl(block: str, server: EmbeddedServer, folder: Path) -> list[bytes]:
+    """Run the lines of a block with `curl`, or the block as one, and return what each prints."""
+    plain = re.fullmatch(r"(curl .*\n)+", block)
+    return [
+        subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", local(each, server)],
+            cwd=folder, capture_output=True, timeout=60, check=True,
+        ).stdout
+        for each in (block.splitlines() if plain else [block])
+    ]  # fmt: skip
+
+
+def curl_blocks(page: str) -> list[str]:
+    return [text for text in blocks(page, "sh") if "curl" in text]
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_curl_block_answers_in_json(server: EmbeddedServer, tmp_path: Path) -> None:
-    outputs = {o["name"]: o for o in json.loads(curl("README", server, tmp_path))["outputs"]}
+def test_curl_lines_of_the_readme(server: EmbeddedServer, photos: Path) -> None:
+    (block,) = curl_blocks("README")
+    answer, nothing = curl(block, server, photos)
+    assert json.loads(answer)["faces"][0]["score"] >= 0.7
+    assert nothing == b""
+    assert (photos / "drawn.jpg").read_bytes()[:2] == b"\xff\xd8"
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_lines_of_rest(server: EmbeddedServer, photos: Path) -> None:
+    one, several, *_ = curl_blocks("http")
+    *answers, nothing = map(json.loads, filter(None, [*curl(one, server, photos), b"0"]))
+    assert [each["model"] for each in answers] == ["faces", "facemask_ensemble", "landmarks"]
+    assert (photos / "drawn.jpg").read_bytes()[:2] == b"\xff\xd8"
+    form, listed = several.split("\nbase64")
+    assert len(json.loads(curl(form, server, photos)[0])["results"]) == 2
+    assert len(json.loads(curl(f"base64{listed}", server, photos)[0])["results"]) == 1
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_curl_lines_of_kserve(server: EmbeddedServer, photos: Path) -> None:
+    described, binary = curl_blocks("http")[2:]
+    (answer,) = curl(described, server, photos)
+    outputs = {o["name"]: o for o in json.loads(answer)["outputs"]}
     assert set(outputs) == {t.name for t in MODELS["faces"].outputs}
     assert outputs["count"]["data"][0] >= 1
 
-
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_curl_line_answers_in_json_and_bytes(server: EmbeddedServer, tmp_path: Path) -> None:
-    curl("models", server, tmp_path)
-
-    answer = (tmp_path / "answer.bin").read_bytes()
-    described, end = json.JSONDecoder().raw_decode(answer.decode("latin-1"))
+    curl(binary, server, photos)
+    content = (photos / "answer.bin").read_bytes()
+    about, end = json.JSONDecoder().raw_decode(content.decode("latin-1"))
     tensors = {}
-    for output in described["outputs"]:
+    for output in about["outputs"]:
         size = output["parameters"]["binary_data_size"]
-        tensors[output["name"]] = answer[end : end + size]
+        tensors[output["name"]] = content[end : end + size]
         end += size
-    assert end == len(answer)
+    assert end == len(content)
     assert set(tensors) == {t.name for t in MODELS["faces"].outputs}
     assert int.from_bytes(tensors["count"], "little") >= 1
+
+
+def test_python_over_http(server: EmbeddedServer, photos: Path) -> None:
+    (code,) = blocks("http", "python")
+    done = subprocess.run(
+        [sys.executable, "-c", local(code, server)],
+        cwd=photos, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    assert re.fullmatch(r"[01]\.[0-9]+ \[.*\]\n", done.stdout), done.stdout
+
+
+def test_http_page_has_every_parameter_and_error(server: EmbeddedServer) -> None:
+    text = TEXT["http"]
+    with urllib.request.urlopen(f"http://{server.http_url}/openapi.json") as answer:
+        paths = json.load(answer)["paths"]
+    calls = [path for path in paths if path.startswith("/v1/")]
+    assert re.findall(r"^\| `(?:POST|GET) (/v1/\w+)` \|", text, re.M) == calls
+    rows = re.findall(r"^\| `(\w+)` \| ((?:\w+(?:, )?)+|all three) \|", text, re.M)
+    errors: set[str] = set()
+    for path in calls:
+        (operation,) = paths[path].values()
+        names = {each["name"] for each in operation.get("parameters", [])}
+        of = {"all three", path.removeprefix("/v1/")} if "post" in paths[path] else set()
+        assert {name for name, where in rows if of & set(where.split(", "))} == names, path
+        errors |= set(operation["responses"]) - {"200"}
+    assert set(re.findall(r"^\| (\d{3}) \|", text, re.M)) == errors | {"401", "405"}
+    assert f"at most {MAX_PHOTOS}." in text
+    assert f"has {MAX_DRAWN_PIXELS // 10**6} megapixels at\nmost" in text
 
 
 def test_folders_commands_and_python_run_in_their_order(
