@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
+from starlette.routing import Route
 
 import facekit
 from facekit.errors import FacekitError
@@ -18,6 +19,7 @@ from facekit.gateway.bodies import Bodies
 from facekit.gateway.counts import Counts
 from facekit.gateway.door import Door, open_door
 from facekit.gateway.front import Front
+from facekit.gateway.kserve import KServe
 from facekit.gateway.openapi import describe
 from facekit.gateway.pages import router as pages
 from facekit.gateway.problems import ProblemError, problem_of
@@ -64,6 +66,8 @@ def create_app(settings: GatewaySettings, counts: Counts, say: Callable[[str], N
     app.state.bodies = Bodies(settings.limits)
     app.state.counts = counts
     app.state.servers = Servers(upstream.servers)
+    kserve = KServe(upstream, app.state.bodies, counts, settings.limits)
+    app.router.routes.append(Route("/v2{rest:path}", kserve, include_in_schema=False))
     _handle_errors(app, counts)
     for router in (rest.router, status.router, pages):
         app.include_router(router)

@@ -62,7 +62,7 @@ class Front:
                 await self._app(scope, exchange.receive, exchange.send)
             except ProblemError as problem:
                 self._counts.refuse(problem.reason)
-                await problem.response()(scope, exchange.receive, exchange.send)
+                await problem.response(scope["path"])(scope, exchange.receive, exchange.send)
         finally:
             self._counts.end()
 

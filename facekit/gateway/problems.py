@@ -56,10 +56,12 @@ class ProblemError(Exception):
             "detail": self.detail,
         }
 
-    def response(self) -> Response:
-        """Return the answer as problem JSON."""
-        body = json.dumps(self.to_dict(), ensure_ascii=False)
-        return Response(body, self.status, self.headers, MEDIA_TYPE)
+    def response(self, path: str = "") -> Response:
+        """Return the answer to a request of a path: problem JSON, or as Triton does under /v2."""
+        kserve = f"{path}/".startswith("/v2/")
+        body = json.dumps({"error": self.detail} if kserve else self.to_dict(), ensure_ascii=False)
+        media_type = "application/json" if kserve else MEDIA_TYPE
+        return Response(body.encode("utf-8", "replace"), self.status, self.headers, media_type)
 
 
 def problem_of(error: FacekitError) -> ProblemError:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,13 +87,16 @@ class Upstream:
         self._free = asyncio.Semaphore(settings.limits.requests_per_server * len(self.servers))
         self.waiting = 0
 
-    async def run(self, call: Callable[[Server], Awaitable[Result]]) -> Result:
+    async def run(
+        self, call: Callable[[Server], Awaitable[Result]], *, queued: bool = True
+    ) -> Result:
         """Run a call on the server with the least to do, or on another if it is away.
 
-        An inference changes nothing, so that it may be sent twice. Raises the last server's error,
-        and Problem (503) if too many requests wait already.
+        An inference changes nothing, so that it may be sent twice. A call that is not an inference
+        need not be ``queued``. Raises the last server's error, and ProblemError (503) if too many
+        requests wait already.
         """
-        async with self._turn():
+        async with self._turn() if queued else nullcontext():
             failure: ServerUnavailableError | None = None
             for server in self._ordered():
                 server.in_flight += 1
