@@ -5,10 +5,12 @@ import { connectCamera } from "./camera.js";
 import { thatScore, decimals, drawCrop, drawFaces, element, figuresOf, jsonText, sizeOf } from "./draw.js";
 import { connectStatus } from "./status.js";
 
+// Path, query, and what is added to that to find small and turned faces too.
+const CLOSER = { tiles: "auto", rotations: "auto" };
 const MODELS = {
-  faces: ["v1/faces", {}],
-  boxes: ["v1/faces", { landmarks: 0 }],
-  masks: ["v1/masks", {}],
+  faces: ["v1/faces", {}, CLOSER],
+  boxes: ["v1/faces", { landmarks: 0 }, CLOSER],
+  masks: ["v1/masks", {}, null],
 };
 const CALLS_AT_A_TIME = 2;
 const THUMBNAIL = 72;
@@ -33,9 +35,9 @@ let thumbnails = Promise.resolve();
 // ---- calls
 
 function asked() {
-  const [path, query] = MODELS[settings.model];
-  const search = settings.closer ? { tiles: "auto", rotations: "auto" } : {};
-  return `${path}?${new URLSearchParams({ ...query, ...search, min_score: settings.score })}`;
+  const [path, query, closer] = MODELS[settings.model];
+  const more = settings.closer ? closer : {};
+  return `${path}?${new URLSearchParams({ ...query, ...more, min_score: settings.score })}`;
 }
 
 /** What an answer depends on, but for the lowest score, by which the page itself can filter. */
@@ -148,7 +150,7 @@ function render() {
   const faces = answer?.faces ?? [];
   shown = thatScore(faces, settings.score);
   byId("score-shown").textContent = decimals(settings.score);
-  for (const label of document.querySelectorAll(".colors label")) {
+  for (const label of document.querySelectorAll("[data-of]")) {
     label.hidden = (label.dataset.of === "masks") !== (settings.model === "masks");
   }
   for (const photo of photos) renderThumbnail(photo);

@@ -66,8 +66,8 @@ function serverOf({ url, ready, triton, models }) {
   const rows = (models ?? []).map((each) => [each.name, each.version, each.state, each.requests, each.failed, each.queue_ms, each.compute_ms]);
   const cell = (value) => typeof value === "number" ? (Number.isInteger(value) ? value.toLocaleString("en") : decimals(value, 1)) : value ?? "–";
   return [
-    element("h2", {}, `${url}: ${ready ? `ready, Triton ${triton}` : "away"}`),
-    ...(rows.length ? [element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Models of ${url}` },
+    element("h2", {}, `Server ${url}: ${ready ? `ready, Triton ${triton}` : "away"}`),
+    ...(rows.length ? [element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Models of server ${url}` },
       element("table", {},
         element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))),
         element("tbody", {}, ...rows.map(([name, ...cells]) => element("tr", {},
