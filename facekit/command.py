@@ -18,12 +18,13 @@ EXIT_UNUSABLE = 2
 _EXIT_SIGNAL = 128
 
 _EXTRAS: dict[str, tuple[str, ...]] = {
-    "PIL": ("draw", "data", "evaluate", "train"),
+    "PIL": ("draw", "data", "evaluate", "train", "video"),
+    "av": ("video",),
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "h11"), ("gateway", "server")),
     "pyarrow": ("parquet",),
     "redis": ("redis",),
     "ray": ("ray",),
-    "scipy": ("data", "train"),
+    "scipy": ("data", "train", "video"),
     "nvidia": ("server",),
     "pytriton": ("server",),
     "onnxruntime": ("server", "train"),

@@ -22,7 +22,7 @@ facekit.client facekit.labels
 facekit.draw facekit.serving facekit.pipelines facekit.annotations facekit.report
 facekit.gateway
 facekit.runs facekit.datasets facekit.evaluation facekit.store facekit.chips facekit.sheet
-facekit.annotate
+facekit.annotate facekit.video
 facekit.cli
 conversion training benchmarks examples
 """

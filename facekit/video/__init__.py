@@ -1,0 +1,1 @@
+"""Faces in moving pictures: files, streams and cameras."""
