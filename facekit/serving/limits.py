@@ -8,9 +8,10 @@ from pathlib import Path
 from facekit.errors import SetupError
 
 MIB = 2**20
-# Triton's HTTP front ends, of which the metrics' is open to this machine, copy a form-encoded body to
-# the stack of their thread, twice, and a list of the chunks of a chunked body (16 bytes each). What
-# does not fit ends the whole server. It is address space: only what a request touches is memory.
+# Triton's HTTP front ends, of which the metrics' is open to this machine, copy a form-encoded body
+# to the stack of their thread, twice, and a list of the chunks of a chunked body (16 bytes each).
+# What does not fit ends the whole server. It is address space: only what a request touches becomes
+# memory.
 STACK_BYTES = 512 * MIB
 # Stacks below this are too small for one photo of the largest size sent as a form.
 _STACK_WANTED = 80 * MIB

@@ -183,13 +183,25 @@ class TritonServer(ABC):
             self.checking = False
 
     def wait_ready(
-        self, timeout_s: float = 120.0, cancelled: Callable[[], bool] | None = None
+        self,
+        timeout_s: float = 120.0,
+        cancelled: Callable[[], bool] | None = None,
+        *,
+        keep_gateway: bool = False,
     ) -> None:
         """Wait until every model is loaded, or until ``cancelled`` returns true.
 
         A SetupError names the model and the reason if the server or one of its backend processes
-        ended instead, or it is not ready in time. The server is stopped then.
+        ended instead, or it is not ready in time. The server is stopped then, but for its gateway
+        with ``keep_gateway``.
         """
+        try:
+            self._wait_ready(timeout_s, cancelled)
+        except SetupError:
+            self.kill(gateway=not keep_gateway)
+            raise
+
+    def _wait_ready(self, timeout_s: float, cancelled: Callable[[], bool] | None) -> None:
         process = self._process
         if process is None:
             raise SetupError("The server is not started.")
@@ -343,7 +355,6 @@ class TritonServer(ABC):
         text = "\n  ".join([f"{what}:", *found]) if found else f"{what}."
         if self._runtime is not None:  # the user's own paths in place of the links to them
             text = text.replace(str(self._runtime.models), str(self.model_repository))
-        self.kill()
         where = f"\nThe whole log: {self._log.file}" if self._log.file is not None else ""
         raise SetupError(f"{text}{where}")
 

@@ -107,7 +107,7 @@ class Supervisor:
 
     def _start(self) -> None:
         self._server.start()
-        self._server.wait_ready(START_TIMEOUT_S, self._stopping)
+        self._server.wait_ready(START_TIMEOUT_S, self._stopping, keep_gateway=True)
         if not self._stopping():
             for note in self._server.notes:
                 self._say(note)

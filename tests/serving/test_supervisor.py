@@ -171,7 +171,8 @@ def test_gateway_says_that_a_server_is_away_which_is_started_again(served: Serve
     broken.unlink()
 
     assert served.ready(2), served.said
-    assert served.http("/v2/health/ready") == 200
+    # Its connection tries again once a second.
+    assert wait_for(lambda: served.http("/v2/health/ready") == 200)
     assert processes.still_runs(gateway)
 
 
