@@ -27,6 +27,8 @@ from facekit.gateway.settings import GatewaySettings
 from facekit.gateway.status import Servers
 from facekit.gateway.upstream import Upstream
 
+# Its traceback is written to the log.
+_OWN_FAULT = ProblemError(500, "an error of the gateway itself; its log tells which")
 # Letters of what a caller sent that an error repeats.
 _SHOWN = 40
 
@@ -105,6 +107,7 @@ def _handle_errors(app: FastAPI, counts: Counts) -> None:
     app.add_exception_handler(ProblemError, lambda _request, error: answer(error))
     app.add_exception_handler(FacekitError, lambda _request, error: answer(problem_of(error)))
     app.add_exception_handler(HTTPException, of_http)
+    app.add_exception_handler(Exception, lambda _request, _error: answer(_OWN_FAULT))
     app.add_exception_handler(RequestValidationError, of_validation)
 
 

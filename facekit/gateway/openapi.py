@@ -23,16 +23,21 @@ _ERRORS = {
     422: "Read, and wrong: a photo is truncated or too large, or a value is not accepted",
     429: "This client calls too often",
     431: "The request line and headers are too long",
+    500: "An error of the gateway itself",
     502: "The server's answer breaks the tensor contract",
     503: "No server is ready, or too many requests wait",
     504: "The server took too long",
 }
 _WITH_RETRY_AFTER = (429, 503)
-_OF_STATUS = (429, 431)
+_OF_STATUS = (429, 431, 500)
 
 _BINARY = {"type": "string", "format": "binary"}
 _BASE64 = {"type": "string", "format": "byte", "description": "base64, or a data: URL of it"}
 _SEVERAL = {"type": "array", "items": _BASE64, "minItems": 1, "maxItems": MAX_PHOTOS}
+# A PNG of one pixel.
+_PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+)
 _BODY: Json = {
     "required": True,
     "description": "The photo itself (JPEG, PNG, BMP, WebP or TIFF; its bytes tell which), a form "
@@ -69,8 +74,8 @@ _BODY: Json = {
                 ]
             },
             "examples": {
-                "one": {"value": {FIELD: "/9j/4AAQSkZJRg..."}},
-                "several": {"value": ["/9j/4AAQSkZJRg...", "iVBORw0KGgo..."]},
+                "one": {"value": {FIELD: _PIXEL}},
+                "several": {"value": [_PIXEL, _PIXEL]},
             },
         },
     },

@@ -168,7 +168,7 @@ _PLAIN = (b"binary", b"8bit", b"7bit")
 """Encodings of a part that leave its bytes as they are."""
 
 
-def _json(body: bytes) -> tuple[list[Any], bool]:
+def _json(body: bytes) -> tuple[list[str], bool]:
     """Return the texts of a JSON body, and whether they came in a list."""
     # Before it is read: a list of millions of numbers would take a multiple of the body's memory.
     _check_count(body.count(b",") - _MOST_COMMAS + MAX_PHOTOS)
@@ -190,13 +190,15 @@ def _json(body: bytes) -> tuple[list[Any], bool]:
     if not values:
         raise _unknown("JSON: the list contains no photos")
     _check_count(len(values))
+    for number, each in enumerate(values, 1):
+        if not isinstance(each, str):
+            got = json.dumps(each)[:40]
+            raise _unknown(f"JSON: photo {number}: expected base64 text, got {got}")
     return values, several
 
 
-def _decoded(value: Any) -> bytes | ProblemError:
+def _decoded(value: str) -> bytes | ProblemError:
     """Return what a base64 text stands for, which may be a ``data:`` URL of one."""
-    if not isinstance(value, str):
-        return _unknown(f"JSON: expected base64 text, got {json.dumps(value)[:40]}")
     if value[:5].lower() == "data:":
         head, comma, value = value.partition(",")
         if not comma or not head.lower().endswith(";base64"):

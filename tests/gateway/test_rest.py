@@ -103,12 +103,11 @@ def test_several_photos_are_answered_in_order_and_one_error_leaves_the_others(
         assert problems[4]["detail"] == "empty: it contains no bytes"
 
 
-def test_a_list_gives_a_list_and_a_wrong_item_of_it_its_own_error(url: str) -> None:
-    answer = found(post(url, body=None, json={"photo": [TEXT, 5, "?", None, "data:,x"]}))
+def test_a_list_gives_a_list_and_broken_base64_in_it_its_own_error(url: str) -> None:
+    answer = found(post(url, body=None, json={"photo": [TEXT, "?", "data:,x"]}))
     first, *others = answer["results"]
     assert len(first["faces"]) == 1
-    assert [each["error"]["status"] for each in others] == [422, 400, 422, 400]
-    assert others[0]["error"]["detail"] == "JSON: expected base64 text, got 5"
+    assert [each["error"]["status"] for each in others] == [400, 400]
     assert len(found(post(url, body=None, json=[TEXT]))["results"]) == 1
 
 

@@ -122,6 +122,9 @@ BODIES: dict[str, tuple[bytes, dict[str, str], int, str]] = {
     "JSON of an empty list": (b"[]", JSON, 422, "JSON: the list contains no photos"),
     "JSON of many numbers": (b"[1" + b",1" * 10**6 + b"]", JSON, 422, "more than 32 photos"),
     "photo that is a number": (b'{"photo": 5}', JSON, 422, "expected base64 text, got 5"),
+    "photos one of which is a list": (
+        json.dumps([TEXT, ["a"]]).encode(), JSON, 422, 'photo 2: expected base64 text, got ["a"]'
+    ),
     "photo that is nothing": (b'{"photo": ""}', JSON, 422, "empty: it contains no bytes"),
     "rubbish in base64": (
         json.dumps({"photo": TEXT[:40] + "?" + TEXT[41:]}).encode(), JSON, 400, "JSON: not base64: "
