@@ -18,7 +18,7 @@ from facekit.gateway.access import Rates, Tokens
 from facekit.gateway.bodies import Bodies
 from facekit.gateway.counts import Counts
 from facekit.gateway.door import Door, open_door
-from facekit.gateway.front import Front
+from facekit.gateway.front import HEADERS, Front
 from facekit.gateway.kserve import KServe
 from facekit.gateway.openapi import describe
 from facekit.gateway.pages import router as pages
@@ -28,7 +28,9 @@ from facekit.gateway.status import Servers
 from facekit.gateway.upstream import Upstream
 
 # Its traceback is written to the log.
-_OWN_FAULT = ProblemError(500, "an error of the gateway itself; its log tells which")
+_OWN_FAULT = ProblemError(
+    500, "an error of the gateway itself; its log tells which", headers=HEADERS
+)
 # Letters of what a caller sent that an error repeats.
 _SHOWN = 40
 

@@ -39,4 +39,4 @@ def test_answers_with_tokens_are_as_described(tmp_path: Path) -> None:
         FakeTriton(lambda *_: masks_answer()) as fake,
         gateway("--url", fake.url, "--tokens", str(path)) as url,
     ):
-        check(url, tmp_path, "^/v1/masks", "--header", token)
+        check(url, tmp_path, "^/v1/masks", "--phases", "examples,fuzzing", "--header", token)
