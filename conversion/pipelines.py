@@ -1,27 +1,21 @@
 """Write the DALI pipelines into the repository, and check where their steps run."""
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from conversion.errors import BuildError, ReleaseError
+from conversion.errors import BuildError
 from conversion.paths import Say, not_writable
-from conversion.releases import TAG_VARIABLE, load_releases, numbers
 from facekit.engines.manifest import REPAIR, VERSION_DIR
 from facekit.errors import SetupError
 from facekit.files import write_whole
 
 
-def serialize_pipelines(
-    repository: Path, device: str, say: Say, environment: Mapping[str, str] = os.environ
-) -> list[Path]:
+def serialize_pipelines(repository: Path, device: str, say: Say) -> list[Path]:
     """Write every pipeline in each of its colors for ``gpu`` or ``cpu``, and return the files.
 
     The caller holds the repository's lock, so the partial files of a killed run can be removed.
-    The environment tells in which of NVIDIA's images this runs. Raises ReleaseError if DALI is
-    newer than that of the image's server, BuildError without DALI or if a file can't be written,
-    and SetupError for ``gpu`` without CUDA.
+    Raises BuildError without DALI or if a file can't be written, and SetupError for ``gpu`` without
+    CUDA.
     """
     try:
         import nvidia.dali
@@ -32,7 +26,6 @@ def serialize_pipelines(
         raise BuildError(
             f"DALI is not installed ({error}); it is in the converter's image: {REPAIR}"
         ) from error
-    _check_version(str(nvidia.dali.__version__), environment)
     written = []
     for model, colors in COLORS_OF.items():
         folder = repository / model / VERSION_DIR
@@ -101,17 +94,6 @@ def placement_problems(pipeline: Any) -> list[str]:
         if output.device != "gpu":
             problems.append(f"the output {output.name} is on {output.device}, expected gpu")
     return problems
-
-
-def _check_version(dali: str, environment: Mapping[str, str]) -> None:
-    """Check that the server of this image can read what this DALI writes."""
-    release = load_releases().here(environment)
-    if release is not None and numbers(dali)[:2] > numbers(release.dali)[:2]:
-        raise ReleaseError(
-            f"DALI {dali} is installed, and Triton {environment[TAG_VARIABLE]} has DALI "
-            f"{release.dali}, which cannot read what a newer one writes. In .env: "
-            f"DALI_VERSION={release.dali_wheel}, then: scripts/convert --build"
-        )
 
 
 def _operator(step: Any) -> tuple[str | None, str]:

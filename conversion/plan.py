@@ -114,14 +114,14 @@ class Plan:
     """All that a run would do.
 
     ``release`` is the Triton tag that the plan is for where this machine has no TensorRT, or where
-    one was asked for; ``tensorrt`` the version that the plan is for; ``dali_wheel`` the DALI that
-    writes its pipelines, "" where the table does not have it.
+    one was asked for; ``tensorrt`` the version that the plan is for; ``notes`` what is to be known
+    of that release, a sentence each.
     """
 
     machine: Machine
     release: str | None
     tensorrt: str
-    dali_wheel: str
+    notes: tuple[str, ...]
     repository: Path
     weights_dir: Path
     device: str
@@ -153,8 +153,7 @@ def _lines(plan: Plan, arguments: Sequence[str]) -> Iterator[str]:
         yield ""
         yield from _engine(engine)
     yield ""
-    wheel = f", with DALI {plan.dali_wheel} in the converter's image" if plan.dali_wheel else ""
-    yield f"DALI pipelines for the {plan.device.upper()}{wheel}"
+    yield f"DALI pipelines for the {plan.device.upper()}"
     for file in plan.pipelines:
         yield f"{_INDENT}{display_path(file.path)}  ({'replaced' if file.present else 'missing'})"
     yield ""
@@ -172,6 +171,8 @@ def _machine(plan: Plan) -> Iterator[str]:
     if plan.release is not None:
         why = "none here, so the plan" if machine.tensorrt is None else "asked for, so the plan"
         yield f"{why} is for release {plan.release}: TensorRT {plan.tensorrt}"
+    for note in plan.notes:
+        yield f"note: {note}"
 
 
 def _engine(engine: EnginePlan) -> Iterator[str]:

@@ -12,7 +12,7 @@ from conversion.catalog_file import load_catalog
 from conversion.errors import ConversionError
 from conversion.ngc import Artifact, base_url, find_tao_converter, tao_converter_folders
 from conversion.plan import Download, EnginePlan, Options, PipelineFile, Plan
-from conversion.releases import TOOL_LICENSE, Releases, load_releases
+from conversion.releases import TAG_VARIABLE, TOOL_LICENSE, Releases, load_releases
 from conversion.staleness import precision_for, reason_to_build
 from facekit.contract import MODELS
 from facekit.engines.machine import Machine
@@ -32,20 +32,23 @@ def make_plan(
     Raises ConversionError if the release asked for is unknown, or a table is wrong.
     """
     table = load_releases()
-    if machine.tensorrt is None or options.triton:
-        release = options.triton or table.default_tag
-        found = table.by_tag(release)
-        tensorrt, wheel = found.tensorrt, found.dali_wheel
+    weights, release = [job.weights for job in jobs], None
+    tag, tensorrt = environment.get(TAG_VARIABLE, ""), machine.tensorrt
+    notes: list[str] = []
+    if tensorrt is None or options.triton:
+        tag = release = options.triton or table.best(weights, machine.gpus[:1])
+        nearest, note = table.nearest(tag)
+        tensorrt, cuda = table.known[nearest].tensorrt, table.known[nearest].cuda
+        notes.append(f"made for CUDA {cuda}, NVIDIA driver {table.known[nearest].driver} or newer")
     else:
-        here = table.here(environment) or table.by_tensorrt(machine.tensorrt)
-        tensorrt, release, wheel = machine.tensorrt, None, here.dali_wheel if here else ""
+        nearest, note = table.nearest(tag, tensorrt)
     # As it will be where the engine is built.
     target = dataclasses.replace(machine, tensorrt=tensorrt)
     return Plan(
         machine,
         release,
         tensorrt,
-        wheel,
+        tuple(filter(None, (*notes, note, *table.notes(nearest, weights)))),
         options.repository,
         options.weights_dir,
         options.device,
@@ -113,7 +116,7 @@ def _engine(
     problem, version = None, ""
     downloads: list[Download] = []
     try:
-        warnings.append(table.check(weights, tensorrt, machine.architecture))
+        warnings.append(table.check(weights, tensorrt, machine.architecture, machine.gpus[:1]))
         if weights.format is not Format.ONNX:
             version = table.tao_converter(tensorrt, machine.architecture)
         downloads = _downloads(job, options.weights_dir, version, environment)

@@ -61,6 +61,8 @@ def run(command: str, jobs: Sequence[Job], options: Options, machine: Machine, s
             plan = make_plan(jobs, options, machine)
             if command in _FETCHES:
                 _check_licenses(plan, command)
+            for note in plan.notes:
+                say(f"note: {note}")
             run_.make(plan, fetches=command in _FETCHES, builds=command in _BUILDS)
         if command in ("serialize", "all"):
             run_.serialize()

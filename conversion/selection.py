@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from conversion.catalog import Catalog, Job, Model, Weights, listed
 from conversion.errors import CatalogError, FetchError
+from conversion.releases import TAG_VARIABLE, load_releases
 from facekit.contract import is_optional
+from facekit.engines.manifest import OPEN_WEIGHTS
 
 WEIGHTS_VARIABLE = "FACEKIT_WEIGHTS"
 """Selections where no ``--weights`` is given, separated by spaces."""
@@ -32,7 +34,8 @@ def select(
     """Return the engines to make, in the catalog's order.
 
     ``selections`` are ``nvidia`` for every model that has it, or ``facenet=nvidia-fp16`` for one,
-    which wins; without any, those of ``FACEKIT_WEIGHTS``. Without ``models`` it is all of them,
+    which wins; without any, those of ``FACEKIT_WEIGHTS``, and without these NVIDIA's, or the open
+    ones in an image of a Triton that reads no ``.etlt``. Without ``models`` it is all of them,
     except a mask detector that the repository does not have. A CatalogError lists the choices where
     a model or weights are unknown, contradict each other, or have no file.
     """
@@ -44,14 +47,16 @@ def select(
         if name not in catalog:
             raise CatalogError(f"unknown model {name!r}; there are {listed(catalog)}")
     common, single = _parse(catalog, selections, source)
-    wanted = [
-        model
+    last = load_releases().etlt_tags[-1]
+    default = OPEN_WEIGHTS if environment.get(TAG_VARIABLE, "") > last else DEFAULT_WEIGHTS
+    wanted = {
+        name: model
         for name, model in catalog.items()
         if name in models or (not models and (name in single or not _is_left_out(model)))
-    ]
+    }
     return [
-        Job(model, _weights(model, single.get(model.name) or _common(catalog, model, common)))
-        for model in wanted
+        Job(model, _weights(model, single.get(name) or _common(catalog, model, common), default))
+        for name, model in wanted.items()
     ]
 
 
@@ -101,13 +106,13 @@ def _parse(
     return common, single
 
 
-def _weights(model: Model, name: str | None) -> Weights:
+def _weights(model: Model, name: str | None, default: str) -> Weights:
     if name is None:
         # A user's own model has weights of one name only, and needs no option to choose them; of
         # the mask detector the kit's come before those that a user's file adds.
         first = next(iter(model.weights))
         is_clear = len(model.weights) == 1 or is_optional(model.name)
-        name = first if is_clear and DEFAULT_WEIGHTS not in model.weights else DEFAULT_WEIGHTS
+        name = first if is_clear and DEFAULT_WEIGHTS not in model.weights else default
     if name not in model.weights:
         raise CatalogError(
             f"{model.name} has no weights {name!r}; there are {listed(model.weights)} "

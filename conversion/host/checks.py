@@ -16,6 +16,7 @@ from docker.errors import DockerException, ImageNotFound
 
 from conversion.errors import ConversionError, causes
 from conversion.host.compose import Settings
+from conversion.releases import TAG_VARIABLE, tag_of
 
 # Docker 19.03: the first whose API has device requests, which is how a GPU is asked for.
 _MIN_API = (1, 40)
@@ -145,13 +146,26 @@ def has_image(client: Any, name: str) -> bool:
     return True
 
 
+def is_built(client: Any, settings: Settings) -> bool:
+    """Return whether the engine has the converter's image, and built on the base of these settings.
+
+    That is told by NVIDIA's own variable, which an image of another kind has not.
+    """
+    if not has_image(client, settings.image):
+        return False
+    variables = client.images.get(settings.image).attrs["Config"]["Env"] or []
+    tags = [text.partition("=")[2] for text in variables if text.startswith(f"{TAG_VARIABLE}=")]
+    return tag_of(settings.base) in ("", *tags) or not tags
+
+
 def check_image(client: Any, settings: Settings) -> Finding:
     """Return whether the converter's image has to be built."""
-    if has_image(client, settings.image):
+    if is_built(client, settings):
         return Finding("image", State.OK, settings.image)
     there = has_image(client, settings.base)
     when = "in minutes" if there else f"after {settings.base} (about 8 GB) is fetched"
-    return Finding("image", State.TODO, f"{settings.image} does not exist: it is built {when}")
+    why = "is of another base" if has_image(client, settings.image) else "does not exist"
+    return Finding("image", State.TODO, f"{settings.image} {why}: it is built {when}")
 
 
 def check_disk(
@@ -162,7 +176,7 @@ def check_disk(
 ) -> list[Finding]:
     """Return whether there is space for the image, in the engine's ``root``, and for the files."""
     needed = 0.0
-    if not has_image(client, settings.image):
+    if not is_built(client, settings):
         needed = _LAYERS_BYTES + (0.0 if has_image(client, settings.base) else _BASE_BYTES)
     usage = ("docker system df      # what takes the space", "docker image prune    # frees some")
     folder = next(

@@ -15,9 +15,10 @@ from docker.errors import DockerException
 
 from conversion.cli import HOST_ROOT_VARIABLE
 from conversion.cli import main as converter
-from conversion.host import checks, gpu
+from conversion.host import base, checks, gpu
 from conversion.host.checks import Finding, HostError, State
 from conversion.host.compose import CONVERTER, CONVERTER_CPU, Compose, Settings, secret_file
+from conversion.releases import tag_of
 from facekit.command import EXIT_UNUSABLE
 from facekit.errors import ConfigError, FacekitError
 from facekit.text import show
@@ -115,9 +116,19 @@ def _run(args: argparse.Namespace, arguments: Sequence[str], compose: Compose, c
         FACEKIT_GID=user,
     )
     needs_gpu = arguments[0] not in _NEED_NO_GPU and settings.gpu != "none"
+    asked_for = tag_of(settings.base) if compose.is_set("TRITON_IMAGE") else ""
+    weights = base.selected_weights(args, arguments, settings, asked_for)
+    # nvidia-smi tells of this machine; the engine may be on another.
+    is_local = compose.environ.get("DOCKER_HOST", "unix:").startswith("unix:")
+    sees = is_local and settings.gpu != "none"
+    gpus, driver = base.host_gpus(settings.gpu) if sees else ([], None)
+    default_base = settings.base
+    if weights and not compose.is_set("TRITON_IMAGE"):
+        settings = compose.settings(TRITON_IMAGE=base.best_image(weights, gpus, driver))
     findings = [checks.check_engine(client)]
     if needs_gpu:
         findings.append(gpu.check_runtime(info))
+    findings += base.check_base(settings, weights, gpus, driver)
     findings += checks.check_disk(client, settings, str(info.get("DockerRootDir") or "/"))
     if not rootless or os.getuid() == 0:
         findings.append(checks.check_folders(settings))
@@ -142,7 +153,11 @@ def _run(args: argparse.Namespace, arguments: Sequence[str], compose: Compose, c
     service = CONVERTER if needs_gpu or sees_gpu else CONVERTER_CPU
     code = _convert(compose, settings, client, [*volumes, service, *arguments, *paths])
     if code == 0 and arguments[0] == "all":
-        _say("next: docker compose up triton-server")
+        build = ""
+        if settings.base != default_base:
+            _say(f"in .env, for the server too: TRITON_IMAGE={settings.base}")
+            build = "--build "
+        _say(f"next: docker compose up {build}triton-server")
     return code
 
 
@@ -169,7 +184,8 @@ def _build(args: argparse.Namespace, compose: Compose, settings: Settings, clien
     """Build the image; where it is up to date, Docker's cache makes that seconds."""
     there = checks.has_image(client, settings.image)
     # Without its base an image, as one that was loaded from a file, can't be built again.
-    offline = there and not args.build and not checks.has_image(client, settings.base)
+    fits = checks.is_built(client, settings)
+    offline = fits and not args.build and not checks.has_image(client, settings.base)
     if offline or (there and args.no_build):
         _say(Finding("image", State.WARNING, f"{settings.image} is used as it is"))
         return

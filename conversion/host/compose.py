@@ -13,7 +13,6 @@ from typing import Any
 
 import yaml
 
-from conversion.releases import load_releases
 from facekit.errors import ConfigError, reading
 
 CONVERTER, CONVERTER_CPU = "converter", "converter-cpu"
@@ -26,7 +25,7 @@ class Settings:
     """What Compose uses for the converter, from the environment, ``.env`` and its defaults.
 
     ``base`` is the image that the converter's is built on, ``user`` the ``UID:GID`` that the files
-    belong to, ``gpu`` the GPU's index or UUID.
+    belong to, ``gpu`` the GPU's index or UUID, ``weights`` what FACEKIT_WEIGHTS selects.
     """
 
     repository: Path
@@ -36,6 +35,7 @@ class Settings:
     user: str
     gpu: str
     memory: str
+    weights: str
     key: str | None = field(repr=False)
 
 
@@ -51,39 +51,35 @@ class Compose:
     def settings(self, **changes: str | None) -> Settings:
         """Set variables that are given, then return what Compose uses.
 
-        Files belong to the repository's owner where ``FACEKIT_UID`` is not set, and DALI is the
-        newest that the base image's Triton reads where ``DALI_VERSION`` is not set. Raises
-        ConfigError if Compose's file, ``.env`` or the key's file can't be read, and ReleaseError
-        for a ``DALI_VERSION`` that does not fit the base image.
+        Files belong to the repository's owner where ``FACEKIT_UID`` is not set. Raises ConfigError
+        if Compose's file, ``.env`` or the key's file can't be read.
         """
         self.environ |= {name: value for name, value in changes.items() if value is not None}
         service = self._service()
         volumes = dict(map(_source_and_target, service["volumes"]))
         repository = Path(volumes["/models"])
-        if repository.is_dir() and not self._is_set("FACEKIT_UID"):
+        if repository.is_dir() and not self.is_set("FACEKIT_UID"):
             owner = repository.stat()
             self.environ["FACEKIT_UID"] = str(owner.st_uid)
-            if not self._is_set("FACEKIT_GID"):
+            if not self.is_set("FACEKIT_GID"):
                 self.environ["FACEKIT_GID"] = str(owner.st_gid)
-        base, dali = (service["build"]["args"][n] for n in ("TRITON_IMAGE", "DALI_VERSION"))
-        wanted = str(dali) if self._is_set("DALI_VERSION") else ""
-        self.environ["DALI_VERSION"] = load_releases().dali_for(base, wanted)
-        service = self._service()
+            service = self._service()
         if not re.fullmatch(r"\d+:\d+", str(service["user"])):
             raise ConfigError(
                 f"FACEKIT_UID and FACEKIT_GID: expected numbers such as 1000, got {service['user']}"
             )
         devices = service["deploy"]["resources"]["reservations"]["devices"]
-        key = (service.get("environment") or {}).get("NGC_API_KEY")
+        passed_on = service.get("environment") or {}
         return Settings(
             repository=repository,
             weights_dir=Path(volumes["/weights"]),
             image=str(service["image"]),
-            base=str(base),
+            base=str(service["build"]["args"]["TRITON_IMAGE"]),
             user=str(service["user"]),
             gpu=",".join(devices[0]["device_ids"]),
             memory=str(service["mem_limit"]),
-            key=key or _key_in(Path(volumes[_KEY_FILE])),
+            weights=passed_on.get("FACEKIT_WEIGHTS") or "",
+            key=passed_on.get("NGC_API_KEY") or _key_in(Path(volumes[_KEY_FILE])),
         )
 
     def call(self, *arguments: str, terminal: bool = True) -> int:
@@ -105,7 +101,7 @@ class Compose:
         service: dict[str, Any] = yaml.safe_load(text)["services"][CONVERTER]
         return service
 
-    def _is_set(self, name: str) -> bool:
+    def is_set(self, name: str) -> bool:
         """Return whether the environment or ``.env`` gives a variable a value."""
         if name in self.environ:
             return self.environ[name] != ""

@@ -12,6 +12,8 @@ from docker.types import DeviceRequest
 from conversion.host.checks import Finding, State
 from conversion.host.compose import Settings
 from conversion.tool_process import known_failure
+from facekit.engines.machine import Gpu
+from facekit.engines.releases import gpu_problem
 
 _TOOLKIT = "https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/install-guide.html"
 _CONFIGURE = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
@@ -78,6 +80,9 @@ def check_gpu(client: Any, settings: Settings) -> Finding:
         text = f"{names}, but the image has no TensorRT: {settings.base} is not a Triton image"
         remedy = "set TRITON_IMAGE in .env to one that conversion/releases.yaml lists"
         return Finding("GPU", State.FAILED, text, (remedy,))
+    for each in found["gpus"]:
+        if problem := gpu_problem(Gpu(**each), found["tensorrt"]):
+            return Finding("GPU", State.FAILED, problem)
     return Finding("GPU", State.OK, f"{names}, TensorRT {found['tensorrt']} in the image")
 
 

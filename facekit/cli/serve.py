@@ -103,7 +103,7 @@ def _serve(args: argparse.Namespace) -> int:
     from facekit.serving.supervisor import Supervisor
 
     def say(line: str) -> None:
-        if args.quiet and line.startswith(("ready:", "starting", "stopping")):
+        if args.quiet and line.startswith(("ready:", "Triton ", "starting", "stopping")):
             return
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         # A closed stream, such as of a terminal that is gone, must not stop the service.

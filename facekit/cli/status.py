@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from facekit.cli import add_tls_certificate, timeout
+from facekit.engines.releases import known_holes
 from facekit.text import one_line, show
 
 if TYPE_CHECKING:
@@ -65,4 +66,5 @@ def describe(health: Health) -> str:
         verdict = f"{health.url} reports that it is ready, but its inferences fail: restart it."
     else:
         verdict = f"{health.url} does not work, and reports so itself."
-    return "\n".join([*lines, verdict])
+    holes = known_holes(health.version)
+    return "\n".join([*lines, verdict, *filter(None, [holes])])

@@ -23,6 +23,7 @@ from facekit.engines.manifest import (
     repair_command,
     sha256_of,
 )
+from facekit.engines.releases import gpu_problem
 from facekit.errors import ConfigError
 
 _WITHOUT_GPU = "docker compose --profile cpu up triton-cpu"
@@ -123,7 +124,10 @@ def _machine_problems(machine: Machine) -> list[str]:
             f"one; select one kind by CUDA_VISIBLE_DEVICES or the device_ids of "
             f"docker-compose.yml, then: {REPAIR}"
         ]
-    return []
+    problem = gpu_problem(machine.gpus[0], machine.tensorrt)
+    if problem is None:
+        return []
+    return [f"{problem}, then build and convert again; without a GPU: {_WITHOUT_GPU}"]
 
 
 def _engine_problems(

@@ -20,6 +20,7 @@ from facekit.client.failures import translate
 from facekit.closing import Closing
 from facekit.contract import MODELS, NETWORK_HEIGHT, NETWORK_WIDTH
 from facekit.data import probe_photo
+from facekit.engines.releases import known_holes
 from facekit.errors import (
     DeadlineError,
     FacekitError,
@@ -66,12 +67,16 @@ class ModelHealth:
 
 @dataclass(frozen=True)
 class Health:
-    """A server's state: its own ready flag (``claims_ready``) and the result of real inferences."""
+    """A server's state: its own ready flag (``claims_ready``) and the result of real inferences.
+
+    ``version`` is Triton's; "" if it is not known.
+    """
 
     url: str
     claims_ready: bool
     models: tuple[ModelHealth, ...]
     error: str | None = None
+    version: str = ""
 
     @property
     def ok(self) -> bool:
@@ -85,6 +90,8 @@ class Health:
             "ok": self.ok,
             "claims_ready": self.claims_ready,
             "error": self.error,
+            "version": self.version,
+            "known_holes": known_holes(self.version),
             "models": {model.name: model.to_dict() for model in self.models},
         }
 
@@ -132,6 +139,13 @@ class Prober(Closing):
             name: (int(each.success.count), int(each.fail.count)) for name, each in stats.items()
         }
 
+    def version(self, timeout_s: float) -> str:
+        """Return Triton's version, such as ``2.51.0``; "" if the server does not tell it."""
+        try:
+            return str(self._triton.get_server_metadata(client_timeout=timeout_s).version)
+        except InferenceServerException:
+            return ""
+
     def check(self, *, once: bool = False) -> Health:
         """Probe every served model, within the connection's time for all of them together.
 
@@ -150,7 +164,8 @@ class Prober(Closing):
         if not names:
             return Health(url, ready, (), f"it serves none of {', '.join(PROBED)}")
         times = 1 if once else max(served.values())
-        return Health(url, ready, tuple(self._probe_all(name, times, deadline) for name in names))
+        models = tuple(self._probe_all(name, times, deadline) for name in names)
+        return Health(url, ready, models, version=self.version(timeout_s))
 
     def close(self) -> None:
         """Close the connection."""

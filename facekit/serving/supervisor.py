@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from facekit.engines.releases import known_holes
 from facekit.errors import ConfigError, DeadlineError, FacekitError
 from facekit.serving import processes
+from facekit.serving.health import Prober
 from facekit.serving.probing import BackgroundProber
 from facekit.serving.server import TritonServer
 from facekit.serving.watching import Bell, EndWatch
@@ -25,6 +27,7 @@ _PROBE_INTERVAL_S = 2.0
 # A call without an answer for so long gets a second look, and then counts as failed unless the
 # server is seen to work or to be starved; see `BackgroundProber`.
 _PROBE_TIMEOUT_S = 15.0
+_VERSION_TIMEOUT_S = 2.0
 # How often the TLS files are looked at.
 _RENEWAL_S = 1.0
 # What a killed process may take to end.
@@ -76,6 +79,8 @@ class Supervisor:
                     raise
             if not self._stopping():
                 self._say(self._where("ready"))
+                if holes := self._known_holes():
+                    self._say(holes)
                 self._keep_up()
         finally:
             try:
@@ -111,6 +116,10 @@ class Supervisor:
         if not self._stopping():
             for note in self._server.notes:
                 self._say(note)
+
+    def _known_holes(self) -> str:
+        with Prober(self._server.connection(_VERSION_TIMEOUT_S)) as prober:
+            return known_holes(prober.version(_VERSION_TIMEOUT_S))
 
     def _keep_up(self) -> None:
         """Watch the server, and restart it as often as needed, until a signal comes."""

@@ -21,11 +21,10 @@ DOCKERFILES = {
 ON_TRITON = [name for name in DOCKERFILES if "TRITON_IMAGE" in DOCKERFILES[name]]
 
 
-def release() -> tuple[str, str]:
-    """The default Triton tag and its DALI wheel."""
-    table = yaml.safe_load((ROOT / "conversion" / "releases.yaml").read_text("utf-8"))
-    tag = table["default"]
-    return tag, table["releases"][tag]["dali_wheel"]
+def release() -> str:
+    """The Triton tag for NVIDIA's networks, which are the default."""
+    table = yaml.safe_load((ROOT / "conversion" / "releases.yaml").read_text("utf-8"))["releases"]
+    return max(tag for tag in table if "tao_converter" in table[tag])
 
 
 def version() -> str:
@@ -84,12 +83,49 @@ def test_env_example_says_what_each_key_is_for() -> None:
 
 @pytest.mark.parametrize("name", ON_TRITON)
 def test_dockerfile_is_built_on_the_release_of_the_table(name: str) -> None:
-    tag, _ = release()
-    assert arguments(name)["TRITON_IMAGE"] == f"nvcr.io/nvidia/tritonserver:{tag}-py3"
+    assert arguments(name)["TRITON_IMAGE"] == f"nvcr.io/nvidia/tritonserver:{release()}-py3"
 
 
-def test_converter_has_the_dali_of_the_table() -> None:
-    assert arguments("Dockerfile.converter")["DALI_VERSION"] == release()[1]
+def test_converter_takes_the_dali_of_its_base_and_installs_one_only_where_there_is_none(
+    tmp_path: Path,
+) -> None:
+    text = DOCKERFILES["Dockerfile.converter"]
+    # The base's own path to its DALI stays.
+    assert "PYTHONPATH=/opt/facekit${PYTHONPATH:+:$PYTHONPATH}" in text
+    (step,) = re.findall(r"^RUN (if .*?find_spec.*?[^\\])$", text, re.MULTILINE | re.DOTALL)
+    said = tmp_path / "said"
+    python = tmp_path / "python3"
+    python.write_text(
+        f'#!/bin/sh\ncase "$*" in *nvidia.dali\\\'*) exit "$HAS_NO_DALI";; esac\n'
+        f'echo "$*" >>{said}\n'
+    )
+    python.chmod(0o755)
+    for tag, has_no_dali, wheel in (
+        ("24.02", "1", "1.31.0"),
+        ("24.04", "1", "1.35.0"),
+        ("", "1", "1.35.0"),
+        ("26.10", "0", None),
+    ):
+        said.write_text("")
+        environment = {
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "NVIDIA_TRITON_SERVER_VERSION": tag,
+            "HAS_NO_DALI": has_no_dali,
+        }
+        subprocess.run(["sh", "-ec", step.replace("\\\n", "")], env=environment, check=True)
+        first = said.read_text().split("\n")[0]
+        wanted = f"-m pip install nvidia-dali-cuda120=={wheel} numpy<2" if wheel else ""
+        assert first == wanted, tag
+        release_ = yaml.safe_load((ROOT / "conversion" / "releases.yaml").read_text("utf-8"))
+        known = release_["releases"].get(tag)
+        if known and wheel:
+            assert wheel.split(".")[:2] <= known["dali"].split(".")
+
+
+def test_images_ask_for_numpy_1_only_where_there_is_one() -> None:
+    pinned = "numpy<2; python_version < '3.13'"
+    assert f'".[convert]" "{pinned}"' in DOCKERFILES["Dockerfile.converter"]
+    assert f'"{pinned}"]' in (ROOT / "pyproject.toml").read_text("utf-8")
 
 
 def test_compose_file_has_the_bases_of_the_dockerfiles() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conversion.errors import BuildError, ReleaseError
+from conversion.errors import BuildError
 from conversion.pipelines import serialize_pipelines
 from facekit.errors import SetupError
 from facekit.pipelines.definitions import COLORS_OF
@@ -77,26 +77,3 @@ def test_pipeline_that_cannot_be_written_leaves_the_old_one(
         serialize_pipelines(tmp_path, "cpu", lambda line: None)
     assert old.read_text() == "an older pipeline"
     assert list(old.parent.iterdir()) == [old]
-
-
-def test_dali_newer_than_the_server_s_is_refused(
-    models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("nvidia.dali.__version__", "1.35.0")
-    with pytest.raises(ReleaseError) as caught:
-        serialize_pipelines(models, "cpu", print, {"NVIDIA_TRITON_SERVER_VERSION": "24.03"})
-    assert str(caught.value) == (
-        "DALI 1.35.0 is installed, and Triton 24.03 has DALI 1.31, which cannot read what a newer "
-        "one writes. In .env: DALI_VERSION=1.31.0, then: scripts/convert --build"
-    )
-    assert not [path for path in models.rglob("*") if path.is_file()]
-
-
-@pytest.mark.parametrize("tag", ["24.04", "23.01"])
-def test_dali_that_fits_or_is_not_known_not_to_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tag: str
-) -> None:
-    monkeypatch.setattr("nvidia.dali.__version__", "1.35.0")
-    (tmp_path / "photo_gray").mkdir()
-    image = {"NVIDIA_TRITON_SERVER_VERSION": tag}
-    assert len(serialize_pipelines(tmp_path, "cpu", lambda line: None, image)) == 1

@@ -20,6 +20,7 @@ from tests.conversion.conftest import REPOSITORY
 
 NOTHING = Machine(None, (), "x86_64")
 A10 = Machine("8.6.3", (Gpu("NVIDIA A10", "8.6"),), "x86_64")
+IMAGE = {"NVIDIA_TRITON_SERVER_VERSION": "24.04"}
 P100 = Machine("8.6.3", (Gpu("Tesla P100", "6.0"),), "x86_64")
 
 
@@ -44,8 +45,33 @@ def engine_of(plan: Plan, model: str) -> EnginePlan:
 
 def test_plan_of_a_machine_without_tensorrt_is_for_the_default_release(repository: Path) -> None:
     plan = make(repository)
-    assert (plan.release, plan.tensorrt, plan.dali_wheel) == ("24.04", "8.6.3", "1.35.0")
+    assert (plan.release, plan.tensorrt) == ("24.04", "8.6.3")
     assert "none here, so the plan is for release 24.04: TensorRT 8.6.3" in plan.text()
+    assert "note: made for CUDA 12.4, NVIDIA driver 545 or newer" in plan.text()
+
+
+def test_plan_of_open_weights_is_for_the_newest_without_known_holes(repository: Path) -> None:
+    plan = make(repository, "open")
+    assert (plan.release, plan.tensorrt) == ("26.10", "11")
+    assert "known holes" not in plan.text()
+
+
+def test_plan_of_an_etlt_says_in_one_line_why_the_old_triton_and_what_it_risks(
+    repository: Path,
+) -> None:
+    (note,) = make(repository, machine=A10, environment=IMAGE).notes
+    assert note.startswith("Triton 2.45.0 has known holes, closed in 26.03: CVE-2025-23310/23311")
+    assert note.endswith(
+        ". Only Triton 24.02 to 24.04 reads NVIDIA's .etlt; --weights open takes 26.10, without "
+        "known holes"
+    )
+
+
+def test_plan_in_an_image_that_is_not_known_says_what_it_is_treated_as(repository: Path) -> None:
+    image = {"NVIDIA_TRITON_SERVER_VERSION": "27.01"}
+    machine = Machine("11.9.0", (Gpu("NVIDIA A10", "8.6"),), "x86_64")
+    text = make(repository, "open", machine=machine, environment=image).text()
+    assert "Triton 27.01 is not in conversion/releases.yaml: treated as Triton 26.10" in text
 
 
 def test_plan_of_a_machine_with_tensorrt_is_for_that(repository: Path) -> None:
@@ -53,14 +79,6 @@ def test_plan_of_a_machine_with_tensorrt_is_for_that(repository: Path) -> None:
     assert (plan.release, plan.tensorrt) == (None, "8.6.3")
     first = plan.text().splitlines()[0]
     assert first == "this machine: TensorRT 8.6.3, NVIDIA A10 (8.6), x86_64"
-
-
-@pytest.mark.parametrize(("tag", "wheel"), [("24.03", "1.31.0"), ("24.04", "1.35.0")])
-def test_plan_in_an_image_is_for_the_dali_of_its_tag(
-    repository: Path, tag: str, wheel: str
-) -> None:
-    image = {"NVIDIA_TRITON_SERVER_VERSION": tag}
-    assert make(repository, machine=A10, environment=image).dali_wheel == wheel
 
 
 def test_plan_for_a_release_asked_for_uses_its_tensorrt(repository: Path) -> None:

@@ -146,3 +146,11 @@ def test_other_weights_are_only_offered_where_there_are_some(repository: Path) -
     assert str(caught.value).endswith("(the kit's own networks come with its repository)")
     with pytest.raises(CatalogError, match="or choose other weights: nvidia$"):
         chosen(catalog, ["open"], ["fpenet"])
+
+
+def test_image_that_reads_no_etlt_takes_the_open_weights_by_itself(catalog: Catalog) -> None:
+    images = {tag: {"NVIDIA_TRITON_SERVER_VERSION": tag} for tag in ("24.04", "26.10", "27.01")}
+    names = {tag: chosen(catalog, environment=image)["facenet"] for tag, image in images.items()}
+    assert names == {"24.04": "nvidia", "26.10": "open", "27.01": "open"}
+    asked = {**images["26.10"], "FACEKIT_WEIGHTS": "nvidia"}
+    assert chosen(catalog, environment=asked)["facenet"] == "nvidia"

@@ -308,7 +308,10 @@ def test_weights_table_names_every_choice_of_the_catalog() -> None:
 def test_release_is_the_default_of_the_table() -> None:
     table = load_releases()
     text = " ".join(TEXT["conversion"].split())
-    assert f"Triton {table.default_tag} with TensorRT {table.default.tensorrt}" in text
+    last = table.etlt_tags[-1]
+    assert f"Triton {last} with TensorRT {table.known[last].tensorrt}" in text
+    best = table.best([])
+    assert f"the newest without known holes, {best}" in text
 
 
 def test_every_service_and_port_that_is_named_is_composes() -> None:

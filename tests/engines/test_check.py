@@ -348,3 +348,15 @@ def test_check_engines_without_a_manifest_of_the_mask_detector_names_its_weights
     # Not the plain command: it may be told by FACEKIT_WEIGHTS to make other weights.
     assert only_problem(repository).endswith(repair_command("facemask", "open"))
     assert repair_command("facemask") == f"{REPAIR} all facemask --weights open"
+
+
+def test_check_engines_on_a_gpu_that_tensorrt_does_not_know_names_the_triton_that_does(
+    repository: Path,
+) -> None:
+    blackwell = Machine("8.6.3", (Gpu("NVIDIA B200", "10.0"),), "x86_64")
+    first = check_engines(repository, None, blackwell)[0]
+    assert first == (
+        "NVIDIA B200 (10.0) is too new for TensorRT 8.6.3, which knows compute capabilities 6.0 to "
+        "9.0: take Triton 26.10 (TRITON_IMAGE=nvcr.io/nvidia/tritonserver:26.10-py3 in .env), then "
+        "build and convert again; without a GPU: docker compose --profile cpu up triton-cpu"
+    )

@@ -42,6 +42,7 @@ class FakeEngine:
         on_stop: Callable[[], None] = lambda: None,
     ) -> None:
         self.there, self.calls = set(images), list[str]()
+        self.variables = ["PATH=/bin"]  # of every image
         self.probed: list[dict[str, Any]] = []
         self._machine = {"notes": [], **MACHINE, **(machine or {})}
         self._probe_error, self._state, self._on_stop = probe_error, state, on_stop
@@ -65,7 +66,7 @@ class FakeEngine:
     def _image(self, name: str) -> Any:
         if name not in self.there:
             raise ImageNotFound(f"no such image: {name}")
-        return SimpleNamespace()
+        return SimpleNamespace(attrs={"Config": {"Env": list(self.variables)}})
 
     def _container(self, name: str) -> Any:
         if self._state is None:

@@ -127,14 +127,6 @@ def test_settings_are_those_of_compose(host: Host) -> None:
         host.settings(FACEKIT_UID="me")
 
 
-def test_dali_left_out_is_the_newest_that_the_base_reads(host: Host) -> None:
-    base = "nvcr.io/nvidia/tritonserver:24.03-py3"
-    assert host.convert("--gpu", "none", "plan", TRITON_IMAGE=base) == 0
-    assert host.calls("run")[0]["env"]["DALI_VERSION"] == "1.31.0"
-    (host.root / ".env").write_text("DALI_VERSION=1.35.0\n")
-    assert host.convert("plan", TRITON_IMAGE=base) == 2
-
-
 def test_compose_that_cannot_read_its_file_is_told(host: Host, capsys: Capture) -> None:
     command = ["sh", "-c", "echo 'line 3: unexpected' >&2; exit 1"]
     with pytest.raises(ConfigError, match=r"docker-compose.yml or \.env: line 3: unexpected"):

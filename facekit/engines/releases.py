@@ -1,0 +1,83 @@
+"""Which GPUs a TensorRT knows, and the known holes of a Triton.
+
+The converter plans by it, a server checks it at its start, and ``facekit status`` reports it. All
+else that is known of a release is in ``conversion/releases.yaml``.
+"""
+
+import re
+
+from facekit.engines.machine import Gpu
+
+TRITON_IMAGE = "nvcr.io/nvidia/tritonserver:{}-py3"
+"""NVIDIA's image of a Triton tag, such as ``24.04``."""
+
+# From this TensorRT on: the last tag that has such a one, the oldest and the newest compute
+# capability. "Hardware and Precision" in TensorRT's support matrices of 8.6, 10.1 and 10.8, its
+# release notes of 10.5 (Volta removed), and those of the images (24.04: from 6.0; 26.10: from 7.5).
+_GPUS = (
+    ("8.6", "24.04", "6.0", "9.0"),
+    ("10.0", "24.09", "7.0", "9.0"),
+    ("10.5", "24.12", "7.5", "9.0"),
+    ("10.8", "25.07", "7.5", "12.0"),
+    ("10.13", "26.10", "7.5", "12.1"),
+)
+# What concerns a server of this kit, and the version and tag that closed it. NVIDIA's security
+# bulletins 5687 (August 2025), 5734 (December 2025) and 5828 (May 2026).
+_HOLES = (
+    ("2.59.1", "25.07", "CVE-2025-23310/23311 (an HTTP request ends it)"),
+    ("2.59.1", "25.07", "CVE-2025-23319/23320/23334 (Python backend)"),
+    ("2.62.0", "25.10", "CVE-2025-33201/33211 (large requests end it)"),
+    ("2.67.0", "26.03", "CVE-2026-24206/24207 (authentication bypass)"),
+    ("2.67.0", "26.03", "CVE-2026-24213/24214 (DALI backend)"),
+)
+
+
+def numbers(version: str) -> tuple[int, ...]:
+    """Return a version's numbers: (8, 6, 3) of ``8.6.3``."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)) or (0,)
+
+
+def known_holes(version: str) -> str:
+    """Return one line about the known holes of a Triton version, such as ``2.51.0``; "" for none.
+
+    A version that is not known is "" too.
+
+    >>> known_holes("2.66.0")
+    'Triton 2.66.0 has known holes, closed in 26.03: CVE-2026-24206/24207 (authentication bypass), \
+CVE-2026-24213/24214 (DALI backend); let only trusted clients reach its ports'
+    >>> known_holes("2.67.0")
+    ''
+    """
+    found = [(tag, hole) for fixed, tag, hole in _HOLES if numbers(version) < numbers(fixed)]
+    if not version or not found:
+        return ""
+    return (
+        f"Triton {version} has known holes, closed in {found[-1][0]}: "
+        f"{', '.join(hole for _, hole in found)}; let only trusted clients reach its ports"
+    )
+
+
+def gpu_problem(gpu: Gpu, tensorrt: str) -> str | None:
+    """Return why a TensorRT has no engine for a GPU, and the Triton that has; ``None`` if it has.
+
+    A GPU newer than every one known here is left to the newest TensorRT to judge.
+    """
+    capability = numbers(gpu.compute_capability)
+    fits = [tag for _, tag, *span in _GPUS if _within(capability, *span)]
+    rows = [span for since, _, *span in _GPUS if numbers(since) <= numbers(tensorrt)]
+    if not rows or _within(capability, *rows[-1]):
+        return None
+    oldest, newest = rows[-1]
+    too_old = capability < numbers(oldest)
+    if not fits and not too_old:
+        return None
+    image = f"TRITON_IMAGE={TRITON_IMAGE.format(fits[-1])}" if fits else ""
+    return (
+        f"{gpu} is too {'old' if too_old else 'new'} for TensorRT {tensorrt}, which knows compute "
+        f"capabilities {oldest} to {newest}: "
+        + (f"take Triton {fits[-1]} ({image} in .env)" if fits else "take a newer GPU")
+    )
+
+
+def _within(capability: tuple[int, ...], oldest: str, newest: str) -> bool:
+    return numbers(oldest) <= capability <= numbers(newest)
