@@ -21,14 +21,18 @@ _GPUS = (
     ("10.8", "25.07", "7.5", "12.0"),
     ("10.13", "26.10", "7.5", "12.1"),
 )
-# What concerns a server of this kit, and the version and tag that closed it. NVIDIA's security
-# bulletins 5687 (August 2025), 5734 (December 2025) and 5828 (May 2026).
+# The version and the tag that closed them: what concerns this kit of NVIDIA's security bulletins.
+# docs/security.md tells what each is, and what the kit does about it.
 _HOLES = (
-    ("2.59.1", "25.07", "CVE-2025-23310/23311 (an HTTP request ends it)"),
-    ("2.59.1", "25.07", "CVE-2025-23319/23320/23334 (Python backend)"),
-    ("2.62.0", "25.10", "CVE-2025-33201/33211 (large requests end it)"),
-    ("2.67.0", "26.03", "CVE-2026-24206/24207 (authentication bypass)"),
-    ("2.67.0", "26.03", "CVE-2026-24213/24214 (DALI backend)"),
+    ("2.59.1", "25.07", "CVE-2025-23310/23311"),
+    ("2.59.1", "25.07", "CVE-2025-23319/23320/23334"),
+    ("2.62.0", "25.10", "CVE-2025-33201/33211"),
+    ("2.66.0", "26.02", "CVE-2026-24146/24173/24174/24175"),
+    ("2.67.0", "26.03", "CVE-2026-24206/24207"),
+    ("2.67.0", "26.03", "CVE-2026-24213/24214/24215"),
+    ("2.68.0", "26.04", "CVE-2026-24264"),
+    ("2.68.0", "26.04", "CVE-2026-47625"),
+    ("2.71.0", "26.07", "CVE-2026-16497"),
 )
 
 
@@ -42,18 +46,19 @@ def known_holes(version: str) -> str:
 
     A version that is not known is "" too.
 
-    >>> known_holes("2.66.0")
-    'Triton 2.66.0 has known holes, closed in 26.03: CVE-2026-24206/24207 (authentication bypass), \
-CVE-2026-24213/24214 (DALI backend); let only trusted clients reach its ports'
-    >>> known_holes("2.67.0")
+    >>> known_holes("2.68.0")
+    'Triton 2.68.0 has known holes, closed in 26.07 (CVE-2026-16497; see docs/security.md): \
+let only trusted clients reach it'
+    >>> known_holes("2.71.0")
     ''
     """
     found = [(tag, hole) for fixed, tag, hole in _HOLES if numbers(version) < numbers(fixed)]
     if not version or not found:
         return ""
     return (
-        f"Triton {version} has known holes, closed in {found[-1][0]}: "
-        f"{', '.join(hole for _, hole in found)}; let only trusted clients reach its ports"
+        f"Triton {version} has known holes, closed in {found[-1][0]} "
+        f"({', '.join(hole for _, hole in found)}; see docs/security.md): "
+        "let only trusted clients reach it"
     )
 
 

@@ -24,6 +24,7 @@ from facekit import limits
 from facekit.contract import MODELS
 from facekit.data import probe_photo
 from facekit.detection.parameters import ClusteringParameters
+from facekit.engines.releases import _HOLES
 from facekit.gateway.answers import MAX_DRAWN_PIXELS
 from facekit.gateway.photos import MAX_PHOTOS
 from facekit.serving.embedded import EmbeddedServer
@@ -312,6 +313,12 @@ def test_release_is_the_default_of_the_table() -> None:
     assert f"Triton {last} with TensorRT {table.known[last].tensorrt}" in text
     best = table.best([])
     assert f"the newest without known holes, {best}" in text
+
+
+def test_known_holes_are_those_that_are_told() -> None:
+    rows = re.findall(r"^\| (\d\d\.\d\d) \| (\d{4})-([\d, ]+) \|", TEXT["security"], re.MULTILINE)
+    found = [(tag, f"CVE-{year}-{ids.replace(', ', '/')}") for tag, year, ids in rows]
+    assert found == [(tag, hole) for _, tag, hole in _HOLES]
 
 
 def test_every_service_and_port_that_is_named_is_composes() -> None:

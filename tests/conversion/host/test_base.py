@@ -49,7 +49,8 @@ def said(capsys: Capture) -> str:
     [
         (["--weights", "open"], T4, "615.61", "26.10"),
         (["--weights", "open"], B200, "615.61", "26.10"),
-        (["--weights", "open"], T4, "595.58", "26.05"),
+        (["--weights", "open"], T4, "610.43", "26.07"),
+        (["--weights", "open"], T4, "595.58", "26.07"),
         (["--weights", "open"], V100, "550.54", "24.09"),
         (["--weights", "nvidia", "--accept-eula"], T4, "550.54", "24.04"),
         (["--accept-eula"], V100, "615.61", "24.04"),
@@ -99,7 +100,7 @@ def test_base_that_was_asked_for_is_kept_and_its_holes_are_told(
     assert clone.calls("build")[0]["env"]["TRITON_IMAGE"] == image("25.10")
     text = said(capsys)
     assert "ok    base           Triton 25.10, TensorRT 10.13.3, for Tesla T4 (7.5)" in text
-    assert "warn  base           Triton 2.62.0 has known holes, closed in 26.03" in text
+    assert "warn  base           Triton 2.62.0 has known holes, closed in 26.07" in text
     assert "the NVIDIA driver 535 is older than 580" in text
 
 
