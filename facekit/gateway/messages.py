@@ -203,6 +203,9 @@ def _add_input(message: Any, where: str, tensor: dict[str, Any], data: bytes, at
     datatype, shape = tensor.get("datatype"), tensor.get("shape")
     check_shape(where, datatype, shape)
     assert isinstance(datatype, str) and isinstance(shape, list)
+    if shape[:1] == [0]:
+        # Triton's Python backend never answers it.
+        raise refused(f"{where}: shape {shape}: a batch of 0")
     parameters = _object(tensor, "parameters", where)
     size = parameters.get("binary_data_size")
     if size is None:

@@ -309,6 +309,7 @@ def test_large_json_is_answered(echo: Echo) -> None:
         ({"shape": [2147483647] * 32}, "values, got 2"),
         ({"shape": [2**62, 4]}, "shape: expected"),
         ({"shape": [1] * 33}, "shape: expected"),
+        ({"shape": [0], "data": []}, "input 'IN_INT32': shape [0]: a batch of 0"),
         ({"datatype": "FOO"}, "datatype: expected one of BOOL"),
         ({"datatype": None}, "datatype: expected one of"),
         ({"datatype": "FP16"}, "FP16 values have no JSON form"),
