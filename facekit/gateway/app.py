@@ -86,7 +86,6 @@ def create_app(settings: GatewaySettings, counts: Counts, say: Callable[[str], N
         )
     app.add_middleware(
         Front,
-        limits=settings.limits,
         counts=counts,
         tokens=tokens,
         rates=rates,

@@ -1,11 +1,11 @@
 """Reads the body of a request, within limits on bytes, time and memory."""
 
 import asyncio
-import time
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 from starlette.requests import ClientDisconnect, Request
 
 from facekit.gateway.problems import ProblemError
@@ -13,6 +13,8 @@ from facekit.gateway.settings import GatewayLimits
 
 _WINDOW_BITS = {"gzip": 31, "deflate": 15}
 """Of zlib, by the name of the encoding in HTTP: ``deflate`` there is zlib's format."""
+# What is decompressed before its memory counts: at most a thousand times as much.
+_STEP_BYTES = 64 * 1024
 
 
 class Bodies:
@@ -35,7 +37,7 @@ class Bodies:
             data = await self._collect(request, taken)
             encoding = request.headers.get("content-encoding", "identity").strip().lower()
             if encoding != "identity":
-                data = self._decompressed(data, encoding, taken)
+                data = await self._decompressed(data, encoding, taken)
             yield data
         finally:
             self._held_bytes -= taken.bytes
@@ -46,31 +48,29 @@ class Bodies:
         if length.isdecimal() and int(length) > limits.body_bytes:
             raise _too_long(f"{int(length):,} bytes", limits.body_bytes)
         parts: list[bytes] = []
-        started = time.monotonic()
-        stream = request.stream().__aiter__()
-        while True:
+        started = anyio.current_time()
+        with anyio.move_on_after(limits.idle_timeout_s) as waiting:
             try:
-                part = await asyncio.wait_for(stream.__anext__(), limits.idle_timeout_s)
-            except StopAsyncIteration:
-                break
-            except asyncio.TimeoutError:
-                raise _too_slow(f"nothing came for {limits.idle_timeout_s:g} s") from None
+                async for part in request.stream():
+                    parts.append(part)
+                    taken.add(len(part))
+                    if taken.bytes > limits.body_bytes:
+                        raise _too_long("it", limits.body_bytes)
+                    now = anyio.current_time()
+                    waiting.deadline = now + limits.idle_timeout_s
+                    if now - started > limits.idle_timeout_s:
+                        rate = taken.bytes / (now - started)
+                        if rate < limits.slowest_bytes_per_s:
+                            raise _too_slow(f"{rate:,.0f} bytes/s")
             except ClientDisconnect:
                 raise ProblemError(
                     400, "the connection ended within the body", reason="gone"
                 ) from None
-            parts.append(part)
-            taken.add(len(part))
-            if taken.bytes > limits.body_bytes:
-                raise _too_long("it", limits.body_bytes)
-            elapsed_s = time.monotonic() - started
-            if elapsed_s > limits.idle_timeout_s:
-                rate = taken.bytes / elapsed_s
-                if rate < limits.slowest_bytes_per_s:
-                    raise _too_slow(f"{rate:,.0f} bytes/s")
+        if waiting.cancelled_caught:
+            raise _too_slow(f"nothing came for {limits.idle_timeout_s:g} s")
         return b"".join(parts)
 
-    def _decompressed(self, data: bytes, encoding: str, taken: "_Taken") -> bytes:
+    async def _decompressed(self, data: bytes, encoding: str, taken: "_Taken") -> bytes:
         if encoding not in _WINDOW_BITS:
             known = ", ".join(_WINDOW_BITS)
             raise ProblemError(
@@ -80,16 +80,22 @@ class Bodies:
             )
         decoder = zlib.decompressobj(_WINDOW_BITS[encoding])
         most = self._limits.body_bytes
-        try:
-            whole = decoder.decompress(data, most + 1)
-        except zlib.error as error:
-            raise ProblemError(400, f"the body is not {encoding}: {error}") from None
-        if len(whole) > most:
-            raise _too_long("decompressed it", most)
-        if not decoder.eof or decoder.unused_data:
+        parts: list[bytes] = []
+        at = whole = 0
+        while at < len(data) and not decoder.eof:
+            step = memoryview(data)[at : at + _STEP_BYTES]
+            at += len(step)
+            try:
+                parts.append(await asyncio.to_thread(decoder.decompress, step, most + 1 - whole))
+            except zlib.error as error:
+                raise ProblemError(400, f"the body is not {encoding}: {error}") from None
+            taken.add(len(parts[-1]))
+            whole += len(parts[-1])
+            if whole > most:
+                raise _too_long("decompressed it", most)
+        if not decoder.eof or decoder.unused_data or at < len(data):
             raise ProblemError(400, f"the body is not one whole {encoding} stream")
-        taken.add(len(whole))
-        return whole
+        return b"".join(parts)
 
     def hold(self, count: int) -> None:
         """Count bytes that are held; raises ProblemError if all bodies together are too large."""

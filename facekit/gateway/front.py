@@ -11,7 +11,6 @@ from facekit.gateway.access import Rates, Tokens
 from facekit.gateway.counts import Counts
 from facekit.gateway.pages import FILES
 from facekit.gateway.problems import ProblemError
-from facekit.gateway.settings import GatewayLimits
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -38,13 +37,11 @@ class Front:
         self,
         app: ASGIApp,
         *,
-        limits: GatewayLimits,
         counts: Counts,
         tokens: Tokens | None,
         rates: Rates | None,
     ) -> None:
         self._app = app
-        self._limits = limits
         self._counts = counts
         self._tokens = tokens
         self._rates = rates
@@ -55,7 +52,7 @@ class Front:
             await self._app(scope, receive, send)
             return
         self._counts.begin()
-        exchange = _Exchange(scope, receive, send, self._limits.idle_timeout_s)
+        exchange = _Exchange(scope, receive, send)
         try:
             try:
                 self._admit(scope)
@@ -80,11 +77,9 @@ class Front:
 class _Exchange:
     """One request and its answer, as the application sees them."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, idle_timeout_s: float) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self._idle_timeout_s = idle_timeout_s
-        self._abort = scope.get("state", {}).get("abort")
         headers = Headers(scope=scope)
         self._unread = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
 
@@ -102,17 +97,10 @@ class _Exchange:
             if self._unread:
                 headers["Connection"] = "close"
         elif self._unread and not message.get("more_body", False):
-            await self._sent({**message, "more_body": True})
+            await self._send({**message, "more_body": True})
             await self._linger()
             message = {"type": "http.response.body", "body": b"", "more_body": False}
-        await self._sent(message)
-
-    async def _sent(self, message: MutableMapping[str, Any]) -> None:
-        try:
-            await asyncio.wait_for(self._send(message), self._idle_timeout_s)
-        except asyncio.TimeoutError:  # the caller does not read its answer
-            if self._abort is not None:
-                self._abort()
+        await self._send(message)
 
     async def _linger(self) -> None:
         async def drain() -> None:

@@ -67,7 +67,6 @@ def _by_port(
         return app
     other = Front(
         metrics_app(settings.metrics_url, counts),
-        limits=settings.limits,
         counts=Counts(),
         tokens=None,
         rates=None,

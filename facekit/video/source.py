@@ -212,9 +212,7 @@ class VideoFile(Closing):
         self._container.close()
 
 
-def _deinterlaced(
-    pictures: Iterator[av.VideoFrame], stream: Any
-) -> Iterator[av.VideoFrame]:
+def _deinterlaced(pictures: Iterator[av.VideoFrame], stream: Any) -> Iterator[av.VideoFrame]:
     """Yield as many whole frames of interlaced ones, with the same time stamps."""
     graph = av.filter.Graph()
     graph.link_nodes(

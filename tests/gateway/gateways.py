@@ -23,14 +23,15 @@ def gateway(*options: str) -> Iterator[str]:
     with subprocess.Popen(command) as process:
         try:
             url = f"http://127.0.0.1:{port}"
-            _wait(url, process)
+            wait_for_answer(url, process)
             yield url
         finally:
             process.terminate()
             process.wait()
 
 
-def _wait(url: str, process: subprocess.Popen[bytes]) -> None:
+def wait_for_answer(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Wait until a gateway answers; fails the test if it ends before."""
     end = time.monotonic() + _START_S
     while True:
         try:
