@@ -34,19 +34,15 @@ _TYPES = {
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
 }
+_SCRIPTS = ("page.js", "calls.js", "camera.js", "draw.js", "faces.js", "status.js")
 FILES = {
     "/": _OWN / "index.html",
-    **{
-        f"/{name}": _OWN / name
-        for name in (
-            "page.css", "page.js", "calls.js", "camera.js", "draw.js", "status.js", "icon.svg"
-        )
-    },
+    **{f"/{name}": _OWN / name for name in (*_SCRIPTS, "page.css", "icon.svg")},
     "/docs": _OWN / "docs.html",
     "/docs/docs.js": _OWN / "docs.js",
     "/docs/swagger-ui.css": _SWAGGER / "swagger-ui.css",
     "/docs/swagger-ui-bundle.js": _SWAGGER / "swagger-ui-bundle.js",
-}  # fmt: skip
+}
 """Path of the URL to file."""
 
 

@@ -81,6 +81,25 @@ def test_an_error_stands_at_its_photo_and_the_others_go_on(
     expect(page.find("#problem")).to_be_hidden()
 
 
+def test_what_is_pointed_out_stays_so_while_other_photos_are_done(
+    open_page: Open, photo: Path
+) -> None:
+    page = open_page()
+    page.choose(photo)
+    held: list[Any] = []
+    page.page.route("**/v1/faces?*", lambda route: held.append(route))
+    page.page.set_input_files("#files", [photo])
+    page.thumbnails.first.click()
+    button = page.rows.first.locator("button")
+    button.focus()
+    expect(page.find("#figures")).to_be_visible()
+    held[0].continue_()
+    page.wait()
+    expect(page.find("#progress")).to_have_text("2 photos, 2 faces")
+    expect(button).to_be_focused()
+    expect(page.find("#figures")).to_be_visible()
+
+
 def test_a_busy_server_is_asked_again_after_the_time_that_it_tells(
     open_page: Open, photo: Path
 ) -> None:
@@ -108,7 +127,7 @@ def test_a_server_that_is_away_is_said_at_the_photo_and_in_the_panel(
     expect(page.find("#status-open")).to_have_text("Server ready")
     page.page.route("**/v1/**", lambda route: route.abort())
     page.choose(photo)
-    expect(page.find("#problem")).to_have_text("No answer: The server can't be reached.")
+    expect(page.find("#problem")).to_have_text("The server can't be reached.")
     page.find("#status-open").click()
     expect(page.find("#status-open")).to_have_text("Server away")
     expect(page.find("#status")).to_contain_text("The server can't be reached.")
@@ -206,7 +225,7 @@ def test_without_a_token_every_photo_says_so_and_the_question_comes_once(
         page.find("#token-close").click()
         page.wait()
         expect(page.find("#progress")).to_have_text("5 photos, 0 faces, 5 failed")
-        expect(page.find("#problem")).to_contain_text("Unauthorized")
+        expect(page.find("#problem")).to_contain_text("asks for a token")
         expect(page.find("#token")).to_be_hidden()
 
 

@@ -3,6 +3,7 @@
 let token = storage("sessionStorage")?.getItem("facekit-token") ?? "";
 let asking = null;
 
+export const KEPT = "It is kept until this tab is closed.";
 const MOST_TRIES = 6;
 const LONGEST_WAIT_S = 60;
 
@@ -56,20 +57,20 @@ export function askToken(message) {
  * @param {Blob} [body] A photo to post; without, the call is a GET.
  * @param {(message: string, part?: number) => void} [tell] Is told what goes on, and which part
  *   of the body is sent.
- * @returns {Promise<object>} The answer; or `{problem}` with `title`, `detail` and `status`.
+ * @returns {Promise<object>} The answer; or `{problem}` with `detail` and `status`.
  */
 export async function call(path, body, tell = () => {}) {
   for (let tries = 1; ; tries += 1) {
     const used = token;
     const { status, text, retryAfter } = await send(path, body, tell);
     if (status === 200) {
-      const answer = parsed(text);
-      return answer ?? { problem: { title: "Not an answer of facekit", detail: text.slice(0, 200), status } };
+      const detail = `Not an answer of facekit: ${text.slice(0, 200)}`;
+      return parsed(text) ?? { problem: { detail, status } };
     }
     if (status === 401) {
       // Another call may have asked for the token while this one was on its way.
-      const asked = used ? "The server refused this token." : "It is kept until this tab is closed.";
-      if (token !== used || await askToken(asked)) continue;
+      const message = used ? "The server refused this token." : KEPT;
+      if (token !== used || await askToken(message)) continue;
     }
     const busy = (status === 429 || status === 503) && retryAfter > 0;
     if (body && busy && tries < MOST_TRIES) {
@@ -80,6 +81,17 @@ export async function call(path, body, tell = () => {}) {
     }
     return { problem: problemOf(status, text) };
   }
+}
+
+/** Return a command that makes the call which posts this file. */
+export function curlOf(path, file) {
+  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+  return [
+    `curl -sS --data-binary @${quoted(file.name)}`,
+    `-H ${quoted(`Content-Type: ${file.type || "application/octet-stream"}`)}`,
+    ...(token ? ['-H "Authorization: Bearer $TOKEN"'] : []),
+    quoted(new URL(path, document.baseURI).href),
+  ].join(" \\\n  ");
 }
 
 function send(path, body, tell) {
@@ -101,11 +113,9 @@ function send(path, body, tell) {
 }
 
 function problemOf(status, text) {
-  if (status === 0) {
-    return { title: "No answer", detail: "The server can't be reached.", status };
-  }
+  if (status === 0) return { detail: "The server can't be reached.", status };
   const { title, detail } = parsed(text) ?? {};
-  return { title: title || `Status ${status}`, detail: detail || text.slice(0, 200), status };
+  return { detail: detail || title || text.slice(0, 200) || `Status ${status}`, status };
 }
 
 function parsed(text) {

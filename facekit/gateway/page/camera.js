@@ -1,7 +1,7 @@
 // A picture of the camera.
 
 const REASONS = {
-  NotAllowedError: "The camera was denied. Allow it for this page in the browser, or choose a photo.",
+  NotAllowedError: "The camera was denied. Allow it in the browser, or choose a photo.",
   NotFoundError: "There is no camera. Choose a photo.",
   NotReadableError: "The camera is used by another program. Close that, or choose a photo.",
 };
@@ -41,7 +41,7 @@ async function start() {
   stop();
   say("");
   if (!navigator.mediaDevices) {
-    return say("Browsers give the camera only to pages over HTTPS or of localhost. Choose a photo.");
+    return say("Browsers give the camera only to pages over HTTPS or of localhost.");
   }
   try {
     const wanted = { facingMode: facing, width: { ideal: 1920 }, height: { ideal: 1080 } };
@@ -53,7 +53,8 @@ async function start() {
   const video = byId("video");
   video.srcObject = stream;
   // Only the preview is a mirror; the picture is not.
-  video.classList.toggle("mirror", stream.getVideoTracks()[0].getSettings().facingMode !== "environment");
+  const { facingMode } = stream.getVideoTracks()[0].getSettings();
+  video.classList.toggle("mirror", facingMode !== "environment");
   video.onloadedmetadata = () => {
     video.hidden = false;
     byId("camera-take").disabled = false;

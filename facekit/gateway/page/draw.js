@@ -17,6 +17,12 @@ function fill(node, attributes, children) {
   return node;
 }
 
+/** Return a list of names and their values. */
+export function pairs(rows) {
+  return element("dl", {}, ...rows.flatMap(([name, value]) => [
+    element("dt", {}, name), element("dd", {}, value)]));
+}
+
 export function sizeOf(face) {
   const [left, top, right, bottom] = face.box_xyxy;
   return [right - left, bottom - top];
@@ -55,14 +61,14 @@ function drawn(face, index, size, px, colorOf) {
   if (face.points_xy.length) {
     // A line without a length and with round ends is a dot.
     const dots = face.points_xy.map(([x, y]) => `M${x} ${y}h0`).join("");
-    const thick = Math.min(Math.max(Math.min(width, height) * 0.022, 1.2 * px), 5 * px);
+    const thick = Math.min(Math.max(Math.min(width, height) * 0.022, 0.9 * px), 5 * px);
     // Dots of a face that is small on the screen have no edge, which would darken the face.
     if (thick > 1.5 * px) {
       group.append(shape("path", { d: dots, class: "edge", "stroke-width": thick + px }));
     }
     group.append(shape("path", { d: dots, stroke: color, "stroke-width": thick }));
   }
-  const label = face.class_name ? `${face.class_name} ${decimals(face.score)}` : decimals(face.score);
+  const label = [face.class_name, decimals(face.score)].filter(Boolean).join(" ");
   const letters = 12 * px;
   // A tag much wider than its face looks like the next one's; it is shown when that is pointed out.
   const wide = label.length * letters * 0.6 > width * 2.5;
@@ -98,7 +104,11 @@ export function figuresOf(face) {
   return figures;
 }
 
-/** Draw the square around a face into a canvas; `ratio` is pixels of the image for one of the photo. */
+/**
+ * Draw the square around a face into a canvas.
+ *
+ * @param {number} ratio Pixels of the image for one of the photo.
+ */
 export function drawCrop(canvas, image, face, ratio) {
   const [left, top] = face.box_xyxy;
   const [width, height] = sizeOf(face);
@@ -115,6 +125,6 @@ export function thatScore(faces, score) {
 
 /** Return JSON as text with lists of numbers in one line. */
 export function jsonText(value) {
-  const text = JSON.stringify(value, null, 2);
-  return text.replace(/\[[\s\d.,eE+-]+\]/g, (list) => list.replace(/\s+/g, " ").replace(/\[ | \]/g, (end) => end.trim()));
+  const inLine = (list) => list.replace(/\s/g, "").replaceAll(",", ", ");
+  return JSON.stringify(value, null, 2).replace(/\[[\s\d.,eE+-]+\]/g, inLine);
 }

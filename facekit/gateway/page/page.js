@@ -1,8 +1,9 @@
 // The page: photos in, faces drawn over them.
 
-import { askToken, call, hasToken, storage } from "./calls.js";
+import { KEPT, askToken, call, curlOf, hasToken, storage } from "./calls.js";
 import { connectCamera } from "./camera.js";
-import { thatScore, decimals, drawCrop, drawFaces, element, figuresOf, jsonText, sizeOf } from "./draw.js";
+import { decimals, element, jsonText, thatScore } from "./draw.js";
+import { connectArrows, connectFaces, pointTo, showFaces } from "./faces.js";
 import { connectStatus } from "./status.js";
 
 // Path, query, and what is added to that to find small and turned faces too.
@@ -15,7 +16,6 @@ const MODELS = {
 const CALLS_AT_A_TIME = 2;
 const THUMBNAIL = 72;
 const byId = (id) => document.getElementById(id);
-const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
 const settings = {
   model: "faces",
@@ -29,8 +29,12 @@ const settings = {
 const photos = [];
 let current = null;
 let calls = 0;
-let shown = [];
+let rendered = [];
 let thumbnails = Promise.resolve();
+
+function counted(number, noun) {
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+}
 
 // ---- calls
 
@@ -74,7 +78,7 @@ async function find(photo) {
     await photo.file.slice(0, 1).arrayBuffer();
     answer = await call(asked(), photo.file, (...told) => tell(photo, ...told));
   } catch {
-    answer = { problem: { title: "Not readable", detail: "The browser can't read this file." } };
+    answer = { problem: { detail: "The browser can't read this file." } };
   }
   calls -= 1;
   photo.busy = false;
@@ -137,6 +141,7 @@ function show(photo) {
   current = photo;
   URL.revokeObjectURL(byId("image").src);
   byId("frame").hidden = byId("unseen").hidden = true;
+  pointTo(null);
   byId("image").removeAttribute("src");
   if (photo) byId("image").src = URL.createObjectURL(photo.file);
   start();
@@ -145,10 +150,6 @@ function show(photo) {
 // ---- what is seen
 
 function render() {
-  const there = current && found(current);
-  const { answer, problem } = there ?? {};
-  const faces = answer?.faces ?? [];
-  shown = thatScore(faces, settings.score);
   byId("score-shown").textContent = decimals(settings.score);
   for (const label of document.querySelectorAll("[data-of]")) {
     label.hidden = (label.dataset.of === "masks") !== (settings.model === "masks");
@@ -156,30 +157,42 @@ function render() {
   for (const photo of photos) renderThumbnail(photo);
   renderProgress();
   byId("empty").hidden = current !== null;
-  for (const id of ["caption", "found", "photos", "progress"]) byId(id).hidden = current === null;
+  for (const id of ["caption", "found", "photos"]) byId(id).hidden = current === null;
+  // What is pointed out stays so while other photos are done.
+  const now = [current, current && found(current), JSON.stringify(settings)];
+  if (now.every((each, index) => each === rendered[index])) return;
+  rendered = now;
+  renderPhoto(now[1] ?? {});
+}
+
+function renderPhoto({ answer, problem }) {
   byId("problem").hidden = byId("again").hidden = !problem;
-  byId("problem").textContent = problem ? `${problem.title}: ${problem.detail}` : "";
+  byId("problem").textContent = problem ? problem.detail : "";
   if (!current) return;
   byId("name").textContent = byId("image").alt = current.file.name;
-  const some = shown.length < faces.length ? `${shown.length} of ` : "";
-  byId("summary").textContent = answer
-    ? [`${some}${counted(faces.length, "face")} in ${answer.size_wh.join(" × ")} pixels`,
-      ...(answer.notes ?? [])].join("; ")
-    : "";
-  byId("json-text").textContent = answer ? jsonText({ ...answer, faces: shown }) : "";
+  const faces = answer ? thatScore(answer.faces, settings.score) : [];
+  byId("summary").textContent = answer ? summaryOf(answer, faces.length) : "";
+  byId("faces").textContent = answer ? counted(faces.length, "face") : "";
   byId("json").hidden = !answer;
+  byId("json-text").textContent = answer ? jsonText({ ...answer, faces }) : "";
   byId("download-all").hidden = photos.length < 2;
-  byId("curl-text").textContent = curlOf(current.file);
-  renderTable(answer);
-  layOut();
+  byId("curl-text").textContent = curlOf(asked(), current.file);
+  showFaces(faces, answer?.size_wh ?? null,
+    (face) => settings[`color-${face.class_name}`] ?? settings["color-face"]);
+}
+
+function summaryOf(answer, kept) {
+  const some = kept < answer.faces.length ? `${kept} of ` : "";
+  const faces = `${some}${counted(answer.faces.length, "face")}`;
+  return [`${faces} in ${answer.size_wh.join(" × ")} pixels`, ...(answer.notes ?? [])].join("; ");
 }
 
 function renderThumbnail(photo) {
   const { answer, problem } = found(photo) ?? {};
   photo.bar.hidden = !photo.busy;
   if (!photo.busy) {
-    const faces = answer && thatScore(answer.faces, settings.score);
-    photo.state.textContent = faces ? counted(faces.length, "face") : problem ? problem.title : "Waiting";
+    const faces = answer && counted(thatScore(answer.faces, settings.score).length, "face");
+    photo.state.textContent = faces ?? (problem ? "Failed" : "Waiting");
   }
   photo.item.classList.toggle("failed", !photo.busy && problem !== undefined);
   photo.button.tabIndex = photo === current ? 0 : -1;
@@ -189,11 +202,12 @@ function renderThumbnail(photo) {
 function renderProgress() {
   const ended = photos.map(found).filter(Boolean);
   const answers = ended.filter((each) => each.answer).map((each) => each.answer);
-  const faces = answers.reduce((sum, each) => sum + thatScore(each.faces, settings.score).length, 0);
+  const faces = answers.flatMap((each) => thatScore(each.faces, settings.score)).length;
   const failed = ended.length - answers.length;
   const going = photos.some((each) => each.busy || waits(each));
+  const all = counted(photos.length, "photo");
   say(!photos.length ? "" : [
-    going ? `${ended.length} of ${counted(photos.length, "photo")} done` : counted(photos.length, "photo"),
+    going ? `${ended.length} of ${all} done` : all,
     counted(faces, "face"), ...(failed ? [`${failed} failed`] : []),
   ].join(", "));
 }
@@ -203,81 +217,7 @@ function say(message) {
   if (byId("progress").textContent !== message) byId("progress").textContent = message;
 }
 
-function renderTable(answer) {
-  const masks = shown.some((face) => face.class_name);
-  const points = shown.some((face) => face.pose_deg);
-  const heads = ["Face", "Score", ...(masks ? ["Class"] : []), "Size, px", ...(points ? ["Yaw, pitch, roll", "Sharp"] : [])];
-  const table = document.querySelector("#found table");
-  table.hidden = !shown.length;
-  table.caption.textContent = answer && counted(shown.length, "face");
-  table.tHead.replaceChildren(element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head))));
-  table.tBodies[0].replaceChildren(...shown.map((face, index) => {
-    const [width, height] = sizeOf(face).map(Math.round);
-    const label = figuresOf(face).map((figure) => figure.join(" ")).join(", ");
-    const button = element("button",
-      { type: "button", tabindex: index ? -1 : 0, "aria-label": `Face ${index + 1}: ${label}` },
-      element("canvas", { width: 56, height: 56 }), String(index + 1));
-    const cells = [decimals(face.score), ...(masks ? [face.class_name] : []), `${width} × ${height}`,
-      ...(points ? [(face.pose_deg ?? []).map((angle) => decimals(angle, 0)).join(", "), decimals(face.sharpness)] : [])];
-    return element("tr", { "data-face": index }, element("th", { scope: "row" }, button),
-      ...cells.map((cell) => element("td", {}, cell)));
-  }));
-}
-
-function layOut() {
-  const image = byId("image");
-  if (!image.complete) return;
-  // A browser can't show some kinds of photos that the server reads, such as TIFF.
-  const unseen = !image.naturalWidth;
-  byId("unseen").hidden = !unseen;
-  byId("actual").hidden = unseen;
-  const size = found(current)?.answer?.size_wh ?? [image.naturalWidth, image.naturalHeight];
-  const frame = byId("frame");
-  frame.hidden = !size[0];
-  if (!size[0]) return;
-  frame.style.setProperty("--ratio", size[0] / size[1]);
-  frame.style.setProperty("--width", size[0]);
-  for (const row of document.querySelectorAll("#found tbody tr")) {
-    if (!unseen) drawCrop(row.querySelector("canvas"), image, shown[row.dataset.face], image.naturalWidth / size[0]);
-  }
-  drawFaces(byId("marks"), shown, size, frame.clientWidth / size[0],
-    (face) => settings[`color-${face.class_name}`] ?? settings["color-face"]);
-  point(null);
-}
-
-/** Point out one face, by its index, in the photo and the table, with its figures beside it. */
-function point(index) {
-  for (const node of document.querySelectorAll("[data-face]")) {
-    node.classList.toggle("on", Number(node.dataset.face) === index);
-  }
-  const card = byId("figures");
-  card.hidden = index === null;
-  if (card.hidden) return;
-  const rows = figuresOf(shown[index]).flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)]);
-  card.replaceChildren(element("strong", {}, `Face ${index + 1} of ${shown.length}`), element("dl", {}, ...rows));
-  // Right of the box where there is room, else left of it, else over it.
-  const stage = byId("stage").getBoundingClientRect();
-  const box = document.querySelector(`#marks [data-face="${index}"] .box`).getBoundingClientRect();
-  const { width, height } = card.getBoundingClientRect();
-  let left = box.right + 8;
-  if (left + width > stage.right) left = box.left - width - 8;
-  if (left < stage.left) left = Math.min(box.left + 8, stage.right - width);
-  const top = Math.max(Math.min(box.top, stage.bottom - height), stage.top);
-  card.style.left = `${left - stage.left + byId("stage").scrollLeft}px`;
-  card.style.top = `${top - stage.top + byId("stage").scrollTop}px`;
-}
-
 // ---- out of the page
-
-function curlOf(file) {
-  const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  return [
-    `curl -sS --data-binary @${quoted(file.name)}`,
-    `-H ${quoted(`Content-Type: ${file.type || "application/octet-stream"}`)}`,
-    ...(hasToken() ? ['-H "Authorization: Bearer $TOKEN"'] : []),
-    quoted(new URL(asked(), document.baseURI).href),
-  ].join(" \\\n  ");
-}
 
 async function copy(node) {
   // Browsers give the clipboard's own interface only to pages over HTTPS or of localhost.
@@ -287,6 +227,7 @@ async function copy(node) {
     document.execCommand("copy");
   }
   say("Copied");
+  setTimeout(renderProgress, 2000);
 }
 
 function download(name, value) {
@@ -297,8 +238,8 @@ function download(name, value) {
 
 function resultOf(photo) {
   const { answer, problem } = found(photo) ?? {};
-  const named = { photo: photo.file.name };
-  return answer ? { ...named, ...answer, faces: thatScore(answer.faces, settings.score) } : { ...named, error: problem ?? null };
+  if (!answer) return { photo: photo.file.name, error: problem ?? null };
+  return { photo: photo.file.name, ...answer, faces: thatScore(answer.faces, settings.score) };
 }
 
 // ---- what is heard
@@ -308,7 +249,9 @@ function connectSettings() {
   for (const id of Object.keys(settings)) {
     const input = byId(id);
     const own = input.type === "checkbox" ? "checked" : "value";
-    const read = () => { settings[id] = input.type === "range" ? Number(input.value) : input[own]; };
+    const read = () => {
+      settings[id] = input.type === "range" ? Number(input.value) : input[own];
+    };
     input[own] = kept[id] ?? settings[id];
     // What an earlier version of the page kept may be no choice of today.
     if (input[own] === "") input[own] = settings[id];
@@ -332,26 +275,7 @@ function stored() {
   }
 }
 
-/** Let the arrow keys go from button to button, of which only one is in the order of Tab. */
-function connectArrows(list) {
-  list.onkeydown = (event) => {
-    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-    const buttons = [...list.querySelectorAll("button")];
-    const next = buttons[buttons.indexOf(document.activeElement) + step];
-    if (!next) return;
-    event.preventDefault();
-    buttons.forEach((each) => { each.tabIndex = each === next ? 0 : -1; });
-    next.focus();
-  };
-}
-
 function connect() {
-  const faceOf = (event) => event.target.closest?.("[data-face]")?.dataset.face;
-  const pointOut = (event) => {
-    const face = faceOf(event);
-    const focused = document.activeElement.closest("[data-face]")?.dataset.face;
-    point(face === undefined ? (focused === undefined ? null : Number(focused)) : Number(face));
-  };
   byId("choose").onclick = () => byId("files").click();
   byId("files").onchange = () => {
     add(byId("files").files);
@@ -376,31 +300,16 @@ function connect() {
     current.found.delete(searched());
     start();
   };
-  byId("actual").onclick = () => {
-    const actual = byId("stage").classList.toggle("actual");
-    byId("actual").setAttribute("aria-pressed", actual);
-  };
-  byId("image").onload = byId("image").onerror = layOut;
-  new ResizeObserver(() => current && layOut()).observe(byId("frame"));
-  const tbody = document.querySelector("#found tbody");
-  for (const node of [byId("marks"), tbody]) {
-    node.addEventListener("pointerover", pointOut);
-    node.addEventListener("pointerleave", pointOut);
-  }
-  tbody.addEventListener("focusin", pointOut);
-  tbody.addEventListener("focusout", () => point(null));
-  byId("marks").onclick = (event) => {
-    tbody.querySelector(`[data-face="${faceOf(event)}"] button`)?.focus({ preventScroll: true });
-  };
-  document.addEventListener("keydown", (event) => event.key === "Escape" && point(null));
+  connectFaces();
   connectArrows(byId("photos"));
-  connectArrows(tbody);
   for (const button of document.querySelectorAll("[data-copy]")) {
     button.onclick = () => copy(byId(button.dataset.copy));
   }
-  byId("download").onclick = () => download(`${current.file.name}.json`, JSON.parse(byId("json-text").textContent));
+  byId("download").onclick = () => {
+    download(`${current.file.name}.json`, JSON.parse(byId("json-text").textContent));
+  };
   byId("download-all").onclick = () => download("faces.json", { results: photos.map(resultOf) });
-  byId("token-change").onclick = () => askToken("It is kept until this tab is closed.");
+  byId("token-change").onclick = () => askToken(KEPT);
   connectStatus(() => { byId("token-change").hidden = !hasToken(); });
 }
 

@@ -1,9 +1,10 @@
 // The panel with the server's state.
 
 import { call } from "./calls.js";
-import { decimals, element } from "./draw.js";
+import { decimals, element, pairs } from "./draw.js";
 
 const EVERY_MS = 3000;
+const EVERY_MS_CLOSED = 30000;
 const byId = (id) => document.getElementById(id);
 let timer = 0;
 
@@ -34,43 +35,61 @@ async function refresh(then) {
   byId("status-open").dataset.state = state;
   byId("status-word").textContent = state === "unknown" ? "Server" : `Server ${state}`;
   const panel = byId("status");
-  if (!panel.hidden) {
-    panel.replaceChildren(...(problem ? told(problem) : panelOf(answer)));
-    // Without a token it would ask for one again and again.
-    if (problem?.status !== 401) timer = setTimeout(refresh, EVERY_MS, then);
+  if (!panel.hidden) panel.replaceChildren(...(problem ? told(problem) : panelOf(answer)));
+  // Without a token it would ask for one again and again.
+  if (problem?.status !== 401) {
+    timer = setTimeout(refresh, panel.hidden ? EVERY_MS_CLOSED : EVERY_MS, then);
   }
   then();
 }
 
-function told({ title, detail }) {
+function told({ detail }) {
   const time = new Date().toLocaleTimeString();
-  return [element("p", { class: "failed" }, `${title}: ${detail}`), element("p", { class: "muted" }, `Last tried at ${time}.`)];
+  return [
+    element("p", { class: "failed" }, detail),
+    element("p", { class: "muted" }, `Last tried at ${time}.`),
+  ];
 }
 
 function panelOf({ facekit, servers, requests, refused, since }) {
   const reasons = Object.entries(refused);
   return [
-    element("dl", {}, ...[
+    pairs([
       ["facekit", facekit],
-      ["Requests", `${requests.total.toLocaleString("en")} since ${new Date(since).toLocaleString()}`],
+      ["Requests", `${number(requests.total)} since ${new Date(since).toLocaleString()}`],
       ["Requests a second", decimals(requests.per_s, 1)],
       ["Now", `${requests.in_flight} in flight, ${requests.waiting} waiting`],
-      ["Refused", reasons.map(([reason, count]) => `${reason}: ${count.toLocaleString("en")}`).join(", ") || "none"],
-    ].flatMap(([name, value]) => [element("dt", {}, name), element("dd", {}, value)])),
+      ["Refused", reasons.map((each) => each.join(": ")).join(", ") || "none"],
+    ]),
     ...servers.flatMap(serverOf),
   ];
 }
 
+const COLUMNS = {
+  Version: (model) => model.version,
+  State: (model) => model.state,
+  Requests: (model) => number(model.requests),
+  Failed: (model) => number(model.failed),
+  "Queue, ms": (model) => decimals(model.queue_ms, 1),
+  "Compute, ms": (model) => decimals(model.compute_ms, 1),
+};
+
 function serverOf({ url, ready, triton, models }) {
-  const heads = ["Model", "Version", "State", "Requests", "Failed", "Queue, ms", "Compute, ms"];
-  const rows = (models ?? []).map((each) => [each.name, each.version, each.state, each.requests, each.failed, each.queue_ms, each.compute_ms]);
-  const cell = (value) => typeof value === "number" ? (Number.isInteger(value) ? value.toLocaleString("en") : decimals(value, 1)) : value ?? "–";
+  const heads = ["Model", ...Object.keys(COLUMNS)];
+  const rows = models.map((model) => element("tr", {}, element("th", { scope: "row" }, model.name),
+    ...Object.values(COLUMNS).map((textOf) => element("td", {}, textOf(model)))));
+  const table = element("table", {},
+    element("thead", {}, element("tr", {},
+      ...heads.map((head) => element("th", { scope: "col" }, head)))),
+    element("tbody", {}, ...rows));
+  const label = `Models of server ${url}`;
+  const region = { class: "scroll", tabindex: 0, role: "region", "aria-label": label };
   return [
     element("h2", {}, `Server ${url}: ${ready ? `ready, Triton ${triton}` : "away"}`),
-    ...(rows.length ? [element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": `Models of server ${url}` },
-      element("table", {},
-        element("thead", {}, element("tr", {}, ...heads.map((head) => element("th", { scope: "col" }, head)))),
-        element("tbody", {}, ...rows.map(([name, ...cells]) => element("tr", {},
-          element("th", { scope: "row" }, name), ...cells.map((value) => element("td", {}, cell(value))))))))] : []),
+    ...(rows.length ? [element("div", region, table)] : []),
   ];
+}
+
+function number(count) {
+  return count.toLocaleString("en");
 }
