@@ -9,6 +9,7 @@ const tbody = table.tBodies[0];
 let shown = [];
 let sizeWh = null;
 let colorOf = () => "";
+let pointed = null;
 
 /**
  * Show faces in the table, and over the photo as soon as that is loaded.
@@ -18,7 +19,7 @@ let colorOf = () => "";
  * @param {(face: object) => string} color
  */
 export function showFaces(faces, size, color) {
-  [shown, sizeWh, colorOf] = [faces, size, color];
+  [shown, sizeWh, colorOf, pointed] = [faces, size, color, null];
   renderTable();
   layOut();
 }
@@ -105,11 +106,12 @@ function layOut() {
     });
   }
   drawFaces(byId("marks"), shown, [width, height], frame.clientWidth / width, colorOf);
-  pointTo(null);
+  pointTo(pointed);
 }
 
 /** Point out one face, by its index, in the photo and the table, with its figures beside it. */
 export function pointTo(index) {
+  pointed = index;
   for (const node of document.querySelectorAll("[data-face]")) {
     node.classList.toggle("on", Number(node.dataset.face) === index);
   }
