@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -58,6 +59,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until a signal, and return the exit status."""
+    # Read when NumPy is imported: threads for small matrices would only take the cores away from
+    # the server.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from facekit.gateway.server import serve
     from facekit.serving import ports
     from facekit.text import show

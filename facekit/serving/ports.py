@@ -38,7 +38,11 @@ def listen(address: str, port: int, option: str) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         with contextlib.ExitStack() as on_error:
-            listener = on_error.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            # With the protocol named: asyncio turns off Nagle's algorithm only for such sockets,
+            # and with it each answer waits 40 ms for an acknowledgment.
+            listener = on_error.enter_context(
+                socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+            )
             # As the server does: connections of its predecessor in TIME_WAIT do not count.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if address == "::":

@@ -1,3 +1,4 @@
+import asyncio
 import errno
 import os
 import socket
@@ -5,7 +6,7 @@ import socket
 import pytest
 
 from facekit.errors import SetupError
-from facekit.serving.ports import choose_ports, resolve
+from facekit.serving.ports import choose_ports, listen, resolve
 from tests.addresses import has_ipv6
 
 OPTIONS = ("--http-port", "--grpc-port", "--metrics-port")
@@ -129,3 +130,20 @@ def test_choose_ports_for_ipv6_names_the_address_in_brackets() -> None:
         for address, written in (("::", r"\[::\]"), ("::1", r"\[::1\]")):
             with pytest.raises(SetupError, match=rf"{written}:{port} \(--grpc-port\).*in use"):
                 choose_ports(address, {"--grpc-port": port})
+
+
+def test_answers_are_not_held_back() -> None:
+    # Nagle's algorithm would keep the second part of each for 40 ms.
+    async def accept() -> bool:
+        accepted: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+        listener = listen("127.0.0.1", 0, "--http-port")
+        async with await asyncio.start_server(lambda _, w: accepted.set_result(w), sock=listener):
+            with socket.create_connection(listener.getsockname()):
+                writer = await asyncio.wait_for(accepted, 30)
+                connection: socket.socket = writer.get_extra_info("socket")
+                held_back = not connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+                writer.close()
+                await writer.wait_closed()
+        return held_back
+
+    assert not asyncio.run(accept())
