@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -101,7 +101,15 @@ def draw_faces(
     return image
 
 
-def draw_into(image: Image.Image, faces: Faces, *, scores: bool = True, pose: bool = False) -> None:
+def draw_into(
+    image: Image.Image,
+    faces: Faces,
+    *,
+    scores: bool = True,
+    pose: bool = False,
+    names: Sequence[str] | None = None,
+    colors: Sequence[Color] | None = None,
+) -> None:
     """Draw faces into a picture in RGB, with lines that fit the picture's size.
 
     Args:
@@ -109,13 +117,20 @@ def draw_into(image: Image.Image, faces: Faces, *, scores: bool = True, pose: bo
         faces: In pixels of the image.
         scores: As for :func:`draw_faces`.
         pose: Likewise.
+        names: What is written beside each face instead of its class.
+        colors: The color of each face instead of its class's.
     """
+    shown = list(faces)
+    if names is not None:
+        shown = [replace(face, class_name=name) for face, name in zip(shown, names, strict=True)]
     order = sorted(range(len(faces)), key=lambda i: float(faces.scores[i]))
-    tags = place_tags(image, list(faces), order[::-1], scores)
+    tags = place_tags(image, shown, order[::-1], scores)
     # In ascending order of scores, so that of overlapping faces the best is on top.
     for index in order:
         color = BOX_COLOR
-        if faces.class_names:
+        if colors is not None:
+            color = colors[index]
+        elif faces.class_names:
             color = CLASS_COLORS[faces.labels[index] % len(CLASS_COLORS)]
         _draw_face(image, faces[index], color, tags.get(index))
     if pose and has_eyes(faces.points_xy.shape[1]):

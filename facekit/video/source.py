@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import av
 import numpy as np
@@ -30,6 +30,17 @@ _HD_HEIGHT = 720
 """From this height on, players take video without a color space for BT.709."""
 
 
+class VideoFormat(Protocol):
+    """What a copy of a video takes from it; see :class:`VideoFile`."""
+
+    size_wh: tuple[int, int]
+    rate: Fraction
+    time_base: Fraction
+    sample_aspect_ratio: Fraction
+    start_pts: int
+    audio: Any
+
+
 @dataclass(frozen=True)
 class Frame:
     """One frame of a video.
@@ -47,14 +58,14 @@ class Frame:
     duration: int
     _picture: Any
     _quarters: int
-    _stored_wh: tuple[int, int]
+    stored_wh: tuple[int, int]
 
     def pixels(self) -> Pixels:
         """Return the upright pixels, red, green, blue: uint8 (H, W, 3), contiguous.
 
         A frame of another size than the source's first is scaled to that.
         """
-        width, height = self._stored_wh
+        width, height = self.stored_wh
         picture, space = self._picture, None
         if picture.colorspace == _UNSPECIFIED and picture.height >= _HD_HEIGHT:
             space = Colorspace.ITU709
@@ -110,6 +121,7 @@ class VideoFile(Closing):
         rate: Frames a second, on average.
         time_base: Seconds of one unit of ``Frame.pts``.
         sample_aspect_ratio: Width over height of an upright pixel.
+        start_pts: Time stamp of the file's own at which it starts.
         frame_count: Number of frames as the file says, or as its duration suggests; None if
             unknown.
         audio: The stream of audio, or None.
@@ -154,8 +166,8 @@ class VideoFile(Closing):
         self._pictures = _deinterlaced(pictures, stream) if first.interlaced_frame else pictures
         self._quarters = round(first.rotation / 90) % 4
         turned = self._quarters % 2
-        self._stored_wh = (first.width, first.height)
-        self.size_wh = self._stored_wh[:: -1 if turned else 1]
+        self.stored_wh = (first.width, first.height)
+        self.size_wh = self.stored_wh[:: -1 if turned else 1]
         ratio = Fraction(stream.sample_aspect_ratio or 1)
         self.sample_aspect_ratio = 1 / ratio if turned else ratio
         start_s = 0.0 if container.start_time is None else container.start_time / av.time_base
@@ -179,7 +191,7 @@ class VideoFile(Closing):
             pts = max(own, pts + 1 if index else 0)
             yield Frame(
                 index, float(pts * self.time_base), pts, picture.duration or 0,
-                picture, self._quarters, self._stored_wh,
+                picture, self._quarters, self.stored_wh,
             )  # fmt: skip
 
     def _decoded(self, stream: Any) -> Iterator[av.VideoFrame]:
