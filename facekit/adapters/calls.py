@@ -47,10 +47,13 @@ LARGE_PIXELS = 32_000_000
 pixels, in several processes."""
 
 
-async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
+async def call(
+    model: str, inputs: Sequence[Any], outputs: Sequence[str], *, threshold: float | None = None
+) -> list[Any]:
     """Run another model and return the tensors named by ``outputs``, in that order.
 
-    ``inputs`` are Triton tensors; the outputs of one call may be the inputs of the next. Raises
+    ``inputs`` are Triton tensors; the outputs of one call may be the inputs of the next. A detector
+    takes the least score that it is asked for, ``threshold``. Raises
     InputError if the model refuses what the caller sent, ServerUnavailableError if its backend has
     died, and ServerError if it could not answer.
     """
@@ -58,6 +61,7 @@ async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> lis
         model_name=model,
         requested_output_names=list(outputs),
         inputs=list(inputs),
+        parameters={} if threshold is None else {"threshold": str(threshold)},
         # NumPy reads the outputs, so a GPU model has to leave them in host memory.
         preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU, 0),
     )
@@ -72,7 +76,9 @@ async def call(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> lis
     return [pb_utils.get_output_tensor_by_name(response, name) for name in outputs]
 
 
-async def call_dali(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
+async def call_dali(
+    model: str, inputs: Sequence[Any], outputs: Sequence[str], *, threshold: float | None = None
+) -> list[Any]:
     """Run a model that decodes photos, as ``call`` does, and retry what failed in a batch.
 
     Triton merges the photos of several callers, and in its native backend one photo that DALI
@@ -82,7 +88,7 @@ async def call_dali(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -
     pauses_s = iter(_PAUSES_S)
     while True:
         try:
-            return await call(model, inputs, outputs)
+            return await call(model, inputs, outputs, threshold=threshold)
         except ServerUnavailableError:
             raise
         except ServerError as error:
@@ -95,20 +101,24 @@ async def call_dali(model: str, inputs: Sequence[Any], outputs: Sequence[str]) -
             await asyncio.sleep(random.uniform(0, pause_s))
 
 
-async def detect_in_frames(input_1: Any, true_image_size: Any, outputs: Sequence[str]) -> list[Any]:
+async def detect_in_frames(
+    input_1: Any, true_image_size: Any, outputs: Sequence[str], *, threshold: float | None = None
+) -> list[Any]:
     """Run the detector on frames of its input, and return tensors of its postprocessing.
 
     Args:
         input_1: Triton tensor FP32 [N, 3, 416, 736].
         true_image_size: Triton tensor INT64 [N, 3], the size of the picture in each frame.
         outputs: Names of outputs of ``facenet_postprocess``.
+        threshold: Least score; None for that of its configuration.
 
     Raises:
         ServerError: See ``call``.
     """
     grids = await call("facenet", [input_1], GRIDS)
     drop_pages(input_1)
-    return await call("facenet_postprocess", [*grids, true_image_size], outputs)
+    inputs = [*grids, true_image_size]
+    return await call("facenet_postprocess", inputs, outputs, threshold=threshold)
 
 
 async def answer_all(

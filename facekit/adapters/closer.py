@@ -74,23 +74,24 @@ class CloserLook:
     Args:
         size_wh: Width and height of the upright photo in pixels.
         picture_of: Gives its picture.
+        search: What to look at besides the whole upright photo.
     """
 
-    def __init__(self, size_wh: tuple[int, int], picture_of: PictureOf) -> None:
+    def __init__(self, size_wh: tuple[int, int], picture_of: PictureOf, search: Search) -> None:
         self._size_wh = size_wh
         self._picture_of = picture_of
+        self._search = search
 
-    async def find(self, upright: Found, search: Search) -> list[Found]:
+    async def find(self, upright: Found) -> list[Found]:
         """Return the faces found at each angle, every face once; the upright ones come first.
 
         Args:
             upright: What was found in the whole upright photo.
-            search: What to look at besides.
 
         Raises:
             ServerError: See ``facekit.adapters.calls.call``.
         """
-        finds = {0: upright}
+        search, finds = self._search, {0: upright}
         if not (search.adaptive_rotations and upright.stands()):
             for angle in search.rotations_deg:
                 size_wh = turned_size(self._size_wh, angle)
@@ -101,18 +102,20 @@ class CloserLook:
             # was found upright was nothing.
             upright_at = [angle for angle, found in finds.items() if found.stands()]
             best = max([0, *upright_at], key=lambda angle: finds[angle].sure())
-            sure = upright.chosen(np.flatnonzero(upright.scores >= tiling.SURE_SCORE))
+            # Who asks for a least score has it everywhere.
+            least = search.threshold or tiling.SURE_SCORE
+            sure = upright.chosen(np.flatnonzero(upright.scores >= least))
             angles, finds = [best], {0: sure, best: finds[best]}
         for angle in angles:
-            finds[angle] = await self._in_tiles(finds[angle], search)
-        if not any(each.sure() for each in finds.values()):
+            finds[angle] = await self._in_tiles(finds[angle])
+        if search.threshold is None and not any(each.sure() for each in finds.values()):
             return [replace(upright, shrink=finds[angles[0]].shrink)]
         return self._one_a_face(list(finds.values()))
 
-    async def _in_tiles(self, whole: Found, search: Search) -> Found:
+    async def _in_tiles(self, whole: Found) -> Found:
         """Return what was found in a photo and in its tiles, not yet one box a face."""
         size_wh = turned_size(self._size_wh, whole.rotation_deg)
-        every, latest, windows = whole, whole, tiling.whole(size_wh)
+        every, latest, windows, search = whole, whole, tiling.whole(size_wh), self._search
         for most in search.tile_counts:
             gain = 1.0
             if search.adaptive_tiles:
@@ -136,7 +139,7 @@ class CloserLook:
 
     async def _look(self, windows_xyxy: Float64Array, rotation_deg: int) -> Found:
         """Look at parts of the turned photo, a few at a time."""
-        shrink = tiling.shrink(windows_xyxy)
+        shrink, threshold = tiling.shrink(windows_xyxy), self._search.threshold
         picture = await self._picture_of(shrink)
         boxes, scores, windows = [], [], []
         for start in range(0, len(windows_xyxy), FRAMES_AT_A_TIME):
@@ -145,12 +148,15 @@ class CloserLook:
             sizes = np.ones((len(some), 3), np.int64)
             sizes[:, :2] = (some[:, 2:] - some[:, :2])[:, ::-1]
             found = await detect_in_frames(
-                tensor("input_1", frames), tensor("true_image_size", sizes), _DETECTIONS
+                tensor("input_1", frames),
+                tensor("true_image_size", sizes),
+                _DETECTIONS,
+                threshold=threshold,
             )
             for window, found_boxes, proba, count in zip(
                 some, *(output.as_numpy() for output in found), strict=True
             ):
-                kept = np.flatnonzero(proba[: count[0], 0] >= tiling.FURTHER_SCORE)
+                kept = np.flatnonzero(proba[: count[0], 0] >= (threshold or tiling.FURTHER_SCORE))
                 boxes.append(found_boxes[kept] + np.tile(window[:2], 2).astype(np.float32))
                 scores.append(proba[kept, 0])
                 windows.append(window[None].repeat(len(kept), axis=0))

@@ -2,16 +2,27 @@
 
 import numpy as np
 
-from facekit.adapters.requests import Array, EachRequest, ModelFiles, Request, pad, read
+from facekit.adapters.requests import (
+    Array,
+    EachRequest,
+    ModelFiles,
+    Request,
+    pad,
+    read,
+    read_parameters,
+)
 from facekit.contract import NO_LABEL
 from facekit.detection.labels import read_class_names
 from facekit.detection.parameters import parse_parameters
 from facekit.detection.postprocess import detect
+from facekit.detection.search import read_threshold
 from facekit.errors import ConfigError, InputError
 
 
 class TritonPythonModel(EachRequest):
     """Grid decode and clustering with the parameters of the model's configuration.
+
+    A request may ask for another least score by its parameter ``threshold``.
 
     The boxes of all classes are returned together, best first. The output ``true_labels``, where
     the configuration has it, contains their classes.
@@ -35,8 +46,10 @@ class TritonPythonModel(EachRequest):
         if not np.isfinite(cov).all():
             raise InputError("`output_cov/Sigmoid` contains NaN or infinity: the network is broken")
         check_sizes(sizes)
+        threshold = read_threshold(read_parameters(request))
+        parameters = [each.at(threshold) for each in self._parameters]
         found = [
-            detect(b, c, size_wh=(int(size[1]), int(size[0])), parameters=self._parameters)
+            detect(b, c, size_wh=(int(size[1]), int(size[0])), parameters=parameters)
             for b, c, size in zip(bbox, cov, sizes, strict=True)
         ]
         outputs = {

@@ -15,7 +15,7 @@ from facekit.adapters.requests import (
     Response,
     pad,
     read,
-    read_search,
+    read_parameters,
     tensor,
 )
 from facekit.detection.search import Search
@@ -97,7 +97,8 @@ class TritonPythonModel(PhotoModel):
 
     async def answer(self, request: Request) -> dict[str, Array]:
         """Return the requested outputs of one request."""
-        search, wanted = read_search(request), set(request.requested_output_names())
+        search = Search.parse(read_parameters(request))
+        wanted = set(request.requested_output_names())
         image = read(request, "image")
         search.check_photos(len(image))
         checked = check_batch(image, max_pixels=MAX_BATCH_PIXELS)
@@ -126,14 +127,16 @@ class TritonPythonModel(PhotoModel):
             *photo_tensors(photo, scale, self.color),
             tensor("true_image_size", np.array([photo.size_hwc], np.int64)),
         ]
-        gray, boxes, scores = await call_dali("faces_detect", inputs, _DETECTIONS)
+        gray, boxes, scores = await call_dali(
+            "faces_detect", inputs, _DETECTIONS, threshold=search.threshold
+        )
         height, width, _ = photo.size_hwc
         size_wh = width, height
         view = _View(photo, upright_gray(photo, scale, gray), scale)
         finds = [Found.in_whole(boxes.as_numpy()[0], scores.as_numpy()[0, :, 0], size_wh)]
-        if search != Search():
+        if search.tile_counts or search.rotations_deg:
             picture_of = view.gray_for if self._tile_color == "gray" else view.colors_for
-            finds = await CloserLook(size_wh, picture_of).find(finds[0], search)
+            finds = await CloserLook(size_wh, picture_of, search).find(finds[0])
         boxes_xyxy = np.concatenate(
             [turned_back(each.boxes_xyxy, size_wh, each.rotation_deg) for each in finds]
         )

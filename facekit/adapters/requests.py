@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
-from facekit.detection.search import Search
 from facekit.errors import FacekitError, InputError, ServerUnavailableError
 from facekit.shared_pages import drop_pages, trim_heap
 
@@ -31,13 +30,10 @@ def read_tensor(request: Request, name: str) -> Any:
     return pb_utils.get_input_tensor_by_name(request, name)
 
 
-def read_search(request: Request) -> Search:
-    """Return how closely a request wants its photos searched.
-
-    Raises:
-        InputError: See ``Search.parse``.
-    """
-    return Search.parse(json.loads(request.parameters() or "{}"))
+def read_parameters(request: Request) -> dict[str, Any]:
+    """Return the parameters of a request by name."""
+    parameters: dict[str, Any] = json.loads(request.parameters() or "{}")
+    return parameters
 
 
 def tensor(name: str, array: Array) -> Any:

@@ -78,9 +78,10 @@ class Options:
 
     Attributes:
         urls: ``host:port`` of the servers' gRPC endpoints; () for an embedded server.
-        model: As for ``Client.detect``, and so are the next two.
+        model: As for ``Client.detect``, and so are the next three.
         tiles: For faces too small in the whole photo.
         rotations: For faces that do not stand upright.
+        threshold: Least score that servers are asked for.
         concurrency: Requests in flight at one time over all servers; None for 8 a server.
         timeout_s: Seconds that one photo may take.
         tls_certificate: The PEM file of encrypted servers' certificate.
@@ -102,6 +103,7 @@ class Options:
     model: str = "faces"
     tiles: str | int | None = None
     rotations: str | int | None = None
+    threshold: float | None = None
     concurrency: int | None = None
     timeout_s: float = 30.0
     tls_certificate: Path | None = None
@@ -119,7 +121,7 @@ class Options:
         """Check the ranges; the clients check the rest."""
         from facekit.client.calls import check_model
 
-        check_model(self.model, self.tiles, self.rotations)
+        check_model(self.model, self.tiles, self.rotations, self.threshold)
         if self.concurrency is not None and self.concurrency < 1:
             raise ConfigError(f"concurrency: expected at least 1, got {self.concurrency}")
         _ = self.limits  # which checks them
@@ -138,13 +140,21 @@ class Options:
     @property
     def how(self) -> dict[str, Any]:
         """How each photo is searched: keyword arguments of ``Client.detect``."""
-        return {"model": self.model, "tiles": self.tiles, "rotations": self.rotations}
+        return {
+            "model": self.model,
+            "tiles": self.tiles,
+            "rotations": self.rotations,
+            "threshold": self.threshold,
+        }
 
     @property
     def found_by(self) -> str:
         """What the results depend on, such as ``faces with tiles=auto``."""
-        given = {"tiles": self.tiles, "rotations": self.rotations}
-        chosen = [f"{name}={value}" for name, value in given.items() if value not in (None, "off")]
+        chosen = [
+            f"{name}={value}"
+            for name, value in self.how.items()
+            if name != "model" and value not in (None, "off")
+        ]
         return self.model + (f" with {' and '.join(chosen)}" if chosen else "")
 
 

@@ -43,6 +43,7 @@ class Detector(Protocol):
         model: str = "faces",
         tiles: str | int | None = None,
         rotations: str | int | None = None,
+        threshold: float | None = None,
     ) -> Faces:
         """Find all faces of one photo."""
         ...

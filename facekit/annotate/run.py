@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from facekit.annotate.options import Options, Outputs, Summary
 from facekit.annotate.results import Results
 from facekit.annotate.servers import Say
 from facekit.annotate.walk import walk
-from facekit.annotations import WRITERS, DatasetInfo, NumberedPhoto
+from facekit.annotations import WRITERS, DatasetInfo, NumberedPhoto, PhotoSource
 from facekit.annotations.dataset import name_fields, utf8_name
 from facekit.annotations.output import OUTPUT_MARK, check_replaceable, output_file
 from facekit.annotations.record import PhotoRecord
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from facekit.annotate.mirror import Mirror
 
 
+Then = Callable[[PhotoSource], Iterable[PhotoRecord]]
+"""Takes the photos with their faces, and gives those that have failed after all."""
+
+
 def annotate(
     folder: Path,
     outputs: Outputs,
@@ -35,6 +39,8 @@ def annotate(
     *,
     finder: Finder | None = None,
     say: Say | None = None,
+    only: Iterable[str] = ("",),
+    then: Then | None = None,
 ) -> Summary:
     """Find the faces of all photos below a folder and write them as a dataset.
 
@@ -50,6 +56,8 @@ def annotate(
         finder: Finds the faces; by default what ``options`` says.
         say: Takes lines about the run's progress, where there is no terminal for a bar, and about
             its servers; None for silence.
+        only: Names of files and folders below ``folder``, where not all of it is meant.
+        then: Called once all faces are found, before the datasets are written.
 
     Returns:
         What came of it. A photo that failed does not stop the run.
@@ -80,7 +88,7 @@ def annotate(
             retry_failed=options.retry_failed,
         )
         stack.enter_context(results)
-        return _Run(folder, outputs, options, results, say).go(finder)
+        return _Run(folder, outputs, options, results, say).go(finder, only, then)
 
 
 class _Run:
@@ -91,9 +99,9 @@ class _Run:
         self._results, self._say = results, say
         self._faces = 0
 
-    def go(self, finder: Finder | None) -> Summary:
+    def go(self, finder: Finder | None, only: Iterable[str], then: Then | None) -> Summary:
         results = self._results
-        others = self._list_folder()
+        others = self._list_folder(only)
         with ExitStack() as stack:
             mirror = self._mirror()
             if mirror is not None:
@@ -104,6 +112,8 @@ class _Run:
                 refused += 1
             new = refused + self._find(finder)
             removed = results.remove_gone()
+            for record in () if then is None else then(self._photos):
+                results.put(record)
             self._write()
             failures, unlisted = self._write_failures()
             store = None if mirror is None else mirror.finish()
@@ -122,10 +132,10 @@ class _Run:
             store=store,
         )
 
-    def _list_folder(self) -> int:
+    def _list_folder(self, only: Iterable[str]) -> int:
         hashes = self._options.hash_content
         if self._folder.is_dir():
-            found = walk(self._folder, self._results.known, hash_content=hashes)
+            found = walk(self._folder, self._results.known, hash_content=hashes, only=only)
         else:
             from facekit.annotate.objects import list_objects
 

@@ -4,14 +4,21 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from facekit import limits
 from facekit.annotations.output import OUTPUT_MARK
 from facekit.annotations.record import FileStamp
-from facekit.photos.formats import DRAWN_SUFFIXES, EMPTY, HEAD_BYTES, PHOTO_SUFFIXES, refusal
+from facekit.photos.formats import (
+    ACCEPTED,
+    DRAWN_SUFFIXES,
+    EMPTY,
+    HEAD_BYTES,
+    PHOTO_SUFFIXES,
+    refusal,
+)
 
 _HASH_BYTES = 1 << 20
 _NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
@@ -43,7 +50,9 @@ Known = Callable[[str], "tuple[FileStamp, bool] | None"]
 """Gives the stamp that an earlier run had of a photo, and whether it could be annotated."""
 
 
-def walk(folder: Path, known: Known, *, hash_content: bool = False) -> Iterator[Found]:
+def walk(
+    folder: Path, known: Known, *, hash_content: bool = False, only: Iterable[str] = ("",)
+) -> Iterator[Found]:
     """Yield what lies below a folder; the order within one folder is the disk's.
 
     Hidden files and folders are left out, and folders whose name begins with ``@`` (thumbnails of
@@ -51,10 +60,13 @@ def walk(folder: Path, known: Known, *, hash_content: bool = False) -> Iterator[
     that a file is known by its own name where it has one below the folder; it may come again under
     another name. What is named like a photo, and is empty or a pipe, is a refused photo. The
     content of photos that are ``known`` in their present state is not looked at again; with
-    ``hash_content`` whole files whose size an earlier run has seen are read.
+    ``hash_content`` whole files whose size an earlier run has seen are read. ``only`` are names of
+    files and folders below it, where not all of it is meant; such a file is refused, not left out,
+    if it is not a picture.
     """
     walker = _Walker(folder, known, hash_content)
-    yield from walker.below("")
+    for name in only:
+        yield from walker.named(name)
     while walker.links:
         links, walker.links = sorted(walker.links), []
         for link in links:
@@ -70,6 +82,15 @@ class _Walker:
         self._folders: set[tuple[int, int]] = set()
         self.links: list[str] = []
         self.round = 0
+
+    def named(self, name: str) -> Iterator[Found]:
+        """Yield a file, or what lies in a folder and its subfolders."""
+        if not name or (self._folder / name).is_dir():
+            yield from self.below(name)
+            return
+        found = self._file(name)
+        reason = f"not a photo; {ACCEPTED}" if found.reason is None else found.reason
+        yield replace(found, reason=reason)
 
     def below(self, name: str) -> Iterator[Found]:
         """Yield what lies in one folder and its subfolders, and keep the links for later."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _DETECTORS = ("faces", "facemask_ensemble", "facenet_ensemble")
 _RESUME = {
     "annotate": "; the same command resumes the run",
+    "blur": "; the same command resumes the run",
     "data": "; the same command completes the folder",
 }
 """What a user is told after interrupting a subcommand."""
@@ -110,6 +111,36 @@ def add_server(parser: argparse.ArgumentParser, help_of_url: str, **url: Any) ->
     )
 
 
+def add_servers(parser: argparse.ArgumentParser, *, ray: bool = False) -> None:
+    """Declare the servers that share a run; ``ray`` is whether a cluster may do the work."""
+    add_server(
+        parser,
+        "gRPC address of a running server; several, separated by commas or by repeating the "
+        "option, share the work (default: an embedded server is started)",
+        type=_urls,
+        action="append",
+        default=[],
+    )
+    on_ray = "; with --ray 4 a worker" if ray else ""
+    concurrency_help = f"requests in flight over all servers (default: 8 a server{on_ray})"
+    parser.add_argument("--concurrency", metavar="N", type=whole_number(1), help=concurrency_help)
+    parser.add_argument(
+        "--server-wait",
+        metavar="SECONDS",
+        type=number("seconds >= 0", lambda value: 0 <= value < 1e9),
+        default=120.0,
+        help="how long to wait while no server answers (default: %(default)g"
+        + ("; with --ray at most 15 at the start)" if ray else ")"),
+    )
+
+
+def _urls(text: str) -> list[str]:
+    urls = [url for url in map(str.strip, text.split(",")) if url]
+    if not urls:  # an unset variable of a script; an embedded server would be started
+        raise argparse.ArgumentTypeError("expected host:port, got an empty text")
+    return urls
+
+
 def add_tls_certificate(parser: argparse.ArgumentParser) -> None:
     """Declare the option that trusts an encrypted server's certificate."""
     parser.add_argument(
@@ -150,28 +181,32 @@ def limits_of(args: argparse.Namespace) -> FaceLimits:
     return FaceLimits(args.min_score, args.min_size, args.min_sharpness)
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser, default: str = _DETECTORS[0]) -> None:
     """Declare the option that chooses the model."""
     model_help = (
-        "what to find: boxes and landmarks (faces, the default), who wears a mask "
-        "(facemask_ensemble), or only boxes (facenet_ensemble)"
+        "what to find: boxes and landmarks (faces), who wears a mask (facemask_ensemble), or only "
+        "boxes (facenet_ensemble) (default: %(default)s)"
     )
-    parser.add_argument("--model", choices=_DETECTORS, default=_DETECTORS[0], help=model_help)
+    parser.add_argument("--model", choices=_DETECTORS, default=default, help=model_help)
 
 
-def add_search(parser: argparse.ArgumentParser) -> None:
-    """Declare the options for faces that the whole upright photo does not show."""
+def add_search(parser: argparse.ArgumentParser, default: str = "off") -> None:
+    """Declare the options for faces that the whole upright photo does not show.
+
+    ``default`` is what a value of None stands for.
+    """
     parser.add_argument(
         "--tiles",
         metavar="off|auto|N",
         help="look for small faces in tiles of the photo: auto, where they are likely, or at most "
-        "N tiles, 2 to 64 (default: off)",
+        f"N tiles, 2 to 64 (default: {default})",
     )
     parser.add_argument(
         "--rotations",
         metavar="off|auto|DEGREES",
         help="look for faces that do not stand upright: auto, where little is found upright, or "
-        "those turned clockwise by 90, 180 or 270, with commas between them (default: off)",
+        "those turned clockwise by 90, 180 or 270, with commas between them "
+        f"(default: {default})",
     )
 
 

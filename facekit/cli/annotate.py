@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("folder", metavar="DIR", type=cli.file_name, help=folder_help)
     _add_outputs(parser)
-    _add_server(parser)
+    cli.add_servers(parser, ray=True)
     cli.add_model(parser)
     cli.add_search(parser)
     cli.add_limits(parser)
@@ -64,31 +64,6 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="in COCO also each face's rotation in degrees, its center and its points as "
         "segmentation, and each photo's channels",
-    )
-
-
-def _add_server(parser: argparse.ArgumentParser) -> None:
-    cli.add_server(
-        parser,
-        "gRPC address of a running server; several, separated by commas or by repeating the "
-        "option, share the work (default: an embedded server is started)",
-        type=_urls,
-        action="append",
-        default=[],
-    )
-    concurrency_help = (
-        "requests in flight over all servers (default: 8 a server; with --ray 4 a worker)"
-    )
-    parser.add_argument(
-        "--concurrency", metavar="N", type=cli.whole_number(1), help=concurrency_help
-    )
-    parser.add_argument(
-        "--server-wait",
-        metavar="SECONDS",
-        type=cli.number("seconds >= 0", lambda value: 0 <= value < 1e9),
-        default=120.0,
-        help="how long to wait while no server answers (default: %(default)g; with --ray at most "
-        "15 at the start)",
     )
 
 
@@ -134,10 +109,3 @@ def run(args: argparse.Namespace) -> int:
     show(summary.text())
     behind = summary.store is not None and not summary.store.ok
     return EXIT_FAILED if summary.failures or summary.unlisted or behind else 0
-
-
-def _urls(text: str) -> list[str]:
-    urls = [url for url in map(str.strip, text.split(",")) if url]
-    if not urls:  # an unset variable of a script; an embedded server would be started
-        raise argparse.ArgumentTypeError("expected host:port, got an empty text")
-    return urls

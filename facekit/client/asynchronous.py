@@ -40,9 +40,10 @@ class AsyncClient(Connected):
         model: str = "faces",
         tiles: str | int | None = None,
         rotations: str | int | None = None,
+        threshold: float | None = None,
     ) -> Faces:
         """Find all faces of one photo, as :meth:`Client.detect` does."""
-        parameters = check_model(model, tiles, rotations)
+        parameters = check_model(model, tiles, rotations, threshold)
         return await self._run(detect_call(await _read(photo), model, parameters))
 
     async def landmarks(
@@ -62,6 +63,7 @@ class AsyncClient(Connected):
         model: str = "faces",
         tiles: str | int | None = None,
         rotations: str | int | None = None,
+        threshold: float | None = None,
     ) -> AsyncIterator[Faces | FacekitError]:
         """Find the faces of many photos and yield the results in order.
 
@@ -70,9 +72,14 @@ class AsyncClient(Connected):
         Raises:
             ConfigError: ``concurrency`` is less than 1, or see :meth:`Client.detect`.
         """
-        check_model(model, tiles, rotations)
+        check_model(model, tiles, rotations, threshold)
         check_concurrency(concurrency)
-        how = {"model": model, "tiles": tiles, "rotations": rotations}
+        how = {
+            "model": model,
+            "tiles": tiles,
+            "rotations": rotations,
+            "threshold": threshold,
+        }
         return self._detect_many(photos, concurrency, how)
 
     async def server_ready(self) -> bool:

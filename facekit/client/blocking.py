@@ -60,6 +60,7 @@ class Client(Connected, Closing):
         model: str = "faces",
         tiles: str | int | None = None,
         rotations: str | int | None = None,
+        threshold: float | None = None,
     ) -> Faces:
         """Find all faces of one photo; no face gives an empty result.
 
@@ -73,14 +74,16 @@ class Client(Connected, Closing):
             rotations: For faces that do not stand upright: ``off``, ``auto`` (only where little is
                 found upright), or angles such as ``90`` or ``90,270`` by which they are turned
                 clockwise. None as ``off``. Boxes and points are those of the photo as it stands.
+            threshold: Least score, 0.05 to 1, such as one below that of the server's configuration;
+                with tiles and turned photos too. None for the server's own.
 
         Raises:
-            ConfigError: ``model`` is none of these, or ``tiles`` or ``rotations`` is wrong, or
-                given with ``facemask_ensemble``.
+            ConfigError: ``model`` is none of these, an option is wrong, or ``tiles`` or
+                ``rotations`` is given with ``facemask_ensemble``.
             PhotoError: The photo can't be read or used.
             ServerError: The server could not answer; see ``facekit.errors`` for its kinds.
         """
-        parameters = check_model(model, tiles, rotations)
+        parameters = check_model(model, tiles, rotations, threshold)
         return self._run(detect_call(read_photo(photo), model, parameters))
 
     def landmarks(
@@ -114,6 +117,7 @@ class Client(Connected, Closing):
         model: str = "faces",
         tiles: str | int | None = None,
         rotations: str | int | None = None,
+        threshold: float | None = None,
     ) -> Iterator[Faces | FacekitError]:
         """Find the faces of many photos concurrently, and yield the results in order.
 
@@ -126,6 +130,7 @@ class Client(Connected, Closing):
             model: As for :meth:`detect`.
             tiles: As for :meth:`detect`.
             rotations: As for :meth:`detect`.
+            threshold: As for :meth:`detect`.
 
         Yields:
             The photo's faces, or the error that :meth:`detect` would have raised for it.
@@ -133,9 +138,14 @@ class Client(Connected, Closing):
         Raises:
             ConfigError: ``concurrency`` is less than 1, or see :meth:`detect`.
         """
-        check_model(model, tiles, rotations)
+        check_model(model, tiles, rotations, threshold)
         check_concurrency(concurrency)
-        how = {"model": model, "tiles": tiles, "rotations": rotations}
+        how = {
+            "model": model,
+            "tiles": tiles,
+            "rotations": rotations,
+            "threshold": threshold,
+        }
         return self._detect_many(photos, concurrency, how)
 
     def server_ready(self) -> bool:

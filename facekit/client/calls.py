@@ -39,19 +39,23 @@ class Call(Generic[Result]):
 
 
 def check_model(
-    model: str, tiles: str | int | None = None, rotations: str | int | None = None
+    model: str,
+    tiles: str | int | None = None,
+    rotations: str | int | None = None,
+    threshold: float | None = None,
 ) -> dict[str, str]:
     """Check that a model is one of ``DETECTORS``, and return its request's parameters.
 
     Raises:
-        ConfigError: It is not, ``tiles`` or ``rotations`` is wrong, or this model has none.
+        ConfigError: It is not, an option is wrong, or this model has no ``tiles`` or ``rotations``.
     """
     if not isinstance(model, str) or model not in DETECTORS:
         raise ConfigError(f"model: expected one of {', '.join(DETECTORS)}, got {model!r}")
-    parameters = search_parameters(tiles, rotations)
-    if parameters and model not in _SEARCHING:
+    parameters = search_parameters(tiles, rotations, threshold)
+    closer = [name for name in ("tiles", "rotations") if name in parameters]
+    if closer and model not in _SEARCHING:
         raise ConfigError(
-            f"{' and '.join(parameters)}: only with the model {' or '.join(_SEARCHING)}, "
+            f"{' and '.join(closer)}: only with the model {' or '.join(_SEARCHING)}, "
             f"not with {model}"
         )
     return parameters
@@ -105,7 +109,7 @@ def detect_call(
     turned = "rotations" in chosen
 
     def read(answer: Any) -> Faces:
-        if chosen and answer.get_output("least_side") is None:
+        if chosen and model in _SEARCHING and answer.get_output("least_side") is None:
             raise ResponseError(
                 f"{model}: this server is of an earlier version, which ignores "
                 f"{' and '.join(sorted(chosen))}: update it, or leave them out"

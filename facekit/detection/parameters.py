@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from facekit.errors import ConfigError
 
@@ -60,6 +60,20 @@ class ClusteringParameters:
                 valid, bound = 0 <= value <= 1, "between 0 and 1"
             if not valid:
                 raise ConfigError(f"{name} is {value:g}; it must be {bound}")
+
+    def at(self, threshold: float | None) -> ClusteringParameters:
+        """Return these parameters with another least score, 0..1; None for their own.
+
+        The least sums of DBSCAN and HYBRID become no higher than it; ``dbscan_min_samples`` stays.
+        """
+        if threshold is None:
+            return self
+        return replace(
+            self,
+            coverage_threshold=threshold,
+            nms_confidence_threshold=threshold,
+            dbscan_confidence_threshold=min(self.dbscan_confidence_threshold, threshold),
+        )
 
 
 _UNBOUNDED = ("dbscan_min_samples", "dbscan_confidence_threshold", "minimum_bounding_box_height")

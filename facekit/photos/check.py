@@ -201,9 +201,9 @@ def _decode(raw: bytes, header: Header) -> tuple[Image.Image, int]:
         image, channels = decode_tiff(raw)
         return _to_8_bit(image), channels
     if kind == "PNG":
-        image = _open_png(raw)
+        image = open_png(raw)
     else:
-        image = _open_bmp(raw) if kind == "BMP" else WebPImageFile(io.BytesIO(raw))
+        image = open_bmp(raw) if kind == "BMP" else WebPImageFile(io.BytesIO(raw))
     _check_one_size(image, header)
     channels = _CHANNELS.get(image.mode, 3)
     image.load()
@@ -219,7 +219,8 @@ def _check_one_size(image: Image.Image, header: Header) -> None:
         raise ValueError("its headers tell different sizes")
 
 
-def _open_bmp(raw: bytes) -> Image.Image:
+def open_bmp(raw: bytes) -> Image.Image:
+    """Open a BMP; raises PhotoError that names a layout that is not read."""
     try:
         return BmpImageFile(io.BytesIO(raw))
     except OSError as error:
@@ -228,7 +229,7 @@ def _open_bmp(raw: bytes) -> Image.Image:
         raise PhotoError(f"{error} is not read: save it as JPEG") from error
 
 
-def _open_png(raw: bytes) -> Image.Image:
+def open_png(raw: bytes) -> Image.Image:
     """Open a PNG from those of its chunks that make the picture, whatever is in the others.
 
     Of an animated one it is the picture that all viewers show. Pixels of a color that a gray or RGB

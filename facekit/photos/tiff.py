@@ -17,14 +17,14 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from facekit import limits
 from facekit.errors import PhotoError
-from facekit.photos.tiff_directory import LENGTH, PHOTOMETRIC, WIDTH, Directory, full_page
+from facekit.photos.tiff_directory import BITS, LENGTH, PHOTOMETRIC, WIDTH, Directory, full_page
 
 Samples = npt.NDArray[Any]
 """uint8, or uint16 where a sample has more than 8 bits."""
 Fields = dict[int, tuple[int, ...] | bytes]
 """Of a directory: whole numbers by tag, or bytes."""
 
-_BITS, _COMPRESSION, _FILL_ORDER, _SAMPLES, _ROWS = 258, 259, 266, 277, 278
+_COMPRESSION, _FILL_ORDER, _SAMPLES, _ROWS = 259, 266, 277, 278
 _STRIP_OFFSETS, _STRIP_BYTES, _MAX_SAMPLE, _PLANAR = 273, 279, 281, 284
 _PREDICTOR, _COLOR_MAP, _TILE_WIDTH, _TILE_LENGTH = 317, 320, 322, 323
 _TILE_OFFSETS, _TILE_BYTES, _INK_SET, _EXTRA, _FORMAT = 324, 325, 332, 338, 339
@@ -49,7 +49,7 @@ _COMPRESSION_NAMES = {
 # What libtiff needs of a directory to decode a coded picture: size, samples, fax options, strips,
 # tiles, subsampling. Orientation and all metadata stay out.
 _CODED_TAGS = (
-    WIDTH, LENGTH, _BITS, _COMPRESSION, PHOTOMETRIC, _FILL_ORDER, _STRIP_OFFSETS, _SAMPLES, _ROWS,
+    WIDTH, LENGTH, BITS, _COMPRESSION, PHOTOMETRIC, _FILL_ORDER, _STRIP_OFFSETS, _SAMPLES, _ROWS,
     _STRIP_BYTES, _PLANAR, 292, 293, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_BYTES, _EXTRA,
     530, 531,
 )  # fmt: skip
@@ -102,7 +102,7 @@ class _Layout:
         fax = self.compression in _FAX
         guess = _RGB if colors >= 3 else _WHITE_IS_ZERO if fax else _BLACK_IS_ZERO
         self.photometric = first(PHOTOMETRIC, guess)
-        bits = page.integers(_BITS) or (1,)
+        bits = page.integers(BITS) or (1,)
         self.bits = bits[0]
         predictor = first(_PREDICTOR, 1) if self.compression in _PREDICTED else 1
         self.predicted = predictor == 2
@@ -189,7 +189,7 @@ def _packed_rows(raw: bytes, page: Directory, layout: _Layout, plane: int) -> Sa
         if len(sizes) < count:
             raise ValueError("the sizes of strips or tiles are missing")
         fields: Fields = {
-            WIDTH: (wide,), LENGTH: (high,), _BITS: (8,), _COMPRESSION: (layout.compression,),
+            WIDTH: (wide,), LENGTH: (high,), BITS: (8,), _COMPRESSION: (layout.compression,),
             PHOTOMETRIC: (_BLACK_IS_ZERO,), _FILL_ORDER: (page.integer(_FILL_ORDER) or 1,),
             _SAMPLES: (1,), _ROWS: (tile_length,), _STRIP_OFFSETS: offsets, _STRIP_BYTES: sizes,
         }  # fmt: skip

@@ -8,7 +8,13 @@
 """
 
 from facekit.sheet.pick import MIXTURE, PICKS, Pick, pick
-from facekit.sheet.sheet import TILE_PX, contact_sheet, show_dataset, show_photo
+from facekit.sheet.sheet import (
+    TILE_PX,
+    contact_sheet,
+    read_failures,
+    show_dataset,
+    show_photo,
+)
 
 __all__ = [
     "MIXTURE",
@@ -17,6 +23,7 @@ __all__ = [
     "Pick",
     "contact_sheet",
     "pick",
+    "read_failures",
     "show_dataset",
     "show_photo",
 ]

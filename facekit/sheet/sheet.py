@@ -217,11 +217,11 @@ def show_photo(
 
 def _read(path: Path, photo_folder: Path | str | None) -> tuple[Dataset, list[PhotoRecord]]:
     folder = None if photo_folder is None else Path(photo_folder)
-    return read_dataset(path, folder), _failed(failures_path(path))
+    return read_dataset(path, folder), read_failures(failures_path(path))
 
 
-def _failed(path: Path) -> list[PhotoRecord]:
-    """Return the photos that failed; none without a report, DataError for one that is damaged."""
+def read_failures(path: Path) -> list[PhotoRecord]:
+    """Return what failed by a report of `annotate`, a DataError if that is damaged; [] for none."""
     if not path.exists():
         return []
     records = []

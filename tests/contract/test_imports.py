@@ -23,6 +23,7 @@ facekit.draw facekit.serving facekit.pipelines facekit.annotations facekit.repor
 facekit.gateway
 facekit.runs facekit.datasets facekit.evaluation facekit.store facekit.chips facekit.sheet
 facekit.annotate facekit.video
+facekit.privacy
 facekit.cli
 conversion training benchmarks examples
 """
