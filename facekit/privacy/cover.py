@@ -116,12 +116,15 @@ def _pixelated(means: FloatArray, edges: list[IntArray]) -> FloatArray:
 
 
 def _blurred(means: FloatArray, edges: list[IntArray]) -> FloatArray:
+    low: FloatArray
+    high: FloatArray
     for axis, ends in enumerate(edges):
         # Where each pixel lies between the centers of the blocks.
         centers = (ends[:-1] + ends[1:]) / 2
-        place = np.interp(np.arange(ends[-1]) + 0.5, centers, np.arange(len(centers)))
-        before = place.astype(np.intp)
+        place: FloatArray = np.interp(np.arange(ends[-1]) + 0.5, centers, np.arange(len(centers)))
+        before: IntArray = place.astype(np.intp)
         after = np.minimum(before + 1, len(centers) - 1)
-        part = (place - before).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
-        means = means.take(before, axis) * (1 - part) + means.take(after, axis) * part
+        weight: FloatArray = (place - before).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+        low, high = means.take(before, axis), means.take(after, axis)
+        means = low + (high - low) * weight
     return means

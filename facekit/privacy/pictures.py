@@ -175,6 +175,7 @@ def _png_samples(data: bytes, color_type: int) -> _Stored:
     halves = []
     for raw_mode in _PNG_HALVES[color_type]:
         image = open_png(data)
+        assert isinstance(image, ImageFile)
         image.tile = [tile._replace(args=raw_mode) for tile in image.tile]
         halves.append(np.asarray(image).astype(np.uint16))
     if color_type == 4:

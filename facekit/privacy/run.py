@@ -77,7 +77,8 @@ class Cover:
         """Return the faces that are covered."""
         sides = (faces.boxes_xyxy[:, 2:] - faces.boxes_xyxy[:, :2]).min(axis=1, initial=np.inf)
         kept = [face.class_name in self.keep_labels for face in faces]
-        return faces[(sides >= self.min_size_px) & ~np.array(kept, bool)]
+        chosen: Faces = faces[(sides >= self.min_size_px) & ~np.array(kept, bool)]
+        return chosen
 
 
 @dataclass(frozen=True)
