@@ -82,8 +82,10 @@ class InferenceRequest:
         requested_output_names: list[str],
         inputs: list[Tensor],
         preferred_memory: object,
+        parameters: dict[str, str],
     ) -> None:
         assert preferred_memory == ("memory", 0)
+        assert parameters == {} or "detect" in model_name or "postprocess" in model_name
         self._model, self._outputs = model_name, requested_output_names
         self._inputs = {t.name(): t.as_numpy() for t in inputs}
 

@@ -207,10 +207,15 @@ def test_execute_labels_the_boxes_of_each_photo_and_no_row_past_them() -> None:
         "true_image_size": np.repeat(SIZE, 3, axis=0),
     }
     model = make_model("facemask_postprocess", "detection_postprocess", clustering_algorithm="NMS")
-    (response,) = model.execute([request])
+    (response,) = model.execute([Request(request)])
     assert response.tensors["true_count"].tolist() == [[2], [1], [0]]
     assert response.tensors["true_labels"].tolist() == [[1, 0], [1, -1], [-1, -1]]
     assert not response.tensors["true_boxes"][2].any()
+    responses = model.execute(
+        [Request(request, parameters={"threshold": each}) for each in ("0.75", "0.04", 0.7)]
+    )
+    assert [r.error is None for r in responses] == [True, False, True]
+    assert responses[0].tensors["true_count"].tolist() == [[2], [0], [0]]
 
 
 def test_execute_blames_the_caller_for_input_and_itself_for_the_rest() -> None:

@@ -102,8 +102,12 @@ def test_search_parameters_are_sent_only_where_they_are_given(
 ) -> None:
     client.detect(b"photo")
     client.detect(b"photo", tiles=16, rotations="90,270")
-    list(client.detect_many([b"photo"], tiles="auto"))
-    assert fake.parameters == [{}, {"tiles": "16", "rotations": "90,270"}, {"tiles": "auto"}]
+    list(client.detect_many([b"photo"], tiles="auto", threshold=0.2))
+    assert fake.parameters == [
+        {},
+        {"tiles": "16", "rotations": "90,270"},
+        {"tiles": "auto", "threshold": "0.2"},
+    ]
 
 
 def test_a_server_that_ignores_tiles_is_told_from_one_that_looks_closer(
@@ -115,6 +119,10 @@ def test_a_server_that_ignores_tiles_is_told_from_one_that_looks_closer(
     assert len(client.detect(b"photo", tiles="off")) == 2
     with pytest.raises(ResponseError, match=r"earlier version, which ignores rotations and tiles"):
         client.detect(b"photo", tiles=4, rotations="auto")
+    with pytest.raises(ResponseError, match=r"earlier version, which ignores threshold"):
+        client.detect(b"photo", threshold=0.1)
+    fake.answer = lambda *_: masks_answer(2)
+    assert len(client.detect(b"photo", model="facemask_ensemble", threshold=0.1)) == 2
 
 
 def test_boxes_in_tiles_come_from_faces_without_landmarks(fake: FakeTriton, client: Client) -> None:
@@ -128,6 +136,7 @@ def test_boxes_in_tiles_come_from_faces_without_landmarks(fake: FakeTriton, clie
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        ({"threshold": 0.01}, r"threshold: expected a number from 0.05 to 1, got '0.01'"),
         ({"tiles": "many"}, "tiles: expected off, auto or a number from 2 to 64, got 'many'"),
         ({"rotations": 45}, "rotations: expected off, auto, or some of 90, 180, 270 with"),
         (

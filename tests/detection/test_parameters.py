@@ -42,3 +42,12 @@ def test_parse_algorithm_in_any_case() -> None:
 def test_parse_wrong_parameter_is_named(values: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_parameters(values, ["face"])
+
+
+def test_another_least_score_takes_the_place_of_all() -> None:
+    own = ClusteringParameters(coverage_threshold=0.5, nms_confidence_threshold=0.5)
+    low = own.at(0.1)
+    assert (low.coverage_threshold, low.nms_confidence_threshold) == (0.1, 0.1)
+    assert low.dbscan_confidence_threshold == 0.1
+    assert own.at(0.95).dbscan_confidence_threshold == 0.9
+    assert own.at(None) is own

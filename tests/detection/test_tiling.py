@@ -162,6 +162,7 @@ def test_a_photo_full_of_faces_is_joined_in_bounded_time() -> None:
         ({"rotations": "auto"}, Search((), False, (90, 180, 270), True)),
         ({"rotations": "270, 90"}, Search(rotations_deg=(90, 270))),
         ({"rotations": 180}, Search(rotations_deg=(180,))),
+        ({"threshold": "0.05"}, Search(threshold=0.05)),
     ],
 )
 def test_parameters_are_read(given: dict[str, object], search: Search) -> None:
@@ -179,6 +180,9 @@ def test_parameters_are_read(given: dict[str, object], search: Search) -> None:
         ({"tiles": ""}, "got ''"),
         ({"rotations": "45"}, "rotations: expected off, auto, or some of 90, 180, 270"),
         ({"rotations": "90,"}, "got '90,'"),
+        ({"threshold": "0.04"}, "threshold: expected a number from 0.05 to 1, got '0.04'"),
+        ({"threshold": "nan"}, "threshold: expected"),
+        ({"threshold": "low"}, "threshold: expected"),
     ],
 )
 def test_wrong_parameters_are_refused(given: dict[str, object], message: str) -> None:
