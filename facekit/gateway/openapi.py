@@ -10,7 +10,7 @@ from fastapi import FastAPI
 
 from facekit.gateway.front import OPEN_PATHS
 from facekit.gateway.photos import FIELD, MAX_PHOTOS
-from facekit.gateway.problems import MEDIA_TYPE
+from facekit.gateway.problems import MEDIA_TYPE, ProblemError
 
 Json = dict[str, Any]
 
@@ -133,8 +133,11 @@ def _complete(document: Json, tokens: bool) -> Json:
 
 
 def _problem(description: str, status: int = HTTPStatus.UNAUTHORIZED) -> Json:
-    schema = {"$ref": "#/components/schemas/Problem"}
-    answer: Json = {"description": description, "content": {MEDIA_TYPE: {"schema": schema}}}
+    content = {
+        "schema": {"$ref": "#/components/schemas/Problem"},
+        "example": ProblemError(status, description).to_dict(),
+    }
+    answer: Json = {"description": description, "content": {MEDIA_TYPE: content}}
     if status in _WITH_RETRY_AFTER:
         seconds = {"type": "integer", "minimum": 1}
         answer["headers"] = {"Retry-After": {"description": "in seconds", "schema": seconds}}

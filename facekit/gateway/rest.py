@@ -36,7 +36,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"model": PhotoAnswer | PhotoAnswers, "description": "What was found"}
 }
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", tags=["photos"])
 
 
 class _Parameters(BaseModel):

@@ -21,7 +21,7 @@ _TIMEOUT_S = 2.0
 _KEPT_S = 1.0
 _NS_PER_MS = 1e6
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", tags=["state"])
 
 
 class ModelStatus(BaseModel):
