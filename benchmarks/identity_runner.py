@@ -38,7 +38,7 @@ def main() -> None:
         x1, y1, x2, y2 = (round(float(side)) for side in pictures.pop("face"))
         given = dlib.rectangle(x1, y1, x2, y2)
         original = pictures.pop("original")
-        found = [box for box in detector(original, 1) if box.contains(given.center())]
+        found = [box for box in detector(original) if box.contains(given.center())]
         box = found[0] if found else given
         shape = predictor(original, box)
         (own,) = embeddings(original, [shape], network)
