@@ -171,6 +171,9 @@ def limited_protocol(limits: GatewayLimits, counts: Counts) -> type[H11Protocol]
 
         def _refuse(self, problem: ProblemError) -> None:
             counts.refuse(problem.reason)
+            if self.cycle is not None:  # its own answer is no longer sent
+                self.cycle.disconnected = True
+                self.cycle.message_event.set()
             answer = problem.response()
             headers = [*answer.raw_headers, (b"connection", b"close")]
             try:

@@ -42,14 +42,16 @@ class Server:
         self.away_until = 0.0
         self.client = AsyncClient.over(self._connection)
         self._channel: Any = None
+        self._stub: Any = None
 
     async def rpc(self, method: str, message: Any, model: str = "") -> Any:
         """Make one call of Triton's gRPC service, such as ``ModelInfer``; return its message.
 
         Raises the errors of the kit's client.
         """
-        channel = await self.channel()
-        call = getattr(service_pb2_grpc.GRPCInferenceServiceStub(channel), method)
+        if self._stub is None:
+            self._stub = service_pb2_grpc.GRPCInferenceServiceStub(await self.channel())
+        call = getattr(self._stub, method)
         try:
             return await call(message, timeout=self.timeout_s, metadata=self._headers)
         except grpc.aio.AioRpcError as error:
