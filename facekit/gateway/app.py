@@ -76,6 +76,13 @@ def create_app(settings: GatewaySettings, counts: Counts, say: Callable[[str], N
     for router in (rest.router, status.router, pages):
         app.include_router(router)
     describe(app, tokens=settings.tokens is not None)
+    app.add_middleware(
+        Front,
+        counts=counts,
+        tokens=tokens,
+        rates=rates,
+    )
+    # Around all, so that other sites' pages can read what they are refused for too.
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -84,12 +91,6 @@ def create_app(settings: GatewaySettings, counts: Counts, say: Callable[[str], N
             allow_headers=["*"],
             expose_headers=["Inference-Header-Content-Length", "Retry-After"],
         )
-    app.add_middleware(
-        Front,
-        counts=counts,
-        tokens=tokens,
-        rates=rates,
-    )
     return app
 
 

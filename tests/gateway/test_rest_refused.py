@@ -280,11 +280,15 @@ def test_caller_that_goes_away_ends_its_calls(before: str, answering: FakeTriton
 def test_tokens_and_rates(fake: FakeTriton, tmp_path: Path) -> None:
     path = tmp_path / "tokens.txt"
     token = new_token(path, "ann")
-    with gateway("--url", fake.url, "--tokens", str(path), "--rate", "1") as address:
+    options = ("--tokens", str(path), "--rate", "1", "--cors", "https://site.example")
+    with gateway("--url", fake.url, *options) as address:
         for headers in ({}, {"Authorization": "Bearer wrong"}):
-            answer = post(address, headers=headers)
+            answer = post(address, headers={"Origin": "https://site.example", **headers})
             assert "Authorization: Bearer TOKEN" in problem(answer, 401)
             assert answer.headers["WWW-Authenticate"] == "Bearer"
+            assert answer.headers["Access-Control-Allow-Origin"] == "https://site.example"
+        other = post(address, headers={"Origin": "https://other.example"})
+        assert "Access-Control-Allow-Origin" not in other.headers
         answers = [post(address, headers={"Authorization": f"Bearer {token}"}) for _ in range(5)]
         assert answers[0].status_code == 200
         refused = next(each for each in answers if each.status_code != 200)
