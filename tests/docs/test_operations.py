@@ -16,7 +16,6 @@ PAGE = " ".join((ROOT / "docs" / "operations.md").read_text("utf-8").split())
 
 def test_limits_are_the_ones_in_force() -> None:
     assert f"stacks of {limits.STACK_BYTES // limits.MIB} MiB" in PAGE
-    assert f"A form above {limits.STACK_BYTES // limits.MIB // 2} MiB" in PAGE
     assert f"below {limits._STACK_WANTED // limits.MIB} MiB a note" in PAGE
     assert f"up to {limits._OPEN_FILES:,}" in PAGE
     assert f"hard limit is below {limits._OPEN_FILES_MINIMUM} the start is refused" in PAGE
