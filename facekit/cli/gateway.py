@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from facekit.cli import timeout
 from facekit.cli._listening import add_access, add_tls, listed, tls_files, variable
+from facekit.errors import SetupError
 
 if TYPE_CHECKING:
     from facekit.gateway.settings import GatewaySettings
@@ -68,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
 
     address = ports.resolve(args.address)
     settings = settings_of(args, address)
+    if settings.grpc_port is not None:
+        ports.choose_ports(address, {"--grpc-port": settings.grpc_port})  # whether it is free
     listener = ports.listen(address, args.http_port, "--http-port")
     metrics = None
     if settings.metrics_url is not None:
@@ -81,6 +84,8 @@ def settings_of(args: argparse.Namespace, address: str) -> GatewaySettings:
     from facekit.gateway.settings import GatewaySettings
     from facekit.serving.gateway import SECRET_VARIABLE
 
+    if args.grpc_port is not None and args.tokens is None:
+        raise SetupError("--grpc-port: only with --tokens; without them call the servers' own gRPC")
     certificate, key = tls_files(args) or (None, None)
     return GatewaySettings(
         urls=listed(args.url),

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,8 +52,8 @@ class Connection:
     certificate_chain: str | os.PathLike[str] | None = None
     server_name: str | None = None
     tls_certificate: str | os.PathLike[str] | None = None
-    token: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
+    token: str | None = field(default=None, repr=False)
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if self.url.startswith(("http://", "https://", "grpc://", "grpcs://")):
@@ -78,6 +78,11 @@ class Connection:
             raise ConfigError("token: expected printable ASCII without spaces (or FACEKIT_TOKEN)")
         self._check_encryption()
 
+    def metadata(self) -> dict[str, str]:
+        """Return what is sent with each call: the headers, and the token."""
+        token = {} if self.token is None else {"authorization": f"Bearer {self.token}"}
+        return {**dict(self.headers), **token}
+
     def opened(
         self, kind: Callable[..., Client], arguments: dict[str, Any] | None = None
     ) -> Client:
@@ -86,9 +91,7 @@ class Connection:
         ``arguments`` are those that ``arguments()`` gave before; errors are as there.
         """
         client = kind(**(arguments or self.arguments()))
-        sent = dict(self.headers)
-        if self.token is not None:
-            sent["authorization"] = f"Bearer {self.token}"
+        sent = self.metadata()
         if sent:
             client.register_plugin(lambda request: request.headers.update(sent))
         return client

@@ -1,6 +1,6 @@
 """gRPC for callers with a token: passes calls on to Triton, which can't ask for tokens itself."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -8,7 +8,7 @@ from tritonclient.grpc import MAX_GRPC_MESSAGE_SIZE
 
 from facekit.errors import FacekitError, SetupError
 from facekit.gateway.access import Rates, Tokens
-from facekit.gateway.problems import ProblemError
+from facekit.gateway.problems import ProblemError, problem_of
 from facekit.gateway.settings import GatewaySettings
 from facekit.gateway.upstream import Server, Upstream
 from facekit.serving import ports
@@ -32,7 +32,7 @@ _CALLS = _OPEN | {
 
 _STATUS = {401: grpc.StatusCode.UNAUTHENTICATED, 429: grpc.StatusCode.RESOURCE_EXHAUSTED}
 
-Handler = Callable[[bytes, Any], Awaitable[bytes]]
+Handler = Callable[[AsyncIterator[bytes], Any], Awaitable[bytes]]
 
 
 class Door(grpc.GenericRpcHandler):  # type: ignore[misc]
@@ -47,24 +47,28 @@ class Door(grpc.GenericRpcHandler):  # type: ignore[misc]
         """Return how one call is answered; None for one that does not exist here."""
         if details.method not in _CALLS:
             return None
-        return grpc.unary_unary_rpc_method_handler(self._handler(details))
+        # As a stream of one message, which is read only once its caller was let in.
+        return grpc.stream_unary_rpc_method_handler(self._handler(details))
 
     def _handler(self, details: Any) -> Handler:
         method: str = details.method
 
-        async def answer(request: bytes, context: Any) -> bytes:
-            async def relay(server: Server) -> bytes:
-                return await server.relay(method, request, context.time_remaining())
-
+        async def answer(requests: AsyncIterator[bytes], context: Any) -> bytes:
             try:
+                request = b""  # of a probe, whose message nobody needs to wait for
                 if method not in _OPEN:
                     self._admit(dict(details.invocation_metadata))
+                    request = await anext(requests, b"")
+
+                async def relay(server: Server) -> bytes:
+                    return await server.relay(method, request, context.time_remaining())
+
                 return await self._upstream.run(relay)
             except ProblemError as problem:
                 code = _STATUS.get(problem.status, grpc.StatusCode.UNAVAILABLE)
                 await context.abort(code, problem.detail)
             except FacekitError as error:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+                await context.abort(grpc.StatusCode.UNAVAILABLE, problem_of(error).detail)
             except grpc.aio.AioRpcError as error:
                 await context.abort(error.code(), error.details() or "")
             raise AssertionError  # abort raises
@@ -82,12 +86,14 @@ async def open_door(settings: GatewaySettings, door: Door) -> Any:
 
     Raises SetupError if it can't listen.
     """
+    limits = settings.limits
     server = grpc.aio.server(
         options=[
-            ("grpc.max_receive_message_length", MAX_GRPC_MESSAGE_SIZE),
+            ("grpc.max_receive_message_length", limits.body_bytes),
             ("grpc.max_send_message_length", MAX_GRPC_MESSAGE_SIZE),
             ("grpc.so_reuseport", 0),
-        ]
+        ],
+        maximum_concurrent_rpcs=limits.requests_per_server * len(settings.urls) + limits.waiting,
     )
     server.add_generic_rpc_handlers((door,))
     where = f"{ports.host_in_url(settings.address)}:{settings.grpc_port}"

@@ -193,7 +193,7 @@ def _problem(error: FacekitError) -> ProblemError:
         return problem
     status = _STATUSES.get(cause.code().name, 500)
     if status >= 503:
-        return ProblemError(status, str(error), reason=problem.reason)
+        return ProblemError(status, problem.detail, reason=problem.reason)
     return ProblemError(status, cause.details() or str(error), reason=problem.reason)
 
 

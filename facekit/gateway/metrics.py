@@ -2,6 +2,7 @@
 
 import asyncio
 import urllib.request
+from http.client import HTTPException
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -20,7 +21,7 @@ def metrics_app(url: str, counts: Counts) -> Starlette:
     async def metrics(_request: Request) -> Response:
         try:
             text = await asyncio.to_thread(_read, url)
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             return PlainTextResponse(f"# Triton's metrics are away: {error}\n", 503)
         return PlainTextResponse(text + _own(counts))
 

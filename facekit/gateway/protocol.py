@@ -112,6 +112,9 @@ def limited_protocol(limits: GatewayLimits, counts: Counts) -> type[H11Protocol]
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            if self.client is not None:
+                # A listener on :: has IPv4 callers too, whose addresses proxies and rates go by.
+                self.client = (self.client[0].removeprefix("::ffff:"), self.client[1])
             self._address = self.client[0] if self.client else ""
             clients.setdefault(self._address, {})[self] = None
             self._wait_for_headers()

@@ -1,8 +1,10 @@
 """Runs a gateway in this process until a signal ends it."""
 
+import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -56,7 +58,28 @@ def serve(
         config.load()
     except OSError as error:
         raise SetupError(f"TLS: {settings.certificate} cannot be used: {error}") from error
-    uvicorn.Server(config).run(sockets=[listener] if metrics is None else [listener, metrics])
+    server = _Server(config, settings.limits.header_timeout_s)
+    server.run(sockets=[listener] if metrics is None else [listener, metrics])
+
+
+class _Server(uvicorn.Server):
+    """A server with a limit on the time of a TLS handshake, for which uvicorn has no option.
+
+    A connection whose handshake is not done takes 300 kB, and is none of ``protocol`` yet.
+    """
+
+    def __init__(self, config: uvicorn.Config, handshake_s: float) -> None:
+        super().__init__(config)
+        self._handshake_s = handshake_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen."""
+        if self.config.is_ssl:
+            loop = asyncio.get_running_loop()
+            loop.create_server = partial(  # type: ignore[method-assign]
+                loop.create_server, ssl_handshake_timeout=self._handshake_s
+            )
+        await super().startup(sockets)
 
 
 def _by_port(

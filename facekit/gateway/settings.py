@@ -60,7 +60,7 @@ class GatewaySettings:
     address: str = "127.0.0.1"
     grpc_port: int | None = None
     metrics_url: str | None = None
-    secret: str | None = None
+    secret: str | None = field(default=None, repr=False)
     timeout_s: float = 30.0
     server_certificate: Path | None = None
     certificate: Path | None = None

@@ -29,13 +29,13 @@ class Server:
     """One Triton server, in two forms: the kit's client, and the bare protocol."""
 
     def __init__(self, url: str, settings: GatewaySettings) -> None:
-        self._headers = () if settings.secret is None else triton_headers(settings.secret)
         self._connection = Connection(
             url,
             settings.timeout_s,
             tls_certificate=settings.server_certificate,
-            headers=self._headers,
+            headers=() if settings.secret is None else triton_headers(settings.secret),
         )
+        self._metadata = tuple(self._connection.metadata().items())
         self.url = url
         self.timeout_s = settings.timeout_s
         self.in_flight = 0
@@ -53,17 +53,29 @@ class Server:
             self._stub = service_pb2_grpc.GRPCInferenceServiceStub(await self.channel())
         call = getattr(self._stub, method)
         try:
-            return await call(message, timeout=self.timeout_s, metadata=self._headers)
+            return await call(message, timeout=self.timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            failure = InferenceServerException(error.details() or "", str(error.code()))
-            raise translate(failure, model=model, url=self.url, timeout_s=self.timeout_s) from error
+            raise self._translated(error, model) from error
 
     async def relay(self, method: str, request: bytes, timeout_s: float | None) -> bytes:
-        """Make a call whose messages are passed on as they are; raises ``AioRpcError``."""
+        """Make a call whose messages are passed on as they are.
+
+        Raises ServerUnavailableError, and ``AioRpcError`` for every other status.
+        """
         call = (await self.channel()).unary_unary(method)
         timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        answer: bytes = await call(request, timeout=timeout_s, metadata=self._headers)
+        try:
+            answer: bytes = await call(request, timeout=timeout_s, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            failure = self._translated(error)
+            if isinstance(failure, ServerUnavailableError):
+                raise failure from error
+            raise
         return answer
+
+    def _translated(self, error: grpc.aio.AioRpcError, model: str = "") -> FacekitError:
+        failure = InferenceServerException(error.details() or "", str(error.code()))
+        return translate(failure, model=model, url=self.url, timeout_s=self.timeout_s)
 
     async def channel(self) -> grpc.aio.Channel:
         """Return the channel, which is opened at the first call."""

@@ -20,6 +20,8 @@ SECRET_VARIABLE = "FACEKIT_SERVER_SECRET"
 _STOP_S = 12
 _POLL_S = 0.02
 _STANDARD_ERROR = 2
+# Defaults of the gateway's options; whoever starts it gives the options themselves.
+_DEFAULTS = ("FACEKIT_TLS_CERT", "FACEKIT_TLS_KEY", "FACEKIT_TOKENS")
 
 
 class GatewayProcess:
@@ -47,7 +49,8 @@ class GatewayProcess:
         """Start it, unless it runs; raises SetupError if that can't be done."""
         if self.pid is not None:
             return
-        environment = {**os.environ, SECRET_VARIABLE: self._secret}
+        environment = {name: os.environ[name] for name in os.environ.keys() - _DEFAULTS}
+        environment[SECRET_VARIABLE] = self._secret
         environment["PYTHONPATH"] = joined([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
         command = [sys.executable, "-m", "facekit.cli", "gateway", *self._arguments]
         self._process = processes.spawn(command, environment, _STANDARD_ERROR, self._limits)

@@ -16,11 +16,11 @@ _START_S = 60.0
 
 
 @contextlib.contextmanager
-def gateway(*options: str) -> Iterator[str]:
+def gateway(*options: str, environment: dict[str, str] | None = None) -> Iterator[str]:
     """Run a gateway with these options at a free port of loopback meanwhile; yield its URL."""
     port = choose_ports("127.0.0.1", {"--http-port": 0})["--http-port"]
     command = [sys.executable, "-m", "facekit.cli", "gateway", "--http-port", str(port), *options]
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(command, env=environment) as process:
         try:
             url = f"http://127.0.0.1:{port}"
             wait_for_answer(url, process)

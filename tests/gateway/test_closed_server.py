@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
 import pytest
+import requests
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -20,9 +23,13 @@ from facekit.client import Client
 from facekit.data import probe_photo
 from facekit.errors import ConfigError, SetupError
 from facekit.gateway.access import new_token
-from facekit.serving import EmbeddedServer
+from facekit.serving import EmbeddedServer, processes
+from facekit.serving.gateway import GatewayProcess
 from facekit.serving.health import check
+from facekit.serving.limits import ProcessLimits
+from facekit.serving.ports import choose_ports, listen
 from facekit.serving.tls import Tls
+from tests.gateway.gateways import gateway
 from tests.serving.tiny import tiny_repository
 from tests.shared import shared
 
@@ -81,6 +88,87 @@ def test_grpc_asks_for_a_token(closed: Closed, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("FACEKIT_TOKEN", closed.token)
     with Client(url) as client:
         assert len(client.detect(probe_photo())) == 2
+
+
+def test_caller_without_a_token_is_refused_before_its_message_is_read(closed: Closed) -> None:
+    sent = threading.Event()
+
+    def message() -> Iterator[bytes]:
+        sent.wait(60)
+        yield b""
+
+    with grpc.insecure_channel(closed.server.grpc_url) as channel:
+        call = channel.stream_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.RpcError, match="this server asks for a token"):
+            call(message(), timeout=30)
+        sent.set()
+
+
+def test_gateway_passes_grpc_on_to_a_server_that_answers(closed: Closed, tmp_path: Path) -> None:
+    token = new_token(tmp_path / "tokens.txt", "ben")
+    for urls, works in (("127.0.0.1:1", False), (f"127.0.0.1:1,{closed.server.grpc_url}", True)):
+        port = choose_ports("127.0.0.1", {"--grpc-port": 0})["--grpc-port"]
+        options = ("--tokens", str(tmp_path / "tokens.txt"), "--grpc-port", str(port))
+        # As the token of the gateway itself, where the servers behind it ask for one.
+        environment = {**os.environ, "FACEKIT_TOKEN": closed.token}
+        with (
+            gateway("--url", urls, *options, environment=environment) as http,
+            InferenceServerClient(f"127.0.0.1:{port}") as client,
+        ):
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = requests.get(f"{http}/v2/models/faces", headers=headers, timeout=30)
+            assert answer.ok == works
+            if works:
+                sent = {"authorization": headers["Authorization"]}
+                assert client.get_model_metadata("faces", headers=sent).name == "faces"
+                continue
+            with pytest.raises(InferenceServerException, match="the server is away") as caught:
+                client.is_server_live()
+            # Where servers listen is nothing for callers.
+            assert "127.0.0.1" not in f"{caught.value} {answer.text}"
+
+
+def test_gateway_without_tokens_or_a_free_port_has_no_grpc(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["gateway", "--grpc-port", "0"]) == 2
+    assert "--grpc-port: only with --tokens" in capsys.readouterr().err
+    new_token(tmp_path / "tokens.txt", "ann")
+    with listen("127.0.0.1", 0, "") as taken:
+        port = str(taken.getsockname()[1])
+        options = ["--tokens", str(tmp_path / "tokens.txt"), "--grpc-port", port]
+        assert main(["gateway", "--http-port", "0", *options]) == 2
+    assert f"Cannot listen on 127.0.0.1:{port} (--grpc-port)" in capsys.readouterr().err
+
+
+def test_proxy_is_trusted_by_its_ipv4_address_where_the_gateway_listens_on_both(
+    tmp_path: Path,
+) -> None:
+    try:
+        listen("::", 0, "").close()
+    except SetupError:
+        pytest.skip("no IPv6 here")
+    options = ("--address", "::", "--trusted-proxies", "127.0.0.1", "--rate", "0.01")
+    with gateway(*options) as url:
+        statuses = [
+            requests.get(f"{url}/v1", headers={"X-Forwarded-For": client}, timeout=30).status_code
+            for client in ("10.0.0.1", "10.0.0.2", "10.0.0.2")
+        ]
+    assert statuses == [404, 404, 429]
+
+
+def test_gateway_of_a_server_takes_only_the_servers_own_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("FACEKIT_TLS_CERT", "FACEKIT_TLS_KEY", "FACEKIT_TOKENS", "FACEKIT_COLOR"):
+        monkeypatch.setenv(name, "x")
+    given: list[dict[str, str]] = []
+    monkeypatch.setattr(processes, "spawn", lambda *arguments: given.append(arguments[1]))
+
+    GatewayProcess([], "secret", ProcessLimits(0, 0)).start()
+
+    names = {name for name in given[0] if name.startswith("FACEKIT_")}
+    assert names == {"FACEKIT_COLOR", "FACEKIT_SERVER_SECRET"}
 
 
 def test_error_of_a_model_comes_through_as_it_is(closed: Closed) -> None:
@@ -178,6 +266,9 @@ def test_certificate_encrypts_http_metrics_and_grpc_with_tokens(tmp_path: Path) 
         for url in (f"https://{server.http_url}/v2/health/ready", server.metrics_url):
             with urllib.request.urlopen(url, timeout=30, context=trusting) as answer:
                 assert answer.status == 200
+        # An upper bound: the handshake's is 10 s, and asyncio's own 60.
+        with socket.create_connection(_pair(server.http_url), timeout=30) as idle:
+            assert idle.recv(1) == b""
         with socket.create_connection(_pair(server.http_url), timeout=30) as plain:
             plain.sendall(b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n")
             assert not plain.recv(64).startswith(b"HTTP/1.1 200")
