@@ -4,6 +4,7 @@ The build runs these lists, the plan prints them, and the tests' stand-ins for t
 nothing else. Paths may be symbolic (``$ENGINE``): no file is opened.
 """
 
+import dataclasses
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from conversion.catalog import Format, Job, Model, Precision, Weights
 from conversion.errors import BuildError
+from facekit.engines.manifest import HALF_SUFFIX, sha256_of
 
 FileName = str | os.PathLike[str]
 
@@ -97,6 +99,22 @@ def load_command(job: Job, tool: FileName, engine: FileName) -> list[str]:
 def states_precision(tensorrt: str | None) -> bool:
     """Return whether with this TensorRT the network's file alone decides the precision."""
     return tensorrt is not None and int(tensorrt.split(".")[0]) >= _STRONGLY_TYPED_SINCE
+
+
+def for_tensorrt(job: Job, tensorrt: str | None) -> Job:
+    """Return a job with the network's file in FP16 where that is asked for and takes a file.
+
+    That is one beside the network's, made of this very one: it has its SHA-256.
+    """
+    weights = job.weights
+    local = weights.folder if weights.format is Format.ONNX else None
+    if not states_precision(tensorrt) or weights.precision is not Precision.FP16 or local is None:
+        return job
+    network = local / weights.network
+    half = network.with_suffix(HALF_SUFFIX)
+    if not half.is_file() or sha256_of(network).encode() not in half.read_bytes():
+        return job
+    return dataclasses.replace(job, weights=dataclasses.replace(weights, network=half.name))
 
 
 def shape_spec(model: Model, batch: int) -> str:

@@ -42,6 +42,7 @@ def make_plan(
         notes.append(f"made for CUDA {cuda}, NVIDIA driver {table.known[nearest].driver} or newer")
     else:
         nearest, note = table.nearest(tag, tensorrt)
+    jobs = [commands.for_tensorrt(job, tensorrt) for job in jobs]
     # As it will be where the engine is built.
     target = dataclasses.replace(machine, tensorrt=tensorrt)
     return Plan(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from conversion import paths
 from conversion.catalog import Job
+from conversion.commands import for_tensorrt
 from conversion.errors import BuildError, ConversionError, FetchError
 from conversion.ngc import find_tao_converter
 from conversion.paths import Say
@@ -115,7 +116,8 @@ class _Run:
     """One run over some jobs."""
 
     def __init__(self, jobs: Sequence[Job], options: Options, machine: Machine, say: Say) -> None:
-        self._jobs, self._options, self._machine, self._say = jobs, options, machine, say
+        self._jobs = [for_tensorrt(job, machine.tensorrt) for job in jobs]
+        self._options, self._machine, self._say = options, machine, say
         self._failed: set[str] = set()
         self._device: str | None = options.device
         self.result = Result()

@@ -6,6 +6,7 @@ from conversion.catalog import Job, Precision, Weights
 from conversion.commands import states_precision
 from facekit.engines.machine import Gpu, Machine, supports
 from facekit.engines.manifest import (
+    HALF_SUFFIX,
     EngineManifest,
     engine_path,
     file_problem,
@@ -47,11 +48,13 @@ def precision_for(weights: Weights, machine: Machine) -> tuple[Precision, str | 
     """Return the precision that an engine can have here, and why if it is not the one asked for."""
     asked = weights.precision
     if states_precision(machine.tensorrt):
-        if asked is Precision.FP32 or weights.holds_scales:
+        states_it = weights.holds_scales or weights.network.endswith(HALF_SUFFIX)
+        if asked is Precision.FP32 or states_it:
             return asked, None
         return Precision.FP32, (
             f"TensorRT {machine.tensorrt} computes in the types that the network's file states, "
             f"and takes no request for {asked.value.upper()}; counted as FP32"
+            f" (FP16 takes a file *{HALF_SUFFIX} beside it, which the trainers' export writes)"
         )
     if not machine.gpus:
         return asked, None

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from facekit.engines.configs import DEFAULT_FILE, read_config
+from facekit.engines.manifest import HALF_SUFFIX
 from facekit.errors import ConfigError, DataError, reading, writing
 from facekit.files import write_whole
 from training.checkpoints import load_checkpoint
+from training.half import in_half
 
 OPSET = 17
 IR_VERSION = 8
@@ -36,6 +38,9 @@ def write_onnx(
     notes: Mapping[str, str],
 ) -> float:
     """Export a network with a free batch size, batch norm folded, and check the file.
+
+    Beside it comes one in half precision (``training.half``), for a TensorRT that builds FP16 of
+    nothing else.
 
     Args:
         model: The network; it is put into evaluation mode.
@@ -103,8 +108,11 @@ def write_onnx(
         if difference > TOLERANCE:
             raise ValueError(f"{name} of the file differs by {difference:.2e}")
         worst = max(worst, difference)
+    half = in_half(content)
+    onnxruntime.InferenceSession(half, providers=["CPUExecutionProvider"])
     with writing(path):
         write_whole(path, content)
+        write_whole(path.with_suffix(HALF_SUFFIX), half)
     return worst
 
 

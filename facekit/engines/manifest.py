@@ -31,6 +31,9 @@ REPAIR = "docker compose run --rm converter"
 OPEN_WEIGHTS = "open"
 """Name of the weights in the repository's own ``model.onnx``."""
 
+HALF_SUFFIX = ".fp16.onnx"
+"""Ending of a network's file that states FP16; beside the one in FP32 that it was made of."""
+
 _CHUNK = 1024 * 1024
 # The weights of ``REPAIR`` without options, and the kit's others.
 _DEFAULT_WEIGHTS = "nvidia"

@@ -68,19 +68,18 @@ def gpu_problem(gpu: Gpu, tensorrt: str) -> str | None:
     A GPU newer than every one known here is left to the newest TensorRT to judge.
     """
     capability = numbers(gpu.compute_capability)
-    fits = [tag for _, tag, *span in _GPUS if _within(capability, *span)]
     rows = [span for since, _, *span in _GPUS if numbers(since) <= numbers(tensorrt)]
-    if not rows or _within(capability, *rows[-1]):
+    is_unknown = capability > numbers(_GPUS[-1][-1])
+    if not rows or _within(capability, *rows[-1]) or (is_unknown and len(rows) == len(_GPUS)):
         return None
+    fits = [tag for _, tag, *span in _GPUS if is_unknown or _within(capability, *span)]
+    remedy = "take a newer GPU"
+    if fits:
+        remedy = f"take Triton {fits[-1]} (TRITON_IMAGE={TRITON_IMAGE.format(fits[-1])} in .env)"
     oldest, newest = rows[-1]
-    too_old = capability < numbers(oldest)
-    if not fits and not too_old:
-        return None
-    image = f"TRITON_IMAGE={TRITON_IMAGE.format(fits[-1])}" if fits else ""
     return (
-        f"{gpu} is too {'old' if too_old else 'new'} for TensorRT {tensorrt}, which knows compute "
-        f"capabilities {oldest} to {newest}: "
-        + (f"take Triton {fits[-1]} ({image} in .env)" if fits else "take a newer GPU")
+        f"{gpu} is too {'old' if capability < numbers(oldest) else 'new'} for TensorRT {tensorrt}, "
+        f"which knows compute capabilities {oldest} to {newest}: {remedy}"
     )
 
 

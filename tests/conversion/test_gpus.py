@@ -83,6 +83,12 @@ def test_plan_of_an_etlt_on_a_newer_release_names_the_ways_out(repository: Path,
 def test_gpu_newer_than_all_is_left_to_the_newest_tensorrt(repository: Path) -> None:
     future = Machine(None, (Gpu("NVIDIA Next", "14.0"),), "x86_64")
     assert not make(repository, "open", machine=future, triton="26.10").failed
+    assert make(repository, "open", machine=future).release == "26.10"
+    old = engine_of(make(repository, "open", machine=future, triton="24.12"), "facenet")
+    assert old.problem == (
+        "NVIDIA Next (14.0) is too new for TensorRT 10.7.0, which knows compute capabilities 7.5 "
+        f"to 9.0: {NEWER}"
+    )
 
 
 def test_gpu_older_than_all_is_refused(repository: Path) -> None:

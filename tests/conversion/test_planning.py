@@ -16,6 +16,7 @@ from conversion.commands import shell
 from conversion.plan import EnginePlan, Options, Plan
 from conversion.selection import select
 from facekit.engines.machine import Gpu, Machine
+from facekit.engines.manifest import sha256_of
 from tests.conversion.conftest import REPOSITORY
 
 NOTHING = Machine(None, (), "x86_64")
@@ -215,6 +216,47 @@ def test_plan_writes_nothing(repository: Path) -> None:
     make(repository)
     make(repository, "open", machine=A10, force=True)
     assert sorted(repository.parent.rglob("*")) == before
+
+
+def half_of(repository: Path, model: str = "facenet", source: Path | None = None) -> Path:
+    """Write a file in half precision beside a network, made of that or of another one."""
+    network = repository / model / "1" / "model.onnx"
+    half = network.with_name("model.fp16.onnx")
+    half.write_bytes(b"half of " + sha256_of(source or network).encode())
+    return half
+
+
+def test_plan_for_tensorrt_11_builds_fp16_of_the_file_that_states_it(repository: Path) -> None:
+    half = half_of(repository)
+    facenet, fpenet = make(repository, "open", triton="26.08").engines
+    assert facenet.precision.value == "fp16" and facenet.warnings == ()
+    assert f"--onnx={half}" in facenet.command and "--fp16" not in facenet.command
+    assert facenet.network == half
+    # Without such a file it is the network's own types, which is said.
+    assert fpenet.precision.value == "fp32"
+    assert "FP16 takes a file *.fp16.onnx beside it" in fpenet.warnings[0]
+
+
+def test_plan_before_tensorrt_11_asks_for_fp16_with_the_flag(repository: Path) -> None:
+    half_of(repository)
+    engine = engine_of(make(repository, "open", triton="26.05"), "facenet")
+    assert engine.network.name == "model.onnx" and "--fp16" in engine.command
+
+
+def test_half_precision_file_of_another_network_is_not_used(
+    repository: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.onnx"
+    other.write_bytes(b"other")
+    half_of(repository, source=other)
+    engine = engine_of(make(repository, "open", triton="26.08"), "facenet")
+    assert (engine.network.name, engine.precision.value) == ("model.onnx", "fp32")
+
+
+@pytest.mark.parametrize("model", ["facenet", "fpenet"])
+def test_kit_s_own_networks_are_built_in_fp16_by_tensorrt_11(model: str) -> None:
+    engine = engine_of(make(REPOSITORY, "open", triton="26.10"), model)
+    assert (engine.network.name, engine.precision.value) == ("model.fp16.onnx", "fp16")
 
 
 def test_plan_says_why_an_engine_is_built(repository: Path) -> None:

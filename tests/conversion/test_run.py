@@ -21,7 +21,7 @@ from conversion.plan import Options
 from conversion.run import Result, run
 from conversion.selection import select
 from facekit.engines.machine import Gpu, Machine
-from facekit.engines.manifest import engine_path
+from facekit.engines.manifest import engine_path, read_manifest
 from tests.conversion.conftest import REPOSITORY, ROOT
 from tests.fakes import networks
 
@@ -108,6 +108,23 @@ def test_build_takes_what_was_fetched_before_and_leaves_what_fits(kit: Kit) -> N
     assert "facenet: there is no engine yet" in kit.said
     assert kit.run("build", "nvidia", source=None).rows[0] == ("facenet", "nvidia", "up to date")
     assert len(kit.tools()) == 4
+
+
+def test_tensorrt_11_builds_the_file_in_half_precision_and_leaves_what_fits(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_TENSORRT", "110201")
+    machine = Machine("11.2.1", GPUS, "x86_64")
+    for model in ("facenet", "fpenet"):
+        half = REPOSITORY / model / "1" / "model.fp16.onnx"
+        shutil.copy(half, kit.repository / model / "1")
+    done = kit.run("build", machine=machine)
+    assert untimed(done)[:2] == [
+        (model, "built, FP16 for NVIDIA A10") for model in ("facenet", "fpenet")
+    ], kit.said
+    manifest = read_manifest(kit.repository, "facenet")
+    assert manifest is not None and manifest.source == "model.fp16.onnx"
+    assert [end for _, _, end in kit.run("build", machine=machine).rows] == ["up to date"] * 2
 
 
 def test_build_finds_the_tool_where_ngc_s_command_line_leaves_it(kit: Kit) -> None:
