@@ -26,6 +26,9 @@ def in_half(content: bytes) -> bytes:
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     constants |= {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
+    # Torch writes equal weights once, and the others as their copies.
+    copied = {n.output[0]: n.input[0] for n in graph.node if n.op_type == "Identity"}
+    constants |= {new: constants[old] for new, old in copied.items() if old in constants}
     # The names of the tensors in half precision, by those that they had.
     names = {each.name: f"{each.name}{_HALF}" for each in graph.input}
     nodes = [_cast(old, new, TensorProto.FLOAT16) for old, new in names.items()]
@@ -50,8 +53,9 @@ def in_half(content: bytes) -> bytes:
             node.output[place] = names[name]
             if name in outputs:
                 nodes.append(_cast(names[name], name, TensorProto.FLOAT))
+    used = {name for node in nodes for name in node.input} | outputs
+    nodes = [n for n in nodes if n.output[0] not in constants or n.output[0] in used]
     used = {name for node in nodes for name in node.input}
-    nodes = [n for n in nodes if n.op_type != "Constant" or n.output[0] in used]
     kept = [tensor for tensor in graph.initializer if tensor.name in used]
     initializers = [*kept, *copies.values()]
     result = onnx.ModelProto()

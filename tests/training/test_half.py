@@ -40,6 +40,15 @@ class Tiny(nn.Module):
         return torch.softmax(flat, -1).amax(-1), body
 
 
+class Pair(nn.Module):
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        return self.body(image), image
+
+
 def run(path: Path, names: Sequence[str], image: np.ndarray) -> list[np.ndarray]:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return list(session.run(list(names), {session.get_inputs()[0].name: image}))
@@ -95,6 +104,20 @@ def test_body_computes_in_half_precision_and_head_and_tensors_outside_do_not(
     assert operands(half, "Resize") == [{HALF, FLOAT}]  # the scales are no data
     assert operands(half, "Softmax") == [{FLOAT}]
     assert {types(half)[name] for name in ("image", "points", "body")} == {FLOAT}
+
+
+def test_weights_that_torch_wrote_once_are_in_half_precision_too(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3))
+    for layer in (network[0], network[2]):
+        nn.init.zeros_(layer.bias)
+    pair = Pair(network)
+    path = tmp_path / "tiny.onnx"
+    write_onnx(pair, torch.rand(2, 1, 8, 8), path, "image", ["a", "b"], "tiny", {})
+    # Of the bias, and of the image.
+    assert len(operands(path, "Identity")) == 2
+    half = tmp_path / "tiny.fp16.onnx"
+    assert operands(half, "Conv") == [{HALF}] * 2
+    assert operands(half, "Identity") == [{HALF}]
 
 
 def test_both_files_give_nearly_the_same(exported: Path) -> None:
