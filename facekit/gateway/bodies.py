@@ -2,8 +2,8 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import anyio
 from starlette.requests import ClientDisconnect, Request
@@ -96,6 +96,18 @@ class Bodies:
         if not decoder.eof or decoder.unused_data or at < len(data):
             raise ProblemError(400, f"the body is not one whole {encoding} stream")
         return b"".join(parts)
+
+    @contextmanager
+    def holding(self, count: int) -> Iterator[None]:
+        """Count the bytes of an answer as those of bodies, until the block ends.
+
+        Raises ProblemError (503) if all together are too large.
+        """
+        self.hold(count)
+        try:
+            yield
+        finally:
+            self._held_bytes -= count
 
     def hold(self, count: int) -> None:
         """Count bytes that are held; raises ProblemError if all bodies together are too large."""

@@ -82,6 +82,10 @@ class KServe:
         request = Request(scope, receive)
         try:
             response = await self._answer(request)
+            if len(response.body) > _LARGE_BYTES:
+                with self._bodies.holding(len(response.body)):
+                    await _send_large(response, send)
+                return
         except ProblemError as problem:
             response = self._refusal(scope, problem)
         except FacekitError as error:
@@ -114,13 +118,14 @@ class KServe:
             return _json(
                 to_dict(await self._ask("ModelStatistics", service_pb2.ModelStatisticsRequest()))
             )
+        # As KServe's protocol has it; Triton's own answers have no body.
         if path == "/v2/health/live":
-            live = (await self._ask("ServerLive", service_pb2.ServerLiveRequest())).live
+            found = to_dict(await self._ask("ServerLive", service_pb2.ServerLiveRequest()))
         else:
-            live = (await self._ask("ServerReady", service_pb2.ServerReadyRequest())).ready
-        if not live:
+            found = to_dict(await self._ask("ServerReady", service_pb2.ServerReadyRequest()))
+        if not all(found.values()):
             raise ProblemError(400, "no server is ready", reason="server away")
-        return Response()
+        return _json(found)
 
     async def _of_model(self, what: str, model: str, version: str) -> Response:
         named = {"name": model, "version": version}
@@ -128,7 +133,7 @@ class KServe:
             answer = await self._ask("ModelReady", service_pb2.ModelReadyRequest(**named), model)
             if not answer.ready:
                 raise ProblemError(400, "Model version not ready", reason="model")
-            return Response()
+            return _json({"name": model, **to_dict(answer)})
         if what == "config":
             answer = await self._ask("ModelConfig", service_pb2.ModelConfigRequest(**named), model)
             return _json(to_dict(answer.config))
@@ -171,6 +176,17 @@ class KServe:
             return convert()
         async with self._large:
             return await asyncio.to_thread(convert)
+
+
+async def _send_large(response: Response, send: Send) -> None:
+    """Send an answer as its caller reads it, so that it is known until when it takes memory."""
+    start = {"type": "http.response.start", "status": response.status_code}
+    await send({**start, "headers": response.raw_headers})
+    body = memoryview(response.body)
+    for at in range(0, len(body), _LARGE_BYTES):
+        piece = body[at : at + _LARGE_BYTES]
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body"})
 
 
 def _response(asked: InferRequest, answer: Any, headers: Headers) -> Response:

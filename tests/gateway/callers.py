@@ -109,8 +109,8 @@ class Gateway:
             connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=SOON_S)
             try:
                 connection.request("POST", "/v2/models/echo/infer", ints(data=[number]))
-                answer = json.loads(connection.getresponse().read())
-                assert answer["outputs"][0]["data"] == [number], answer
+                answer = connection.getresponse().read()
+                assert b'"data":[%d]' % number in answer, answer
                 self.answered += 1
             except Exception as error:
                 self.failures.append(f"request {number}: {error!r}")

@@ -89,7 +89,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    limits = GatewayLimits(header_timeout_s=0.3, idle_timeout_s=0.3)
+    limits = GatewayLimits(header_timeout_s=1.0, idle_timeout_s=1.0)
     statuses: Counter[int] = Counter()
     sizes: list[int] = []
     with tempfile.TemporaryDirectory() as folder, server_with_http(Path(folder)) as (server, _):

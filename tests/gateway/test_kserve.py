@@ -104,6 +104,17 @@ def test_status_is_that_of_triton(echo: Echo, path: str) -> None:
         assert ours.json() == theirs.json()
 
 
+def test_health_is_told_in_the_words_of_the_protocol(echo: Echo) -> None:
+    expected = {
+        "/v2/health/live": {"live": True},
+        "/v2/health/ready": {"ready": True},
+        "/v2/models/echo/ready": {"name": "echo", "ready": True},
+        "/v2/models/echo/versions/1/ready": {"name": "echo", "ready": True},
+    }
+    for path, said in expected.items():
+        assert requests.get(echo.url + path, timeout=30).json() == said
+
+
 @pytest.mark.parametrize(
     "path",
     [
