@@ -34,6 +34,7 @@ _RESUME = {
     "annotate": "; the same command resumes the run",
     "blur": "; the same command resumes the run",
     "data": "; the same command completes the folder",
+    "video": "; with --resume the same command goes on with a file",
 }
 """What a user is told after interrupting a subcommand."""
 

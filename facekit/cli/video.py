@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import functools
+import signal
 import sys
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,12 @@ def add_parser(subparsers: Any) -> None:
         ("--events", "write a line of JSON an event: counts a second, alerts, gaps"),
     ):
         parser.add_argument(option, metavar="FILE", type=file_name, help=what)
+    parser.add_argument("--show", action="store_true", help="show the frames in a window")
+    parser.add_argument(
+        "--mjpeg",
+        metavar="HOST:PORT",
+        help="show the frames to browsers on this machine at this address",
+    )
     parser.add_argument(
         "--every",
         metavar="N",
@@ -82,6 +90,8 @@ def run(args: argparse.Namespace) -> int:
     from facekit.runs import connect
     from facekit.video.outputs import Hook, is_our_events, is_our_jsonl
     from facekit.video.run import VideoOptions, run_video
+    from facekit.video.source import VideoFile, is_live
+    from facekit.video.views import MjpegServer, Window
 
     masks = args.model == "facemask_ensemble"
     if args.alert_after is not None and not masks:
@@ -112,9 +122,22 @@ def run(args: argparse.Namespace) -> int:
     )
     say = functools.partial(show, stream=sys.stderr)
     with ExitStack() as stack:
+        # As Ctrl-C: it ends a stream, of which everything is written whole.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        stack.callback(signal.signal, signal.SIGTERM, before)
+        views: list[Window | MjpegServer] = []
+        if args.show:
+            views.append(stack.enter_context(Window()))
+        if args.mjpeg is not None:
+            server = stack.enter_context(MjpegServer(args.mjpeg))
+            views.append(server)
+            say(f"the video is at {server.url}")
+        options = replace(options, views=tuple(view.show for view in views))
+        # Before a server is started. A stream would break until that is ready.
+        video = None if is_live(args.source) else stack.enter_context(VideoFile(args.source))
         client = stack.enter_context(
             connect(args.url, timeout_s=args.timeout, tls_certificate=args.tls_cert)
         )
-        summary = run_video(args.source, client, options, say)
+        summary = run_video(args.source, client, options, say, video)
     show(summary.line())
     return int(summary.failed > 0)

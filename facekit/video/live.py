@@ -9,7 +9,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from facekit.closing import Closing
-from facekit.errors import DataError
+from facekit.errors import FacekitError
 from facekit.video.source import Frame, VideoFile
 
 FIRST_PAUSE_S = 0.5
@@ -86,7 +86,7 @@ class LiveVideo(Closing):
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 try:
                     video = VideoFile(self._source)
-                except DataError:
+                except FacekitError:
                     continue
                 break
 

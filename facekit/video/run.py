@@ -13,7 +13,7 @@ from typing import Any
 from facekit.annotations.record import FileStamp, PhotoRecord
 from facekit.client import Client
 from facekit.contract import CLASS_NAMES
-from facekit.errors import DataError, FacekitError, ModelMissingError
+from facekit.errors import FacekitError, ModelMissingError
 from facekit.faces import Faces
 from facekit.progress import ProgressBar
 from facekit.selection import FaceLimits
@@ -22,11 +22,13 @@ from facekit.video.live import LiveVideo
 from facekit.video.masks import People
 from facekit.video.outputs import Hook, Outputs
 from facekit.video.records import Labels, Record, Smoother, fill_gaps, track_record, unseen
-from facekit.video.source import Frame, Pixels, VideoFile
+from facekit.video.source import Frame, Pixels, VideoFile, unusable
 from facekit.video.tracks import Tracker
 
 LIVE_UNDER_WAY = 2
 """One frame is looked at while the next one is sent; more would only be later."""
+LATE_S = 0.25
+"""While frames are later than this, only one is under way."""
 _PAUSE_S = 0.5
 """After a frame of a stream at which the server could not look."""
 
@@ -107,7 +109,11 @@ class Summary:
 
 
 def run_video(
-    source: str, client: Client, options: VideoOptions, say: Callable[[str], None]
+    source: str,
+    client: Client,
+    options: VideoOptions,
+    say: Callable[[str], None],
+    video: VideoFile | None = None,
 ) -> Summary:
     """Find the faces of a file, a stream or a camera, and write what the options ask for.
 
@@ -116,12 +122,13 @@ def run_video(
         client: Of the server.
         options: See there.
         say: Called with what a user should know meanwhile.
+        video: The source, if it is open already.
 
     Raises:
         DataError: The source can't be used, or an output can't be written.
         ServerError: The server does not answer, or does not have the model.
     """
-    video = VideoFile(source)
+    video = video or VideoFile(source)
     if video.endless:
         return _run_live(LiveVideo(source, video, say), client, options, say)
     return _run_file(source, video, client, options, say)
@@ -170,13 +177,15 @@ def _write_file(
     people = People(labels, options.class_names, options.alert_after_s)
     smoother = Smoother()
     records = fill_gaps(_tracked(journal))
-    changed = DataError(Path(source), "has changed during the run; run it again")
+    changed = unusable(source, "has changed during the run; run it again")
     with (
         VideoFile(source) as video,
         options.outputs(video, say, live=False) as outputs,
         ProgressBar(journal.count, "frames written", say=say) as bar,
     ):
         writer = outputs.writer
+        if writer is not None and video.audio is not None and not writer.has_audio:
+            say(f"an MP4 can't have its audio, {video.audio.codec.name}: it is left out")
         for frame in video.frames(None if writer is None else writer.write_audio):
             found = next(records, None)
             if found is None or found.time_s != frame.time_s:
@@ -257,16 +266,18 @@ def _newest(
     """Yield the frames that the server keeps up with, when they arrived, and what is in them."""
     until = None if seconds is None else time.monotonic() + seconds
     pending: deque[tuple[Frame, float, Future[Faces | FacekitError]]] = deque()
+    most = LIVE_UNDER_WAY
     while until is None or time.monotonic() < until:
-        if len(pending) < LIVE_UNDER_WAY:
+        if len(pending) < most:
             taken = live.take(0.0 if pending and pending[0][2].done() else 0.02)
             if taken is not None:
                 pending.append((*taken, pool.submit(find, taken[0])))
-        if pending and (pending[0][2].done() or len(pending) == LIVE_UNDER_WAY):
+        if pending and (pending[0][2].done() or len(pending) >= most):
             frame, arrived_s, future = pending.popleft()
             result = future.result()
             if isinstance(result, ModelMissingError):
                 raise result
             yield frame, arrived_s, result
+            most = 1 if time.monotonic() - arrived_s > LATE_S else LIVE_UNDER_WAY
             if isinstance(result, FacekitError):
                 time.sleep(_PAUSE_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from av.video.reformatter import Colorspace
 
 from facekit.closing import Closing
-from facekit.errors import DataError
+from facekit.errors import DataError, FacekitError, InputError
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -83,7 +84,7 @@ def open_container(source: str) -> Any:
     """Open what FFmpeg reads.
 
     Raises:
-        DataError: It can't be opened; the reason is FFmpeg's.
+        DataError: It can't be opened; the reason is FFmpeg's. InputError for an address.
     """
     options: dict[str, str] = {}
     kind: str | None = None
@@ -96,13 +97,20 @@ def open_container(source: str) -> Any:
             # By UDP lost packets become broken pictures.
             options = {"rtsp_transport": "tcp"}
     elif Path(source).is_dir():
-        raise DataError(
-            Path(source), "is a folder; for a sequence of pictures give a pattern such as %04d.png"
+        raise unusable(
+            source, "is a folder; for a sequence of pictures give a pattern such as %04d.png"
         )
     try:
         return av.open(source, format=kind, options=options, timeout=timeout)
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise DataError(Path(source), f"cannot be opened as a video: {reason(error)}") from error
+        raise unusable(source, f"cannot be opened as a video: {reason(error)}") from error
+
+
+def unusable(source: str, why: str) -> FacekitError:
+    """Return the error of a source, of whose address the user and the password are left out."""
+    if "://" not in source:
+        return DataError(Path(source), why)
+    return InputError(f"{re.sub('://[^/]*@', '://', source)}: {why}")
 
 
 def reason(error: BaseException) -> str:
@@ -129,7 +137,8 @@ class VideoFile(Closing):
         broken: Number of packets that could not be read or decoded so far.
 
     Raises:
-        DataError: It can't be opened, or has no video stream or no frame that can be decoded.
+        DataError: It can't be opened, or has no video stream or no frame that can be decoded;
+            InputError for an address.
     """
 
     def __init__(self, source: str) -> None:
@@ -145,7 +154,7 @@ class VideoFile(Closing):
         container = self._container
         stream = container.streams.best("video")
         if not isinstance(stream, av.VideoStream) or stream.codec_context is None:
-            raise DataError(Path(source), "has no video stream that can be decoded")
+            raise unusable(source, "has no video stream that can be decoded")
         # Frame threads are the fastest, but each of them holds a frame back.
         stream.thread_type = "SLICE" if is_live(source) else "AUTO"
         audio = container.streams.best("audio")
@@ -161,7 +170,7 @@ class VideoFile(Closing):
         decoded = self._decoded(stream)
         first = next(decoded, None)
         if first is None:
-            raise DataError(Path(source), "contains no frame that can be decoded")
+            raise unusable(source, "contains no frame that can be decoded")
         pictures = itertools.chain([first], decoded)
         self._pictures = _deinterlaced(pictures, stream) if first.interlaced_frame else pictures
         self._quarters = round(first.rotation / 90) % 4
