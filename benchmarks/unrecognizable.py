@@ -24,7 +24,7 @@ from facekit.errors import SetupError
 from facekit.labels.photo_labels import PhotoLabels
 from facekit.landmarks.scheme import groups
 from facekit.privacy.cover import MARGIN, METHODS, cover_faces
-from facekit.privacy.run import THRESHOLD
+from facekit.privacy.options import THRESHOLD
 from facekit.progress import ProgressBar
 from facekit.runs import connect
 from facekit.text import table

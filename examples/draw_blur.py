@@ -17,7 +17,7 @@ from facekit.command import run_command
 from facekit.data.portraits import heads
 from facekit.outputs import check_own, is_our_picture, picture_bytes
 from facekit.privacy.cover import METHODS, cover_faces
-from facekit.privacy.run import THRESHOLD
+from facekit.privacy.options import THRESHOLD
 from facekit.runs import connect
 
 _GAP_PX = 8

@@ -57,7 +57,8 @@ def annotate(
         say: Takes lines about the run's progress, where there is no terminal for a bar, and about
             its servers; None for silence.
         only: Names of files and folders below ``folder``, where not all of it is meant.
-        then: Called once all faces are found, before the datasets are written.
+        then: Called once all faces are found, before the datasets are written; there may be no
+            photos then.
 
     Returns:
         What came of it. A photo that failed does not stop the run.
@@ -101,7 +102,7 @@ class _Run:
 
     def go(self, finder: Finder | None, only: Iterable[str], then: Then | None) -> Summary:
         results = self._results
-        others = self._list_folder(only)
+        others = self._list_folder(only, empty=then is not None)
         with ExitStack() as stack:
             mirror = self._mirror()
             if mirror is not None:
@@ -132,7 +133,7 @@ class _Run:
             store=store,
         )
 
-    def _list_folder(self, only: Iterable[str]) -> int:
+    def _list_folder(self, only: Iterable[str], *, empty: bool) -> int:
         hashes = self._options.hash_content
         if self._folder.is_dir():
             found = walk(self._folder, self._results.known, hash_content=hashes, only=only)
@@ -143,7 +144,7 @@ class _Run:
         others = self._results.take_listing(found)
         if reason := self._results.why_unlisted():
             raise DataError(self._folder, reason)
-        if self._results.count_listed() == 0:
+        if self._results.count_listed() == 0 and not empty:
             raise DataError(self._folder, f"contains no photos; {ACCEPTED}")
         return others
 

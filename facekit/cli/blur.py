@@ -1,4 +1,4 @@
-"""``facekit blur``: photos in, the same photos with their faces made unrecognizable out."""
+"""``facekit blur``: photos and videos in, the same with their faces made unrecognizable out."""
 
 import argparse
 import sys
@@ -18,13 +18,13 @@ def add_parser(subparsers: Any) -> None:
     """Declare the subcommand and its options."""
     parser = subparsers.add_parser(
         "blur",
-        help="make the faces of photos unrecognizable",
-        description="Write photos, and all photos below folders, with their faces covered and "
-        "without metadata. Originals are never changed. A photo that can't be read is not "
-        "written; the exit code is then 1. The same command resumes an interrupted run.",
+        help="make the faces of photos and videos unrecognizable",
+        description="Write photos and videos, and all below folders, with their faces covered and "
+        "without metadata. Originals are never changed. What can't be read is not written; the "
+        "exit code is then 1. The same command resumes an interrupted run.",
     )
     parser.add_argument(
-        "paths", metavar="PATH", nargs="*", type=cli.file_name, help="photos and folders of photos"
+        "paths", metavar="PATH", nargs="*", type=cli.file_name, help="photos, videos and folders"
     )
     out_help = "folder of the covered photos, new or of an earlier run (default: %(default)s)"
     parser.add_argument(
@@ -119,7 +119,7 @@ def _options(args: argparse.Namespace, labels: tuple[str, ...]) -> Any:
     from facekit.annotate import Options
     from facekit.contract import CLASS_NAMES
     from facekit.detection.search import MIN_THRESHOLD
-    from facekit.privacy.run import THRESHOLD
+    from facekit.privacy.options import THRESHOLD
 
     if not args.paths:
         raise ConfigError("give photos or folders, or --from a dataset")

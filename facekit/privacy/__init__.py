@@ -10,6 +10,7 @@
 """
 
 from facekit.privacy.cover import cover_faces
-from facekit.privacy.run import BlurSummary, Cover, blur_dataset, blur_photos
+from facekit.privacy.options import Cover
+from facekit.privacy.run import BlurSummary, blur_dataset, blur_photos
 
 __all__ = ["BlurSummary", "Cover", "blur_dataset", "blur_photos", "cover_faces"]

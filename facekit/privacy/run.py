@@ -14,32 +14,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from facekit.annotate import Options, Outputs, annotate
 from facekit.annotate.local import Finder
 from facekit.annotate.servers import Say
 from facekit.annotations import PhotoSource, read_dataset
 from facekit.annotations.dataset import check_photo_folder, name_fields, name_of
 from facekit.annotations.label_studio_reader import is_label_studio, read_label_studio
-from facekit.annotations.output import claim_folder, failures_path
+from facekit.annotations.output import OUTPUT_MARK, claim_folder, failures_path
 from facekit.annotations.record import FileStamp, PhotoRecord
+from facekit.client import Client
 from facekit.client.photos import read_photo
 from facekit.errors import ConfigError, DataError, InputError, PhotoError, writing
-from facekit.faces import Faces
 from facekit.files import FolderLock, followed, write_whole
 from facekit.labels.coco import load_coco
 from facekit.parallel import in_order
-from facekit.privacy.cover import MARGIN, check_cover, cover_faces
+from facekit.photos.formats import ACCEPTED
+from facekit.privacy.cover import cover_faces
+from facekit.privacy.options import VIDEO_SUFFIXES, Cover
 from facekit.privacy.pictures import read_picture, write_picture
 from facekit.progress import ProgressBar
+from facekit.runs import connect
 from facekit.sheet import read_failures
 from facekit.text import count, one_line
 
-THRESHOLD = 0.15
-"""Least score of a face that is covered: on 428 calibration photos of three sets it finds 92 to
-95 % of the labeled faces (81 to 91 % with the server's own 0.5, 94 to 98 % with 0.05), and covers
-0.2 to 0.5 places a photo without a face (0.04 to 0.1; 0.7 to 1.5)."""
 JOURNAL = ".facekit-covered.jsonl"
 """In the folder of the covered photos: a line for each, with what it was made of."""
 
@@ -49,53 +46,23 @@ _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 @dataclass(frozen=True)
-class Cover:
-    """How faces are covered.
-
-    Attributes:
-        how: One of ``facekit.privacy.cover.METHODS``.
-        margin: Around each box, as a part of its sides.
-        keep_labels: Faces of these classes stay as they are.
-        min_size_px: So do those whose box has a shorter side below this.
-        keep_metadata: Whether camera, exposure, time and rights are kept.
-
-    Raises:
-        ConfigError: One of them is wrong.
-    """
-
-    how: str = "pixelate"
-    margin: float = MARGIN
-    keep_labels: tuple[str, ...] = ()
-    min_size_px: float = 0.0
-    keep_metadata: bool = False
-
-    def __post_init__(self) -> None:
-        """Check the values."""
-        check_cover(self.how, self.margin)
-
-    def chosen(self, faces: Faces) -> Faces:
-        """Return the faces that are covered."""
-        sides = (faces.boxes_xyxy[:, 2:] - faces.boxes_xyxy[:, :2]).min(axis=1, initial=np.inf)
-        kept = [face.class_name in self.keep_labels for face in faces]
-        chosen: Faces = faces[(sides >= self.min_size_px) & ~np.array(kept, bool)]
-        return chosen
-
-
-@dataclass(frozen=True)
 class BlurSummary:
     """Outcome of a run.
 
     Attributes:
-        records: All photos with the faces that are covered, or why they were not written.
+        records: All photos with the faces that are covered, or why they were not written. A video
+            that was written is not among them.
         photo_folder: What their names count from.
         others: Files that are not pictures, which were left out.
         unchanged: Photos that an earlier run has written.
+        videos: Videos that were written, or had been by an earlier run.
     """
 
     records: list[PhotoRecord]
     photo_folder: Path
     others: int = 0
     unchanged: int = 0
+    videos: int = 0
 
     @property
     def failures(self) -> list[PhotoRecord]:
@@ -109,6 +76,8 @@ class BlurSummary:
         parts = [f"{count(len(written), 'photo')} written, {faces} covered"]
         if self.unchanged:
             parts.append(f"{self.unchanged:,} of them unchanged")
+        if self.videos:
+            parts.append(f"{count(self.videos, 'video')} written")
         if failed := len(self.failures):
             parts.append(f"{failed:,} NOT written")
         if self.others:
@@ -125,33 +94,45 @@ def blur_photos(
     finder: Finder | None = None,
     say: Say | None = None,
 ) -> BlurSummary:
-    """Find the faces of photos and of folders of photos, and write the photos with them covered.
+    """Find the faces of photos, videos and folders of them, and write these with the faces covered.
 
     A photo keeps its path below the deepest folder that contains all ``paths``. What was found
     lies beside ``out`` as ``OUT.instances.json``; the same call goes on where an earlier one was
     stopped. Originals are never changed, and a photo that can't be read is not written.
 
     Args:
-        paths: Photos and folders.
+        paths: Photos, videos and folders.
         out: A new folder, an empty one, or that of an earlier call.
         cover: How faces are covered.
         options: How they are found.
         finder: As for :func:`facekit.annotate.annotate`, which also says what is raised.
         say: Likewise.
     """
-    root, only = _common_folder(paths)
-    name = f"{out.absolute().name}.instances.json"
-    outputs = Outputs(coco=out.absolute().parent / name)
+    root, names = _common_folder(paths)
+    videos = [name for name in names if name.lower().endswith(VIDEO_SUFFIXES)]
+    only = [name for name in names if name not in videos]
+    done: list[PhotoRecord] = []
     with _Folder(out, root, cover, say) as folder:
+        below = [each for name in only for each in _videos_below(root, name)]
+        videos = list(dict.fromkeys([*videos, *below]))
+        if videos:
+            done = folder.fill_videos(videos, options)
+        if not only:
+            return BlurSummary(done, root, videos=len(videos) - len(done))
+        outputs = Outputs(coco=out.absolute().parent / f"{out.absolute().name}.instances.json")
         summary = annotate(
             root, outputs, options, finder=finder, say=say, only=only, then=folder.fill
         )
         dataset = read_dataset(outputs.coco, root)
+    if not (summary.photos or videos):
+        raise DataError(root, f"contains no photos and no videos; {ACCEPTED}")
     found = [photo.record for photo in dataset.photos]
     records = [_of_chosen(record, cover) for record in found]
     # Folders that can't be listed are among them.
     failed = read_failures(failures_path(outputs.coco))
-    return BlurSummary([*records, *failed], root, summary.others, folder.unchanged)
+    others = summary.others - len(set(below))
+    written = len(videos) - len(done)
+    return BlurSummary([*records, *failed, *done], root, others, folder.unchanged, videos=written)
 
 
 def blur_dataset(
@@ -202,6 +183,22 @@ def _common_folder(paths: Sequence[Path]) -> tuple[Path, list[str]]:
     root = Path(os.path.commonpath(tops))
     names = [os.path.relpath(path, root) for path in whole]
     return root, ["" if name == "." else name for name in names]
+
+
+def _videos_below(root: Path, name: str) -> list[str]:
+    """Return the videos below a folder by their names, in order, without what `annotate` skips."""
+    found = []
+    for folder, folders, files in os.walk(root / name):
+        if (Path(folder) / OUTPUT_MARK).exists():
+            folders.clear()
+            continue
+        folders[:] = [each for each in folders if each[0] not in ".@"]
+        found += [
+            os.path.relpath(Path(folder) / file, root)
+            for file in files
+            if file.lower().endswith(VIDEO_SUFFIXES) and not file.startswith(".")
+        ]
+    return sorted(found)
 
 
 class _Folder:
@@ -257,10 +254,49 @@ class _Folder:
                 elif made == self._journal.get(record.photo):
                     self.unchanged += 1
                 else:
-                    self._journal[record.photo] = made
-                    with writing(self._out / JOURNAL):
-                        self._file.write(_line(record.photo, made))
-                        self._file.flush()
+                    self._note(record.photo, made)
+
+    def fill_videos(self, names: Sequence[str], options: Options) -> list[PhotoRecord]:
+        """Cover the videos that are not there yet, and return those that failed."""
+        from facekit.privacy.video import blur_video
+
+        failed = []
+        how = options.how | {"threshold": options.min_score}
+        with ExitStack() as stack:
+            client: Client | None = None
+            for name in names:
+                path = self._photo_folder / name
+                # Whatever it was coded in, it is written as MP4.
+                written = name if name.lower().endswith((".mp4", ".m4v")) else f"{name}.mp4"
+                try:
+                    target, status = self._target(written), path.stat()
+                    text = f"{status.st_size} {status.st_mtime_ns} {how} {self._cover}"
+                    recipe = hashlib.sha256(text.encode()).hexdigest()
+                    if (made := _made(recipe, target)) and made == self._journal.get(written):
+                        continue
+                    if client is None:
+                        url, *_ = (*options.urls, None)
+                        client = stack.enter_context(
+                            connect(
+                                url,
+                                timeout_s=options.timeout_s,
+                                tls_certificate=options.tls_certificate,
+                            )
+                        )
+                    place = target.with_name(f".{target.name}.found")
+                    blur_video(path, target, client, self._cover, journal=place, **how)
+                    self._note(written, _made(recipe, target))
+                except (InputError, DataError, OSError) as error:
+                    reason = one_line(str(error).removeprefix(f"{path}: "))
+                    failed.append(PhotoRecord(name, FileStamp(0, 0), error=reason))
+        return failed
+
+    def _note(self, name: str, made: str) -> None:
+        """Add a line to the journal."""
+        self._journal[name] = made
+        with writing(self._out / JOURNAL):
+            self._file.write(_line(name, made))
+            self._file.flush()
 
     def _named(self, records: Iterable[PhotoRecord]) -> Iterator[tuple[PhotoRecord, str]]:
         """Yield the records, each with an earlier one's name that is the same on this disk."""

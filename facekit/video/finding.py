@@ -39,7 +39,11 @@ Find = Callable[[Frame], "Faces | FacekitError"]
 
 
 def finder(
-    client: Client, model: str, limits: FaceLimits | None = None, patience_s: float = 0.0
+    client: Client,
+    model: str,
+    limits: FaceLimits | None = None,
+    patience_s: float = 0.0,
+    **how: Any,
 ) -> Find:
     """Return a function that finds the faces of one frame; its errors are returned.
 
@@ -48,6 +52,7 @@ def finder(
         model: As for ``Client.detect``.
         limits: Faces that do not meet them are left out.
         patience_s: For so long a frame is sent again where the server does not answer.
+        how: Further options of ``Client.detect``.
     """
     limits = limits or FaceLimits()
 
@@ -56,7 +61,7 @@ def finder(
         until = time.monotonic() + patience_s
         while True:
             try:
-                return limits.keep(client.detect(photo, model=model))
+                return limits.keep(client.detect(photo, model=model, **how))
             except (ServerUnavailableError, DeadlineError) as error:
                 if time.monotonic() + _PAUSE_S > until:
                     return error
