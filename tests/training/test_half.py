@@ -20,7 +20,8 @@ from training.export import write_onnx  # noqa: E402
 from training.half import SOURCE_KEY, in_half  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
-NETWORKS = [ROOT / "model_repository" / name / "1" / "model.onnx" for name in ("facenet", "fpenet")]
+NAMES = ("facenet", "facemask", "fpenet")
+NETWORKS = [ROOT / "model_repository" / name / "1" / "model.onnx" for name in NAMES]
 HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
 
 
