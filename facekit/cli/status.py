@@ -66,5 +66,5 @@ def describe(health: Health) -> str:
         verdict = f"{health.url} reports that it is ready, but its inferences fail: restart it."
     else:
         verdict = f"{health.url} does not work, and reports so itself."
-    holes = known_holes(health.version)
+    holes = one_line(known_holes(health.version))
     return "\n".join([*lines, verdict, *filter(None, [holes])])

@@ -54,6 +54,13 @@ def test_status_shows_no_control_characters_of_the_server(
     assert describe(health).splitlines()[0] == "faces              FAILED  one \\x1b[2Jtwo"
     health = Health("here:1", False, (), "one\n\x9btwo")
     assert describe(health) == "here:1 does not work: one \\x9btwo"
+    health = Health("here:1", True, (ModelHealth("faces", 1.0, None),), version="1\x1b[2J")
+    assert "Triton 1\\x1b[2J has known holes" in describe(health)
+
+
+def test_status_of_a_triton_without_known_holes_says_nothing_of_them() -> None:
+    health = Health("here:1", True, (ModelHealth("faces", 1.0, None),), version="2.74.0")
+    assert describe(health).splitlines()[-1] == "here:1 works."
 
 
 def test_serve_with_a_configuration_that_no_model_has_is_refused(

@@ -31,11 +31,15 @@ def test_status_of_a_working_server_exits_with_zero(
     server: EmbeddedServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["status", "--url", server.grpc_url]) == 0
-    assert f"{server.grpc_url} works." in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"{server.grpc_url} works.\nTriton 2.51.0 has known holes" in out
 
     assert main(["status", "--url", server.grpc_url, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["ok"] is True
+    # The embedded server's, whose wheel has no newer one.
+    assert report["version"] == "2.51.0"
+    assert report["known_holes"].startswith("Triton 2.51.0 has known holes, closed in 26.07 (CVE-")
     assert set(report["models"]) == set(PROBED)
 
 
