@@ -136,3 +136,17 @@ def test_ending_tells_the_cause_where_the_lines_do_not(
 ) -> None:
     run = ToolRun(code, ("a line",), 65.0, timed_out)
     assert cause in explain(run, "it wrote no engine", "trtexec", "facenet")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "[E] Error[1]: [caskUtils.cpp::trtSmToCask::147] Internal Error (Unsupported SM: 0x809)",
+        "Error Code 9: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)",
+        "CUDA error: no kernel image is available for execution on the device",
+    ],
+)
+def test_gpu_that_tensorrt_does_not_know_is_told_by_the_tools_own_words(said: str) -> None:
+    text = explain(ToolRun(1, (said,), 5.0, False), "it wrote no engine", "trtexec", "facenet")
+    assert "likely: this TensorRT does not know this GPU" in text
+    assert "what to do: take another Triton (TRITON_IMAGE in .env)" in text
