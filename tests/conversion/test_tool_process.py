@@ -142,7 +142,7 @@ def test_ending_tells_the_cause_where_the_lines_do_not(
     "said",
     [
         "[E] Error[1]: [caskUtils.cpp::trtSmToCask::147] Internal Error (Unsupported SM: 0x809)",
-        "Error Code 9: API Usage Error (Target GPU SM 61 is not supported by this TensorRT release.)",
+        "Error Code 9: (Target GPU SM 61 is not supported by this TensorRT release.",
         "CUDA error: no kernel image is available for execution on the device",
     ],
 )
