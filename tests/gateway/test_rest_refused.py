@@ -277,6 +277,13 @@ def test_caller_that_goes_away_ends_its_calls(before: str, answering: FakeTriton
     assert ended.wait(0.9)
 
 
+def test_photos_of_one_request_are_sent_a_few_at_a_time(before: str, answering: FakeTriton) -> None:
+    answering.answer, answering.most_at_once = slow(0.1), 0
+    answer = post(before, None, files=[("photo", PHOTO)] * 32)
+    assert len(answer.json()["results"]) == 32
+    assert 1 < answering.most_at_once <= 8
+
+
 def test_tokens_and_rates(fake: FakeTriton, tmp_path: Path) -> None:
     path = tmp_path / "tokens.txt"
     token = new_token(path, "ann")
