@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import anyio
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from facekit.gateway.problems import ProblemError
 from facekit.gateway.settings import GatewayLimits
@@ -49,23 +49,23 @@ class Bodies:
             raise _too_long(f"{int(length):,} bytes", limits.body_bytes)
         parts: list[bytes] = []
         started = anyio.current_time()
+        more = True
         with anyio.move_on_after(limits.idle_timeout_s) as waiting:
-            try:
-                async for part in request.stream():
-                    parts.append(part)
-                    taken.add(len(part))
-                    if taken.bytes > limits.body_bytes:
-                        raise _too_long("it", limits.body_bytes)
-                    now = anyio.current_time()
-                    waiting.deadline = now + limits.idle_timeout_s
-                    if now - started > limits.idle_timeout_s:
-                        rate = taken.bytes / (now - started)
-                        if rate < limits.slowest_bytes_per_s:
-                            raise _too_slow(f"{rate:,.0f} bytes/s")
-            except ClientDisconnect:
-                raise ProblemError(
-                    400, "the connection ended within the body", reason="gone"
-                ) from None
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ProblemError(400, "the connection ended within the body", reason="gone")
+                parts.append(message.get("body", b""))
+                more = message.get("more_body", False)
+                taken.add(len(parts[-1]))
+                if taken.bytes > limits.body_bytes:
+                    raise _too_long("it", limits.body_bytes)
+                now = anyio.current_time()
+                waiting.deadline = now + limits.idle_timeout_s
+                if more and now - started > limits.idle_timeout_s:
+                    rate = taken.bytes / (now - started)
+                    if rate < limits.slowest_bytes_per_s:
+                        raise _too_slow(f"{rate:,.0f} bytes/s")
         if waiting.cancelled_caught:
             raise _too_slow(f"nothing came for {limits.idle_timeout_s:g} s")
         return b"".join(parts)

@@ -1,16 +1,19 @@
 """What every request passes: access, counts, safe headers, and an end to each connection."""
 
 import asyncio
-from collections.abc import MutableMapping
-from typing import Any
+from collections.abc import Coroutine, MutableMapping
+from typing import Any, TypeVar
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from facekit.gateway.access import Rates, Tokens
 from facekit.gateway.counts import Counts
 from facekit.gateway.pages import FILES
 from facekit.gateway.problems import ProblemError
+
+Result = TypeVar("Result")
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -111,3 +114,22 @@ class _Exchange:
             await asyncio.wait_for(drain(), _LINGER_S)
         except asyncio.TimeoutError:
             pass
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """Return what comes of work, which ends when the caller closes the connection."""
+    task = asyncio.create_task(work)
+    gone = asyncio.create_task(_wait_until_gone(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ProblemError(400, "the caller has closed the connection", reason="gone")
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _wait_until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

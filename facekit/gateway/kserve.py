@@ -21,6 +21,7 @@ from tritonclient.grpc import service_pb2
 from facekit.errors import FacekitError
 from facekit.gateway.bodies import Bodies
 from facekit.gateway.counts import Counts
+from facekit.gateway.front import unless_gone
 from facekit.gateway.messages import (
     InferRequest,
     raw_request,
@@ -164,8 +165,9 @@ class KServe:
                         model, version, data, header_bytes, self._limits.json_bytes
                     ),
                 )
-            answer = await self._upstream.run(
-                lambda server: server.rpc("ModelInfer", asked.message, model)
+            answer = await unless_gone(
+                request,
+                self._upstream.run(lambda server: server.rpc("ModelInfer", asked.message, model)),
             )
         size = answer.ByteSize()
         return await self._converted(size, lambda: _response(asked, answer, request.headers))

@@ -1,7 +1,7 @@
 """The routes ``/v1/...`` that take photos: faces, masks and landmarks."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Annotated, Any, Literal
@@ -17,6 +17,7 @@ from facekit.client.calls import check_boxes, check_model
 from facekit.errors import BoxError, FacekitError
 from facekit.faces import Faces
 from facekit.gateway.answers import Found, PhotoAnswer, PhotoAnswers, json_response
+from facekit.gateway.front import unless_gone
 from facekit.gateway.photos import Photos, read_photos
 from facekit.gateway.problems import ProblemError, problem_of
 from facekit.gateway.upstream import Upstream
@@ -184,7 +185,7 @@ async def _respond(request: Request, find: Find, draw: int, *, one_photo: str = 
         photos = await read_photos(body, content_type, state.settings.limits.json_bytes)
         if one_photo and len(photos.each) > 1:
             raise ProblemError(422, f"{one_photo}, got {len(photos.each)}", reason="input")
-        return await _unless_gone(request, _answer(request, find, photos, bool(draw)))
+        return await unless_gone(request, _answer(request, find, photos, bool(draw)))
 
 
 async def _answer(request: Request, find: Find, photos: Photos, draw: bool) -> Response:
@@ -213,22 +214,3 @@ async def _answer(request: Request, find: Find, photos: Photos, draw: bool) -> R
     if draw:
         return await asyncio.get_running_loop().run_in_executor(_drawing, found.drawn, photo)
     return json_response(found.to_dict())
-
-
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, Response]) -> Response:
-    """Return what comes of work, which ends when the caller closes the connection."""
-    task = asyncio.create_task(work)
-    gone = asyncio.create_task(_wait_until_gone(request))
-    try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ProblemError(400, "the caller has closed the connection", reason="gone")
-        return task.result()
-    finally:
-        task.cancel()
-        gone.cancel()
-
-
-async def _wait_until_gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
