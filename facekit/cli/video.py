@@ -135,6 +135,9 @@ def run(args: argparse.Namespace) -> int:
         options = replace(options, views=tuple(view.show for view in views))
         # Before a server is started. A stream would break until that is ready.
         video = None if is_live(args.source) else stack.enter_context(VideoFile(args.source))
+        if video is not None and video.endless:
+            video.close()
+            video = None
         client = stack.enter_context(
             connect(args.url, timeout_s=args.timeout, tls_certificate=args.tls_cert)
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -134,34 +135,30 @@ def run_video(
     return _run_file(source, video, client, options, say)
 
 
-def journal_path(options: VideoOptions, source: str) -> Path:
-    """Return the journal's place: beside the first output, else beside the source."""
-    beside = options.out or options.jsonl or options.events or Path(source)
-    return beside.with_name(f".{beside.name}.found")
-
-
 def _run_file(
     source: str, video: VideoFile, client: Client, options: VideoOptions, say: Callable[[str], None]
 ) -> Summary:
     about = {"facekit": "video", "model": options.model, "every": options.every}
     about |= {"limits": str(options.limits), "source": _stamp(source)}
-    journal = Journal(journal_path(options, source), about, resume=options.resume)
-    complete = False
-    try:
-        find = finder(client, options.model, options.limits, PATIENCE_S)
-        resumed = journal.count
-        bar = ProgressBar(video.frame_count, "frames looked at", already=resumed, say=say)
-        with video, bar:
-            bar.advance(resumed)
-            for _ in find_all(video.frames(), find, journal, options.every):
-                bar.advance()
-        if video.broken:
-            say(f"{video.broken} parts of the file could not be decoded")
-        summary = _write_file(source, journal, options, say)
-        complete = True
-    finally:
-        journal.close(remove=complete)
-    return summary
+    with tempfile.TemporaryDirectory() as folder:
+        beside = options.out or options.jsonl or options.events or Path(folder) / "video"
+        path = beside.with_name(f".{beside.name}.found")
+        journal = Journal(path, about, resume=options.resume)
+        complete = False
+        try:
+            find = finder(client, options.model, options.limits, PATIENCE_S)
+            resumed = journal.count
+            bar = ProgressBar(video.frame_count, "frames looked at", already=resumed, say=say)
+            with video, bar:
+                for _ in find_all(video.frames(), find, journal, options.every):
+                    bar.advance()
+            if video.broken:
+                say(f"{video.broken} parts of the file could not be decoded")
+            summary = _write_file(source, journal, options, say)
+            complete = True
+        finally:
+            journal.close(remove=complete)
+        return summary
 
 
 def _write_file(
