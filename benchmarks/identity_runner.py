@@ -3,9 +3,10 @@
 It imports nothing of the kit: the environment has dlib alone. Each ``.npz`` of the folder that it
 is given holds ``face``, its box x1 y1 x2 y2, and pictures of one size by name, uint8 (H, W, 3) RGB.
 For each a line of JSON goes out: the file's ``name``, by picture the ``distance`` of dlib's
-embedding to that of the one called ``original``, and its distances to all ``others`` before it. The
-attack is an easy one: it is given the face's box and the landmarks of the original, and the lesser
-distance counts of the chip at these and of that at landmarks found in the covered face.
+embedding to that of the one called ``original``, whether dlib's own detector has ``found`` a face
+there, and the original's distances to all ``others`` before it. The attack is an easy one: it is
+given the face's box and the landmarks of the original, and the lesser distance counts of the chip
+at these and of that at landmarks found in the covered face.
 """
 
 import json
@@ -44,12 +45,13 @@ def main() -> None:
         (own,) = embeddings(original, [shape], network)
         others = [float(np.linalg.norm(own - other)) for other in before]
         before.append(own)
-        distances = {}
+        distances, seen = {}, {}
         for name, picture in pictures.items():
             shapes = [shape, predictor(picture, box)]
             away = embeddings(picture, shapes, network) - own
             distances[name] = float(np.linalg.norm(away, axis=1).min())
-        row = {"name": path.stem, "distance": distances, "others": others}
+            seen[name] = any(each.contains(given.center()) for each in detector(picture))
+        row = {"name": path.stem, "distance": distances, "found": seen, "others": others}
         sys.stdout.write(json.dumps(row) + "\n")
 
 

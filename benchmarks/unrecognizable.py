@@ -138,12 +138,14 @@ def identities(folder: Path, out: Path) -> list[dict[str, Any]]:
 
 def results(tally: _Tally, answers: list[dict[str, Any]]) -> dict[str, Any]:
     """Return all figures."""
-    others = np.concatenate([np.array(answer["others"]) for answer in answers])
+    others = np.array([each for answer in answers for each in answer["others"]])
     methods = {}
-    for name in (_CONTROL, *METHODS):
+    for name in (_CONTROL, *METHODS) if answers else ():
         away = np.array([answer["distance"][name] for answer in answers])
         errors = np.array([tally.rows[answer["name"]][name] for answer in answers])
+        found = np.array([answer["found"][name] for answer in answers])
         methods[name] = {
+            "recognized": float((found & (away < MATCH)).mean()),
             "matches": float((away < MATCH).mean()),
             "least_distance": float(away.min()),
             "median_distance": float(np.median(away)),
@@ -162,16 +164,15 @@ def results(tally: _Tally, answers: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _shown(figures: dict[str, Any]) -> str:
-    rows = [
-        ("", "dlib\nmatches", "least\ndistance", "median", "landmarks\nwithin 8 %", "median\n%")
-    ]
+    heads = "found and\nmatched", "matched\nwhere it is", "least\ndistance"
+    rows = [("", *heads, "landmarks\nwithin 8 %", "median\n%")]
     for name, each in figures["methods"].items():
         rows.append(
             (
                 name,
+                f"{each['recognized']:.1%}",
                 f"{each['matches']:.1%}",
                 f"{each['least_distance']:.2f}",
-                f"{each['median_distance']:.2f}",
                 f"{each['landmarks_match']:.1%}",
                 f"{100 * each['median_landmark_error']:.1f}",
             )
@@ -179,6 +180,10 @@ def _shown(figures: dict[str, Any]) -> str:
     head = (
         f"{figures['labeled']:,} labeled faces in {figures['photos']:,} photos: "
         f"{figures['covered']:.1%} covered; {figures['found_a_photo']:.2f} places covered a photo\n"
+    )
+    if not figures["methods"]:
+        return head.rstrip()
+    head += (
         f"{figures['compared']} faces compared; of different photos' faces dlib takes "
         f"{figures['others_match']:.1%} for one person\n"
     )
@@ -197,7 +202,9 @@ def main() -> int:
     parser.add_argument("--photos", metavar="DIR", type=Path)
     parser.add_argument("--split", choices=("evaluation", "calibration", "training"))
     parser.add_argument("--ignore", metavar="FILE", type=Path, help="as of benchmarks.peers")
-    parser.add_argument("--count", metavar="N", type=int, default=200, help="faces compared")
+    parser.add_argument(
+        "--count", metavar="N", type=int, default=200, help="faces compared, 0 for none"
+    )
     parser.add_argument("--least-side", metavar="PX", type=float, default=60.0, help="of these")
     parser.add_argument("--url", metavar="HOST:PORT", help="a running server")
     parser.add_argument("--out", metavar="DIR", type=Path, default=_OUT, help="for dlib")
@@ -210,7 +217,7 @@ def main() -> int:
             for labels in photos:
                 tally.add(client, labels)
                 bar.advance()
-        figures = results(tally, identities(Path(name), args.out))
+        figures = results(tally, identities(Path(name), args.out) if tally.rows else [])
     print_results(_shown(figures), lambda: json.dumps(figures, indent=1), args.json)
     return 0
 
