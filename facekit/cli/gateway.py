@@ -75,6 +75,10 @@ def run(args: argparse.Namespace) -> int:
     metrics = None
     if settings.metrics_url is not None:
         metrics = ports.listen(address, args.metrics_port, "--metrics-port")
+    else:
+        scheme = "http" if settings.certificate is None else "https"
+        url = f"{scheme}://{ports.host_in_url(address)}:{listener.getsockname()[1]}"
+        show(f"listening: {url}", sys.stderr)
     serve(settings, listener, metrics, partial(show, stream=sys.stderr))
     return 0
 
@@ -82,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 def settings_of(args: argparse.Namespace, address: str) -> GatewaySettings:
     """Return what the options say."""
     from facekit.gateway.settings import GatewaySettings
-    from facekit.serving.gateway import SECRET_VARIABLE
+    from facekit.serving.endpoints import OWN_TOKEN_VARIABLE, SECRET_VARIABLE
 
     if args.grpc_port is not None and args.tokens is None:
         raise SetupError("--grpc-port: only with --tokens; without them call the servers' own gRPC")
@@ -92,7 +96,8 @@ def settings_of(args: argparse.Namespace, address: str) -> GatewaySettings:
         address=address,
         grpc_port=args.grpc_port,
         metrics_url=args.metrics_url,
-        secret=variable(SECRET_VARIABLE) if args.tokens else None,
+        secret=variable(SECRET_VARIABLE),
+        own_token=variable(OWN_TOKEN_VARIABLE),
         timeout_s=args.timeout,
         server_certificate=args.server_tls_cert,
         certificate=certificate,

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import ipaddress
 import math
 import re
 import secrets
@@ -132,6 +133,17 @@ class Rates:
                 reason="rate",
                 headers={"Retry-After": str(wait_s)},
             )
+
+
+def network_of(address: str) -> str:
+    """Return what one client has: an IPv4 address, or the 64 bits that an IPv6 network has."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if parsed.version == 4:
+        return address
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def _hash(token: str) -> str:

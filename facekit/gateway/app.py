@@ -1,5 +1,6 @@
 """The gateway's application: its routes, and what stands before them."""
 
+import ipaddress
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,13 +18,14 @@ from facekit.gateway import rest, status
 from facekit.gateway.access import Rates, Tokens
 from facekit.gateway.bodies import Bodies
 from facekit.gateway.counts import Counts
-from facekit.gateway.door import Door, open_door
-from facekit.gateway.front import HEADERS, Front
+from facekit.gateway.grpc_proxy import GrpcProxy, start_grpc
 from facekit.gateway.kserve import KServe
+from facekit.gateway.middleware import HEADERS, AccessMiddleware
 from facekit.gateway.openapi import describe
 from facekit.gateway.pages import router as pages
 from facekit.gateway.problems import ProblemError, problem_of
 from facekit.gateway.settings import GatewaySettings
+from facekit.gateway.sites import Sites
 from facekit.gateway.status import Servers
 from facekit.gateway.upstream import Upstream
 
@@ -44,17 +46,17 @@ def create_app(settings: GatewaySettings, counts: Counts, say: Callable[[str], N
 
     tokens = None
     if settings.tokens is not None:
-        tokens = Tokens(settings.tokens, say, settings.secret)
+        tokens = Tokens(settings.tokens, say, settings.own_token)
     rates = None if settings.rate_per_s is None else Rates(settings.rate_per_s)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        door = None
+        proxy = None
         if tokens is not None and settings.grpc_port is not None:
-            door = await open_door(settings, Door(upstream, tokens, rates))
+            proxy = await start_grpc(settings, GrpcProxy(upstream, tokens, rates))
         yield
-        if door is not None:
-            await door.stop(grace=None)
+        if proxy is not None:
+            await proxy.stop(grace=None)
         await upstream.close()
 
     app = FastAPI(
@@ -77,10 +79,11 @@ def create_app(settings: GatewaySettings, counts: Counts, say: Callable[[str], N
         app.include_router(router)
     describe(app, tokens=settings.tokens is not None)
     app.add_middleware(
-        Front,
+        AccessMiddleware,
         counts=counts,
         tokens=tokens,
         rates=rates,
+        sites=Sites(settings.origins, local=_is_local(settings)),
     )
     # Around all, so that other sites' pages can read what they are refused for too.
     if settings.origins:
@@ -119,3 +122,8 @@ def _described(wrong: Any) -> str:
     if wrong["type"] == "extra_forbidden":
         return f"{name}: not a parameter of this call; /docs names those"
     return f"{name}: {wrong['msg']}, got {str(wrong['input'])[:_SHOWN]!r}"
+
+
+def _is_local(settings: GatewaySettings) -> bool:
+    """Return whether nobody else can call, neither directly nor through a proxy."""
+    return ipaddress.ip_address(settings.address).is_loopback and not settings.trusted_proxies

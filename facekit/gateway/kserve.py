@@ -21,7 +21,6 @@ from tritonclient.grpc import service_pb2
 from facekit.errors import FacekitError
 from facekit.gateway.bodies import Bodies
 from facekit.gateway.counts import Counts
-from facekit.gateway.front import unless_gone
 from facekit.gateway.messages import (
     InferRequest,
     raw_request,
@@ -29,6 +28,7 @@ from facekit.gateway.messages import (
     to_dict,
     write_answer,
 )
+from facekit.gateway.middleware import unless_gone
 from facekit.gateway.problems import ProblemError, problem_of
 from facekit.gateway.settings import GatewayLimits
 from facekit.gateway.tensors import refused
@@ -58,8 +58,8 @@ _STATUSES = {
     "CANCELLED": 503,
     "DEADLINE_EXCEEDED": 504,
 }
-# More takes a thread of its own, so that others are answered meanwhile.
-_LARGE_BYTES = 2**20
+# More takes a thread of its own, so that others are answered between its steps.
+_LARGE_BYTES = 2**17
 _LARGE_AT_ONCE = 2
 _INFERENCE_HEADER = "Inference-Header-Content-Length"
 Converted = TypeVar("Converted")

@@ -21,7 +21,7 @@ from facekit.gateway.tensors import (
 # What JSON takes once it is read depends on its values and not on its bytes: some 32 bytes each,
 # and some 64 for a list or an object. A tensor of three dims of a network's input has a million
 # values in thousands of lists.
-_MOST_VALUES = 4_000_000
+_MOST_VALUES = 1_000_000
 _MOST_LISTS = 250_000
 _MOST_TENSORS = 1_000
 
@@ -135,6 +135,7 @@ def raw_request(model: str, version: str, data: bytes, config: Any) -> InferRequ
     if datatype == "BYTES":
         data = len(data).to_bytes(4, "little") + data
     shape = [len(data) // (others * item_bytes) if dim == -1 else dim for dim in shape]
+    _check_batch(where, shape)
     check_size(where, datatype, shape, len(data))
     message = service_pb2.ModelInferRequest(model_name=model, model_version=version)
     message.inputs.add(name=tensor.name, datatype=datatype, shape=shape)
@@ -203,9 +204,7 @@ def _add_input(message: Any, where: str, tensor: dict[str, Any], data: bytes, at
     datatype, shape = tensor.get("datatype"), tensor.get("shape")
     check_shape(where, datatype, shape)
     assert isinstance(datatype, str) and isinstance(shape, list)
-    if shape[:1] == [0]:
-        # Triton's Python backend never answers it.
-        raise refused(f"{where}: shape {shape}: a batch of 0")
+    _check_batch(where, shape)
     parameters = _object(tensor, "parameters", where)
     size = parameters.get("binary_data_size")
     if size is None:
@@ -227,6 +226,12 @@ def _add_input(message: Any, where: str, tensor: dict[str, Any], data: bytes, at
     _fill(entry.parameters, parameters, where)
     message.raw_input_contents.append(values)
     return at
+
+
+def _check_batch(where: str, shape: list[int]) -> None:
+    if shape[:1] == [0]:
+        # Triton's Python backend never answers it.
+        raise refused(f"{where}: shape {shape}: a batch of 0")
 
 
 def _tensors(found: dict[str, Any], member: str, kind: str) -> list[tuple[str, dict[str, Any]]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from facekit.gateway.front import OPEN_PATHS
+from facekit.gateway.middleware import OPEN_PATHS
 from facekit.gateway.photos import FIELD, MAX_PHOTOS
 from facekit.gateway.problems import MEDIA_TYPE, ProblemError
 
@@ -29,7 +29,7 @@ _ERRORS = {
     504: "The server took too long",
 }
 _WITH_RETRY_AFTER = (429, 503)
-_OF_STATUS = (429, 431, 500)
+_OF_STATUS = (403, 429, 431, 500)
 
 _BINARY = {"type": "string", "format": "binary"}
 _BASE64 = {"type": "string", "format": "byte", "description": "base64, or a data: URL of it"}

@@ -10,6 +10,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from facekit.gateway.access import network_of
 from facekit.gateway.counts import Counts
 from facekit.gateway.problems import ProblemError
 from facekit.gateway.settings import GatewayLimits
@@ -115,7 +116,7 @@ def limited_protocol(limits: GatewayLimits, counts: Counts) -> type[H11Protocol]
             if self.client is not None:
                 # A listener on :: has IPv4 callers too, whose addresses proxies and rates go by.
                 self.client = (self.client[0].removeprefix("::ffff:"), self.client[1])
-            self._address = self.client[0] if self.client else ""
+            self._address = network_of(self.client[0]) if self.client else ""
             clients.setdefault(self._address, {})[self] = None
             self._wait_for_headers()
             if sum(map(len, clients.values())) > limits.connections:

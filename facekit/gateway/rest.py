@@ -17,7 +17,7 @@ from facekit.client.calls import check_boxes, check_model
 from facekit.errors import BoxError, FacekitError
 from facekit.faces import Faces
 from facekit.gateway.answers import Found, PhotoAnswer, PhotoAnswers, json_response
-from facekit.gateway.front import unless_gone
+from facekit.gateway.middleware import unless_gone
 from facekit.gateway.photos import Photos, read_photos
 from facekit.gateway.problems import ProblemError, problem_of
 from facekit.gateway.upstream import Upstream

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -12,15 +13,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from facekit.errors import SetupError
 from facekit.gateway.app import create_app
 from facekit.gateway.counts import Counts
-from facekit.gateway.front import Front
 from facekit.gateway.metrics import metrics_app
+from facekit.gateway.middleware import AccessMiddleware
 from facekit.gateway.protocol import limited_protocol
-from facekit.gateway.settings import GatewaySettings
+from facekit.gateway.settings import GatewayLimits, GatewaySettings
+from facekit.gateway.sites import Sites
 
 # What requests under way get at a stop.
 _STOP_S = 10
 _KEEP_ALIVE_S = 60
 _BACKLOG = 512
+# Files that are open beside its connections.
+_OWN_FILES = 256
 
 
 def serve(
@@ -35,8 +39,12 @@ def serve(
     DataError, ConfigError or SetupError for settings that can't be used.
     """
     counts = Counts()
+    _limit_open_files(settings.limits)
     # What a caller sends is no event of the server's; errors of our own are.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    log = logging.getLogger("uvicorn.error")
+    log.setLevel(logging.ERROR)
+    # Nor are requests that a stop cut off.
+    log.addFilter(lambda record: not _is_cancelled(record))
     app = create_app(settings, counts, say)
     config = uvicorn.Config(
         _by_port(app, metrics, settings, counts),
@@ -60,6 +68,17 @@ def serve(
         raise SetupError(f"TLS: {settings.certificate} cannot be used: {error}") from error
     server = _Server(config, settings.limits.header_timeout_s)
     server.run(sockets=[listener] if metrics is None else [listener, metrics])
+
+
+def _limit_open_files(limits: GatewayLimits) -> None:
+    """Bound the connections that are not counted yet: those without a TLS handshake."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = 2 * limits.connections + _OWN_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most if soft < 0 else min(soft, most), hard))
+
+
+def _is_cancelled(record: logging.LogRecord) -> bool:
+    return record.exc_info is not None and isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
 class _Server(uvicorn.Server):
@@ -88,11 +107,12 @@ def _by_port(
     """Return the application that is another one for those who came by the metrics' port."""
     if metrics is None or settings.metrics_url is None:
         return app
-    other = Front(
+    other = AccessMiddleware(
         metrics_app(settings.metrics_url, counts),
         counts=Counts(),
         tokens=None,
         rates=None,
+        sites=Sites((), local=False),
     )
     port = metrics.getsockname()[1]
 

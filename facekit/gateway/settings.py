@@ -47,6 +47,7 @@ class GatewaySettings:
         grpc_port: Of gRPC for callers with a token; None for no gRPC.
         metrics_url: Triton's metrics, which are published at a port of their own.
         secret: What the servers ask for with every call (``serving.endpoints``).
+        own_token: A token that is in no file, for health checks.
         timeout_s: How long a server may take to answer one request.
         server_certificate: PEM file; the servers' gRPC is encrypted, and shows this certificate.
         certificate: PEM file; with ``key`` HTTP is encrypted.
@@ -61,6 +62,7 @@ class GatewaySettings:
     grpc_port: int | None = None
     metrics_url: str | None = None
     secret: str | None = field(default=None, repr=False)
+    own_token: str | None = field(default=None, repr=False)
     timeout_s: float = 30.0
     server_certificate: Path | None = None
     certificate: Path | None = None

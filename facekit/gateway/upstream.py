@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 
 # A server that could not be reached is asked last for so long.
 _AWAY_S = 1.0
+_TRIES = 2
 
 
 class Server:
@@ -104,7 +105,7 @@ class Upstream:
     async def run(
         self, call: Callable[[Server], Awaitable[Result]], *, queued: bool = True
     ) -> Result:
-        """Run a call on the server with the least to do, or on another if it is away.
+        """Run a call on the server with the least to do, or on one other if it is away.
 
         An inference changes nothing, so that it may be sent twice. A call that is not an inference
         need not be ``queued``. Raises the last server's error, and ProblemError (503) if too many
@@ -112,7 +113,8 @@ class Upstream:
         """
         async with self._turn() if queued else nullcontext():
             failure: ServerUnavailableError | None = None
-            for server in self._ordered():
+            # Not on every one: the request may be what ended the first.
+            for server in self._ordered()[:_TRIES]:
                 server.in_flight += 1
                 try:
                     return await call(server)

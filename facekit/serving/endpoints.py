@@ -18,6 +18,10 @@ _INFERENCE = "health,metadata,inference,model-config,statistics"
 # The name by which Triton is given the secret that opens these.
 _SECRET_NAME = "facekit"
 
+SECRET_VARIABLE, OWN_TOKEN_VARIABLE = "FACEKIT_SERVER_SECRET", "FACEKIT_OWN_TOKEN"
+"""Environment variables of a gateway: what its server asks for with every call, and a token that
+is in no file."""
+
 
 @dataclass(frozen=True)
 class ServerOptions:
@@ -69,8 +73,10 @@ class Endpoints:
         self._inner: dict[str, int] = {}
         # Of the published ports those that Triton itself listens on.
         self._own: set[str] = set()
-        self.secret = secrets.token_urlsafe(32)
-        """What opens Triton's gRPC where callers need a token."""
+        # What opens Triton's gRPC where callers need a token; it stands in Triton's command line.
+        self._secret = secrets.token_urlsafe(32)
+        # What lets `facekit status` of this user in, as a token of the file does.
+        self._own_token = secrets.token_urlsafe(32)
 
     @property
     def grpc_url(self) -> str:
@@ -144,7 +150,7 @@ class Endpoints:
             closed = f"{_MANAGEMENT}:facekit-management={secrets.token_hex(16)}"
             arguments += ["--model-control-mode=none", f"--grpc-restricted-protocol={closed}"]
         if self._options.tokens:
-            rule = f"{_INFERENCE}:{_SECRET_NAME}={self.secret}"
+            rule = f"{_INFERENCE}:{_SECRET_NAME}={self._secret}"
             arguments.append(f"--grpc-restricted-protocol={rule}")
         return arguments
 
@@ -167,10 +173,16 @@ class Endpoints:
             arguments += [f"--server-tls-cert={trusted}"]
         return [*arguments, *options.gateway_args]
 
+    def gateway_secrets(self) -> dict[str, str]:
+        """Return what ``facekit gateway`` finds in its environment."""
+        if self._options.tokens is None:
+            return {}
+        return {SECRET_VARIABLE: self._secret, OWN_TOKEN_VARIABLE: self._own_token}
+
     def leave_own_token(self) -> None:
         """Let ``facekit status`` of this user in, where callers need a token."""
         if self._options.tokens is not None:
-            write_own_token(self._published["--grpc-port"], self.secret)
+            write_own_token(self._published["--grpc-port"], self._own_token)
 
     def remove_own_token(self) -> None:
         """End what ``leave_own_token`` did."""
@@ -179,7 +191,7 @@ class Endpoints:
 
     def headers(self) -> tuple[tuple[str, str], ...]:
         """Return what Triton's gRPC asks for with every call."""
-        return triton_headers(self.secret) if self._options.tokens else ()
+        return triton_headers(self._secret) if self._options.tokens else ()
 
     def _triton_metrics(self) -> str:
         return f"http://{self._inner_url('--metrics-port')}/metrics"

@@ -13,9 +13,6 @@ from facekit.serving import processes
 from facekit.serving.limits import ProcessLimits
 from facekit.serving.runtime import PACKAGE, joined
 
-SECRET_VARIABLE = "FACEKIT_SERVER_SECRET"
-"""Environment variable by which the gateway gets what its server asks of it."""
-
 # As its own for requests under way, and a little.
 _STOP_S = 12
 _POLL_S = 0.02
@@ -29,13 +26,15 @@ class GatewayProcess:
 
     Args:
         arguments: Its options.
-        secret: What its server asks for with every call, and its callers may use as a token.
+        secrets: More of its environment, which other users can't read, unlike its options.
         limits: The operating system's limits of its process.
     """
 
-    def __init__(self, arguments: list[str], secret: str, limits: ProcessLimits) -> None:
+    def __init__(
+        self, arguments: list[str], secrets: dict[str, str], limits: ProcessLimits
+    ) -> None:
         self._arguments = arguments
-        self._secret = secret
+        self._secrets = secrets
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -50,7 +49,7 @@ class GatewayProcess:
         if self.pid is not None:
             return
         environment = {name: os.environ[name] for name in os.environ.keys() - _DEFAULTS}
-        environment[SECRET_VARIABLE] = self._secret
+        environment |= self._secrets
         environment["PYTHONPATH"] = joined([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
         command = [sys.executable, "-m", "facekit.cli", "gateway", *self._arguments]
         self._process = processes.spawn(command, environment, _STANDARD_ERROR, self._limits)

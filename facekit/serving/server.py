@@ -257,7 +257,8 @@ class TritonServer(ABC):
         Without ``gateway`` that one goes on, if it can, and tells callers that the server is away.
         """
         # One that trusts the certificate of this run can't go on.
-        if self.gateway is not None and (gateway or self._trusted is not None):
+        trusts = self._trusted is not None and self._options.tokens is None
+        if self.gateway is not None and (gateway or trusts):
             self.gateway.kill()
             self.gateway = None
             self._endpoints.remove_own_token()
@@ -323,7 +324,7 @@ class TritonServer(ABC):
         if self._options.http_port is not None:
             if self.gateway is None:
                 arguments = self._endpoints.gateway_arguments(self._trusted)
-                self.gateway = GatewayProcess(arguments, self._endpoints.secret, limits)
+                self.gateway = GatewayProcess(arguments, self._endpoints.gateway_secrets(), limits)
             self.gateway.start()
             self._endpoints.leave_own_token()
 

@@ -165,7 +165,7 @@ def test_gateway_of_a_server_takes_only_the_servers_own_options(
     given: list[dict[str, str]] = []
     monkeypatch.setattr(processes, "spawn", lambda *arguments: given.append(arguments[1]))
 
-    GatewayProcess([], "secret", ProcessLimits(0, 0)).start()
+    GatewayProcess([], {"FACEKIT_SERVER_SECRET": "secret"}, ProcessLimits(0, 0)).start()
 
     names = {name for name in given[0] if name.startswith("FACEKIT_")}
     assert names == {"FACEKIT_COLOR", "FACEKIT_SERVER_SECRET"}

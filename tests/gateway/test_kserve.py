@@ -381,7 +381,7 @@ def test_wrong_json_is_refused(echo: Echo, request_text: str, said: str) -> None
 
 
 @pytest.mark.parametrize(
-    "text", ["," * 4_000_001, "[" * 250_001, '{"a":' * 130_000], ids=["values", "lists", "members"]
+    "text", ["," * 1_000_001, "[" * 250_001, '{"a":' * 130_000], ids=["values", "lists", "members"]
 )
 def test_json_of_too_many_values_is_not_read(echo: Echo, text: str) -> None:
     answer = ask(echo.url, text.encode())

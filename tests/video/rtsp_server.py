@@ -17,9 +17,7 @@ def main(path: str, port: str) -> None:
 
     Gst.init(None)
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(
-        f"( filesrc location={path} ! qtdemux ! h264parse ! rtph264pay name=pay0 )"
-    )
+    factory.set_launch(f"( filesrc location={path} ! qtdemux ! h264parse ! rtph264pay name=pay0 )")
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(port)

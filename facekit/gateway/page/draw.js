@@ -119,7 +119,7 @@ export function drawCrop(canvas, image, face, ratio) {
 }
 
 /** Return the faces that score at least this. */
-export function thatScore(faces, score) {
+export function withScore(faces, score) {
   return faces.filter((face) => face.score >= score);
 }
 

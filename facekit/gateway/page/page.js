@@ -2,7 +2,7 @@
 
 import { KEPT, askToken, call, curlOf, hasToken, storage } from "./calls.js";
 import { connectCamera } from "./camera.js";
-import { decimals, element, jsonText, thatScore } from "./draw.js";
+import { decimals, element, jsonText, withScore } from "./draw.js";
 import { connectArrows, connectFaces, pointTo, showFaces } from "./faces.js";
 import { connectStatus } from "./status.js";
 
@@ -170,7 +170,7 @@ function renderPhoto({ answer, problem }) {
   byId("problem").textContent = problem ? problem.detail : "";
   if (!current) return;
   byId("name").textContent = byId("image").alt = current.file.name;
-  const faces = answer ? thatScore(answer.faces, settings.score) : [];
+  const faces = answer ? withScore(answer.faces, settings.score) : [];
   byId("summary").textContent = answer ? summaryOf(answer, faces.length) : "";
   byId("faces").textContent = answer ? counted(faces.length, "face") : "";
   byId("json").hidden = !answer;
@@ -191,7 +191,7 @@ function renderThumbnail(photo) {
   const { answer, problem } = found(photo) ?? {};
   photo.bar.hidden = !photo.busy;
   if (!photo.busy) {
-    const faces = answer && counted(thatScore(answer.faces, settings.score).length, "face");
+    const faces = answer && counted(withScore(answer.faces, settings.score).length, "face");
     photo.state.textContent = faces ?? (problem ? "Failed" : "Waiting");
   }
   photo.item.classList.toggle("failed", !photo.busy && problem !== undefined);
@@ -202,7 +202,7 @@ function renderThumbnail(photo) {
 function renderProgress() {
   const ended = photos.map(found).filter(Boolean);
   const answers = ended.filter((each) => each.answer).map((each) => each.answer);
-  const faces = answers.flatMap((each) => thatScore(each.faces, settings.score)).length;
+  const faces = answers.flatMap((each) => withScore(each.faces, settings.score)).length;
   const failed = ended.length - answers.length;
   const going = photos.some((each) => each.busy || waits(each));
   const all = counted(photos.length, "photo");
@@ -239,7 +239,7 @@ function download(name, value) {
 function resultOf(photo) {
   const { answer, problem } = found(photo) ?? {};
   if (!answer) return { photo: photo.file.name, error: problem ?? null };
-  return { photo: photo.file.name, ...answer, faces: thatScore(answer.faces, settings.score) };
+  return { photo: photo.file.name, ...answer, faces: withScore(answer.faces, settings.score) };
 }
 
 // ---- what is heard

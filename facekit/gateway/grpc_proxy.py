@@ -35,7 +35,7 @@ _STATUS = {401: grpc.StatusCode.UNAUTHENTICATED, 429: grpc.StatusCode.RESOURCE_E
 Handler = Callable[[AsyncIterator[bytes], Any], Awaitable[bytes]]
 
 
-class Door(grpc.GenericRpcHandler):  # type: ignore[misc]
+class GrpcProxy(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Passes on the messages of allowed calls as they are."""
 
     def __init__(self, upstream: Upstream, tokens: Tokens, rates: Rates | None) -> None:
@@ -81,7 +81,7 @@ class Door(grpc.GenericRpcHandler):  # type: ignore[misc]
             self._rates.take(name)
 
 
-async def open_door(settings: GatewaySettings, door: Door) -> Any:
+async def start_grpc(settings: GatewaySettings, proxy: GrpcProxy) -> Any:
     """Start the gRPC server; ``stop`` of what is returned ends it.
 
     Raises SetupError if it can't listen.
@@ -95,7 +95,7 @@ async def open_door(settings: GatewaySettings, door: Door) -> Any:
         ],
         maximum_concurrent_rpcs=limits.requests_per_server * len(settings.urls) + limits.waiting,
     )
-    server.add_generic_rpc_handlers((door,))
+    server.add_generic_rpc_handlers((proxy,))
     where = f"{ports.host_in_url(settings.address)}:{settings.grpc_port}"
     try:
         if settings.certificate is None or settings.key is None:

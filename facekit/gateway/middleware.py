@@ -8,10 +8,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from facekit.gateway.access import Rates, Tokens
+from facekit.gateway.access import Rates, Tokens, network_of
 from facekit.gateway.counts import Counts
 from facekit.gateway.pages import FILES
 from facekit.gateway.problems import ProblemError
+from facekit.gateway.sites import Sites
 
 Result = TypeVar("Result")
 
@@ -33,7 +34,7 @@ OPEN_PATHS = frozenset({*FILES, "/openapi.json", "/v2/health/live", "/v2/health/
 _LINGER_S = 2.0
 
 
-class Front:
+class AccessMiddleware:
     """Pure ASGI middleware around the application."""
 
     def __init__(
@@ -43,11 +44,13 @@ class Front:
         counts: Counts,
         tokens: Tokens | None,
         rates: Rates | None,
+        sites: Sites,
     ) -> None:
         self._app = app
         self._counts = counts
         self._tokens = tokens
         self._rates = rates
+        self._sites = sites
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -70,9 +73,11 @@ class Front:
         path: str = scope["path"]
         if path in OPEN_PATHS:
             return
-        client = scope["client"][0] if scope["client"] else ""
+        headers = Headers(scope=scope)
+        self._sites.check(headers)
+        client = network_of(scope["client"][0]) if scope["client"] else ""
         if self._tokens is not None and scope["method"] != "OPTIONS":
-            client = self._tokens.name_of(Headers(scope=scope).get("authorization", ""))
+            client = self._tokens.name_of(headers.get("authorization", ""))
         if self._rates is not None:
             self._rates.take(client)
 
