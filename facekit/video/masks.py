@@ -60,7 +60,7 @@ class People:
                         "track": track,
                         "class_name": BARE,
                         "seconds": round(record.time_s - since, 3),
-                        "box_xyxy": record.faces.boxes_xyxy[row].round(1).tolist(),
+                        "box_xyxy": record.faces.boxes_xyxy[row].astype(float).round(1).tolist(),
                     }
                 )
         return events
