@@ -60,12 +60,19 @@ class Caller:
     def __init__(self, url: str) -> None:
         self._url = url
         self._own = threading.local()
+        self._all: list[http.client.HTTPConnection] = []
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._all:
+            connection.close()
 
     def send(self, call: Call) -> bytes:
         """Return the body of an answer; raises ServerError for one that is an error."""
         if not hasattr(self._own, "connection"):
             self._own.connection = http.client.HTTPConnection(self._url, timeout=_TIMEOUT_S)
-        connection = self._own.connection
+            self._all.append(self._own.connection)
+        connection: http.client.HTTPConnection = self._own.connection
         connection.request("POST", call.path, call.body, call.headers)
         answer = connection.getresponse()
         body: bytes = answer.read()
@@ -90,8 +97,8 @@ def turn(jobs: Sequence[Job], concurrency: int, seconds: float, gateway: Process
 
 def compare(server: EmbeddedServer, triton: str, photo_set: PhotoSet, seconds: float) -> None:
     """Measure both ways of the gateway beside Triton's, and show a line for each."""
-    ours, theirs = Caller(server.http_url), Caller(triton)
-    with closing(Sender(server.grpc_url)) as grpc:
+    ours, theirs, grpc = Caller(server.http_url), Caller(triton), Sender(server.grpc_url)
+    with closing(ours), closing(theirs), closing(grpc):
         photos = [photo.tobytes() for photo in photo_set.photos]
         kserve = [kserve_call(photo) for photo in photos]
         messages = [request("faces", {"image": photo[None]}) for photo in photo_set.photos]
