@@ -122,9 +122,6 @@ def run(args: argparse.Namespace) -> int:
     )
     say = functools.partial(show, stream=sys.stderr)
     with ExitStack() as stack:
-        # As Ctrl-C: it ends a stream, of which everything is written whole.
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        stack.callback(signal.signal, signal.SIGTERM, before)
         views: list[Window | MjpegServer] = []
         if args.show:
             views.append(stack.enter_context(Window()))
@@ -141,6 +138,11 @@ def run(args: argparse.Namespace) -> int:
         client = stack.enter_context(
             connect(args.url, timeout_s=args.timeout, tls_certificate=args.tls_cert)
         )
+        if video is None:
+            # The usual ends of a stream: the frame that is being written is written whole.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before = signal.signal(number, lambda *_: options.stop.set())
+                stack.callback(signal.signal, number, before)
         summary = run_video(args.source, client, options, say, video)
     show(summary.line())
     return int(summary.failed > 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -51,6 +53,7 @@ class VideoOptions:
         resume: Whether a file's run that was stopped goes on.
         seconds: A stream ends after so many; None for never.
         views: Called with the pixels of each frame, faces drawn.
+        stop: Ends a stream between two frames once it is set.
     """
 
     model: str = "faces"
@@ -65,6 +68,7 @@ class VideoOptions:
     resume: bool = False
     seconds: float | None = None
     views: tuple[Callable[[Pixels], None], ...] = ()
+    stop: threading.Event = field(default_factory=threading.Event)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -229,7 +233,7 @@ def _run_live(
         bar = ProgressBar(None, "frames looked at", say=say)
         with bar, ThreadPoolExecutor(LIVE_UNDER_WAY, thread_name_prefix="facekit-video") as pool:
             try:
-                for frame, arrived_s, result in _newest(live, pool, find, options.seconds):
+                for frame, arrived_s, result in _newest(live, pool, find, options):
                     if isinstance(result, Faces):
                         record = track_record(tracker, frame.index, frame.time_s, result)
                         looked_at += 1
@@ -249,7 +253,7 @@ def _run_live(
                     dropped = frame.index + 1 - looked_at - failed
                     bar.advance(note=f"delay {now_s:.2f} s, {dropped:,} dropped")
             except KeyboardInterrupt:
-                pass  # the usual end of a stream: what there is is written whole
+                pass  # a closed window: what there is is written whole
             outputs.write_events(people.close())
     return Summary(looked_at, live.seen, failed, delay_s, people.summary())
 
@@ -258,13 +262,13 @@ def _newest(
     live: LiveVideo,
     pool: ThreadPoolExecutor,
     find: Callable[[Frame], Faces | FacekitError],
-    seconds: float | None,
+    options: VideoOptions,
 ) -> Iterator[tuple[Frame, float, Faces | FacekitError]]:
     """Yield the frames that the server keeps up with, when they arrived, and what is in them."""
-    until = None if seconds is None else time.monotonic() + seconds
+    until = math.inf if options.seconds is None else time.monotonic() + options.seconds
     pending: deque[tuple[Frame, float, Future[Faces | FacekitError]]] = deque()
     most = LIVE_UNDER_WAY
-    while until is None or time.monotonic() < until:
+    while time.monotonic() < until and not options.stop.is_set():
         if len(pending) < most:
             taken = live.take(0.0 if pending and pending[0][2].done() else 0.02)
             if taken is not None:
