@@ -15,8 +15,8 @@ from pathlib import Path
 
 # Of any request here, on a busy machine.
 SOON_S = 15.0
-INFER = b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: a\r\n"
-GET = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n"
+INFER = b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: localhost\r\n"
+GET = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\n"
 CLOSED = 0
 
 

@@ -116,7 +116,7 @@ ATTACKS: dict[str, tuple[Callable[[], Iterable[bytes]], set[int]]] = {
     "a space before a colon": (lambda: [GET + b"Content-Length : 3\r\n\r\nabc"], {400}),
     "lines without carriage returns": (lambda: [GET.replace(b"\r", b"") + b"\n"], {400}),
     "one line without it": (lambda: [GET + b"a: b\n\r\n"], {400}),
-    "two hosts": (lambda: [GET + b"Host: b\r\n\r\n"], {400}),
+    "two hosts": (lambda: [GET + b"Host: localhost\r\n\r\n"], {400}),
     "no host": (lambda: [b"GET / HTTP/1.1\r\n\r\n"], {400}),
     # What is no request of HTTP/1.1.
     "HTTP/0.9": (lambda: [b"GET /v2\r\n\r\n"], {400}),
@@ -129,26 +129,26 @@ ATTACKS: dict[str, tuple[Callable[[], Iterable[bytes]], set[int]]] = {
     "a header of 200 kB": (lambda: [GET + b"a: " + b"b" * 200_000 + b"\r\n\r\n"], {431}),
     "10,000 headers": (lambda: [GET + b"a: b\r\n" * 10_000 + b"\r\n"], {431}),
     "a path of 60 kB": (
-        lambda: [b"GET /" + b"a" * 60_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n"],
+        lambda: [b"GET /" + b"a" * 60_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"],
         {431},
     ),
     # Methods and paths.
     "another server's address": (
-        lambda: [b"GET http://b/v2/health/live HTTP/1.1\r\nHost: b\r\n\r\n"],
+        lambda: [b"GET http://b/v2/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"],
         {400, 404},
     ),
-    "CONNECT": (lambda: [b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n"], {400, 404, 405}),
+    "CONNECT": (lambda: [b"CONNECT a:443 HTTP/1.1\r\nHost: localhost\r\n\r\n"], {400, 404, 405}),
     "TRACE": (lambda: [GET.replace(b"GET", b"TRACE") + b"\r\n"], {405}),
-    "a zero in the path": (lambda: [b"GET /v2\0 HTTP/1.1\r\nHost: a\r\n\r\n"], {400}),
-    "a carriage return in the path": (lambda: [b"GET /v2\r/ HTTP/1.1\r\nHost: a\r\n\r\n"], {400}),
+    "a zero in the path": (lambda: [b"GET /v2\0 HTTP/1.1\r\nHost: localhost\r\n\r\n"], {400}),
+    "a carriage return in the path": (lambda: [b"GET /v2\r/ HTTP/1.1\r\nHost: localhost\r\n\r\n"], {400}),
     "a path out of the models": (
-        lambda: [b"GET /v2/models/%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: a\r\n\r\n"],
+        lambda: [b"GET /v2/models/%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n"],
         {404},
     ),
-    "a model named ..": (lambda: [b"GET /v2/models/%2e%2e HTTP/1.1\r\nHost: a\r\n\r\n"], {404}),
-    "a file beside the page": (lambda: [b"GET /..%2fapp.py HTTP/1.1\r\nHost: a\r\n\r\n"], {404}),
+    "a model named ..": (lambda: [b"GET /v2/models/%2e%2e HTTP/1.1\r\nHost: localhost\r\n\r\n"], {404}),
+    "a file beside the page": (lambda: [b"GET /..%2fapp.py HTTP/1.1\r\nHost: localhost\r\n\r\n"], {404}),
     "a model of control characters": (
-        lambda: [b"GET /v2/models/%00%0d%0a%ff HTTP/1.1\r\nHost: a\r\n\r\n"],
+        lambda: [b"GET /v2/models/%00%0d%0a%ff HTTP/1.1\r\nHost: localhost\r\n\r\n"],
         {400, 404},
     ),
     "a websocket": (
