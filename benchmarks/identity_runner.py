@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import dlib
 import numpy as np
 
 
@@ -26,6 +25,8 @@ def embeddings(picture: Any, shapes: list[Any], network: Any) -> Any:
 
 def main() -> None:
     """Write a line for each file of the folder."""
+    import dlib
+
     spec = find_spec("face_recognition_models")
     assert spec is not None and spec.submodule_search_locations is not None
     folder = f"{spec.submodule_search_locations[0]}/models"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from facekit.serving import processes
 from facekit.serving.server import TritonServer
 
 _Server = TypeVar("_Server", bound=TritonServer)
@@ -21,6 +22,13 @@ def shared(server: _Server) -> Iterator[_Server]:
             yield server
         finally:
             _running.remove(server)
+
+
+def triton_of(pid: int) -> processes.Process:
+    """Return the running ``tritonserver`` that a process has started."""
+    alive = [child for child in processes.children(pid) if child.alive]
+    (found,) = [each for each in alive if "tritonserver" in processes.arguments(each.pid)[0]]
+    return found
 
 
 def restart_ended() -> str:

@@ -40,7 +40,7 @@ def add_access(parser: argparse.ArgumentParser) -> None:
         "--rate",
         type=positive_number,
         metavar="N",
-        help="HTTP requests a second that one client may send (default: any number)",
+        help="requests a second of one token, or without tokens of one address (default: all)",
     )
     parser.add_argument(
         "--cors",

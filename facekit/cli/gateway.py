@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from functools import partial
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,6 @@ def run(args: argparse.Namespace) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     from facekit.gateway.server import serve
     from facekit.serving import ports
-    from facekit.text import show
 
     address = ports.resolve(args.address)
     settings = settings_of(args, address)
@@ -78,9 +77,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         scheme = "http" if settings.certificate is None else "https"
         url = f"{scheme}://{ports.host_in_url(address)}:{listener.getsockname()[1]}"
-        show(f"listening: {url}", sys.stderr)
-    serve(settings, listener, metrics, partial(show, stream=sys.stderr))
+        _say(f"listening: {url}")
+    serve(settings, listener, metrics, _say)
     return 0
+
+
+def _say(line: str) -> None:
+    from facekit.text import show
+
+    show(f"{time.strftime('%Y-%m-%d %H:%M:%S')} facekit gateway: {line}", sys.stderr)
 
 
 def settings_of(args: argparse.Namespace, address: str) -> GatewaySettings:

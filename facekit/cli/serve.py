@@ -43,7 +43,7 @@ def add_parser(subparsers: Any) -> None:
         )
     address_help = (
         "IPv4 or IPv6 address to listen on (127.0.0.1 or ::1: this machine only; 0.0.0.0: "
-        "every network over IPv4; :: is every network over IPv6, and gRPC over IPv4 too)"
+        "every network over IPv4, and gRPC over IPv6 too; :: is every network over both)"
     )
     parser.add_argument("--address", default="127.0.0.1", metavar="IP", help=address_help)
     model_repository_help = (
@@ -118,7 +118,6 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _server(args: argparse.Namespace) -> TritonServer:
-    from facekit.gateway.access import Tokens
     from facekit.serving.embedded import EmbeddedServer
     from facekit.serving.repository import COLORS, default_model_repository
     from facekit.serving.stock import DEFAULT_ROOT, StockServer
@@ -126,6 +125,8 @@ def _server(args: argparse.Namespace) -> TritonServer:
 
     files = tls_files(args)
     if args.tokens is not None:
+        from facekit.gateway.access import Tokens
+
         Tokens(args.tokens, lambda line: None)  # a file that can't be used ends the start here
     _check_config_name(args.model_repository or default_model_repository(), args.config_name)
     options: dict[str, Any] = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from facekit.cli import add_tls_certificate, timeout
 from facekit.engines.releases import known_holes
+from facekit.errors import ConfigError
 from facekit.text import one_line, show
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def describe(health: Health) -> str:
         verdict = f"{health.url} works."
     elif health.error is not None:
         verdict = f"{health.url} does not work: {one_line(health.error)}"
+    elif isinstance(refused := health.models[0].error if health.models else None, ConfigError):
+        verdict = f"{health.url} does not let this caller in: {one_line(str(refused))}"
     elif health.claims_ready:
         verdict = f"{health.url} reports that it is ready, but its inferences fail: restart it."
     else:

@@ -23,7 +23,14 @@ from facekit.errors import (
 # under several status codes, so the phrases are checked before the code.
 _MISSING = ("unknown model", "has no available versions")
 _MISSING_NAME = re.compile(r"unknown model:? '([^']+)'|'([^']+)' has no available versions")
-_DEAD = ("is not healthy", "stub process", "connection reset", "shutting down", "not ready")
+_DEAD = (
+    "is not healthy",
+    "stub process",
+    "connection reset",
+    "shutting down",
+    "not ready",
+    "requests a second",
+)
 _CONTRACT = (
     "inference input",
     "inference output",

@@ -79,7 +79,9 @@ def _checked(photo: bytes | ProblemError) -> bytes | ProblemError:
         return photo
     if len(photo) > limits.MAX_PHOTO_BYTES:
         return ProblemError(
-            413, f"{len(photo):,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}", reason="size"
+            413,
+            f"the photo: {len(photo):,} bytes; the limit is {limits.MAX_PHOTO_BYTES:,}",
+            reason="size",
         )
     head = photo[: formats.HEAD_BYTES]
     if not head.strip(b"\0") and not photo.strip(b"\0"):

@@ -211,7 +211,10 @@ def limited_protocol(limits: GatewayLimits, counts: Counts) -> type[H11Protocol]
             """
             _stop(self._write_timer)
             self._write_timer = None
-            left = self.transport.get_write_buffer_size()
+            try:
+                left = self.transport.get_write_buffer_size()
+            except AttributeError:  # asyncio's TLS transport, once it is closed
+                return
             if left == 0:
                 return
             least = limits.slowest_bytes_per_s * limits.idle_timeout_s

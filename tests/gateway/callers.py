@@ -63,16 +63,19 @@ class Gateway:
         end = time.monotonic() + SOON_S
         with self.connect() as caller:
             caller.setblocking(False)
+            # select() takes no descriptor above 1,023.
+            poll = select.poll()
             answer, pieces, piece = b"", iter(sent), b""
             done = False
             while time.monotonic() < end:
                 if not done and not piece:
                     piece = next(pieces, b"")
                     done = not piece
-                writers = [caller] if piece else []
-                readable, writable, _ = select.select([caller], writers, [], 0.5)
+                poll.register(caller, select.POLLIN | (select.POLLOUT if piece else 0))
+                happened = dict(poll.poll(500)).get(caller.fileno(), 0)
+                readable = happened & ~select.POLLOUT
                 try:
-                    if writable:
+                    if happened & select.POLLOUT:
                         piece = piece[caller.send(piece) :]
                     if readable:
                         found = caller.recv(65536)

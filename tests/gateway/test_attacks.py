@@ -140,13 +140,22 @@ ATTACKS: dict[str, tuple[Callable[[], Iterable[bytes]], set[int]]] = {
     "CONNECT": (lambda: [b"CONNECT a:443 HTTP/1.1\r\nHost: localhost\r\n\r\n"], {400, 404, 405}),
     "TRACE": (lambda: [GET.replace(b"GET", b"TRACE") + b"\r\n"], {405}),
     "a zero in the path": (lambda: [b"GET /v2\0 HTTP/1.1\r\nHost: localhost\r\n\r\n"], {400}),
-    "a carriage return in the path": (lambda: [b"GET /v2\r/ HTTP/1.1\r\nHost: localhost\r\n\r\n"], {400}),
+    "a carriage return in the path": (
+        lambda: [b"GET /v2\r/ HTTP/1.1\r\nHost: localhost\r\n\r\n"],
+        {400},
+    ),
     "a path out of the models": (
         lambda: [b"GET /v2/models/%2e%2e/%2e%2e/etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n"],
         {404},
     ),
-    "a model named ..": (lambda: [b"GET /v2/models/%2e%2e HTTP/1.1\r\nHost: localhost\r\n\r\n"], {404}),
-    "a file beside the page": (lambda: [b"GET /..%2fapp.py HTTP/1.1\r\nHost: localhost\r\n\r\n"], {404}),
+    "a model named ..": (
+        lambda: [b"GET /v2/models/%2e%2e HTTP/1.1\r\nHost: localhost\r\n\r\n"],
+        {404},
+    ),
+    "a file beside the page": (
+        lambda: [b"GET /..%2fapp.py HTTP/1.1\r\nHost: localhost\r\n\r\n"],
+        {404},
+    ),
     "a model of control characters": (
         lambda: [b"GET /v2/models/%00%0d%0a%ff HTTP/1.1\r\nHost: localhost\r\n\r\n"],
         {400, 404},

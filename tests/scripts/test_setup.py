@@ -303,7 +303,7 @@ def test_an_unknown_extra_is_refused_before_anything_is_made(machine: Machine, e
 
     assert code == 1
     assert output.startswith("setup: nope is not an extra of facekit-triton; those are: server, ")
-    assert output.endswith(", workflow-test, dev\n")
+    assert output.endswith(", workflow-test, browser-test, dev\n")
     assert not machine.venv.exists() and machine.commands() == []
 
 

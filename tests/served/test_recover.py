@@ -17,6 +17,7 @@ from facekit.data import probe_photo
 from facekit.errors import ServerError
 from facekit.serving import processes
 from tests.serving.waiting import wait_for
+from tests.shared import triton_of
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def service(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
 
 def stub_of(service: int, instance: str) -> processes.Process:
     """The backend process of one model instance."""
-    (server,) = processes.children(service)
+    server = triton_of(service)
     (stub,) = (c for c in processes.children(server.pid) if instance in processes.arguments(c.pid))
     return stub
 

@@ -17,6 +17,7 @@ from facekit.serving.ports import choose_ports
 from tests.serving.test_supervisor import OPTIONS
 from tests.serving.tiny import tiny_repository
 from tests.serving.waiting import wait_for
+from tests.shared import triton_of
 
 NAMESPACE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
 
@@ -101,7 +102,7 @@ def test_first_process_reaps_what_others_leave_and_mends_without_a_zombie(first:
     assert wait_for(lambda: all(processes.read(child.pid) is None for child in orphans))
     assert first.outer.poll() is None
 
-    (server,) = (child for child in processes.children(first.pid) if child.alive)
+    server = triton_of(first.pid)
     os.kill(processes.children(server.pid)[0].pid, signal.SIGKILL)
     assert first.ready(2), first.said
     assert wait_for(lambda: not first.zombies())

@@ -49,9 +49,9 @@ def test_pipe_with_a_closed_standard_error_goes_on_reading(
 
 def test_server_logs_to_standard_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with EmbeddedServer(tiny_repository(tmp_path / "models"), log_file="-") as server:
-        assert any("Started HTTPService" in line for line in server.log_tail())
+        assert any("Started GRPCInferenceService" in line for line in server.log_tail())
 
-    assert "Started HTTPService" in capfd.readouterr().err
+    assert "Started GRPCInferenceService" in capfd.readouterr().err
 
 
 def test_server_that_logs_to_standard_error_tells_why_it_failed(tmp_path: Path) -> None:
