@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from facekit.serving import processes
@@ -27,8 +28,7 @@ def shared(server: _Server) -> Iterator[_Server]:
 def triton_of(pid: int) -> processes.Process:
     """Return the running ``tritonserver`` that a process has started."""
     alive = [child for child in processes.children(pid) if child.alive]
-    (found,) = [each for each in alive if "tritonserver" in processes.arguments(each.pid)[0]]
-    return found
+    return {Path(processes.arguments(each.pid)[0]).name: each for each in alive}["tritonserver"]
 
 
 def restart_ended() -> str:

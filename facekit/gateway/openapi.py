@@ -16,6 +16,7 @@ Json = dict[str, Any]
 
 _ERRORS = {
     400: "The request can't be read: a form or JSON is broken, or contains no photo",
+    403: "A page of a site called that is not let in",
     404: "The servers lack the model",
     408: "The body came too slowly",
     413: "The body or a photo is too long, or comes in too small chunks",

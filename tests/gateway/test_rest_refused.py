@@ -265,7 +265,7 @@ def test_caller_that_goes_away_ends_its_calls(before: str, answering: FakeTriton
 
     answering.answer = wait
     host, port = before.removeprefix("http://").split(":")
-    head = f"POST /v1/faces HTTP/1.1\r\nHost: x\r\nContent-Length: {len(PHOTO)}\r\n\r\n"
+    head = f"POST /v1/faces HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(PHOTO)}\r\n\r\n"
     sent = len(answering.received)
     with socket.create_connection((host, int(port)), timeout=30) as caller:
         caller.sendall(head.encode() + PHOTO)
