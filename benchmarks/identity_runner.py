@@ -56,4 +56,5 @@ def main() -> None:
         sys.stdout.write(json.dumps(row) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -63,8 +63,8 @@ def test_killed_backends_are_mended_and_the_stop_is_clean(
                     return False
 
             assert wait_for(answers)
-    (server,) = processes.children(process.pid)
-    family = [server, *processes.children(server.pid)]
+    family = processes.children(process.pid)
+    family += processes.children(triton_of(process.pid).pid)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 0
     assert not [p for p in family if processes.still_runs(p)]
