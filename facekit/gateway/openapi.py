@@ -32,6 +32,9 @@ _ERRORS = {
 _WITH_RETRY_AFTER = (429, 503)
 _OF_STATUS = (403, 429, 431, 500)
 
+# FastAPI's own error, in whose place ours is answered.
+_NOT_OURS = ("HTTPValidationError", "ValidationError")
+
 _BINARY = {"type": "string", "format": "binary"}
 _BASE64 = {"type": "string", "format": "byte", "description": "base64, or a data: URL of it"}
 _SEVERAL = {"type": "array", "items": _BASE64, "minItems": 1, "maxItems": MAX_PHOTOS}
@@ -127,6 +130,8 @@ def _complete(document: Json, tokens: bool) -> Json:
                     answers = operation["responses"]["200"]["content"]
                     answers["application/json"]["example"] = _EXAMPLE
                     answers["image/jpeg"] = {"schema": _BINARY}
+    for name in _NOT_OURS:
+        document["components"]["schemas"].pop(name, None)
     if tokens:
         scheme = {"type": "http", "scheme": "bearer"}
         document["components"]["securitySchemes"] = {"token": scheme}

@@ -110,6 +110,11 @@ class TritonServer(ABC):
         """Whether what is published is encrypted, so that TLS files can be renewed."""
         return self._options.tls is not None
 
+    @property
+    def asks_for_tokens(self) -> bool:
+        """Whether callers need a token."""
+        return self._options.tokens is not None
+
     def connection(self, timeout_s: float) -> Connection:
         """Return how this process reaches Triton's gRPC.
 

@@ -230,7 +230,8 @@ class Supervisor:
         server = self._server
         scheme = "https" if server.encrypted else "http"
         http = f"HTTP {scheme}://{server.http_url}, " if server.gateway else ""
-        return f"{state}: gRPC {server.grpc_url}, {http}metrics {server.metrics_url}"
+        token = "; callers need a token" if server.asks_for_tokens else ""
+        return f"{state}: gRPC {server.grpc_url}, {http}metrics {server.metrics_url}{token}"
 
 
 def _line(error: Exception) -> str:

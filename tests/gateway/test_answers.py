@@ -1,8 +1,9 @@
-"""Drawings of photos that are too large to be drawn as they are."""
+"""Answers: drawings of photos that are too large to be drawn as they are, and their description."""
 
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,9 @@ from PIL import Image
 from facekit import Faces
 from facekit.gateway import answers
 from facekit.gateway.answers import Found
+from facekit.gateway.app import create_app
+from facekit.gateway.counts import Counts
+from facekit.gateway.settings import GatewaySettings
 from tests.photo_files import encode, oriented_jpeg, picture
 
 
@@ -51,3 +55,12 @@ def test_a_large_photo_is_drawn_smaller(
 def pixels(faces: Faces, photo: bytes) -> np.ndarray:
     drawn = Image.open(io.BytesIO(Found("faces", faces).drawn(photo).body))
     return np.asarray(drawn, np.int16)
+
+
+def test_every_schema_of_openapi_is_one_that_a_call_has() -> None:
+    app = create_app(GatewaySettings(), Counts(), pytest.fail)
+    document = app.openapi()
+
+    text = json.dumps(document)
+    for name in document["components"]["schemas"]:
+        assert f'"#/components/schemas/{name}"' in text
