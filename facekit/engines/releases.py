@@ -7,6 +7,7 @@ else that is known of a release is in ``conversion/releases.yaml``.
 import re
 
 from facekit.engines.machine import Gpu
+from facekit.text import count
 
 TRITON_IMAGE = "nvcr.io/nvidia/tritonserver:{}-py3"
 """NVIDIA's image of a Triton tag, such as ``24.04``."""
@@ -47,7 +48,7 @@ def known_holes(version: str) -> str:
     A version that is not known is "" too.
 
     >>> known_holes("2.68.0")
-    'Triton 2.68.0 has known holes, closed in 26.07 (CVE-2026-16497; see docs/security.md): \
+    'Triton 2.68.0 has known holes (1 CVE, the last closed in 26.07; see docs/security.md): \
 let only trusted clients reach it'
     >>> known_holes("2.71.0")
     ''
@@ -55,10 +56,10 @@ let only trusted clients reach it'
     found = [(tag, hole) for fixed, tag, hole in _HOLES if numbers(version) < numbers(fixed)]
     if not version or not found:
         return ""
+    number = sum(1 + hole.count("/") for _, hole in found)
     return (
-        f"Triton {version} has known holes, closed in {found[-1][0]} "
-        f"({', '.join(hole for _, hole in found)}; see docs/security.md): "
-        "let only trusted clients reach it"
+        f"Triton {version} has known holes ({count(number, 'CVE')}, the last closed in "
+        f"{found[-1][0]}; see docs/security.md): let only trusted clients reach it"
     )
 
 

@@ -111,7 +111,7 @@ def test_signal_ends_everything_with_exit_code_zero(served: Served, number: int)
     assert served.finish(number) == 0
 
     assert not any(map(processes.still_runs, everything))
-    assert served.said.count("Triton 2.51.0 has known holes, closed in 26.07") == 1
+    assert served.said.count("Triton 2.51.0 has known holes (") == 1
     assert served.said.rstrip().endswith("stopping")
 
 

@@ -100,7 +100,10 @@ def test_base_that_was_asked_for_is_kept_and_its_holes_are_told(
     assert clone.calls("build")[0]["env"]["TRITON_IMAGE"] == image("25.10")
     text = said(capsys)
     assert "ok    base           Triton 25.10, TensorRT 10.13.3, for Tesla T4 (7.5)" in text
-    assert "warn  base           Triton 2.62.0 has known holes, closed in 26.07" in text
+    assert (
+        "warn  base           Triton 2.62.0 has known holes (12 CVEs, the last closed in 26.07"
+        in text
+    )
     assert "the NVIDIA driver 535 is older than 580" in text
 
 
