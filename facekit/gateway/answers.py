@@ -61,7 +61,7 @@ class PhotoAnswer(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why there is no answer (RFC 9457)."""
+    """What went wrong with a request (RFC 9457)."""
 
     type: str
     title: str
@@ -70,7 +70,7 @@ class Problem(BaseModel):
 
 
 class PhotoProblem(BaseModel):
-    """Why one of several photos has no answer."""
+    """What went wrong with one of several photos."""
 
     error: Problem
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +15,10 @@ from PIL import Image
 from facekit.client import Client
 from facekit.data.portraits import demo_photos
 from facekit.serving.embedded import EmbeddedServer
-from tests.gateway.browser import Browser, FacekitPage, chromium, expect
+from tests.gateway.browser import FacekitPage, expect
 from tests.photo_files import oriented_jpeg
 
 Open = Callable[..., FacekitPage]
-
-
-@pytest.fixture(scope="module")
-def url(server: EmbeddedServer) -> str:
-    return f"http://{server.http_url}"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def open_page(browser: Browser, url: str) -> Iterator[Open]:
-    pages: list[FacekitPage] = []
-
-    def opened(**options: Any) -> FacekitPage:
-        pages.append(FacekitPage(browser, url, **options))
-        return pages[-1]
-
-    yield opened
-    for page in pages:
-        page.close()
 
 
 @pytest.fixture(scope="module")

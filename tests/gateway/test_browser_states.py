@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from facekit.data.portraits import demo_photos
 from facekit.gateway.access import new_token
 from facekit.serving.embedded import EmbeddedServer
-from tests.gateway.browser import Browser, FacekitPage, chromium, expect
+from tests.gateway.browser import FacekitPage, expect
 from tests.gateway.gateways import gateway
 
 Open = Callable[..., FacekitPage]
@@ -25,30 +25,6 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 
 @pytest.fixture(scope="module")
-def url(server: EmbeddedServer) -> str:
-    return f"http://{server.http_url}"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture
-def open_page(browser: Browser, url: str) -> Iterator[Open]:
-    pages: list[FacekitPage] = []
-
-    def opened(at: str = url, **options: Any) -> FacekitPage:
-        pages.append(FacekitPage(browser, at, **options))
-        return pages[-1]
-
-    yield opened
-    for page in pages:
-        page.close()
-
-
-@pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A portrait of one face."""
     return demo_photos(tmp_path_factory.mktemp("photos"))[0]
@@ -56,7 +32,7 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file that is no photo, whatever its name says."""
+    """A text file with the name of a photo."""
     path = tmp_path_factory.mktemp("texts") / "text.jpg"
     path.write_text("not a photo\n" * 100)
     return path

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -28,8 +27,8 @@ from facekit.serving.gateway import GatewayProcess
 from facekit.serving.health import check
 from facekit.serving.limits import ProcessLimits
 from facekit.serving.ports import choose_ports, listen
-from facekit.serving.tls import Tls
 from tests.gateway.gateways import gateway
+from tests.serving.certificates import self_signed
 from tests.serving.tiny import tiny_repository
 from tests.shared import shared
 
@@ -248,12 +247,7 @@ def test_serve_with_a_missing_file_of_tokens_says_how_to_make_one(
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program")
 def test_certificate_encrypts_http_metrics_and_grpc_with_tokens(tmp_path: Path) -> None:
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-        " -subj /CN=ignored -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
-    )
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
+    tls = self_signed(tmp_path, "127.0.0.1")
     token = new_token(tmp_path / "tokens.txt", "ann")
     trusting = ssl.create_default_context(cafile=str(tls.certificate))
     server = EmbeddedServer(
@@ -281,12 +275,7 @@ def test_certificate_encrypts_http_metrics_and_grpc_with_tokens(tmp_path: Path) 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program")
 def test_gateway_reaches_an_encrypted_server_whose_grpc_is_published(tmp_path: Path) -> None:
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-        " -subj /CN=ignored -addext subjectAltName=IP:127.0.0.1 -keyout key.pem -out cert.pem"
-    )
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
+    tls = self_signed(tmp_path, "127.0.0.1")
     trusting = ssl.create_default_context(cafile=str(tls.certificate))
     with EmbeddedServer(tiny_repository(tmp_path / "models"), http_port=0, tls=tls) as server:
         url = f"https://{server.http_url}/v2/models/faces"

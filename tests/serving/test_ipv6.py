@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +16,8 @@ from facekit.data import probe_photo
 from facekit.serving import EmbeddedServer
 from facekit.serving.health import Prober, check
 from facekit.serving.starting import answers_ready
-from facekit.serving.tls import Tls
 from tests.addresses import has_ipv6
+from tests.serving.certificates import self_signed
 from tests.serving.tiny import tiny_repository
 
 pytestmark = pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
@@ -58,12 +57,7 @@ def test_a_server_on_every_address_answers_over_ipv4_too(
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program")
 def test_certificate_of_an_ipv6_address_alone_is_trusted(tmp_path: Path) -> None:
-    command = (
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-        " -subj /CN=ignored -addext subjectAltName=IP:::1 -keyout key.pem -out cert.pem"
-    )
-    subprocess.run(command.split(), cwd=tmp_path, check=True, capture_output=True)
-    tls = Tls(tmp_path / "cert.pem", tmp_path / "key.pem")
+    tls = self_signed(tmp_path, "::1")
     repository = tiny_repository(tmp_path / "models")
     with EmbeddedServer(repository, address="::1", tls=tls) as server:
         assert check(server.grpc_url, tls_certificate=tls.certificate).ok
